@@ -1,0 +1,74 @@
+"""dsum: original, fully fine-tuned and LoRA summaries of a dialogue, side by side, with ROUGE.
+
+The library's front door: `summarize`, `compare` and `score`. Importing it loads neither torch, transformers nor gradio;
+they load when a function needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsum_demo.comparison import Comparison
+    from dsum_demo.loading import ModelStore
+    from dsum_demo.metrics import Score
+    from dsum_demo.prompts import DecodeConfig
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "compare", "score", "summarize"]
+
+
+@cache
+def _store() -> ModelStore:
+    from dsum_demo.loading import ModelStore
+    from dsum_demo.registry import Registry
+    from dsum_demo.settings import Settings
+
+    settings = Settings.from_environment()
+    return ModelStore(Registry(settings), settings)
+
+
+def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodeConfig | None = None) -> str:
+    """One model's summary of one dialogue ("Name: text", a turn a line).
+
+    Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
+    and ModelUnavailableError where its weights cannot be had.
+    """
+    from dsum_demo.comparison import stream_comparison
+    from dsum_demo.errors import GenerationError
+
+    store = _store()
+    spec = store.registry.spec(model)
+    *_, last = stream_comparison(store, store.registry.family(spec.family), [spec], dialogue, decode=decode)
+    if last.systems[0].error:
+        raise GenerationError(last.systems[0].error)
+    return last.systems[0].summary
+
+
+def compare(
+    dialogue: str,
+    references: Sequence[str] = (),
+    family: str | None = None,
+    decode: DecodeConfig | None = None,
+) -> Comparison:
+    """Original, full fine-tune and LoRA of one family on one dialogue, scored where there are references.
+
+    A system that fails carries its `error`; the others are complete. Raises InputError for input that cannot be used.
+    """
+    from dsum_demo.comparison import compare as run
+
+    store = _store()
+    chosen = store.registry.family(family) if family else store.registry.default_family
+    return run(store, chosen, [spec for spec in chosen.default_trio() if spec], dialogue, references, decode)
+
+
+def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:
+    """ROUGE-1/2/L/Lsum of one summary, mean over its references: precision, recall and F1, each from 0 to 1.
+
+    Raises InputError without a reference.
+    """
+    from dsum_demo.metrics import score_summary
+
+    return score_summary(prediction, references)

@@ -1,0 +1,7 @@
+"""`python -m dsum_demo` is `dsum`."""
+
+import sys
+
+from dsum_demo.cli import main
+
+sys.exit(main())

@@ -1,0 +1,223 @@
+"""One dialogue, several systems: who wrote what, how fast, and how it scores. What the page and the command line share.
+
+Knows the registry, loading, generation and the metrics; nothing of how a result is shown.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.generation import Generation, stream
+from dsum_demo.loading import LoadedModel, ModelStore
+from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, score_summary, signature
+from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
+from dsum_demo.registry import Family, ModelSpec
+
+MAX_REFERENCES = 3
+DEFUSED = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """One system's part of a comparison, complete or still being written.
+
+    phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `error` is a sentence, set where failed.
+    parameters / trained_parameters: counts, known once loaded. scores: None without a reference.
+    """
+
+    spec: ModelSpec
+    phase: str = "waiting"
+    note: str = ""
+    generation: Generation | None = None
+    parameters: int | None = None
+    trained_parameters: int | None = None
+    scores: dict[str, Score] | None = None
+    error: str = ""
+
+    @property
+    def summary(self) -> str:
+        return self.generation.text if self.generation else ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a comparison knows; `fitted` is None until the first model's tokenizer has read the dialogue."""
+
+    family: Family
+    dialogue: str
+    references: tuple[str, ...]
+    decode: DecodeConfig
+    systems: tuple[SystemResult, ...]
+    fitted: FittedDialogue | None = None
+    signature: Signature | None = field(default=None)
+
+    @property
+    def original(self) -> SystemResult | None:
+        """The system that differences are taken to: the family's base, where it is one of the systems."""
+        return next((system for system in self.systems if system.spec.name == self.family.base.name), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""
+        return {
+            "signature": self.signature.as_dict() if self.signature else None,
+            "family": self.family.name,
+            "dialogue": self.dialogue,
+            "references": list(self.references),
+            "decode": self.decode.as_dict(),
+            "turns_left_out": self.fitted.turns_left_out if self.fitted else 0,
+            "systems": [_system_dict(system) for system in self.systems],
+        }
+
+    def as_json(self) -> str:
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n"
+
+    def as_csv(self) -> str:
+        """A row a system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
+        columns = ["name", "kind", "summary", "new_tokens", "seconds", "first_token_seconds", "tokens_per_second"]
+        columns += [f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1")]
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, "error", "signature"])
+        for system in self.systems:
+            row = _system_dict(system)
+            scores = system.scores or {}
+            values = [
+                value
+                for rouge in ROUGE_TYPES
+                for value in (
+                    (scores[rouge].precision, scores[rouge].recall, scores[rouge].fmeasure) if scores else ("", "", "")
+                )
+            ]
+            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in columns[:7]]
+            writer.writerow([*texts, *values, defuse(system.error), self.signature.text if self.signature else ""])
+        return file.getvalue()
+
+    def as_markdown(self) -> str:
+        lines = ["# Comparison", "", f"Family: {self.family.title}", "", "```", self.dialogue, "```", ""]
+        for number, reference in enumerate(self.references, 1):
+            lines += [f"**Reference {number}**: {reference}", ""]
+        for system in self.systems:
+            lines += [f"**{system.spec.title}** (`{system.spec.name}`): {system.summary or system.error}", ""]
+        if self.signature:
+            lines += ["| System | ROUGE-1 | ROUGE-2 | ROUGE-L | ROUGE-Lsum |", "|---|---|---|---|---|"]
+            for system in self.systems:
+                if system.scores:
+                    cells = " | ".join(f"{100 * system.scores[rouge].fmeasure:.2f}" for rouge in ROUGE_TYPES)
+                    lines.append(f"| {system.spec.title} | {cells} |")
+            lines += ["", f"F1 x 100. {self.signature.text}"]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def defuse(text: str) -> str:
+    """A cell that a spreadsheet shows instead of running."""
+    return "'" + text if text.startswith(DEFUSED) else text
+
+
+def _system_dict(system: SystemResult) -> dict[str, Any]:
+    generation = system.generation
+    return {
+        "name": system.spec.name,
+        "kind": str(system.spec.kind),
+        "title": system.spec.title,
+        "summary": system.summary,
+        "rouge": {rouge: system.scores[rouge].fmeasure for rouge in ROUGE_TYPES} if system.scores else None,
+        "phase": system.phase,
+        "error": system.error,
+        "parameters": system.parameters,
+        "trained_parameters": system.trained_parameters,
+        "new_tokens": generation.new_tokens if generation else 0,
+        "seconds": generation.seconds if generation else None,
+        "first_token_seconds": generation.first_token_seconds if generation else None,
+        "tokens_per_second": generation.tokens_per_second if generation else None,
+    }
+
+
+def clean_references(references: Sequence[str]) -> tuple[str, ...]:
+    """The references that say something, at most three. Raises InputError for more."""
+    kept = tuple(reference.strip() for reference in references if reference and reference.strip())
+    if len(kept) > MAX_REFERENCES:
+        raise InputError(f"There are {len(kept)} reference summaries; give at most {MAX_REFERENCES}.")
+    return kept
+
+
+def stream_comparison(
+    store: ModelStore,
+    family: Family,
+    specs: Sequence[ModelSpec],
+    dialogue: str,
+    references: Sequence[str] = (),
+    decode: DecodeConfig | None = None,
+    *,
+    max_chars: int = 1_000_000,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[Comparison]:
+    """Yield the comparison as it grows; the last one is complete.
+
+    Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
+    leaves the others alone. A stop keeps what is there. Raises InputError for a dialogue or references that cannot be
+    used, before any model is loaded.
+    """
+    text, kept = clean_dialogue(dialogue, max_chars), clean_references(references)
+    stopping = should_stop or (lambda: False)
+    comparison = Comparison(family, text, kept, decode or family.decode, tuple(SystemResult(spec) for spec in specs))
+    if kept:
+        comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
+    yield comparison
+    for index in range(len(specs)):
+        for comparison in _run_system(store, comparison, index, stopping):
+            yield comparison
+
+
+def _run_system(
+    store: ModelStore, comparison: Comparison, index: int, should_stop: Callable[[], bool]
+) -> Iterator[Comparison]:
+    result = comparison.systems[index]
+
+    def now(fitted: FittedDialogue | None = None, **changes: Any) -> Comparison:
+        nonlocal result, comparison
+        result = replace(result, **changes)
+        systems = (*comparison.systems[:index], result, *comparison.systems[index + 1 :])
+        comparison = replace(comparison, systems=systems, fitted=fitted or comparison.fitted)
+        return comparison
+
+    if should_stop():
+        yield now(phase="stopped")
+        return
+    try:
+        yield now(phase="loading")
+        loaded = store.load(result.spec, should_stop=should_stop)
+        yield from _write(loaded, now, comparison, should_stop)
+    except Stopped:
+        yield now(phase="stopped")
+    except DsumError as error:
+        yield now(phase="failed", error=str(error))
+
+
+def _write(
+    loaded: LoadedModel,
+    now: Callable[..., Comparison],
+    comparison: Comparison,
+    should_stop: Callable[[], bool],
+) -> Iterator[Comparison]:
+    fitted = fit_dialogue(loaded.tokenizer, comparison.dialogue, comparison.family.max_source_tokens)
+    yield now(fitted, phase="writing", parameters=loaded.total_parameters, trained_parameters=loaded.trained_parameters)
+    generation = None
+    for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
+        yield now(generation=generation)
+    scores = None
+    if comparison.references and generation and generation.text:
+        scores = score_summary(generation.text, comparison.references)
+    stopped = generation is None or generation.stopped
+    yield now(phase="stopped" if stopped else "done", scores=scores)
+
+
+def compare(*args: Any, **kwargs: Any) -> Comparison:
+    """`stream_comparison`, run to its end."""
+    *_, last = stream_comparison(*args, **kwargs)
+    return last

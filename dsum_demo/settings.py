@@ -1,0 +1,82 @@
+"""Where things are and how much is allowed, read once from the environment. Standard library only; loads nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsum_demo.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+GIGABYTE = 1024**3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One process's settings.
+
+    root: folder with models/, adapters/ and samples/.
+    data_dir: what the app keeps (runs, evaluations).
+    public: the profile of a public Space: no paths or Hub ids typed by users, small caps.
+    offline: never ask the Hub.
+    memory_budget_bytes: loaded families beyond it leave memory, least recently used first.
+    max_input_chars: a longer dialogue is refused before it is tokenized.
+    """
+
+    root: Path = PROJECT_ROOT
+    data_dir: Path = Path("dsum-data")
+    public: bool = False
+    offline: bool = False
+    memory_budget_bytes: int = 6 * GIGABYTE
+    max_input_chars: int = 1_000_000
+
+    @property
+    def models_dir(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def adapters_dir(self) -> Path:
+        return self.root / "adapters"
+
+    @property
+    def samples_file(self) -> Path:
+        return self.root / "samples" / "dialogues.jsonl"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.data_dir / "runs"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.
+
+        Raises SettingsError where a value cannot be read.
+        """
+        env = os.environ if environment is None else environment
+        gigabytes = env.get("DSUM_MEMORY_GB", "6")
+        try:
+            budget = int(float(gigabytes) * GIGABYTE)
+        except ValueError:
+            raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number of gigabytes, such as 6.") from None
+        if budget <= 0:
+            raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number above 0.")
+        public = _flag(env, "DSUM_PUBLIC") or bool(env.get("SPACE_ID"))
+        return cls(
+            root=Path(env.get("DSUM_ROOT") or PROJECT_ROOT).resolve(),
+            data_dir=Path(env.get("DSUM_DATA_DIR") or "dsum-data").resolve(),
+            public=public,
+            offline=_flag(env, "HF_HUB_OFFLINE"),
+            memory_budget_bytes=budget,
+            max_input_chars=200_000 if public else 1_000_000,
+        )
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name, "").strip().lower()
+    if value in ("", "0", "false", "no", "off"):
+        return False
+    if value in ("1", "true", "yes", "on"):
+        return True
+    raise SettingsError(f"{name} is {value!r}; give 1 or 0.")

@@ -1,0 +1,31 @@
+"""Replaces names in pairs of dialogue and summary, alike on both sides, so that a name has to be read, not remembered."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from recipes.names import FIRST_NAMES, SURNAMES
+
+_NAMES = {name: pool for pool in (SURNAMES, FIRST_NAMES) for name in pool}
+_WORD = re.compile(r"\b[A-Z][a-z]+\b")
+_LABEL = re.compile(r"#Person\d+#")
+
+
+def rename(
+    dialogue: str, summary: str, rng: random.Random, people: float = 0.4, speakers: float = 0.12
+) -> tuple[str, str]:
+    """With probability `people` every known name becomes another; with `speakers` the labels become first names too."""
+    mapping: dict[str, str] = {}
+    text = f"{dialogue}\n{summary}"
+    present = set(_WORD.findall(text))
+    if rng.random() < people:
+        for name in sorted(present & _NAMES.keys()):
+            mapping[name] = rng.choice([n for n in _NAMES[name] if n not in present])
+    if rng.random() < speakers:
+        labels = sorted(set(_LABEL.findall(text)))
+        mapping.update(zip(labels, rng.sample([n for n in FIRST_NAMES if n not in present], len(labels)), strict=True))
+    swap = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in mapping)) if mapping else None
+    if swap is None:
+        return dialogue, summary
+    return swap.sub(lambda m: mapping[m[0]], dialogue), swap.sub(lambda m: mapping[m[0]], summary)
