@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -170,13 +170,12 @@ def stream_comparison(
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison
     for index in range(len(specs)):
-        for comparison in _run_system(store, comparison, index, stopping):
-            yield comparison
+        comparison = yield from _run_system(store, comparison, index, stopping)
 
 
 def _run_system(
     store: ModelStore, comparison: Comparison, index: int, should_stop: Callable[[], bool]
-) -> Iterator[Comparison]:
+) -> Generator[Comparison, None, Comparison]:
     result = comparison.systems[index]
 
     def now(fitted: FittedDialogue | None = None, **changes: Any) -> Comparison:
@@ -188,7 +187,7 @@ def _run_system(
 
     if should_stop():
         yield now(phase="stopped")
-        return
+        return comparison
     try:
         yield now(phase="loading")
         loaded = store.load(result.spec, should_stop=should_stop)
@@ -197,6 +196,7 @@ def _run_system(
         yield now(phase="stopped")
     except DsumError as error:
         yield now(phase="failed", error=str(error))
+    return comparison
 
 
 def _write(

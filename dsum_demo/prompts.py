@@ -1,5 +1,5 @@
-"""The one prompt, the one decode config, the one tokenization, for training and inference and for every system, so that
-a difference on the screen is a difference between models. Standard library only: tokenizers come in as arguments.
+"""The one prompt, decode config and tokenization, for training and inference and for every system, so that a
+difference on the screen is a difference between models. Standard library only: tokenizers come in as arguments.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ LABEL_PAD_ID = -100  # the index that torch's cross entropy leaves out
 
 # "[12:03] Maya: text" and "12/03/2024, 14:05 - Maya: text" are how chat programs export a turn.
 _CHAT_STAMP = re.compile(
-    r"^\s*(?:\[[^\]\n]{4,32}\]\s*|\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?\s*[-–]?\s+)"
+    r"^\s*(?:\[[^\]\n]{0,24}\d{1,2}[:.]\d{2}[^\]\n]{0,12}\]\s*"
+    r"|\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp]\.?[Mm]\.?)?\s*[-–]?\s+)"
 )
+_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Invisible, yet part of the word or sign that they stand in: joiners of emoji and of Persian, Arabic and Indic scripts.
+_JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
     """How a summary is written; the same for all systems of a comparison. Raises InputError when out of bounds.
 
-    max_new_tokens: 1 to 512. num_beams: 1 (greedy or sampling, streams) to 8. temperature: 0.1 to 2, used when sampling.
+    max_new_tokens: 1 to 512. num_beams: 1 (greedy or sampling, streams) to 8. temperature: 0.1 to 2, used in sampling.
     no_repeat_ngram_size: 0 (off) to 10.
     """
 
@@ -50,6 +54,11 @@ class DecodeConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise InputError(f"{name} is {value!r}; give a number from {low} to {high}.")
+            if isinstance(low, int):
+                # Web forms send 96.0 for 96.
+                if value != int(value):
+                    raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
+                object.__setattr__(self, name, int(value))
         if self.do_sample and self.num_beams > 1:
             raise InputError(f"Sampling with {self.num_beams} beams is not offered; choose beams or sampling.")
 
@@ -76,7 +85,8 @@ class FittedDialogue:
     def note(self) -> str:
         """What was left out, in a sentence; empty where nothing was."""
         if self.cut_inside_turn:
-            return "The first turn alone is longer than the model reads; its end was left out."
+            more = f", and so were {self.turns_left_out} more turns" if self.turns_left_out else ""
+            return f"The first turn alone is longer than the model reads; its end was left out{more}."
         if self.turns_left_out:
             turns = "turn was" if self.turns_left_out == 1 else "turns were"
             return f"Too long for the model: the last {self.turns_left_out} {turns} left out, {self.turns_kept} kept."
@@ -92,8 +102,9 @@ def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
         raise InputError(
             f"The dialogue has {len(text):,} characters; the limit is {max_chars:,}. Paste the part to be summarized."
         )
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") or c == "\u200d")
+    text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
+    kept = "\n\t" + _JOINERS
+    text = "".join(c for c in text if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     lines = (_CHAT_STAMP.sub("", re.sub(r"[^\S\n]+", " ", line)).strip() for line in text.split("\n"))
     cleaned = "\n".join(line for line in lines if line)
     if not any(c.isalnum() for c in cleaned):
@@ -104,7 +115,7 @@ def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
 
 
 def speakers(dialogue: str) -> list[str]:
-    """Speaker labels in order of appearance; a label is what stands before a line's first colon, at most 40 characters."""
+    """Speaker labels in order of appearance: what stands before a line's first colon, at most 40 characters."""
     found = (re.match(r"([^:\n]{1,40}):\s", line + " ") for line in dialogue.split("\n"))
     return list(dict.fromkeys(match[1].strip() for match in found if match))
 
@@ -134,18 +145,24 @@ def fit_dialogue(tokenizer: Callable[..., Any], dialogue: str, max_source_tokens
     if kept:
         text = "\n".join(turns[:kept])
         return FittedDialogue(text, tuple(encode_source(tokenizer, text)), kept, len(turns) - kept)
-    # An endless line may have no spaces at all: then cut between characters.
-    for pieces, joint in ((turns[0].split(" "), " "), (list(turns[0][: max_source_tokens * 20]), "")):
-        kept = _largest_fit(pieces, joint, tokenizer, max_source_tokens)
-        if kept:
-            text = joint.join(pieces[:kept])
-            ids = encode_source(tokenizer, text)
-            return FittedDialogue(text, tuple(ids), 1, len(turns) - 1, cut_inside_turn=True)
-    raise InputError(f"The prompt alone does not fit into {max_source_tokens} tokens; give the family a larger limit.")
+    text = _cut_inside(turns[0], tokenizer, max_source_tokens)
+    if not text:
+        raise InputError(f"The prompt alone fills {max_source_tokens} tokens; give the family a larger limit.")
+    return FittedDialogue(text, tuple(encode_source(tokenizer, text)), 1, len(turns) - 1, cut_inside_turn=True)
+
+
+def _cut_inside(turn: str, tokenizer: Callable[..., Any], limit: int) -> str:
+    """The turn's beginning, cut between words; between characters where words would leave most of the room empty."""
+    words, characters = turn.split(" "), list(turn[: limit * 20])
+    by_words = " ".join(words[: _largest_fit(words, " ", tokenizer, limit)])
+    by_characters = "".join(characters[: _largest_fit(characters, "", tokenizer, limit)])
+    # An endless line often has a name and then no space at all.
+    return by_words if 2 * len(by_words) >= len(by_characters) else by_characters
 
 
 def _largest_fit(pieces: Sequence[str], joint: str, tokenizer: Callable[..., Any], limit: int) -> int:
-    """How many leading pieces fit; bisection over a megabyte needs no more than a cut of it that is sure to be long enough."""
+    """How many leading pieces fit, by bisection."""
+    # A piece is most often a token or more, so a megabyte of them need not be tried.
     low, high = 0, min(len(pieces), limit * 8)
     while low < high:
         middle = (low + high + 1) // 2

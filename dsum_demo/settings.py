@@ -58,7 +58,7 @@ class Settings:
         gigabytes = env.get("DSUM_MEMORY_GB", "6")
         try:
             budget = int(float(gigabytes) * GIGABYTE)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number of gigabytes, such as 6.") from None
         if budget <= 0:
             raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number above 0.")

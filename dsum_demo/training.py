@@ -46,9 +46,9 @@ class TrainingConfig:
     """What decides a run's result, beside base and data. Raises InputError when out of bounds.
 
     method: a name in `peft_methods.METHODS`; `options` go to its PEFT config. learning_rate: the peak, reached after
-    `warmup_share` of the steps and falling linearly to 0. optimizer: "adamw", or "adafactor" whose step is scaled by each
-    tensor's RMS (what T5's initialisation expects; needs no second moment per weight). max_steps: 0 means `epochs` decide.
-    evaluations: how often within the run the validation sample is generated and scored; the best checkpoint is kept.
+    `warmup_share` of the steps and falling linearly to 0. optimizer: "adamw", or "adafactor" whose step is scaled by
+    each tensor's RMS (what T5's initialisation expects). max_steps: 0 means that `epochs` decide. evaluations: how
+    often within the run the validation sample is generated and scored; the best checkpoint is kept.
     """
 
     method: str = "lora"
@@ -114,14 +114,14 @@ class _Watch(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is not None and (not math.isfinite(loss) or loss == 0.0):
             raise TrainingError(
-                f"The training loss became {loss} at step {state.global_step}; lower the learning rate, and train T5 in "
-                "bf16 or fp32, never in fp16."
+                f"The training loss became {loss} at step {state.global_step}; "
+                "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
             )
         self.on_event({"step": state.global_step, "steps": state.max_steps, "epoch": state.epoch, **(logs or {})})
 
 
 def encode_pairs(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> Dataset:
-    """(dialogue, summary) pairs as rows of `input_ids` and `labels`, neither padded; inference tokenizes the same way."""
+    """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`; inference tokenizes the same way."""
     return Dataset.from_list(
         [
             {

@@ -86,7 +86,7 @@ def read_conversations(data: Path) -> Iterator[Conversation]:
         source = path.name.split(".")[0]
         for row in read_rows(path):
             turns = tuple((speaker, tidy(text)) for speaker, text in row["turns"])
-            # QMSum's and ACI-Bench's own summaries describe an hour of talk or are clinical notes: no pair for a window.
+            # QMSum's summaries tell an hour of talk and ACI-Bench's are clinical notes: no pairs for a window.
             short_summary = source in ("crd3_aligned", "mts_dialog")
             yield Conversation(source, turns, tidy(row["summary"]) if short_summary and row.get("summary") else None)
             for query in row.get("queries", ()):

@@ -1,4 +1,4 @@
-"""Self-supervised objectives: a window of turns -> (source text or ids, target ids). No human summary of DialogSum is used.
+"""Self-supervised objectives: a window of turns -> (source, target). No human summary of DialogSum is used.
 
 - span corruption: T5's own (Raffel et al. 2020, arXiv:1910.10683, section 3.1.4).
 - recall: span corruption whose spans are names, numbers and rare words that stand elsewhere in the window.
@@ -29,14 +29,31 @@ INTERJECTIONS = re.compile(
     re.IGNORECASE,
 )
 PRESENT = frozenset(
-    ["ask", "agree", "believe", "call", "come", "cost", "eat", "enjoy", "expect", "feel", "find", "forget", "get", "give", "go", "guess", "hate", "have", "hear", "help", "hope", "keep", "know", "like", "live", "look", "love", "make", "mean", "mind", "miss", "need", "own", "pay", "plan", "play", "prefer", "promise", "read", "recommend", "remember", "run", "say", "see", "sell", "send", "spend", "start", "stay", "study", "suggest", "suppose", "take", "talk", "teach", "tell", "think", "travel", "try", "understand", "use", "visit", "wait", "walk", "want", "wear", "wish", "wonder", "work", "worry"]
+    """
+    ask agree believe call come cost eat enjoy expect feel find forget get give go guess hate have hear help
+    hope keep know like live look love make mean mind miss need own pay plan play prefer promise read recommend
+    remember run say see sell send spend start stay study suggest suppose take talk teach tell think travel try
+    understand use visit wait walk want wear wish wonder work worry
+    """.split()
 )
-ADVERBS = frozenset(["also", "always", "just", "really", "still", "usually", "often", "never", "only", "totally", "definitely", "already"])
+ADVERBS = frozenset(
+    """
+    also always just really still usually often never only totally definitely already
+    """.split()
+)
 LOWERED = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "it", "he", "she", "they", "we", "there", "here", "my", "your", "his", "her", "its", "our", "their", "some", "any", "all", "what", "where", "when", "how", "why", "who", "if", "in", "on", "at", "for", "from", "with", "by", "to", "of", "about", "after", "before", "because", "is", "are", "was", "were", "not", "just", "maybe", "perhaps", "you", "one", "two", "please", "can", "could", "would", "will", "let", "do", "does", "did", "have", "has", "had", "i'm", "it's", "that's", "there's", "he's", "she's"]
+    """
+    a an the this that these those it he she they we there here my your his her its our their some any all what
+    where when how why who if in on at for from with by to of about after before because is are was were not
+    just maybe perhaps you one two please can could would will let do does did have has had i'm it's that's
+    there's he's she's
+    """.split()
 )
 STOP = LOWERED | frozenset(
-    ["i", "me", "and", "or", "but", "so", "be", "been", "am", "as", "than", "then", "too", "very", "up", "out", "no", "yes", "oh", "well", "okay", "ok", "don't", "i'll", "i've", "i'd", "you're", "know", "think", "get", "go", "like", "want", "really", "good", "just", "thank", "thanks"]
+    """
+    i me and or but so be been am as than then too very up out no yes oh well okay ok don't i'll i've i'd you're
+    know think get go like want really good just thank thanks
+    """.split()
 )
 SUBJECTS = {
     "i'm": "{S} is", "i've": "{S} has", "i'll": "{S} will", "i'd": "{S} would", "my": "{S}'s", "me": "{S}",
@@ -144,8 +161,9 @@ def report(sentence: str, speaker: str, other: str, rng: random.Random) -> str |
     if match := re.match(r"let(?:'s| us) (.+)", body, re.I):
         return f"{speaker} suggests they {told(match[1])}."
     if match := re.match(r"(?:please|you should|you'd better|you can|you could) (.+)", body, re.I):
-        verb = rng.choice(("asks {O} to", "advises {O} to", "tells {O} to")) if low.startswith(("please", "you should", "you'd")) else "tells {O} to"  # fmt: skip
-        return f"{speaker} {verb.replace('{O}', other)} {told(match[1])}."
+        soft = low.startswith(("please", "you should", "you'd"))
+        verb = rng.choice(("asks", "advises", "tells")) if soft else "tells"
+        return f"{speaker} {verb} {other} to {told(match[1])}."
     if match := re.match(r"(?:thank you|thanks) (?:so much |very much |a lot )?for (.+)", body, re.I):
         return f"{speaker} thanks {other} for {told(match[1])}."
     if re.match(r"(?:i|i'm|i've|i'll|i'd)\b", low):

@@ -181,7 +181,7 @@ class Examples:
         if summary is not None:
             source = self.tokenizer(PROMPT_TEMPLATE.format(dialogue=dialogue)).input_ids
             if len(source) <= size:
-                return source, self._ids(summary)[: TARGET_LENGTH - 1] + [self.end]
+                return source, [*self._ids(summary)[: TARGET_LENGTH - 1], self.end]
         ids = self._ids(dialogue)[: size - 1]
         spans = recall_spans(ids, self.salient.__contains__, rng) if objective == "recall" else []
         source, target = corrupt(ids, spans or random_spans(len(ids), rng), self.sentinel, self.end)

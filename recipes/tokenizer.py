@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 VOCABULARY_SIZE = 8000
 SENTINELS = 32
-WHOLE_PIECES = tuple(f"▁#Person{i}#" for i in range(1, 10)) + ("▁\n", '▁"', "▁(", "▁$", "▁Summarize", "▁Summary")
+WHOLE_PIECES = (*(f"▁#Person{i}#" for i in range(1, 10)), "▁\n", '▁"', "▁(", "▁$", "▁Summarize", "▁Summary")
 MAX_LENGTH = 512
 
 # A speaker label, a newline and each punctuation mark stand alone; apostrophes and hyphens stay in their word.
