@@ -1,0 +1,199 @@
+"""From a folder to a module that can write: precision, whole models, and adapters over a base's own tensors.
+
+Knows files, transformers and PEFT; nothing of registries, downloads or what stays in memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
+from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
+from dsum_demo.weight_files import Shape, count_parameters, find_weights, model_name, read_entries, shapes_of
+
+HALF_PRECISION_FROM_BYTES = 500_000_000
+
+# transformers sets the process's default dtype while it builds a model: one at a time.
+_BUILDING = threading.Lock()
+
+
+def native_bf16() -> bool:
+    """Whether the device that models run on multiplies bfloat16 in hardware."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def serving_dtype(parameters: int) -> torch.dtype:
+    """bfloat16 for large models where the hardware has it, else float32; never float16, in which T5 overflows to NaN.
+
+    Writing one text token by token is bound by reading the weights, so that half the bytes pay once the weights are
+    far larger than the caches (FLAN-T5 base, 990 MB: 1.68 s down to 1.55 s, and half the memory). A small model gains
+    nothing (16 M parameters, 48 tokens, one thread: 0.38 s in both), and float32 is what it was trained and scored in.
+    """
+    large = parameters * 4 >= HALF_PRECISION_FROM_BYTES
+    return torch.bfloat16 if large and native_bf16() else torch.float32
+
+
+def expected_parameters(folder: Path) -> int:
+    """How many parameters loading `folder` will bring, told from its files."""
+    weights = find_weights(folder, adapter=False)
+    if weights.safetensors:
+        return count_parameters(shapes_of(read_entries(weights)))
+    return weights.size_bytes // 4
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Raises ModelUnavailableError where the folder has none that can be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ModelUnavailableError(f"{model_name(folder)} holds no tokenizer that can be loaded: {error}") from error
+
+
+def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """A complete model, ready to write. Raises ModelUnavailableError or UnsafeWeightsError naming the folder."""
+    weights = find_weights(folder, adapter=False)
+    if (folder / "adapter_config.json").exists():
+        # transformers would follow it to another model without asking.
+        raise ModelUnavailableError(f"{model_name(folder)} holds an adapter beside a whole model; keep one of them.")
+    try:
+        with _BUILDING:
+            disable_progress_bar()  # progress is told by who loads, in sentences
+            model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                folder,
+                dtype=serving_dtype(expected_parameters(folder)),
+                use_safetensors=weights.safetensors,
+                weights_only=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except pickle.UnpicklingError as error:
+        raise _runs_code(folder) from error
+    except Exception as error:
+        raise ModelUnavailableError(f"{model_name(folder)} cannot be loaded: {_first_line(error)}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelUnavailableError(
+            f"{model_name(folder)} lacks {len(missing)} of its weights ({', '.join(missing[:3])}); "
+            "fetch or save it again."
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ModelUnavailableError(
+            f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
+        )
+    model.generation_config = _only_token_ids(model, tokenizer)
+    return model.to(device()).eval().requires_grad_(False)
+
+
+def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
+    """The adapter in `folder` around a second module tree over the tensors of `base`, whose own modules stay untouched.
+
+    Also how many parameters the adapter has, as saved (PEFT adds bookkeeping of its own to some). Raises
+    IncompatibleAdapterError where it does not fit, UnsafeWeightsError or ModelUnavailableError.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
+    check_adapter(folder, shapes)
+    saved = _adapter_tensors(folder, shapes)
+    try:
+        # The adapter computes in its base's precision: no casts to float32 and back inside every layer.
+        model = PeftModel.from_pretrained(
+            twin(base), str(folder), is_trainable=False, autocast_adapter_dtype=False, local_files_only=True
+        )
+    except Exception as error:
+        raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {_first_line(error)}") from error
+    # Vocabulary rows are compared with the Hub otherwise.
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    missing = sorted(set(wanted) - set(saved))
+    if missing:
+        raise IncompatibleAdapterError(
+            f"{model_name(folder)} lacks {len(missing)} weights that its adapter_config.json asks for ({missing[0]})."
+        )
+    return model.to(device()).eval(), sum(tensor.numel() for tensor in saved.values())
+
+
+def twin(model: Any) -> Any:
+    """A second tree of modules over the very same tensors: what is wrapped or hooked there changes nothing here."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, memo=shared)
+
+
+def writes_one_at_a_time(folder: Path) -> bool:
+    """PEFT's prompt methods change the model while it writes, and change it back."""
+    return adapter_config(folder).get("peft_type") in PROMPT_TYPES
+
+
+def count(model: Any) -> int:
+    """Parameters, tied ones counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    weights = find_weights(folder, adapter=True)
+    file = weights.files[0]
+    if weights.safetensors:
+        tensors = load_file(file)
+    else:
+        try:
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise _runs_code(folder) from error
+        except Exception as error:
+            raise ModelUnavailableError(
+                f"{file.name} in {model_name(folder)} cannot be read: {_first_line(error)}"
+            ) from error
+        zero = {name for name, tensor in tensors.items() if not tensor.any()}
+        sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        check_tensors(model_name(folder), adapter_config(folder), sizes, zero, base_shapes(shapes))
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise IncompatibleAdapterError(
+            f"{model_name(folder)} holds values that are no numbers (in {broken[0]}); train it again."
+        )
+    return tensors
+
+
+def _only_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    # transformers fills what a call leaves open from here, and a checkpoint's own beams or penalties would make a
+    # difference on the screen that is none between the models.
+    start = getattr(model.generation_config, "decoder_start_token_id", None)
+    if start is None:
+        start = getattr(model.config, "decoder_start_token_id", None)
+    return GenerationConfig(
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id if start is None else start,
+    )
+
+
+def _runs_code(folder: Path) -> UnsafeWeightsError:
+    return UnsafeWeightsError(
+        f"The weights in {model_name(folder)} are a pickle that holds more than tensors and could run code; it was "
+        "not run. Save them as safetensors."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines[:2]) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,152 @@
+"""Tiny real models for every test: a two-layer T5, its "full fine-tune" and a LoRA adapter, laid out like a checkout.
+
+tiny_tokenizer     a Unigram tokenizer, trained here on a few lines
+tiny_model         builds a tiny T5 from a seed
+tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full and adapters/dsum-t5-lora
+tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
+tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
+tiny_environment   os.environ for a child process that sees the same root
+save_adapter       saves a PEFT adapter for a model, trained or not
+
+The weights are random but seeded: what the models write is nonsense, the same in every run, and differs between them.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports huggingface_hub, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftConfig, get_peft_model
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.decoders import Metaspace as MetaspaceDecoder
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from dsum_demo.loading import ModelStore
+from dsum_demo.prompts import PROMPT_TEMPLATE
+from dsum_demo.registry import Registry
+from dsum_demo.settings import Settings
+
+TEXTS = [
+    PROMPT_TEMPLATE.format(dialogue="#Person1#: Hello, Tom!\n#Person2#: Hi, are you free on Friday after six?"),
+    "Maya: Can you lend me ten dollars? Tom: Sure, pay me back next week. Maya asks Tom for money and he agrees.",
+    "#Person1# orders a pizza with mushrooms and olives. The delivery takes half an hour and costs twelve dollars.",
+    "The doctor tells Anna to rest, to drink water and to come back on Monday if the fever does not go down.",
+    "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 .,:;!?'\"()#-",
+]
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """About 300 pieces, T5's special tokens; it keeps newlines and #Person1#, and appends </s>."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Metaspace(prepend_scheme="never"),
+            pre_tokenizers.Punctuation("isolated"),
+        ]
+    )
+    tokenizer.decoder = MetaspaceDecoder(prepend_scheme="never")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>", "#Person1#", "#Person2#"], unk_token="<unk>"
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tokenizer) -> Callable[..., T5ForConditionalGeneration]:
+    """tiny_model(seed, **changes): a T5 of width 32, weights drawn from `seed`; `changes` go to its config."""
+
+    def build(seed: int, **changes: Any) -> T5ForConditionalGeneration:
+        torch.manual_seed(seed)
+        config = T5Config(
+            **{
+                "vocab_size": len(tiny_tokenizer), "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2,
+                "num_decoder_layers": 2, "num_heads": 4, "feed_forward_proj": "gated-gelu", "dropout_rate": 0.1,
+                "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0, "initializer_factor": 3.0,
+                **changes,
+            }
+        )  # fmt: skip
+        return T5ForConditionalGeneration(config).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def save_adapter() -> Callable[..., Path]:
+    """save_adapter(model, config, folder, base_name=…, train=True): `train` replaces zeros by seeded random values."""
+
+    def save(
+        model: T5ForConditionalGeneration,
+        config: PeftConfig,
+        folder: Path,
+        base_name: str = "dsum-t5-base",
+        train: bool = True,
+    ) -> Path:
+        torch.manual_seed(11)
+        model.name_or_path = base_name
+        adapted = get_peft_model(model, config)
+        if train:
+            with torch.no_grad():
+                for parameter in adapted.parameters():
+                    if parameter.requires_grad:
+                        parameter.add_(torch.randn_like(parameter) * 0.3)
+        adapted.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory, tiny_model, tiny_tokenizer, save_adapter) -> Path:
+    root = tmp_path_factory.mktemp("root")
+    for name, seed in (("dsum-t5-base", 1), ("dsum-t5-full", 2)):
+        tiny_model(seed).save_pretrained(root / "models" / name)
+        tiny_tokenizer.save_pretrained(root / "models" / name)
+    lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, lora_alpha=8, target_modules=["q", "v"], lora_dropout=0.05)
+    save_adapter(tiny_model(1), lora, root / "adapters" / "dsum-t5-lora")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_root, tmp_path_factory) -> Settings:
+    return Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("data"), offline=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tiny_settings) -> ModelStore:
+    return ModelStore(Registry(tiny_settings), tiny_settings)
+
+
+@pytest.fixture(scope="session")
+def tiny_environment(tiny_settings) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DSUM_ROOT": str(tiny_settings.root),
+        "DSUM_DATA_DIR": str(tiny_settings.data_dir),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "OMP_NUM_THREADS": "2",
+    }

@@ -1,0 +1,121 @@
+"""The command line in a real child process, on a root with tiny models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+DIALOGUE = "Maya: Are you free on Friday?\nTom: Yes, after six.\n"
+
+
+@pytest.fixture(scope="module")
+def dsum(tiny_environment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+
+    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dsum_demo", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=tiny_environment,
+            cwd=folder,
+            timeout=240,
+        )
+
+    run.folder = folder
+    return run
+
+
+def test_compare_prints_three_scored_systems_as_json(dsum):
+    result = dsum("compare", "-", "--reference", "Tom is free on Friday.", "--json", stdin=DIALOGUE)
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert [system["kind"] for system in printed["systems"]] == ["base", "full", "adapter"]
+    assert printed["signature"]
+    for system in printed["systems"]:
+        assert set(system["rouge"]) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+        assert all(0 <= value <= 1 for value in system["rouge"].values())
+
+
+def test_compare_without_reference_has_null_scores(dsum):
+    file = dsum.folder / "dialogue.txt"
+    file.write_text(DIALOGUE, encoding="utf-8-sig")
+    printed = json.loads(dsum("compare", str(file), "--json").stdout)
+    assert printed["signature"] is None
+    assert [system["rouge"] for system in printed["systems"]] == [None, None, None]
+
+
+def test_compare_for_people_names_systems_and_says_why_there_is_no_rouge(dsum):
+    result = dsum("compare", "-", stdin=DIALOGUE)
+    assert result.returncode == 0
+    assert "No ROUGE" in result.stdout and "Original" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("compare", "nowhere.txt"), "nowhere.txt cannot be read"),
+        (("compare", "-"), "no dialogue"),
+        (("compare", "-", "--family", "gpt"), "gpt"),
+        (("compare", "-", "--beams", "99"), "num_beams is 99"),
+        (("score", "nowhere.csv", "--references", "a", "--systems", "b"), "nowhere.csv"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
+    stdin = DIALOGUE if len(arguments) > 2 else ""
+    result = dsum(*arguments, stdin=stdin)
+    assert result.returncode == 2
+    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_bytes_that_are_no_text_are_refused(dsum):
+    file = dsum.folder / "latin.txt"
+    file.write_bytes(b"Maya: caf\xe9")
+    result = dsum("compare", str(file))
+    assert result.returncode == 2 and "UTF-8" in result.stderr
+
+
+def test_score_prints_means_over_rows(dsum):
+    file = dsum.folder / "outputs.csv"
+    file.write_text("human,a,b\nthe cat sat,the cat sat,dogs\na b c d,a b,a b c d\n")
+    result = dsum("score", str(file), "--references", "human", "--systems", "a,b", "--json")
+    assert result.returncode == 0, result.stderr
+    systems = json.loads(result.stdout)["systems"]
+    # a: row 1 is identical (1), row 2 has precision 1 and recall 1/2 (F1 2/3); b: 0 and 1.
+    assert systems["a"]["rouge1"] == pytest.approx((1 + 2 / 3) / 2)
+    assert systems["b"]["rouge1"] == pytest.approx(0.5)
+    assert list(systems["a"]) == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+
+
+def test_score_names_the_columns_that_exist(dsum):
+    file = dsum.folder / "columns.csv"
+    file.write_text("human,a\nx,y\n")
+    result = dsum("score", str(file), "--references", "reference", "--systems", "a")
+    assert result.returncode == 2
+    assert "reference" in result.stderr and "human" in result.stderr
+
+
+def test_models_lists_the_trio_as_shipped(dsum):
+    rows = json.loads(dsum("models", "--json").stdout)["models"]
+    assert sum(row["state"] == "shipped" for row in rows) == 3
+    assert {row["kind"] for row in rows} == {"base", "full", "adapter"}
+
+
+def test_without_gradio_the_command_line_still_works_and_serve_says_what_is_missing(tiny_environment, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['gradio'] = None\n")
+    environment = {**tiny_environment, "PYTHONPATH": f"{tmp_path}:{tiny_environment.get('PYTHONPATH', '')}"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dsum_demo", *arguments],
+            input=DIALOGUE, capture_output=True, text=True, env=environment, timeout=240,
+        )  # fmt: skip
+
+    assert run("compare", "-", "--json").returncode == 0
+    refused = run("serve")
+    assert refused.returncode == 2 and "gradio" in refused.stderr and "pip install" in refused.stderr

@@ -1,0 +1,117 @@
+"""Comparisons with real tiny models: order, isolation of failures, stops, scores and exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from dsum_demo.comparison import Comparison, clean_references, compare, defuse, stream_comparison
+from dsum_demo.errors import InputError
+from dsum_demo.metrics import ROUGE_TYPES, score_summary
+from dsum_demo.prompts import DecodeConfig
+
+DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
+REFERENCES = ["Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until Friday."]
+
+
+@pytest.fixture(scope="module")
+def trio(tiny_store):
+    family = tiny_store.registry.default_family
+    return family, [spec for spec in family.default_trio() if spec]
+
+
+def run(tiny_store, trio, **kwargs) -> Comparison:
+    family, specs = trio
+    return compare(tiny_store, family, specs, DIALOGUE, decode=DecodeConfig(max_new_tokens=12), **kwargs)
+
+
+def test_three_systems_answer_in_their_order(tiny_store, trio):
+    comparison = run(tiny_store, trio)
+    assert [system.spec for system in comparison.systems] == trio[1]
+    assert [system.phase for system in comparison.systems] == ["done"] * 3
+    assert all(system.generation.new_tokens > 0 for system in comparison.systems)
+    assert comparison.original is comparison.systems[0]
+    assert comparison.systems[0].trained_parameters == 0
+    assert comparison.systems[1].trained_parameters == comparison.systems[1].parameters
+    assert 0 < comparison.systems[2].trained_parameters < comparison.systems[2].parameters
+
+
+def test_without_reference_there_is_no_score_and_no_signature(tiny_store, trio):
+    comparison = run(tiny_store, trio)
+    assert comparison.signature is None
+    assert [system.scores for system in comparison.systems] == [None] * 3
+    assert [system["rouge"] for system in comparison.as_dict()["systems"]] == [None] * 3
+
+
+def test_scores_are_those_of_the_metrics_module(tiny_store, trio):
+    comparison = run(tiny_store, trio, references=[*REFERENCES, "  "])
+    assert comparison.references == tuple(REFERENCES)
+    for system in comparison.systems:
+        if system.summary:
+            assert system.scores == score_summary(system.summary, REFERENCES)
+
+
+def test_text_grows_while_it_streams(tiny_store, trio):
+    family, specs = trio
+    texts = [
+        state.systems[0].summary
+        for state in stream_comparison(
+            tiny_store, family, specs[:1], DIALOGUE, decode=DecodeConfig(max_new_tokens=12, seed=3)
+        )
+    ]
+    assert len(set(texts)) > 2
+    assert all(len(a) <= len(b) for a, b in zip(texts, texts[1:], strict=False))
+
+
+def test_a_failing_system_leaves_the_others_alone(tiny_store, trio):
+    family, specs = trio
+    missing = replace(specs[1], name="missing", source=None, note="Fine-tune one.")
+    comparison = compare(tiny_store, family, [specs[0], missing, specs[2]], DIALOGUE)
+    assert [system.phase for system in comparison.systems] == ["done", "failed", "done"]
+    assert "missing" in comparison.systems[1].error
+    assert comparison.fitted is not None
+
+
+def test_a_stop_keeps_what_is_there(tiny_store, trio):
+    family, specs = trio
+    stopped = False
+    for state in stream_comparison(tiny_store, family, specs, DIALOGUE, should_stop=lambda: stopped):
+        last = state
+        if state.systems[0].phase == "done":
+            stopped = True
+    assert [system.phase for system in last.systems] == ["done", "stopped", "stopped"]
+    assert last.systems[0].summary == run(tiny_store, trio).systems[0].summary or last.systems[0].summary
+
+
+@pytest.mark.parametrize("dialogue", ["", "   \n\t", "😀😀", "!!! ???"])
+def test_unusable_dialogues_are_refused_before_a_model_loads(tiny_store, trio, dialogue):
+    with pytest.raises(InputError, match="no dialogue"):
+        compare(tiny_store, trio[0], trio[1], dialogue)
+
+
+def test_more_than_three_references_are_refused():
+    with pytest.raises(InputError, match="4 reference"):
+        clean_references(["a", "b", "c", "d"])
+
+
+def test_exports_hold_every_system_and_the_signature(tiny_store, trio):
+    comparison = run(tiny_store, trio, references=REFERENCES)
+    loaded = json.loads(comparison.as_json())
+    assert loaded["signature"] and [s["name"] for s in loaded["systems"]] == [spec.name for spec in trio[1]]
+    assert set(loaded["systems"][0]["rouge"]) == set(ROUGE_TYPES)
+    rows = list(csv.DictReader(io.StringIO(comparison.as_csv())))
+    assert [row["name"] for row in rows] == [spec.name for spec in trio[1]]
+    assert float(rows[0]["rouge1_f1"]) == loaded["systems"][0]["rouge"]["rouge1"]
+    markdown = comparison.as_markdown()
+    assert all(system.summary in markdown for system in comparison.systems)
+    assert comparison.signature.text in markdown
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1"])
+def test_spreadsheet_formulas_are_made_harmless(text):
+    assert defuse(text) == "'" + text
+    assert defuse("plain =1") == "plain =1"

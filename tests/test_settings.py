@@ -1,0 +1,65 @@
+"""Settings from environments that are right, wrong and hostile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.errors import SettingsError
+from dsum_demo.settings import GIGABYTE, PROJECT_ROOT, Settings
+
+
+def test_an_empty_environment_gives_the_checkout():
+    settings = Settings.from_environment({})
+    assert settings.root == PROJECT_ROOT
+    assert settings.models_dir == PROJECT_ROOT / "models" and settings.adapters_dir == PROJECT_ROOT / "adapters"
+    assert not settings.public and not settings.offline
+    assert settings.memory_budget_bytes == 6 * GIGABYTE
+    assert (PROJECT_ROOT / "dsum_demo").is_dir()
+
+
+def test_folders_are_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({"DSUM_ROOT": ".", "DSUM_DATA_DIR": "data"})
+    assert settings.root == tmp_path.resolve()
+    assert settings.runs_dir == tmp_path.resolve() / "data" / "runs"
+    assert settings.samples_file == tmp_path.resolve() / "samples" / "dialogues.jsonl"
+
+
+@pytest.mark.parametrize("environment", [{"SPACE_ID": "someone/dsum"}, {"DSUM_PUBLIC": "1"}, {"DSUM_PUBLIC": "Yes"}])
+def test_a_space_is_public_and_takes_less(environment):
+    settings = Settings.from_environment(environment)
+    assert settings.public
+    assert settings.max_input_chars < Settings.from_environment({}).max_input_chars
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("true", True), ("0", False), ("", False), ("off", False)])
+def test_offline_is_read_as_the_hub_reads_it(value, offline):
+    assert Settings.from_environment({"HF_HUB_OFFLINE": value}).offline is offline
+
+
+def test_memory_may_be_a_fraction():
+    assert Settings.from_environment({"DSUM_MEMORY_GB": "0.5"}).memory_budget_bytes == GIGABYTE // 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DSUM_MEMORY_GB", "lots"),
+        ("DSUM_MEMORY_GB", "0"),
+        ("DSUM_MEMORY_GB", "-1"),
+        ("DSUM_MEMORY_GB", "nan"),
+        ("DSUM_MEMORY_GB", "inf"),
+        ("DSUM_PUBLIC", "maybe"),
+        ("HF_HUB_OFFLINE", "2"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+        Settings.from_environment({name: value})
+
+
+def test_without_an_argument_the_process_environment_is_read(monkeypatch):
+    monkeypatch.setenv("DSUM_DATA_DIR", "/somewhere/else")
+    assert Settings.from_environment().data_dir == Path("/somewhere/else")
