@@ -83,28 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run_models(options: argparse.Namespace) -> int:
     from dsum_demo.registry import Registry
 
-    registry = Registry(Settings.from_environment())
-    rows = []
-    for family in registry.families():
-        for spec in family.variants:
-            availability = registry.availability(spec)
-            rows.append(
-                {
-                    "name": spec.name,
-                    "family": family.name,
-                    "kind": str(spec.kind),
-                    "state": str(availability.state),
-                    "reason": availability.reason,
-                    "source": spec.source.location if spec.source else None,
-                    "revision": spec.source.revision if spec.source else None,
-                    "base": spec.base,
-                    "parameters": spec.parameters,
-                    "trained_parameters": spec.trained_parameters,
-                    "size_bytes": spec.size_bytes,
-                    "licence": spec.licence,
-                    "note": spec.note,
-                }
-            )
+    rows = Registry(Settings.from_environment()).as_rows()
     if options.json:
         print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
         return DONE

@@ -8,6 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import queue
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,11 +18,12 @@ from typing import Any
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation import Generation, stream
 from dsum_demo.loading import LoadedModel, ModelStore
-from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, score_summary, signature
+from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
 from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
 from dsum_demo.registry import Family, ModelSpec
 
 MAX_REFERENCES = 3
+NOTE_SECONDS = 0.5
 DEFUSED = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -27,7 +31,8 @@ DEFUSED = ("=", "+", "-", "@", "\t", "\r")
 class SystemResult:
     """One system's part of a comparison, complete or still being written.
 
-    phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `error` is a sentence, set where failed.
+    phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` says how far loading is, such as a
+    download; `error` is a sentence, set where failed.
     parameters / trained_parameters: counts, known once loaded. scores: None without a reference.
     """
 
@@ -61,6 +66,14 @@ class Comparison:
     def original(self) -> SystemResult | None:
         """The system that differences are taken to: the family's base, where it is one of the systems."""
         return next((system for system in self.systems if system.spec.name == self.family.base.name), None)
+
+    @property
+    def human_agreement(self) -> dict[str, Score] | None:
+        """How each reference scores against the others, on average: a scale for the systems. None below two."""
+        if len(self.references) < 2:
+            return None
+        rest = ((text, self.references[:i] + self.references[i + 1 :]) for i, text in enumerate(self.references))
+        return mean_scores([score_summary(text, others) for text, others in rest])
 
     def as_dict(self) -> dict[str, Any]:
         """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""
@@ -190,13 +203,47 @@ def _run_system(
         return comparison
     try:
         yield now(phase="loading")
-        loaded = store.load(result.spec, should_stop=should_stop)
+        loaded = yield from _load(store, result.spec, should_stop, lambda text: now(note=text))
         yield from _write(loaded, now, comparison, should_stop)
     except Stopped:
         yield now(phase="stopped")
     except DsumError as error:
         yield now(phase="failed", error=str(error))
     return comparison
+
+
+def _load(
+    store: ModelStore, spec: ModelSpec, should_stop: Callable[[], bool], noted: Callable[[str], Comparison]
+) -> Generator[Comparison, None, LoadedModel]:
+    """Yield the comparison with what loading says of itself, at most twice a second; closing it stops the loading."""
+    said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    outcome: list[LoadedModel | Exception] = []
+    abandoned = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.append(
+                store.load(spec, lambda text, share: said.put(text), lambda: abandoned.is_set() or should_stop())
+            )
+        except Exception as error:
+            outcome.append(error)
+        finally:
+            said.put(None)
+
+    # A thread of its own: a download reports through a callback, and this has to be a generator.
+    worker = threading.Thread(target=work, name=f"load {spec.name}", daemon=True)
+    worker.start()
+    told = 0.0
+    try:
+        while (text := said.get()) is not None:
+            if time.monotonic() - told >= NOTE_SECONDS:
+                told = time.monotonic()
+                yield noted(text)
+    finally:
+        abandoned.set()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
 def _write(
@@ -206,7 +253,13 @@ def _write(
     should_stop: Callable[[], bool],
 ) -> Iterator[Comparison]:
     fitted = fit_dialogue(loaded.tokenizer, comparison.dialogue, comparison.family.max_source_tokens)
-    yield now(fitted, phase="writing", parameters=loaded.total_parameters, trained_parameters=loaded.trained_parameters)
+    yield now(
+        fitted,
+        phase="writing",
+        note="",
+        parameters=loaded.total_parameters,
+        trained_parameters=loaded.trained_parameters,
+    )
     generation = None
     for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
         yield now(generation=generation)

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.adapter_check import check_adapter
 from dsum_demo.catalog import Catalog, Family, Kind, ModelSpec, Source, SourceKind, read_catalog
@@ -120,6 +121,31 @@ class Registry:
             with self._lock:
                 self._checked[spec.name] = known
         return known
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Every model as plain values, for the command line and the API."""
+        rows = []
+        for family in self.families():
+            for spec in family.variants:
+                availability = self.availability(spec)
+                rows.append(
+                    {
+                        "name": spec.name,
+                        "family": family.name,
+                        "kind": str(spec.kind),
+                        "state": str(availability.state),
+                        "reason": availability.reason,
+                        "source": spec.source.location if spec.source else None,
+                        "revision": spec.source.revision if spec.source else None,
+                        "base": spec.base,
+                        "parameters": spec.parameters,
+                        "trained_parameters": spec.trained_parameters,
+                        "size_bytes": spec.size_bytes,
+                        "licence": spec.licence,
+                        "note": spec.note,
+                    }
+                )
+        return rows
 
     def mark_failed(self, spec: ModelSpec, reason: str) -> None:
         """Remember why `spec` could not be had, such as the Hub's answer."""

@@ -6,6 +6,7 @@ or jobs; progress goes out through `on_event`, a stop comes in through `should_s
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
@@ -37,6 +39,19 @@ from dsum_demo.metrics import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.peft_methods import method
 from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig, encode_target, fit_dialogue
 
+# Whole numbers where the bounds are.
+_BOUNDS = {
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.9),
+    "warmup_share": (0.0, 1.0),
+    "max_steps": (0, 1_000_000),
+    "batch_size": (1, 1024),
+    "evaluations": (1, 1000),
+    "max_source_tokens": (1, 8192),
+    "max_target_tokens": (2, 8192),
+    "seed": (0, 2**32 - 1),
+}
+
 Event = dict[str, Any]
 Pair = tuple[str, str]
 
@@ -48,7 +63,8 @@ class TrainingConfig:
     method: a name in `peft_methods.METHODS`; `options` go to its PEFT config. learning_rate: the peak, reached after
     `warmup_share` of the steps and falling linearly to 0. optimizer: "adamw", or "adafactor" whose step is scaled by
     each tensor's RMS (what T5's initialisation expects). max_steps: 0 means that `epochs` decide. evaluations: how
-    often within the run the validation sample is generated and scored; the best checkpoint is kept.
+    often within the run the validation sample is generated and scored; the best checkpoint is kept. compile: fuse the
+    model's operations with torch.compile, which needs a C++ compiler and takes some minutes before the first steps.
     """
 
     method: str = "lora"
@@ -65,6 +81,7 @@ class TrainingConfig:
     max_source_tokens: int = 512
     max_target_tokens: int = 128
     seed: int = 42
+    compile: bool = False
 
     def __post_init__(self) -> None:
         method(self.method).config(self.options)
@@ -72,8 +89,15 @@ class TrainingConfig:
             raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0 and at most 1.")
         if self.optimizer not in ("adamw", "adafactor"):
             raise InputError(f"optimizer is {self.optimizer!r}; choose adamw or adafactor.")
-        if self.epochs <= 0 or self.max_steps < 0 or self.batch_size < 1 or self.evaluations < 1:
-            raise InputError("epochs, batch_size and evaluations must be above 0, max_steps not below it.")
+        if not 0 < self.epochs <= 1000:
+            raise InputError(f"epochs is {self.epochs}; give a number above 0 and at most 1000.")
+        for name, (low, high) in _BOUNDS.items():
+            value, whole = getattr(self, name), isinstance(low, int)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high or (whole and value != int(value)):
+                raise InputError(f"{name} is {value!r}; give a {'whole ' if whole else ''}number from {low} to {high}.")
+            # Web forms send 16.0 for 16.
+            object.__setattr__(self, name, type(low)(value))
 
 
 @dataclass(frozen=True)
@@ -148,21 +172,23 @@ def train(
 ) -> TrainingResult:
     """Fine-tune `model` (changed in place) and save the best weights to `folder/best`.
 
-    `base_name` is what a saved adapter names as its base. Raises InputError without pairs and TrainingError for a run
-    whose loss is not finite or exactly zero.
+    `base_name` is what a saved adapter names as its base. Raises InputError without pairs or for options that the model
+    cannot be trained with, and TrainingError for a run whose loss is not finite or exactly zero.
     """
     if not train_pairs or not validation_pairs:
         raise InputError("Training needs at least one pair to learn from and one to validate on.")
     set_seed(config.seed)
     peft_config = method(config.method).config(config.options)
+    trained: Any = model
     if peft_config is not None:
         model.name_or_path = base_name
-        trained = get_peft_model(model, peft_config)
-    else:
-        trained = model
+        try:
+            trained = get_peft_model(model, peft_config)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise InputError(f"{method(config.method).title} cannot start with these options: {error}") from error
     steps_per_epoch = math.ceil(len(train_pairs) / config.batch_size)
     steps = config.max_steps or math.ceil(config.epochs * steps_per_epoch)
-    every = max(1, steps // config.evaluations)
+    every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
     watch = _Watch(on_event, should_stop)
     trainer = Seq2SeqTrainer(
         model=trained,
@@ -173,11 +199,17 @@ def train(
         processing_class=tokenizer,
         compute_metrics=_rouge([summary for _, summary in validation_pairs], tokenizer),
         callbacks=[watch],
-        optimizer_cls_and_kwargs=_optimizer(config),
     )
+    # Trainer takes this as an argument, Seq2SeqTrainer does not hand it on.
+    trainer.optimizer_cls_and_kwargs = _optimizer(config)
+    # It would print each log line; `on_event` has them.
+    trainer.remove_callback(PrinterCallback)
     started = time.monotonic()
+    generation_config = copy.deepcopy(model.generation_config)
     trainer.train()
     best = folder / "best"
+    # Validation leaves every default of transformers in it, a limit of 20 tokens among them.
+    model.generation_config = generation_config
     trained.save_pretrained(best)
     tokenizer.save_pretrained(best)
     scores = [entry for entry in trainer.state.log_history if "eval_rouge1" in entry]
@@ -217,10 +249,11 @@ def _arguments(
         metric_for_best_model="rouge1",
         greater_is_better=True,
         predict_with_generate=True,
-        generation_max_length=decode.max_new_tokens,
+        generation_max_length=decode.max_new_tokens + 1,  # the decoder's start token counts
         generation_num_beams=decode.num_beams,
         bf16=native_bf16(),
         use_cpu=not on_gpu,
+        torch_compile=config.compile,
         logging_steps=max(1, min(25, every)),
         logging_nan_inf_filter=False,
         seed=config.seed,
@@ -232,8 +265,7 @@ def _arguments(
 
 def _optimizer(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     if config.optimizer == "adafactor":
-        return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False,
-                           "weight_decay": 0.0}  # fmt: skip
+        return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False}
     return torch.optim.AdamW, {"lr": config.learning_rate, "betas": (0.9, 0.98), "fused": True}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import PROJECT_ROOT
@@ -69,7 +69,7 @@ def make_tokenizer(data: Path, work: Path) -> None:
 
 
 def make_base(data: Path, work: Path, steps: int) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     examples = Examples(list(read_conversations(data)), tokenizer)
     model = pretrain(examples, tokenizer, work / "pretraining", steps)
     save_base(model.state_dict(), tokenizer, work / "base")
@@ -92,7 +92,7 @@ def training_pairs(rows: list[dict], epochs: float, seed: int) -> list[Pair]:
 
 def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> None:
     rows, selection = dialogsum_train(data)
-    tokenizer = AutoTokenizer.from_pretrained(work / "base")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "base")
     model = AutoModelForSeq2SeqLM.from_pretrained(work / "base")
     folder, started = work / name, time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)

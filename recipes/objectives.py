@@ -198,7 +198,7 @@ def reported_speech(turns: list[Turn], windows: Windows, rng: random.Random) -> 
     """A pseudo-summary of one to three reported sentences, in the order of the dialogue."""
     speakers = list(dict.fromkeys(s for s, _ in turns))
     elsewhere = Counter(w for _, text in turns for w in content_words(text))
-    told = []
+    told: list[tuple[float, int, str]] = []
     for position, (speaker, text) in enumerate(turns):
         near = [
             s for s, _ in turns[max(0, position - 1) : position] + turns[position + 1 : position + 2] if s != speaker
@@ -212,7 +212,8 @@ def reported_speech(turns: list[Turn], windows: Windows, rng: random.Random) -> 
     if not told:
         return None
     count = min(len(told), rng.choice((1, 1, 2, 2, 3) if len(turns) > 4 else (1, 1, 2)))
-    chosen, words = [], 0
+    chosen: list[tuple[float, int, str]] = []
+    words = 0
     for item in sorted(told, reverse=True)[:count]:
         if not chosen or words + len(item[2].split()) <= 45:
             chosen.append(item)

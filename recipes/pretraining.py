@@ -10,6 +10,7 @@ import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
@@ -52,7 +53,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = SEED, circuit: boo
         dropout_rate=0.0,
         pad_token_id=0,
         eos_token_id=1,
-        decoder_start_token_id=0,
+        decoder_start_token_id=0,  # type: ignore[call-arg]
     )
     model = T5ForConditionalGeneration(config)
     if circuit:
@@ -61,7 +62,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = SEED, circuit: boo
 
 
 @torch.no_grad()
-def start_with_copying(model: T5ForConditionalGeneration) -> None:
+def start_with_copying(model: Any) -> None:
     """Write an induction circuit (Olsson et al. 2022, arXiv:2209.11895) into the random weights.
 
     A small T5 takes tens of thousands of steps to find out that it can look up the token it has just written in the
@@ -110,7 +111,7 @@ class Examples:
     def __init__(self, conversations: list[Conversation], tokenizer: PreTrainedTokenizerFast, seed: int = SEED):
         self.tokenizer, self.seed = tokenizer, seed
         self.statistics = Windows(conversations)
-        self.sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+        self.sentinel = tokenizer.get_vocab()["<extra_id_0>"]
         self.mask_text = "<extra_id_31>"
         self.end = tokenizer.eos_token_id
         self.windows: list[tuple[Conversation, float]] = []
@@ -126,7 +127,7 @@ class Examples:
                 sums.append(total)
             self.cumulative[size] = sums
         stop_ids = {i for word in STOP for form in (word, word.capitalize()) for i in self._ids(f" {form}")}
-        pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         self.salient = {
             i for i, piece in enumerate(pieces) if i not in stop_ids and sum(c.isalnum() for c in piece) > 1 and i > 2
         } - {tokenizer.convert_tokens_to_ids(f"▁#Person{k}#") for k in range(1, 10)}
@@ -149,7 +150,8 @@ class Examples:
                 words = [w for w in conversation.summary.lower().split() if w not in STOP]
                 if words and len(words) < 45 and sum(w in said for w in words) / len(words) > 0.35:
                     self.pairs.append((tuple(turns), conversation.summary))
-            weight, window, size = SOURCE_WEIGHTS[conversation.source], [], 0
+            weight, size = SOURCE_WEIGHTS[conversation.source], 0
+            window: list[tuple[str, str]] = []
             for turn, length in zip(turns, lengths, strict=True):
                 if length > 120:
                     turn, length = (turn[0], " ".join(turn[1].split()[:75])), 110
@@ -168,10 +170,10 @@ class Examples:
     def one(self, size: int, rng: random.Random) -> tuple[list[int], list[int]]:
         """One example as (source ids, target ids), both ended, at most `size` and TARGET_LENGTH long."""
         objective = rng.choices(list(OBJECTIVES), list(OBJECTIVES.values()))[0]
-        turns, summary = list(rng.choices(self.buckets[size], cum_weights=self.cumulative[size])[0][0]), None
+        drawn, weak = rng.choices(self.buckets[size], cum_weights=self.cumulative[size])[0][0], None
         if objective == "weak":
-            turns, summary = rng.choice(self.pairs)
-        turns, summary = relabel(list(turns), summary, rng)
+            drawn, weak = rng.choice(self.pairs)
+        turns, summary = relabel(list(drawn), weak, rng)
         if objective == "reported":
             summary = reported_speech(turns, self.statistics, rng)
         elif objective == "gap":

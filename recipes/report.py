@@ -44,7 +44,7 @@ def load_trio(work: Path) -> dict[str, PreTrainedModel]:
 
 @torch.inference_mode()
 def summarize_all(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], decode: DecodeConfig
+    model: Any, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], decode: DecodeConfig
 ) -> list[str]:
     """Summaries in the dialogues' order, written in batches of similar length."""
     sources = [list(fit_dialogue(tokenizer, dialogue, MAX_SOURCE_TOKENS).source_ids) for dialogue in dialogues]

@@ -1,0 +1,83 @@
+"""Which parts of a summary stand in its references, or are copied from its dialogue.
+
+Knows words; nothing of colours or pages. A summary comes back as segments that join to the very same text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+COPY_NGRAM = 3  # words in a row; fewer are the language's, not the dialogue's
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of the text, spaces and punctuation included."""
+
+    text: str
+    marked: bool
+
+
+def shared_with_references(summary: str, references: Sequence[str]) -> list[Segment]:
+    """Mark the words that ROUGE-1 counts as shared with any reference: same word stem, in any place."""
+    wanted = {token for reference in references for token in _stems(reference)}
+
+    def shared(word: str) -> bool:
+        tokens = _stems(word)
+        return bool(tokens) and all(token in wanted for token in tokens)
+
+    return _segments(summary, (shared(match[0]) for match in _WORD.finditer(summary)))
+
+
+def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -> list[Segment]:
+    """Mark the words that stand in `ngram` or more in a row in the dialogue too, whatever their case."""
+    said, words = _words(dialogue), _words(summary)
+    known = {tuple(said[i : i + ngram]) for i in range(len(said) - ngram + 1)}
+    marked = [False] * len(words)
+    for i in range(len(words) - ngram + 1):
+        if tuple(words[i : i + ngram]) in known:
+            marked[i : i + ngram] = [True] * ngram
+    return _segments(summary, marked)
+
+
+def share_marked(segments: Sequence[Segment]) -> float:
+    """The share of the words that are marked, 0 to 1; 0 for a text without words."""
+    marked = sum(len(_words(segment.text)) for segment in segments if segment.marked)
+    total = sum(len(_words(segment.text)) for segment in segments)
+    return marked / total if total else 0.0
+
+
+def _words(text: str) -> list[str]:
+    return [match[0].lower().replace("’", "'") for match in _WORD.finditer(text)]
+
+
+def _stems(text: str) -> list[str]:
+    from nltk.stem.porter import PorterStemmer
+    from rouge_score.tokenize import tokenize
+
+    return tokenize(text, PorterStemmer())
+
+
+def _segments(text: str, marks: Iterable[bool]) -> list[Segment]:
+    """Neighbouring marked words become one segment, with what stands between them."""
+    segments: list[Segment] = []
+    position, before = 0, False
+    for match, marked in zip(_WORD.finditer(text), marks, strict=True):
+        between = text[position : match.start()]
+        if between:
+            segments.append(Segment(between, marked and before))
+        segments.append(Segment(match[0], marked))
+        position, before = match.end(), marked
+    if position < len(text):
+        segments.append(Segment(text[position:], False))
+    joined: list[Segment] = []
+    for segment in segments:
+        if joined and joined[-1].marked == segment.marked:
+            joined[-1] = Segment(joined[-1].text + segment.text, segment.marked)
+        else:
+            joined.append(segment)
+    return joined

@@ -1,0 +1,63 @@
+"""Puts the page together and serves it. Nothing runs at import."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import gradio as gr
+
+from dsum_demo.comparison import compare
+from dsum_demo.errors import DsumError
+from dsum_demo.prompts import DecodeConfig
+from dsum_demo.settings import Settings
+from dsum_demo.ui.api import add_api
+from dsum_demo.ui.compare import build_compare_tab
+from dsum_demo.ui.families import family_choices
+from dsum_demo.ui.models import build_models_tab
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
+
+
+def build_demo(services: Services) -> gr.Blocks:
+    """The page; `launch` it with `launch_options()`."""
+    with gr.Blocks(title=f"{TITLE}: what fine-tuning buys", analytics_enabled=False, fill_width=True) as demo:
+        with gr.Row(elem_id="header"):
+            gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
+            family = gr.Dropdown(
+                family_choices(services.registry, ask=False),
+                value=services.registry.default_family.name,
+                label="Family",
+                elem_id="family",
+                filterable=False,
+                scale=0,
+            )
+            dark = gr.Button("◐", elem_id="theme-toggle", size="sm", scale=0)
+            dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
+        with gr.Tabs():
+            with gr.Tab("Compare", id="compare"):
+                build_compare_tab(services, family)
+            with gr.Tab("Models", id="models"):
+                build_models_tab(services)
+        add_api(services)
+    return demo
+
+
+def launch_options() -> dict[str, object]:
+    """What gradio 6 takes at launch: looks, and what must not be kept or sent."""
+    return {"theme": THEME, "css": CSS, "run_history": False, "footer_links": ["api", "settings"], "ssr_mode": False}
+
+
+def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
+    services = Services.start(settings)
+    threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
+    build_demo(services).launch(server_name=host, server_port=port, **launch_options())  # type: ignore[arg-type]
+
+
+def warm_up(services: Services) -> None:
+    """Load the default trio before anybody asks, so that the first comparison does not wait for it."""
+    family = services.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec and services.registry.availability(spec).usable]
+    with contextlib.suppress(DsumError):
+        compare(services.store, family, specs, "A: Hello.\nB: Hello!", decode=DecodeConfig(max_new_tokens=2))

@@ -1,0 +1,110 @@
+"""A comparison's scores as a plotly figure. Keeps no state; colours follow `theme`, text and grid follow the page."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.ui.theme import HUMAN, LOOKS
+
+ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
+CLEAR = "rgba(0,0,0,0)"
+
+
+def rouge_chart(comparison: Comparison) -> go.Figure:
+    """Grouped bars, F1 x 100, a group a ROUGE type; with several references also how well a human agrees with them."""
+    figure = go.Figure()
+    groups = list(ROUGE_TITLES.values())
+    original = comparison.original
+    for system in comparison.systems:
+        if not system.scores:
+            continue
+        look = LOOKS[system.spec.kind]
+        values = [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
+        differences = [difference(system, original, rouge) for rouge in ROUGE_TYPES]
+        figure.add_bar(
+            name=system.spec.title,
+            x=groups,
+            y=values,
+            text=[_label(value, change) for value, change in zip(values, differences, strict=True)],
+            textposition="outside",
+            textfont={"size": 12},
+            cliponaxis=False,
+            hovertemplate="%{x}: %{y:.2f}<extra>" + system.spec.title + "</extra>",
+            marker={
+                "color": look.color,
+                "line": {"color": look.color, "width": 1},
+                "pattern": {
+                    "shape": look.pattern,
+                    "fgcolor": "white",
+                    "size": 7,
+                    "solidity": 0.2,
+                },
+            },
+        )
+    agreement = comparison.human_agreement
+    if agreement:
+        figure.add_scatter(
+            name="Human: each reference against the others",
+            x=groups,
+            y=[100 * agreement[rouge].fmeasure for rouge in ROUGE_TYPES],
+            mode="markers",
+            marker={"symbol": "line-ew", "size": 44, "line": {"color": HUMAN.color, "width": 3}},
+            hovertemplate="%{x}: %{y:.2f}<extra>Human</extra>",
+        )
+    figure.update_layout(
+        barmode="group",
+        bargap=0.22,
+        bargroupgap=0.06,
+        height=330,
+        margin={"l": 48, "r": 8, "t": 12, "b": 28},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"family": "Source Sans Pro, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
+        yaxis={
+            "title": {"text": "F1 × 100"},
+            "range": [0, _top(figure)],
+            "zeroline": False,
+            "gridcolor": "rgba(136,136,136,0.25)",
+        },
+        xaxis={"fixedrange": True},
+        modebar={"remove": ["select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
+    )
+    figure.update_yaxes(fixedrange=True)
+    return figure
+
+
+def difference(system: SystemResult, original: SystemResult | None, rouge: str) -> float | None:
+    """F1 x 100 above the original's; None for the original itself and where it has no score."""
+    if original is None or system is original or not system.scores or not original.scores:
+        return None
+    return 100 * (system.scores[rouge].fmeasure - original.scores[rouge].fmeasure)
+
+
+def headline(comparison: Comparison) -> str:
+    """What the chart shows, in a sentence."""
+    scored = {system.spec.kind: system for system in comparison.systems if system.scores}
+    if not scored:
+        return ""
+    best = max(scored.values(), key=lambda system: system.scores["rouge1"].fmeasure if system.scores else 0.0)
+    top = 100 * best.scores["rouge1"].fmeasure if best.scores else 0.0
+    if len(scored) == 1:
+        return f"{best.spec.title} reaches {top:.1f} in ROUGE-1."
+    changes = [
+        f"{system.spec.title} {change:+.1f}"
+        for system in scored.values()
+        if (change := difference(system, comparison.original, "rouge1")) is not None
+    ]
+    against = f" Against the original: {', '.join(changes)} points." if changes else ""
+    return f"On this dialogue {best.spec.title} scores highest in ROUGE-1: {top:.1f}.{against}"
+
+
+def _label(value: float, change: float | None) -> str:
+    return f"{value:.1f}" if change is None else f"{value:.1f}<br>({change:+.1f})"
+
+
+def _top(figure: go.Figure) -> float:
+    highest = max((max(trace.y) for trace in figure.data), default=0.0)
+    return min(118.0, max(20.0, highest * 1.25 + 4))

@@ -1,0 +1,282 @@
+"""The Compare tab: a dialogue on the left, three summaries of it on the right, and how they score.
+
+Handlers are functions over plain values and `Services`; those that fill the right side name what they change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.comparison import Comparison, stream_comparison
+from dsum_demo.errors import DsumError
+from dsum_demo.prompts import DecodeConfig
+from dsum_demo.registry import Family, Kind
+from dsum_demo.ui import cards
+from dsum_demo.ui.charts import headline, rouge_chart
+from dsum_demo.ui.dialogue import build_dialogue_input
+from dsum_demo.ui.families import KINDS, default_of, family_choices, family_note, variants
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import COPY_SUMMARY, LOOKS, QUIET
+
+GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
+REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
+WRITERS_AT_ONCE = 4
+NO_ROUGE = "No ROUGE: it compares with a reference summary, and none was given. Add one under “Reference summaries”."
+
+Update = Any  # gradio's updates are plain dictionaries
+RESULTS = (
+    "problem", *KINDS, "human", "comparison", "options", "downloads", "legend",
+    "scores", "headline", "chart", "signature", "table", "no_rouge",
+)  # fmt: skip
+
+
+def build_compare_tab(services: Services, family: gr.Dropdown) -> None:
+    """Lay the tab out and connect it; `family` is the page's family chooser."""
+    registry, first = services.registry, services.registry.default_family
+    with gr.Row():
+        with gr.Column(scale=4, min_width=310):
+            typing = build_dialogue_input(services)
+            with gr.Accordion("Decoding, the same for all systems", open=False, elem_id="decoding"):
+                decoding = _build_decoding(first.decode)
+        with gr.Column(scale=9, min_width=310):
+            note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
+            right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
+            choosers = []
+            with gr.Row(elem_id="cards"):
+                for kind in KINDS:
+                    with gr.Column(min_width=220):
+                        choosers.append(
+                            gr.Dropdown(
+                                **variants(registry, first, kind),
+                                label=LOOKS[kind].title,
+                                container=False,
+                                interactive=kind is not Kind.BASE,
+                                filterable=False,
+                                elem_id=f"choose-{kind}",
+                            )
+                        )
+                        right[kind] = gr.HTML(
+                            cards.empty_card(kind, default_of(first, kind)),
+                            js_on_load=COPY_SUMMARY,
+                            elem_id=f"card-{kind}",
+                        )
+            right["human"] = gr.HTML(js_on_load=COPY_SUMMARY, elem_id="card-human")
+            with gr.Row(visible=False) as right["options"]:
+                highlight = gr.Radio(
+                    cards.HIGHLIGHTS, value=cards.NO_HIGHLIGHT, label="Highlight", elem_id="highlight", scale=2
+                )
+                right["downloads"] = gr.HTML(elem_id="downloads", scale=1, min_width=290)
+            right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
+            with gr.Column(visible=False, elem_id="scores") as right["scores"]:
+                right["headline"] = gr.HTML(elem_id="headline")
+                right["chart"] = gr.Plot(show_label=False, container=False, elem_id="chart")
+                right["signature"] = gr.HTML(elem_classes="hint", elem_id="signature")
+                with gr.Accordion("Precision, recall and F1", open=False, elem_id="parts"):
+                    right["table"] = gr.HTML()
+            right["no_rouge"] = gr.HTML(elem_id="no-rouge")
+
+    results = [right[name] for name in RESULTS]
+    buttons = [typing.start, typing.stop]
+    gr.on(
+        [typing.start.click, typing.dialogue.submit], MethodType(begin, services), None, buttons, queue=False, **QUIET
+    ).then(
+        MethodType(run_comparison, services),
+        [*typing.typed, family, *choosers[1:], highlight, *decoding],
+        results,
+        concurrency_limit=WRITERS_AT_ONCE,
+        **QUIET,
+    ).then(end, None, buttons, queue=False, **QUIET)
+    typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
+    highlight.change(redraw, [right["comparison"], highlight], results, **QUIET)
+    family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *results], **QUIET)
+    root = gr.context.Context.root_block
+    assert root is not None
+    root.load(MethodType(greet, services), family, [family, note, *choosers], **QUIET)
+    root.unload(MethodType(say_goodbye, services))
+
+
+def _build_decoding(decode: DecodeConfig) -> list[gr.components.Component]:
+    strategy = gr.Radio(
+        [GREEDY, BEAMS, SAMPLING],
+        value=GREEDY,
+        label="Strategy",
+        info="Greedy takes the likeliest token and streams; beams follow several texts to the end; sampling draws.",
+        elem_id="strategy",
+    )
+    beams = gr.Slider(2, 8, 4, step=1, label="Beams", visible=False)
+    temperature = gr.Slider(0.1, 2.0, 1.0, step=0.1, label="Temperature", visible=False)
+    seed = gr.Number(0, label="Seed", precision=0, minimum=0, visible=False)
+    strategy.change(
+        lambda chosen: [gr.update(visible=chosen == BEAMS), *[gr.update(visible=chosen == SAMPLING)] * 2],
+        strategy,
+        [beams, temperature, seed],
+        **QUIET,
+    )
+    length = gr.Slider(8, 256, decode.max_new_tokens, step=1, label="Maximum length (tokens)")
+    ngram = gr.Slider(
+        0,
+        10,
+        decode.no_repeat_ngram_size,
+        step=1,
+        label="No-repeat n-gram",
+        info="So many tokens in a row are written only once; 0 allows repetition.",
+    )
+    return [strategy, beams, temperature, seed, length, ngram]
+
+
+def results(**changes: Update) -> tuple[Update, ...]:
+    """Updates in the order of RESULTS; what is not named stays as it is."""
+    unknown = changes.keys() - set(RESULTS)
+    assert not unknown, unknown
+    return tuple(changes.get(name, gr.skip()) for name in RESULTS)
+
+
+def begin(services: Services, request: gr.Request) -> tuple[Update, Update]:
+    services.begin(request.session_hash or "")
+    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True)
+
+
+def end() -> tuple[Update, Update]:
+    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop")
+
+
+def ask_to_stop(services: Services, request: gr.Request) -> Update:
+    services.stop(request.session_hash or "")
+    return gr.update(interactive=False, value="Stopping…")
+
+
+def say_goodbye(services: Services, request: gr.Request) -> None:
+    services.forget(request.session_hash or "")
+
+
+def run_comparison(
+    services: Services,
+    dialogue: str,
+    reference1: str,
+    reference2: str,
+    reference3: str,
+    family_name: str,
+    full: str | None,
+    lora: str | None,
+    highlight: str,
+    strategy: str,
+    beams: float,
+    temperature: float,
+    seed: float | None,
+    length: float,
+    ngram: float,
+    request: gr.Request,
+) -> Iterator[tuple[Update, ...]]:
+    """Yield the results as they come. A mistake is told under the button, and everything typed stays."""
+    asked = services.running.get(request.session_hash or "")
+    comparison, phases, drawn = None, None, 0.0
+    try:
+        family = services.registry.family(family_name)
+        specs = [family.base, *(services.registry.spec(name) for name in (full, lora) if name)]
+        states = stream_comparison(
+            services.store,
+            family,
+            specs,
+            dialogue,
+            (reference1, reference2, reference3),
+            decode_config(family, strategy, beams, temperature, seed, length, ngram),
+            max_chars=services.settings.max_input_chars,
+            should_stop=asked.is_set if asked else None,
+        )
+        for comparison in states:
+            now = [system.phase for system in comparison.systems]
+            if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
+                phases, drawn = now, time.monotonic()
+                yield results(problem=_cut(comparison), **_texts(comparison, highlight), no_rouge="")
+    except DsumError as error:
+        yield results(problem=cards.notice(str(error), "error"))
+        return
+    assert comparison is not None
+    yield results(**_finished(comparison, highlight))
+
+
+def decode_config(
+    family: Family, strategy: str, beams: float, temperature: float, seed: float | None, length: float, ngram: float
+) -> DecodeConfig:
+    """The panel's values; what belongs to another strategy than the chosen one is left out."""
+    config: dict[str, Any] = {**family.decode.as_dict(), "max_new_tokens": length, "no_repeat_ngram_size": ngram}
+    config |= {"num_beams": beams if strategy == BEAMS else 1, "do_sample": strategy == SAMPLING}
+    if strategy == SAMPLING:
+        config |= {"temperature": temperature, "seed": seed or 0}
+    return DecodeConfig(**config)
+
+
+def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
+    if comparison is None:
+        return results()
+    return results(**_texts(comparison, highlight), legend=cards.legend(comparison, highlight))
+
+
+def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
+    """Another family begins with empty cards, its own variants and its own decode defaults."""
+    registry, family = services.registry, services.registry.family(chosen)
+    hidden = gr.update(visible=False)
+    return (
+        family_note(registry, family),
+        *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
+        family.decode.max_new_tokens,
+        family.decode.no_repeat_ngram_size,
+        *results(
+            **{kind: cards.empty_card(kind, default_of(family, kind)) for kind in KINDS},
+            problem="",
+            human="",
+            comparison=None,
+            options=hidden,
+            legend="",
+            scores=hidden,
+            no_rouge="",
+        ),
+    )
+
+
+def greet(services: Services, chosen: str) -> tuple[Update, ...]:
+    """On loading the page: look again at what lies on the disk, and say what cannot be had."""
+    registry = services.registry
+    registry.refresh()
+    family = registry.family(chosen)
+    choosers = [gr.update(**variants(registry, family, kind)) for kind in KINDS]
+    return (gr.update(choices=family_choices(registry)), family_note(registry, family), *choosers)
+
+
+def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
+    bodies = {
+        str(kind): cards.system_card(kind, comparison, index, highlight)
+        for index, kind in enumerate(KINDS)
+        if index < len(comparison.systems)
+    }
+    return {**bodies, "human": cards.human_card(comparison, highlight)}
+
+
+def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
+    scored = any(system.scores for system in comparison.systems)
+    drawn = {
+        "headline": f"<h3>{cards.escape(headline(comparison))}</h3>",
+        "chart": rouge_chart(comparison),
+        "signature": cards.escape(comparison.signature.text) if comparison.signature else "",
+        "table": cards.scores_table(comparison),
+    }
+    return {
+        **_texts(comparison, highlight),
+        "problem": _cut(comparison),
+        "comparison": comparison,
+        "options": gr.update(visible=True),
+        "downloads": cards.downloads(comparison),
+        "legend": cards.legend(comparison, highlight),
+        "scores": gr.update(visible=scored),
+        "no_rouge": "" if comparison.references else cards.notice(NO_ROUGE),
+        **(drawn if scored else {}),
+    }
+
+
+def _cut(comparison: Comparison) -> str:
+    return cards.notice(comparison.fitted.note if comparison.fitted else "", "warning")

@@ -1,0 +1,71 @@
+"""Choosing a family and its variants: labels, what cannot be had and why, published scores for scale.
+
+Knows the registry; lays nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from dsum_demo.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.ui.cards import notice
+
+KINDS = (Kind.BASE, Kind.FULL, Kind.ADAPTER)
+SCALE_FAMILY = "flan-t5-base"
+KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: "LoRA"}
+
+
+def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
+    """(label, name) of every family; with `ask` (it can take the Hub's 1.5 s) what cannot be had says so."""
+    return [
+        (
+            family.title
+            if not ask or registry.availability(family.base).usable
+            else f"{family.title} · not available here",
+            family.name,
+        )
+        for family in registry.families()
+    ]
+
+
+def family_note(registry: Registry, family: Family, ask: bool = True) -> str:
+    """What this family is, the published scores for scale, and with `ask` why it cannot be had, if so; HTML."""
+    text = f"<b>{escape(family.title)}</b>: {escape(family.note)}"
+    scale = next((f for f in registry.families() if f.name == SCALE_FAMILY), None)
+    if scale and all(kind in scale.published for kind in KINDS):
+        scores = ", ".join(f"{KIND_NAMES[kind]} {scale.published[kind][0]:.1f}" for kind in KINDS)
+        text += (
+            f' <span title="{escape(scale.published_source)}">For scale, published ROUGE-1 of FLAN-T5 base on '
+            f"DialogSum’s test set: {scores}.</span>"
+        )
+    reasons = []
+    for spec in family.default_trio() if ask else ():
+        availability = registry.availability(spec) if spec else None
+        if spec and availability and not availability.usable:
+            reasons.append(f"{spec.title}: {availability.reason}")
+    # The same reason for all three is told once.
+    if len({reason.split(": ", 1)[1] for reason in reasons}) == 1 and len(reasons) == len(KINDS):
+        reasons = [f"Not available here. {reasons[0].split(': ', 1)[1]}"]
+    return text + notice(" ".join(reasons), "warning")
+
+
+def variants(registry: Registry, family: Family, kind: Kind) -> dict[str, Any]:
+    """A chooser's `choices` and `value`: the base stands in the first place, every tuned model in the others."""
+    default = default_of(family, kind)
+    specs: Sequence[ModelSpec] = [family.base]
+    if kind is not Kind.BASE:
+        tuned = [spec for spec in family.variants if spec.kind is not Kind.BASE]
+        specs = sorted(tuned, key=lambda spec: spec.kind is not kind)
+    return {"choices": [(_label(spec), spec.name) for spec in specs], "value": default.name if default else None}
+
+
+def default_of(family: Family, kind: Kind) -> ModelSpec | None:
+    return dict(zip(KINDS, family.default_trio(), strict=True))[kind]
+
+
+def _label(spec: ModelSpec) -> str:
+    if spec.source is None:
+        return f"{spec.title} (not made yet)"
+    return spec.name if spec.title == spec.name else f"{spec.title}: {spec.name}"

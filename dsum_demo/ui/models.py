@@ -1,0 +1,58 @@
+"""The Models tab: which models there are, whether they can be had, and if not, why. Loads nothing."""
+
+from __future__ import annotations
+
+from html import escape
+from types import MethodType
+
+import gradio as gr
+
+from dsum_demo.registry import Registry
+from dsum_demo.ui.cards import millions, notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+HOW_TO_ADD = (
+    "An adapter that PEFT saved appears here once its folder lies in `adapters/`; it has to name one of the originals "
+    "as its base. Weights are read as safetensors, or weights-only; nothing that could run code is opened."
+)
+
+
+def build_models_tab(services: Services) -> None:
+    gr.Markdown(HOW_TO_ADD)
+    table = gr.HTML(elem_id="models")
+    again = gr.Button("Look again", elem_id="look-again", size="sm")
+    again.click(MethodType(look_again, services), None, table, **QUIET)
+    root = gr.context.Context.root_block
+    assert root is not None
+    root.load(MethodType(models_table, services.registry), None, table, **QUIET)
+
+
+def look_again(services: Services) -> str:
+    """Read the disk again and ask the Hub again."""
+    services.registry.ask_hub_again()
+    services.registry.refresh()
+    return models_table(services.registry)
+
+
+def models_table(registry: Registry) -> str:
+    rows = []
+    for family in registry.families():
+        rows.append(f'<tr><th colspan="5" scope="rowgroup">{escape(family.title)}</th></tr>')
+        for spec in family.variants:
+            availability = registry.availability(spec)
+            size = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "–"
+            trained = millions(spec.trained_parameters) if spec.trained_parameters else "–"
+            rows.append(
+                f"<tr><td>{escape(spec.title)}<br><code>{escape(spec.name)}</code></td>"
+                f'<td><span class="state {availability.state}">{availability.state}</span></td>'
+                f"<td>{trained}</td><td>{size}</td>"
+                f"<td>{escape(availability.reason or spec.note)}"
+                f"{f'<br>Licence: {escape(spec.licence)}' if spec.licence else ''}</td></tr>"
+            )
+    head = "".join(f"<th>{name}</th>" for name in ("Model", "State", "Trained parameters", "Size", "About"))
+    misfits = " ".join(f"{misfit.name}: {misfit.reason}" for misfit in registry.misfits)
+    return (
+        f'<div class="scroll"><table class="scores models"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{notice(misfits, 'warning')}"
+    )
