@@ -14,13 +14,16 @@ The weights are random but seeded: what the models write is nonsense, the same i
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 # Before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# hypothesis leaves notes of its own even where tests ask for no database.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "dsum-hypothesis")))
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest

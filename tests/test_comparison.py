@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 
 from dsum_demo.comparison import Comparison, clean_references, compare, defuse, stream_comparison
 from dsum_demo.errors import InputError
+from dsum_demo.loading import ModelStore
 from dsum_demo.metrics import ROUGE_TYPES, score_summary
 from dsum_demo.prompts import DecodeConfig
+from dsum_demo.registry import Registry
 
 DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
 REFERENCES = ["Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until Friday."]
@@ -64,7 +67,7 @@ def test_text_grows_while_it_streams(tiny_store, trio):
         )
     ]
     assert len(set(texts)) > 2
-    assert all(len(a) <= len(b) for a, b in zip(texts, texts[1:], strict=False))
+    assert texts == sorted(texts, key=len)
 
 
 def test_a_failing_system_leaves_the_others_alone(tiny_store, trio):
@@ -78,19 +81,35 @@ def test_a_failing_system_leaves_the_others_alone(tiny_store, trio):
 
 def test_a_stop_keeps_what_is_there(tiny_store, trio):
     family, specs = trio
-    stopped = False
-    for state in stream_comparison(tiny_store, family, specs, DIALOGUE, should_stop=lambda: stopped):
+    stop = threading.Event()
+    for state in stream_comparison(tiny_store, family, specs, DIALOGUE, should_stop=stop.is_set):
         last = state
         if state.systems[0].phase == "done":
-            stopped = True
+            stop.set()
     assert [system.phase for system in last.systems] == ["done", "stopped", "stopped"]
-    assert last.systems[0].summary == run(tiny_store, trio).systems[0].summary or last.systems[0].summary
+    assert last.systems[0].summary
 
 
 @pytest.mark.parametrize("dialogue", ["", "   \n\t", "😀😀", "!!! ???"])
 def test_unusable_dialogues_are_refused_before_a_model_loads(tiny_store, trio, dialogue):
     with pytest.raises(InputError, match="no dialogue"):
         compare(tiny_store, trio[0], trio[1], dialogue)
+
+
+def test_loading_tells_how_far_it_is(tiny_settings, trio):
+    family, specs = trio
+    fresh = ModelStore(Registry(tiny_settings), tiny_settings)
+    notes = [state.systems[0].note for state in stream_comparison(fresh, family, specs[:1], DIALOGUE)]
+    assert f"Loading {specs[0].name}" in notes
+    assert notes[-1] == ""
+
+
+def test_human_agreement_is_each_reference_against_the_others(tiny_store, trio):
+    assert run(tiny_store, trio, references=REFERENCES[:1]).human_agreement is None
+    agreement = run(tiny_store, trio, references=REFERENCES).human_agreement
+    one, other = score_summary(REFERENCES[0], REFERENCES[1:]), score_summary(REFERENCES[1], REFERENCES[:1])
+    for rouge in ROUGE_TYPES:
+        assert agreement[rouge].fmeasure == pytest.approx((one[rouge].fmeasure + other[rouge].fmeasure) / 2)
 
 
 def test_more_than_three_references_are_refused():

@@ -1,0 +1,165 @@
+"""Reads rows and dialogues from files: CSV, TSV, JSON, JSON Lines, and the samples in DialogSum's form.
+
+Every refusal is a DataError that names the file and the rows, counted from 1 without the header and blank lines. Knows
+nothing of models or scores.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.errors import DataError
+
+LONGEST_FIELD = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A dialogue ("Name: text", a turn a line) with the summaries and topics that people wrote for it."""
+
+    id: str
+    dialogue: str
+    references: tuple[str, ...]
+    topics: tuple[str, ...]
+
+
+def read_samples(file: Path) -> list[Example]:
+    """Examples of a file in DialogSum's form: `id`, `dialogue`, and `summary1` to `summary3` with `topic1` to `topic3`,
+    or a single `summary` and `topic`; empty ones are left out.
+
+    Raises DataError for what `read_table` refuses, and for rows without id, dialogue or summary or with a repeated id.
+    """
+    examples = [
+        Example(
+            id=row.get("id", "").strip(),
+            dialogue=row.get("dialogue", "").strip(),
+            references=_texts(row, "summary"),
+            topics=_texts(row, "topic"),
+        )
+        for row in read_table(file)
+    ]
+    for what, of in (
+        ("id", lambda example: example.id),
+        ("dialogue", lambda example: example.dialogue),
+        ("summary", lambda example: example.references),
+    ):
+        _refuse(file, f"no {what}", [row for row, example in enumerate(examples, 1) if not of(example)])
+    times = Counter(example.id for example in examples)
+    _refuse(file, "an id that is used twice", [row for row, e in enumerate(examples, 1) if times[e.id] > 1])
+    return examples
+
+
+def read_table(file: Path) -> list[dict[str, str]]:
+    """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file in UTF-8, with or
+    without a byte order mark; every row has every column.
+
+    Values become text: None and what is missing become "", other values their JSON. Raises DataError for a file that
+    cannot be read, has no rows, or has rows or column names that cannot be used.
+    """
+    read = _READERS.get(file.suffix.lower())
+    if read is None:
+        raise DataError(f"{file} is of an unknown kind; give a {', '.join(_READERS)} file.")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    rows = read(file, text)
+    if not rows:
+        raise DataError(f"{file} has no rows.")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return [{name: _text(row.get(name)) for name in columns} for row in rows]
+
+
+def name_rows(rows: Sequence[int]) -> str:
+    """Row numbers in a sentence: "row 3", "rows 3, 5", the first ten of many."""
+    more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:10]))}{more}"
+
+
+def _read_separated(delimiter: str, file: Path, text: str) -> list[dict[str, Any]]:
+    # The limit of 131,072 characters holds for the whole process, and a long meeting is longer.
+    csv.field_size_limit(LONGEST_FIELD)
+    # Strict, because otherwise a quote that is never closed swallows the rest of the file.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header, *rows = [fields for fields in reader if fields] or [[]]
+    except csv.Error as error:
+        raise DataError(f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there.") from None
+    names = [name.strip() for name in header]
+    if "" in names:
+        raise DataError(
+            f"{file}: column {names.index('') + 1} has no name; name it in the first line, or leave it out."
+        )
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(f"{file} has more than one column {twice[0]!r}; give each column a name of its own.")
+    wrong = [row for row, fields in enumerate(rows, 1) if len(fields) != len(names)]
+    if wrong:
+        raise DataError(
+            f"{file} has {len(names)} columns, but another number of fields in {name_rows(wrong)}; put quotes around "
+            "texts that hold a separator or a line end.",
+            wrong,
+        )
+    return [dict(zip(names, fields, strict=True)) for fields in rows]
+
+
+def _read_json(file: Path, text: str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON: {error}.") from None
+    if isinstance(found, dict):
+        found = found.get("data")
+    if not isinstance(found, list):
+        raise DataError(f'{file} holds no list; give a list of objects, alone or as {{"data": [...]}}.')
+    _refuse(file, "no JSON object", [n for n, row in enumerate(found, 1) if not isinstance(row, dict)])
+    return found
+
+
+def _read_jsonl(file: Path, text: str) -> list[dict[str, Any]]:
+    # Only "\n": a text inside a line may hold the other line ends that splitlines() knows.
+    lines = [line for line in text.split("\n") if line.strip()]
+    rows = [_object(line) for line in lines]
+    _refuse(file, "no JSON object", [number for number, row in enumerate(rows, 1) if row is None])
+    return [row for row in rows if row is not None]
+
+
+_READERS: dict[str, Callable[[Path, str], list[dict[str, Any]]]] = {
+    ".csv": partial(_read_separated, ","),
+    ".tsv": partial(_read_separated, "\t"),
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+}
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _refuse(file: Path, what: str, rows: Sequence[int]) -> None:
+    if rows:
+        raise DataError(f"{file} has {what} in {name_rows(rows)}.", rows)
+
+
+def _texts(row: dict[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, (row.get(key, "").strip() for key in (name, f"{name}1", f"{name}2", f"{name}3"))))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
