@@ -35,26 +35,29 @@ from recipes.tokenizer import train_tokenizer
 STAGES = ("tokenizer", "pretrain", "full", "lora", "report", "package")
 # The tokenizer learns from a share of the larger sources, so that everyday English decides its pieces.
 TOKENIZER_SHARES = {"sgd": 0.4, "topical_chat": 0.6, "crd3_aligned": 0.15, "qmsum": 0.15}
-PRETRAINING_STEPS = 2300
+PRETRAINING_STEPS = 1300
 VALIDATION_SAMPLE = 128  # of the 500 selection dialogues: enough to choose a checkpoint by
 GREEDY = DecodeConfig(max_new_tokens=80)
 FULL = TrainingConfig(
     method="full",
     optimizer="adafactor",
-    learning_rate=3e-3,
+    learning_rate=4e-3,
+    weight_decay=0.0,
     label_smoothing=0.1,
     epochs=3,
     batch_size=32,
     evaluations=4,
+    compile=True,
 )
 LORA = TrainingConfig(
     method="lora",
     options={"r": 16, "lora_alpha": 32, "target_modules": ["q", "k", "v", "o", "wi_0", "wi_1", "wo"]},
     learning_rate=3e-3,
     label_smoothing=0.1,
-    epochs=3,
+    epochs=2,
     batch_size=32,
-    evaluations=4,
+    evaluations=3,
+    compile=True,
 )
 
 

@@ -260,7 +260,7 @@ def random_spans(length: int, rng: random.Random, density: float = 0.15, mean: i
 
 
 def recall_spans(ids: list[int], is_salient: Callable[[int], bool], rng: random.Random) -> list[tuple[int, int]]:
-    """Spans around salient tokens that occur elsewhere in the window and stay unmasked there at least once."""
+    """Spans around salient tokens that occur elsewhere in the window, most often unmasked."""
     counts = Counter(ids)
     candidates = [i for i, token in enumerate(ids) if counts[token] > 1 and is_salient(token)]
     rng.shuffle(candidates)

@@ -171,7 +171,7 @@ class Examples:
         """One example as (source ids, target ids), both ended, at most `size` and TARGET_LENGTH long."""
         objective = rng.choices(list(OBJECTIVES), list(OBJECTIVES.values()))[0]
         drawn, weak = rng.choices(self.buckets[size], cum_weights=self.cumulative[size])[0][0], None
-        if objective == "weak":
+        if objective == "weak" and self.pairs:
             drawn, weak = rng.choice(self.pairs)
         turns, summary = relabel(list(drawn), weak, rng)
         if objective == "reported":

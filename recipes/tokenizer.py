@@ -21,6 +21,12 @@ MAX_LENGTH = 512
 SPLIT = r"▁?#Person\d+#|▁?\n|▁?[^\w\s'▁\-]"
 
 
+def in_fixed_order(tokenizer: Tokenizer, specials: int) -> list[tuple[str, float]]:
+    """A trained Unigram tokenizer's (piece, score), best first; the trainer orders ties anew in every process."""
+    pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    return pieces[:specials] + sorted(pieces[specials:], key=lambda piece: (-piece[1], piece[0]))
+
+
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """Train on `texts`; ids 0, 1, 2 are pad, end, unknown, and the last 32 ids are T5's sentinels."""
     tokenizer = Tokenizer(models.Unigram())
@@ -46,7 +52,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
-    learned = [tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    learned = in_fixed_order(tokenizer, specials=3)
     known = {piece for piece, _ in learned}
     # The trainer builds pieces of letters and digits only; these are worth one each, and at -3 they always win.
     tokenizer.model = models.Unigram(learned + [(p, -3.0) for p in WHOLE_PIECES if p not in known], unk_id=2)

@@ -37,6 +37,7 @@ from dsum_demo.loading import ModelStore
 from dsum_demo.prompts import PROMPT_TEMPLATE
 from dsum_demo.registry import Registry
 from dsum_demo.settings import Settings
+from recipes.tokenizer import in_fixed_order
 
 TEXTS = [
     PROMPT_TEMPLATE.format(dialogue="#Person1#: Hello, Tom!\n#Person2#: Hi, are you free on Friday after six?"),
@@ -68,6 +69,8 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
         vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>", "#Person1#", "#Person2#"], unk_token="<unk>"
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
+    # Ids decide what the tiny models write.
+    tokenizer.model = models.Unigram(in_fixed_order(tokenizer, specials=5), unk_id=2)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

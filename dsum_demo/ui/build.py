@@ -36,9 +36,9 @@ def build_demo(services: Services) -> gr.Blocks:
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
-                build_compare_tab(services, family)
+                build_compare_tab(demo, services, family)
             with gr.Tab("Models", id="models"):
-                build_models_tab(services)
+                build_models_tab(demo, services)
         add_api(services)
     return demo
 

@@ -35,12 +35,12 @@ RESULTS = (
 )  # fmt: skip
 
 
-def build_compare_tab(services: Services, family: gr.Dropdown) -> None:
+def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) -> None:
     """Lay the tab out and connect it; `family` is the page's family chooser."""
     registry, first = services.registry, services.registry.default_family
     with gr.Row():
         with gr.Column(scale=4, min_width=310):
-            typing = build_dialogue_input(services)
+            typing = build_dialogue_input(page, services)
             with gr.Accordion("Decoding, the same for all systems", open=False, elem_id="decoding"):
                 decoding = _build_decoding(first.decode)
         with gr.Column(scale=9, min_width=310):
@@ -94,10 +94,10 @@ def build_compare_tab(services: Services, family: gr.Dropdown) -> None:
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], results, **QUIET)
     family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *results], **QUIET)
-    root = gr.context.Context.root_block
-    assert root is not None
-    root.load(MethodType(greet, services), family, [family, note, *choosers], **QUIET)
-    root.unload(MethodType(say_goodbye, services))
+    page.load(MethodType(refresh, services), None, family, **QUIET).then(
+        MethodType(describe_family, services), [family, *choosers], [note, *choosers], **QUIET
+    )
+    page.unload(MethodType(say_goodbye, services))
 
 
 def _build_decoding(decode: DecodeConfig) -> list[gr.components.Component]:
@@ -239,13 +239,21 @@ def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     )
 
 
-def greet(services: Services, chosen: str) -> tuple[Update, ...]:
-    """On loading the page: look again at what lies on the disk, and say what cannot be had."""
-    registry = services.registry
-    registry.refresh()
-    family = registry.family(chosen)
-    choosers = [gr.update(**variants(registry, family, kind)) for kind in KINDS]
-    return (gr.update(choices=family_choices(registry)), family_note(registry, family), *choosers)
+def refresh(services: Services) -> Update:
+    """On loading the page: look at what lies on the disk now, and mark the families that cannot be had."""
+    services.registry.refresh()
+    return gr.update(choices=family_choices(services.registry))
+
+
+def describe_family(services: Services, chosen: str, *names: str | None) -> tuple[Update, ...]:
+    """The family's note and its variants; what stands chosen stays where it still can."""
+    registry, family = services.registry, services.registry.family(chosen)
+    updates = []
+    for kind, name in zip(KINDS, names, strict=True):
+        offered = variants(registry, family, kind)
+        known = [value for _, value in offered["choices"]]
+        updates.append(gr.update(**{**offered, "value": name if name in known else offered["value"]}))
+    return (family_note(registry, family), *updates)
 
 
 def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:

@@ -21,6 +21,9 @@ from dsum_demo.ui.theme import QUIET
 
 PLACEHOLDER = "Maya: Are you coming on Friday?\nTom: Yes, after six. Shall I bring something?\n…"
 
+RESTORE = "(saved, ...texts) => { window.dsumRestored = true; return saved ?? texts; }"
+KEEP = "(saved, ...texts) => [window.dsumRestored ? texts : saved]"
+
 Update = Any  # gradio's updates are plain dictionaries
 
 
@@ -39,7 +42,7 @@ class DialogueInput:
         return [self.dialogue, *self.references]
 
 
-def build_dialogue_input(services: Services) -> DialogueInput:
+def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     """Lay out and connect dialogue, buttons, examples and references, inside the caller's column."""
     sample = services.samples[0] if services.samples else None
     saved = gr.BrowserState(None, storage_key="dsum-input", secret="dsum")
@@ -74,10 +77,10 @@ def build_dialogue_input(services: Services) -> DialogueInput:
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     undo.click(put_back, before, [*typed, undo], **QUIET)
 
-    gr.on([part.change for part in typed], None, typed, saved, js="(...texts) => texts", **QUIET)
-    root = gr.context.Context.root_block
-    assert root is not None
-    root.load(restore, [saved, *typed], typed, **QUIET)
+    # In the browser alone: an answer from the server could come after somebody has begun to type. And nothing is kept
+    # before what was kept has been read.
+    page.load(None, [saved, *typed], typed, js=RESTORE, **QUIET)
+    gr.on([part.change for part in typed], None, [saved, *typed], saved, js=KEEP, **QUIET)
     return DialogueInput(dialogue, references, start, stop, problem)
 
 
@@ -119,11 +122,6 @@ def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update
 
 def put_back(before: Sequence[str]) -> tuple[Update, ...]:
     return (*before, gr.update(visible=False))
-
-
-def restore(saved: Sequence[str] | None, *typed: str) -> tuple[str, ...]:
-    """What the visitor's browser kept, or what the page begins with."""
-    return tuple(saved) if saved and len(saved) == len(typed) else typed
 
 
 def _replace(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:

@@ -18,14 +18,12 @@ HOW_TO_ADD = (
 )
 
 
-def build_models_tab(services: Services) -> None:
+def build_models_tab(page: gr.Blocks, services: Services) -> None:
     gr.Markdown(HOW_TO_ADD)
     table = gr.HTML(elem_id="models")
     again = gr.Button("Look again", elem_id="look-again", size="sm")
     again.click(MethodType(look_again, services), None, table, **QUIET)
-    root = gr.context.Context.root_block
-    assert root is not None
-    root.load(MethodType(models_table, services.registry), None, table, **QUIET)
+    page.load(MethodType(models_table, services.registry), None, table, **QUIET)
 
 
 def look_again(services: Services) -> str:

@@ -1,0 +1,100 @@
+"""The app as people start it (`python app.py`, offline, shipped weights) and a real Chromium on it.
+
+Without a Chromium these tests are skipped, saying so; under CI=true a missing one is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
+    """The app's process and its address, once it serves."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "app.py"], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    said = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line)
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            # A full pipe would stop the app.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return process, found[0]
+    raise AssertionError("the app did not start:\n" + "".join(said))
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory) -> Iterator[str]:
+    data = tmp_path_factory.mktemp("data")
+    environment = {
+        **os.environ, "HF_HUB_OFFLINE": "1", "DSUM_DATA_DIR": str(data), "GRADIO_TEMP_DIR": str(data / "gradio"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    process, url = start_app(environment)
+    yield url
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI runs the browser tests, and no Chromium was found")
+        pytest.skip("no Chromium found: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, app_url: str) -> Iterator:
+    """new_page(width=…, dark=…): a page of the app; afterwards its console must be clean and nothing have left."""
+    contexts: list[BrowserContext] = []
+    problems: list[str] = []
+
+    def open_page(
+        width: int = 1400, height: int = 900, dark: bool = False, context: BrowserContext | None = None
+    ) -> Page:
+        if context is None:
+            context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+            context.grant_permissions(["clipboard-read", "clipboard-write"], origin=app_url)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("request", lambda request: _leaves(request.url, app_url) and problems.append(f"request: {request.url}"))
+        page.goto(f"{app_url}/?__theme={'dark' if dark else 'light'}")
+        page.wait_for_selector("#start")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def _leaves(url: str, app_url: str) -> bool:
+    return not url.startswith((app_url, "data:", "blob:"))

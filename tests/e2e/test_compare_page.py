@@ -1,0 +1,296 @@
+"""The Compare tab in a real browser, with the shipped weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dsum_demo.metrics import ROUGE_TYPES, score_summary
+
+DIALOGUE = (
+    "Maya: Hi Tom, can you lend me thirty dollars until Friday?\n"
+    "Tom: Sure, but why? Didn't you get paid on Monday?\n"
+    "Maya: I did, but my car broke down and the repair was expensive.\n"
+    "Tom: All right. I'll bring the money to the office tomorrow."
+)
+REFERENCE = "Maya borrows thirty dollars from Tom until Friday because her car broke down."
+SYSTEMS = ("base", "full", "adapter")
+PATIENCE = 60_000  # milliseconds; machines are shared
+
+
+def paste(page: Page, dialogue: str = DIALOGUE, reference: str = "") -> None:
+    page.locator("#dialogue textarea").fill(dialogue)
+    references = page.get_by_label("Reference 1")
+    if not references.is_visible():
+        page.locator("#references button").first.click()
+    for number in (1, 2, 3):
+        page.get_by_label(f"Reference {number}").fill(reference if number == 1 else "")
+    page.wait_for_timeout(300)
+
+
+def start(page: Page) -> None:
+    """Press Compare and have the page remember that the run began: a short one is over before anybody looks."""
+    page.evaluate(
+        """() => { window.began = false;
+        new MutationObserver(() => {
+          if (document.querySelector('#start').innerText.includes('Comparing')) window.began = true;
+        }).observe(document.querySelector('#start'), {subtree: true, childList: true, characterData: true}); }"""
+    )
+    page.locator("#start").click()
+
+
+def wait(page: Page) -> None:
+    page.wait_for_function(
+        "window.began && document.querySelector('#start').innerText.trim() === 'Compare'", timeout=PATIENCE
+    )
+
+
+def compare(page: Page) -> None:
+    start(page)
+    wait(page)
+
+
+def summary(page: Page, system: str) -> str:
+    return page.locator(f"#card-{system} .text").inner_text()
+
+
+def choose_long_sampling(page: Page) -> None:
+    """Long, unlikely texts: something that takes long enough to be stopped."""
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Sampling").check()
+    page.get_by_label("number input for Temperature").fill("2")
+    page.get_by_label("number input for Maximum length (tokens)").fill("256")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+
+
+def test_three_summaries_stream_and_the_chart_has_the_scores_heights(new_page):
+    page = new_page()
+    paste(page, reference=REFERENCE)
+    page.evaluate(
+        """() => { window.seen = [];
+        new MutationObserver(() => {
+          const text = document.querySelector('#card-base .text')?.innerText;
+          if (text && text !== window.seen.at(-1)) window.seen.push(text);
+        }).observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
+    )
+    compare(page)
+    texts = {system: summary(page, system) for system in SYSTEMS}
+    assert all(texts.values())
+    grown = page.evaluate("window.seen")
+    assert len(grown) > 2, "the summary came all at once"
+    for system in SYSTEMS:
+        expect(page.locator(f"#card-{system} footer")).to_contain_text("tokens/s")
+    expect(page.locator("#card-human")).to_contain_text(REFERENCE)
+    expect(page.locator("#signature")).to_contain_text("rouge_score")
+
+    page.wait_for_selector("#chart .bars .point path")
+    heights = page.evaluate(
+        """() => [...document.querySelectorAll('#chart .trace.bars')].map((trace) =>
+        [...trace.querySelectorAll('.point path')].map((path) => path.getBBox().height))"""
+    )
+    expected = [
+        [100 * score_summary(texts[system], [REFERENCE])[rouge].fmeasure for rouge in ROUGE_TYPES] for system in SYSTEMS
+    ]
+    assert [len(trace) for trace in heights] == [4, 4, 4]
+    highest = max(max(row) for row in expected)
+    assert highest > 0
+    pixels = next(
+        height / value
+        for trace, row in zip(heights, expected, strict=True)
+        for height, value in zip(trace, row, strict=True)
+        if value == highest
+    )
+    for trace, row in zip(heights, expected, strict=True):
+        assert trace == pytest.approx([value * pixels for value in row], abs=1.5)
+
+
+def test_without_a_reference_there_is_no_rouge_and_a_line_says_why(new_page):
+    page = new_page()
+    paste(page)
+    compare(page)
+    expect(page.locator("#no-rouge")).to_contain_text("none was given")
+    expect(page.locator("#scores")).to_be_hidden()
+    assert summary(page, "full")
+
+
+def test_stop_keeps_what_was_written_and_the_next_run_is_whole(new_page):
+    page = new_page()
+    paste(page)
+    choose_long_sampling(page)
+    page.locator("#start").click()
+    page.wait_for_function("document.querySelector('#card-base .text')?.innerText.length > 20", timeout=PATIENCE)
+    page.locator("#stop").click()
+    expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
+    expect(page.locator("#card-base footer")).to_contain_text("stopped")
+    assert len(summary(page, "base")) > 20
+    expect(page.locator("#card-adapter")).to_contain_text("Stopped before it wrote anything")
+    expect(page.locator("#stop")).to_be_disabled()
+    page.get_by_label("Greedy").check()
+    compare(page)
+    for system in SYSTEMS:
+        expect(page.locator(f"#card-{system} footer")).not_to_contain_text("stopped")
+
+
+def test_highlighting_switches_without_changing_the_text(new_page):
+    page = new_page()
+    paste(page, reference=REFERENCE)
+    compare(page)
+    before = summary(page, "full")
+    expect(page.locator("#card-full mark")).to_have_count(0)
+    page.get_by_label("Words shared with the reference").check()
+    expect(page.locator("#legend")).to_contain_text("ROUGE-1")
+    expect(page.locator("#card-full mark.shared").first).to_be_visible()
+    assert summary(page, "full") == before
+    page.get_by_label("Copied from the dialogue").check()
+    expect(page.locator("#legend")).to_contain_text("three words")
+    expect(page.locator("mark.shared")).to_have_count(0)
+    page.get_by_label("Off").check()
+    expect(page.locator("mark")).to_have_count(0)
+    assert summary(page, "full") == before
+
+
+def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page):
+    page = new_page()
+    paste(page, reference=REFERENCE)
+    page.locator("#start").click()
+    page.reload()
+    page.wait_for_selector("#start")
+    expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+    expect(page.locator("#start")).to_have_text("Compare")
+    compare(page)
+    expect(page.locator("#card-human")).to_contain_text(REFERENCE)
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "!!! ???"])
+def test_an_unusable_dialogue_is_a_sentence_and_stays(new_page, text):
+    page = new_page()
+    paste(page, dialogue=text)
+    page.locator("#start").click()
+    expect(page.locator("#problem")).to_contain_text("There is no dialogue to summarize", timeout=PATIENCE)
+    expect(page.locator("#dialogue textarea")).to_have_value(text)
+    expect(page.locator("#start")).to_have_text("Compare")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Maya: " + "endless " * 3000,
+        "مايا: هل أنت متفرغ يوم الجمعة؟\nتوم: نعم، بعد السادسة.",
+        "Ana 😀: 👩‍👩‍👧‍👦 tomorrow? 🎉\nBo: 👍 yes at 6",
+        "one endless line without any speaker at all " * 20,
+    ],
+    ids=["endless turn", "right to left", "emoji", "no speaker"],
+)
+def test_odd_texts_are_summarized_or_refused_in_a_sentence(new_page, text):
+    page = new_page()
+    paste(page, dialogue=text)
+    compare(page)
+    for system in SYSTEMS:
+        expect(page.locator(f"#card-{system}")).not_to_contain_text("Traceback")
+        expect(page.locator(f"#card-{system} .failed")).to_have_count(0)
+    expect(page.locator("#dialogue textarea")).to_have_value(text)
+
+
+def test_too_long_a_dialogue_says_how_many_turns_were_left_out(new_page):
+    page = new_page()
+    paste(
+        page,
+        dialogue="\n".join(f"{name}: This is what I said in the turn before that." for name in ("Ann", "Bob") * 40),
+    )
+    compare(page)
+    expect(page.locator("#problem")).to_contain_text("turns were left out")
+
+
+def test_an_example_over_typed_text_can_be_undone(new_page):
+    page = new_page()
+    paste(page)
+    page.locator("#examples input").click()
+    page.get_by_role("option").nth(3).click()
+    expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
+    page.locator("#undo").click()
+    expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+    expect(page.locator("#undo")).to_be_hidden()
+
+
+def test_a_text_file_can_be_dropped_and_a_wrong_one_is_refused(new_page, tmp_path):
+    page = new_page()
+    paste(page)
+    wrong = tmp_path / "latin.txt"
+    wrong.write_bytes(b"Maya: caf\xe9")
+    page.locator("#drop input[type=file]").set_input_files(wrong)
+    expect(page.locator("#problem")).to_contain_text("latin.txt is not UTF-8")
+    expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+    right = tmp_path / "chat.txt"
+    right.write_text("[12:03] Ana: Lunch?\n[12:04] Bo: Yes, at one.\n", encoding="utf-8-sig")
+    page.locator("#drop input[type=file]").set_input_files(right)
+    expect(page.locator("#dialogue textarea")).to_have_value("[12:03] Ana: Lunch?\n[12:04] Bo: Yes, at one.\n")
+    page.locator("#undo").click()
+    expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+
+
+def test_copy_and_downloads_hold_what_is_on_the_screen(new_page):
+    page = new_page()
+    paste(page, reference=REFERENCE)
+    compare(page)
+    page.locator("#card-full .copy").click()
+    expect(page.locator("#card-full .copy")).to_have_text("Copied")
+    text = summary(page, "full")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    files = {}
+    for label in ("JSON", "CSV", "Markdown"):
+        with page.expect_download() as download:
+            page.locator("#downloads a", has_text=label).click()
+        files[label] = download.value.path().read_text(encoding="utf-8")
+    systems = json.loads(files["JSON"])["systems"]
+    assert [system["summary"] for system in systems] == [summary(page, system) for system in SYSTEMS]
+    assert next(csv.DictReader(io.StringIO(files["CSV"])))["name"] == systems[0]["name"]
+    assert text in files["Markdown"] and "rouge_score" in files["Markdown"]
+
+
+def test_two_tabs_at_once_get_their_own_answers(new_page):
+    first = new_page()
+    paste(first)
+    second = new_page(context=first.context)
+    paste(second, dialogue="Ana: The train leaves at 7:40.\nBo: Then I'll wake you at six.")
+    start(first)
+    start(second)
+    for page in (first, second):
+        wait(page)
+        assert all(summary(page, system) for system in SYSTEMS)
+    expect(first.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+
+
+def test_another_family_that_cannot_be_had_says_why_in_each_card(new_page):
+    page = new_page()
+    page.locator("#family input").click()
+    page.get_by_role("option", name="FLAN-T5 base").click()
+    expect(page.locator("#family-note")).to_contain_text("HF_HUB_OFFLINE")
+    compare(page)
+    for system in SYSTEMS:
+        expect(page.locator(f"#card-{system} .failed")).to_contain_text("cannot be downloaded")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_nothing_is_cut_off_at_any_width(new_page, width, dark):
+    page = new_page(width=width, height=844, dark=dark)
+    paste(page, reference=REFERENCE)
+    compare(page)
+    page.wait_for_selector("#chart .bars .point path")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate("document.body.classList.contains('dark')") is dark
+
+
+def test_the_models_tab_lists_what_is_there_and_why_not(new_page):
+    page = new_page()
+    page.get_by_role("tab", name="Models").click()
+    table = page.locator("#models")
+    expect(table.locator(".state.shipped")).to_have_count(3)
+    expect(table.locator(".state.unreachable").first).to_be_visible()
+    page.locator("#look-again").click()
+    expect(table.locator(".state.shipped")).to_have_count(3)

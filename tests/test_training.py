@@ -1,0 +1,416 @@
+"""The trainer on a tiny real T5 and a few made-up pairs: what it changes, what it feeds the model, what it writes, when
+it stops, what it refuses.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.prompts import DecodeConfig, encode_source, encode_target
+from dsum_demo.training import TrainingConfig, TrainingResult, as_record, encode_pairs, train
+
+PAIRS = [
+    ("Maya: Can you lend me ten dollars?\nTom: Sure.", "Tom lends Maya money."),
+    ("#Person1#: Hello, Tom!\n#Person2#: Hi, are you free on Friday after six?", "They may meet on Friday."),
+    ("Anna: The doctor tells me to rest.\nTom: Then rest, and drink water.\nAnna: I agree.", "Anna has to rest."),
+    ("#Person1#: A pizza with olives.\n#Person2#: It takes half an hour.", "#Person1# has to wait half an hour."),
+    ("Tom: Are you free?\nMaya: No.", "Maya is not free."),
+    ("Tom: Hi.\nMaya: Hello, can you come back on Monday?\nTom: On Monday after six.", "Tom comes back on Monday."),
+]  # fmt: skip
+TRAIN, VALIDATION = PAIRS[:4], PAIRS[4:]
+DECODE = DecodeConfig(max_new_tokens=8)
+SETTINGS: dict[str, Any] = {"max_steps": 2, "batch_size": 2, "evaluations": 2, "warmup_share": 0, "learning_rate": 1e-2}
+LORA = {"method": "lora", "options": {"r": 4, "target_modules": ["q", "wo"]}}
+
+
+@dataclass
+class Run:
+    """One finished run: the model as it is in memory, its weights before, and what it was fed and told."""
+
+    model: Any
+    before: dict[str, torch.Tensor]
+    result: TrainingResult
+    events: list[dict[str, Any]]
+    batches: list[dict[str, torch.Tensor]]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
+    """run(method="full", …): trains tiny_model(1) on TRAIN; `changes` go to its config."""
+
+    def start(
+        model: Any = None, pairs=TRAIN, validation=VALIDATION, folder=None, should_stop=lambda: False, **changes: Any
+    ) -> Run:
+        model = model or tiny_model(1)
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        events: list[dict[str, Any]] = []
+        batches: list[dict[str, torch.Tensor]] = []
+
+        def see(module: Any, args: Any, given: dict[str, Any]) -> None:
+            if module.training:
+                batches.append({key: value.clone() for key, value in given.items() if torch.is_tensor(value)})
+
+        hook = model.register_forward_pre_hook(see, with_kwargs=True)
+        folder = folder or tmp_path_factory.mktemp("run")
+        try:
+            result = train(
+                model, tiny_tokenizer, pairs, validation, TrainingConfig(**{**SETTINGS, **changes}), folder,
+                base_name="dsum-t5-base", decode=DECODE, on_event=events.append, should_stop=should_stop,
+            )  # fmt: skip
+        finally:
+            hook.remove()
+        return Run(model, before, result, events, batches, folder)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def full(run) -> Run:
+    return run(method="full")
+
+
+@pytest.fixture(scope="module")
+def lora(run) -> Run:
+    return run(**LORA)
+
+
+@pytest.fixture(scope="module")
+def tom(run, tiny_model) -> Callable[[], Any]:
+    """tom(): a model that has learned to answer "Tom", whatever it is asked; without dropout."""
+    pairs = [(dialogue, "Tom") for dialogue, _ in TRAIN]
+    model = tiny_model(1, dropout_rate=0.0, initializer_factor=1.0)
+    learned = run(model, pairs=pairs, validation=[(VALIDATION[0][0], "Tom")], method="full", max_steps=40,
+                  batch_size=4, evaluations=1)  # fmt: skip
+    assert learned.result.best["rouge1"] == 1.0
+    return lambda: copy.deepcopy(learned.model)
+
+
+def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if "lora_" in name}
+
+
+# what a run changes
+
+
+def test_full_fine_tuning_changes_every_weight(full):
+    after = full.model.state_dict()
+    assert after.keys() == full.before.keys()
+    assert not [name for name, tensor in after.items() if torch.equal(tensor, full.before[name])]
+    assert all(torch.isfinite(tensor).all() for tensor in after.values())
+    total = sum(parameter.numel() for parameter in full.model.parameters())
+    assert (full.result.parameters, full.result.trained_parameters) == (total, total)
+
+
+def test_lora_changes_its_adapter_and_nothing_of_the_base(lora):
+    after = {name.replace(".base_layer", ""): tensor for name, tensor in lora.model.state_dict().items()}
+    assert all(torch.equal(after[name], tensor) for name, tensor in lora.before.items())
+    added = adapter_weights(lora.model)
+    assert set(after) - set(lora.before) == set(added)
+    # B starts at zero: where it is not, a step was taken.
+    assert all(tensor.any() for tensor in added.values())
+    assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in added} == {"q", "wo"}
+    trained = sum(tensor.numel() for tensor in added.values())
+    assert lora.result.trained_parameters == trained
+    assert lora.result.parameters == trained + sum(tensor.numel() for tensor in tied_once(lora.before))
+
+
+def tied_once(weights: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor for name, tensor in weights.items() if name not in
+            ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [{"method": "full"}, LORA], ids=["full", "lora"])
+def test_the_recipes_settings_train_too(run, how):
+    # Label smoothing takes the labels from the model and computes the loss outside of it.
+    trained = run(**how, optimizer="adafactor", label_smoothing=0.1, learning_rate=3e-3)
+    after = {name.replace(".base_layer", ""): tensor for name, tensor in trained.model.state_dict().items()}
+    moved = {name for name, tensor in after.items() if not torch.equal(tensor, trained.before.get(name, tensor))}
+    assert moved == (set(trained.before) if how["method"] == "full" else set())
+    assert trained.result.steps == 2 and all("decoder_input_ids" in batch for batch in trained.batches)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, lora, tiny_model):
+    def run_from(state: int, **changes: Any) -> Run:
+        model = tiny_model(1)  # which seeds torch
+        torch.manual_seed(state)
+        return run(model, **LORA, **changes)
+
+    again, other = run_from(98), run_from(99, seed=43)
+    wanted = adapter_weights(lora.model)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in adapter_weights(again.model).items())
+    assert not all(torch.equal(tensor, wanted[name]) for name, tensor in adapter_weights(other.model).items())
+    assert again.result.best == lora.result.best
+
+
+def test_full_fine_tuning_repeats_itself_with_dropout_and_all(run, full):
+    again = run(method="full").model.state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in full.model.state_dict().items())
+
+
+# what the model is fed
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_batches_are_as_wide_as_their_longest_row_and_labels_are_padded_with_minus_100(
+    method, full, lora, tiny_tokenizer
+):
+    fed, widths = [], set()
+    for batch in {"full": full, "lora": lora}[method].batches:
+        lengths = batch["attention_mask"].sum(1)
+        assert batch["input_ids"].shape[1] == lengths.max()
+        widths.add(batch["input_ids"].shape[1])
+        kept = batch["labels"] != -100
+        assert batch["labels"].shape[1] == kept.sum(1).max()
+        assert not (batch["labels"] == tiny_tokenizer.pad_token_id).any()
+        for ids, length, labels, real in zip(batch["input_ids"], lengths, batch["labels"], kept, strict=True):
+            assert real[: real.sum()].all(), "padding stands behind"
+            fed.append((ids[:length].tolist(), labels[real].tolist()))
+    assert len(widths) == 2, "each batch has its own width"
+    # Each pair once, tokenized as inference does it.
+    assert sorted(fed) == sorted(
+        (encode_source(tiny_tokenizer, dialogue), encode_target(tiny_tokenizer, summary, 128))
+        for dialogue, summary in TRAIN
+    )
+
+
+def test_long_pairs_are_cut_without_losing_the_prompt_or_the_end(tiny_tokenizer):
+    turn = "Maya: Can you lend me ten dollars?"
+    config = TrainingConfig(max_source_tokens=120, max_target_tokens=6)
+    rows = encode_pairs(
+        [("\n".join([turn] * 40), "Tom lends Maya ten dollars."), ("Tom: Hi.", "No")], tiny_tokenizer, config
+    )
+    kept = max(n for n in range(40) if len(encode_source(tiny_tokenizer, "\n".join([turn] * n))) <= 120)
+    assert kept > 0 and rows[0]["input_ids"] == encode_source(tiny_tokenizer, "\n".join([turn] * kept))
+    whole = tiny_tokenizer("Tom lends Maya ten dollars.").input_ids
+    assert len(whole) > 6 and rows[0]["labels"] == [*whole[:5], tiny_tokenizer.eos_token_id]
+    # A short row is not padded here.
+    assert rows[1]["input_ids"] == encode_source(tiny_tokenizer, "Tom: Hi.")
+    assert rows[1]["labels"] == tiny_tokenizer("No").input_ids
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(run):
+    with pytest.raises(InputError, match="prompt alone fills 3 tokens"):
+        run(method="full", max_source_tokens=3)
+
+
+# what a run writes
+
+
+def test_best_of_full_loads_as_a_plain_model(full, tiny_model, tiny_tokenizer):
+    folder = full.result.folder
+    assert folder == full.folder / "best"
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, full.model.state_dict()[name]), name
+    assert AutoTokenizer.from_pretrained(folder)(TRAIN[0][0]).input_ids == tiny_tokenizer(TRAIN[0][0]).input_ids
+    # Generation settings are the base's: validation has its own, which nobody chose for the model.
+    assert loaded.generation_config.to_diff_dict() == tiny_model(1).generation_config.to_diff_dict()
+    assert not (folder / "adapter_config.json").exists()
+
+
+def test_best_of_lora_is_an_adapter_that_names_its_base(lora, tiny_model, tiny_tokenizer):
+    folder = lora.result.folder
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "dsum-t5-base"
+    assert (config["r"], set(config["target_modules"]), config["task_type"]) == (4, {"q", "wo"}, "SEQ_2_SEQ_LM")
+    assert not (folder / "model.safetensors").exists()
+    assert sum(tensor.numel() for tensor in load_file(folder / "adapter_model.safetensors").values()) == (
+        lora.result.trained_parameters
+    )
+    base = tiny_model(1)
+    ids = torch.tensor([tiny_tokenizer(TRAIN[0][0]).input_ids])
+    with torch.inference_mode():
+        plain = base(input_ids=ids, labels=ids).logits
+        adapted = PeftModel.from_pretrained(base, folder).eval()(input_ids=ids, labels=ids).logits
+        assert torch.equal(adapted, lora.model.eval()(input_ids=ids, labels=ids).logits)
+    assert not torch.equal(adapted, plain)
+
+
+def test_the_best_checkpoint_is_kept_not_the_last(run, tom):
+    # The warm-up begins at zero, so step 1 leaves the weights as they are; step 2 ruins them.
+    ruined = run(tom(), validation=[(VALIDATION[1][0], "Tom")], method="full", learning_rate=1.0, warmup_share=0.5)
+    first, last = (event["eval_rouge1"] for event in ruined.events if "eval_rouge1" in event)
+    assert first == 1.0 > last and ruined.result.best["rouge1"] == first
+    kept = load_file(ruined.result.folder / "model.safetensors")
+    assert all(torch.equal(tensor, ruined.before[name]) for name, tensor in kept.items())
+    assert all(torch.equal(tensor, ruined.before[name]) for name, tensor in ruined.model.state_dict().items())
+
+
+def test_validation_writes_as_many_tokens_as_it_is_told(run, tiny_model, tiny_tokenizer, monkeypatch):
+    decoded = []
+    real = type(tiny_tokenizer).batch_decode
+    monkeypatch.setattr(
+        type(tiny_tokenizer), "batch_decode", lambda self, ids, **how: decoded.append(ids) or real(self, ids, **how)
+    )
+    run(**LORA, max_steps=1)
+    # The start token, and then 8 that are no padding: the untrained model does not stop by itself.
+    rows = [row[row > 0] for row in decoded[0]]
+    assert max(len(row) for row in rows) == DECODE.max_new_tokens
+
+
+def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
+    assert [(event["step"], event["steps"]) for event in full.events] == [(1, 2), (1, 2), (2, 2), (2, 2), (2, 2)]
+    losses = [event["loss"] for event in full.events if "loss" in event]
+    assert len(losses) == 2 and all(0 < loss < 100 for loss in losses)
+    scored = [event for event in full.events if "eval_rouge1" in event]
+    assert len(scored) == 2 and all(0 <= event[f"eval_{name}"] <= 1 for event in scored for name in ROUGE_TYPES)
+    assert json.loads(json.dumps(full.events)) == full.events
+    assert set(full.result.best) == set(ROUGE_TYPES)
+    assert full.result.steps == 2 and full.result.seconds > 0 and not full.result.stopped
+
+
+def test_progress_goes_to_the_caller_and_not_to_standard_output(run, capsys):
+    run(**LORA, max_steps=1)
+    assert capsys.readouterr().out.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "evaluated"),
+    [
+        ({"max_steps": 0, "epochs": 1.5, "batch_size": 2}, 3, [2, 3]),
+        ({"max_steps": 0, "epochs": 1, "batch_size": 3, "evaluations": 1}, 2, [2]),
+        ({"max_steps": 5, "epochs": 1, "evaluations": 2}, 5, [3, 5]),
+    ],
+)
+def test_epochs_decide_the_steps_unless_they_are_given(run, settings, steps, evaluated):
+    trained = run(**LORA, **settings)
+    assert trained.result.steps == steps
+    assert [event["step"] for event in trained.events if "eval_rouge1" in event] == evaluated
+
+
+# stopping
+
+
+def test_a_stop_ends_the_run_after_the_step_and_keeps_what_was_learned(run):
+    asked = []
+    stopped = run(**LORA, max_steps=50, evaluations=1, should_stop=lambda: asked.append(0) or len(asked) == 2)
+    assert stopped.result.stopped and stopped.result.steps == 2 and len(stopped.batches) == 2
+    assert len(load_file(stopped.result.folder / "adapter_model.safetensors")) == len(adapter_weights(stopped.model))
+    # Nothing was scored by then.
+    assert stopped.result.best == {}
+
+
+def test_a_stop_after_an_evaluation_keeps_its_scores(run):
+    asked = []
+    stopped = run(**LORA, max_steps=10, evaluations=10, should_stop=lambda: asked.append(0) or len(asked) == 2)
+    assert stopped.result.stopped and stopped.result.steps == 2 and set(stopped.result.best) == set(ROUGE_TYPES)
+
+
+def test_a_stop_at_once_takes_one_step(run):
+    assert run(method="full", max_steps=50, should_stop=lambda: True).result.steps == 1
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(("pairs", "validation"), [([], VALIDATION), (TRAIN, []), ([], [])])
+def test_without_pairs_there_is_nothing_to_train(run, pairs, validation):
+    with pytest.raises(InputError, match="at least one pair"):
+        run(pairs=pairs, validation=validation)
+
+
+@pytest.mark.parametrize("how", [{"method": "full"}, LORA], ids=["full", "lora"])
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(run, tiny_model, tmp_path, how):
+    model = tiny_model(1)
+    with torch.no_grad():
+        model.decoder.final_layer_norm.weight[0] = float("nan")
+    with pytest.raises(TrainingError, match=r"loss became nan at step 1; lower the learning rate, .*never in fp16"):
+        run(model, folder=tmp_path, **how)
+    assert not (tmp_path / "best").exists(), "nothing that could be taken for a result"
+
+
+def test_a_loss_of_exactly_zero_ends_the_run(run, tom):
+    # Made a hundred times surer of its answer, it is surer than float32 has doubt.
+    model = tom()
+    with torch.no_grad():
+        model.decoder.final_layer_norm.weight.mul_(100)
+    with pytest.raises(TrainingError, match=r"loss became 0\.0 at step 1;"):
+        run(model, pairs=[(dialogue, "Tom") for dialogue, _ in TRAIN], method="full")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["nowhere"]},
+        {"target_modules": []},
+        {"r": 0},
+        {"r": "many"},
+        {"lora_dropout": 2},
+        {"bias": "some"},
+    ],
+    ids=str,
+)
+def test_options_that_the_model_cannot_be_trained_with_are_refused(run, options):
+    with pytest.raises(InputError, match="LoRA cannot start with these options: "):
+        run(method="lora", options=options)
+
+
+# the config
+
+
+def test_the_defaults_are_the_exercise_settings_and_go_into_a_record():
+    config = TrainingConfig(options={"r": 8})
+    assert (config.method, config.learning_rate, config.optimizer) == ("lora", 1e-3, "adamw")
+    record = json.loads(json.dumps(as_record(config)))
+    assert record["options"] == {"r": 8} and TrainingConfig(**record) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"method": "qlora"}, "choose one of: full, lora"),
+        ({"options": {"rank": 4}}, "LoRA has no option 'rank'"),
+        ({"method": "full", "options": {"r": 4}}, "no option 'r'"),
+        ({"learning_rate": 0}, "learning_rate is 0; give a number above 0 and at most 1"),
+        ({"learning_rate": -1e-3}, "learning_rate is"),
+        ({"learning_rate": 1.5}, "learning_rate is"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"optimizer": "sgd"}, "choose adamw or adafactor"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": float("nan")}, "epochs is nan"),
+        ({"epochs": float("inf")}, "epochs is inf"),
+        ({"max_steps": -1}, "max_steps is -1; give a whole number from 0 to 1000000"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; give a whole number"),
+        ({"batch_size": "16"}, "batch_size is '16'"),
+        ({"batch_size": True}, "batch_size is True"),
+        ({"evaluations": 0}, "evaluations is 0"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1; give a number from 0.0 to 1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"warmup_share": float("nan")}, "warmup_share is nan"),
+        ({"max_source_tokens": 0}, "max_source_tokens is 0"),
+        ({"max_target_tokens": 1}, "max_target_tokens is 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(settings, sentence):
+    with pytest.raises(InputError) as refused:
+        TrainingConfig(**settings)
+    assert sentence in str(refused.value)
+
+
+def test_numbers_from_a_web_form_become_whole():
+    config = TrainingConfig(batch_size=8.0, max_steps=3.0, weight_decay=0)
+    assert (config.batch_size, config.max_steps, config.weight_decay) == (8, 3, 0.0)
+    assert isinstance(config.batch_size, int) and isinstance(config.weight_decay, float)
+
+
+def test_the_bounds_themselves_are_allowed():
+    config = TrainingConfig(learning_rate=1, warmup_share=1.0, label_smoothing=0.9, seed=2**32 - 1, epochs=0.01)
+    assert config.learning_rate == 1
