@@ -2,7 +2,7 @@
 
 tiny_tokenizer     a Unigram tokenizer, trained here on a few lines
 tiny_model         builds a tiny T5 from a seed
-tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full and adapters/dsum-t5-lora
+tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapters/dsum-t5-lora and the samples
 tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
 tiny_environment   os.environ for a child process that sees the same root
@@ -14,6 +14,7 @@ The weights are random but seeded: what the models write is nonsense, the same i
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from dsum_demo.loading import ModelStore
 from dsum_demo.prompts import PROMPT_TEMPLATE
 from dsum_demo.registry import Registry
-from dsum_demo.settings import Settings
+from dsum_demo.settings import PROJECT_ROOT, Settings
 from recipes.tokenizer import in_fixed_order
 
 TEXTS = [
@@ -133,6 +134,7 @@ def tiny_root(tmp_path_factory, tiny_model, tiny_tokenizer, save_adapter) -> Pat
         tiny_tokenizer.save_pretrained(root / "models" / name)
     lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, lora_alpha=8, target_modules=["q", "v"], lora_dropout=0.05)
     save_adapter(tiny_model(1), lora, root / "adapters" / "dsum-t5-lora")
+    shutil.copytree(PROJECT_ROOT / "samples", root / "samples")
     return root
 
 
