@@ -42,8 +42,8 @@ def serving_dtype(parameters: int) -> torch.dtype:
     """bfloat16 for large models where the hardware has it, else float32; never float16, in which T5 overflows to NaN.
 
     Writing one text token by token is bound by reading the weights, so that half the bytes pay once the weights are
-    far larger than the caches (FLAN-T5 base, 990 MB: 1.68 s down to 1.55 s, and half the memory). A small model gains
-    nothing (16 M parameters, 48 tokens, one thread: 0.38 s in both), and float32 is what it was trained and scored in.
+    far larger than the caches (measured: benchmarks/README.md). A small model gains nothing, and float32 is what it was
+    trained and scored in.
     """
     large = parameters * 4 >= HALF_PRECISION_FROM_BYTES
     return torch.bfloat16 if large and native_bf16() else torch.float32

@@ -23,6 +23,7 @@ from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_
 from dsum_demo.registry import Family, ModelSpec
 
 MAX_REFERENCES = 3
+MAX_REFERENCE_CHARS = 20_000
 NOTE_SECONDS = 0.5
 DEFUSED = ("=", "+", "-", "@", "\t", "\r")
 
@@ -152,8 +153,14 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
 
 
 def clean_references(references: Sequence[str]) -> tuple[str, ...]:
-    """The references that say something, at most three. Raises InputError for more."""
+    """The references that say something, at most three. Raises InputError for more, and for one that is no summary."""
     kept = tuple(reference.strip() for reference in references if reference and reference.strip())
+    for number, reference in enumerate(kept, 1):
+        if len(reference) > MAX_REFERENCE_CHARS:
+            raise InputError(
+                f"Reference {number} has {len(reference):,} characters; the limit is {MAX_REFERENCE_CHARS:,}. "
+                "Give a summary, not the dialogue."
+            )
     if len(kept) > MAX_REFERENCES:
         raise InputError(f"There are {len(kept)} reference summaries; give at most {MAX_REFERENCES}.")
     return kept

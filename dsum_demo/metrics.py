@@ -156,6 +156,12 @@ def names_and_numbers(summary: str) -> list[str]:
     return list(dict.fromkeys(token for token, _ in claims if token in sure))
 
 
+def ungrounded(summary: str, dialogue: str) -> list[str]:
+    """The names and numbers of a summary that do not stand in its dialogue, by the rules of `grounded_share`."""
+    standing = _standing_in(dialogue)
+    return [claim for claim in names_and_numbers(summary) if _key(claim) not in standing]
+
+
 def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
     """Of all names and numbers in the summaries of (summary, dialogue) pairs, the share that stands in the pair's own
     dialogue, from 0 to 1; None where there are none.
@@ -168,8 +174,8 @@ def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
     """
     grounded: list[bool] = []
     for summary, dialogue in pairs:
-        standing = _standing_in(dialogue)
-        grounded += [_key(claim) in standing for claim in names_and_numbers(summary)]
+        invented = ungrounded(summary, dialogue)
+        grounded += [claim not in invented for claim in names_and_numbers(summary)]
     return fmean(grounded) if grounded else None
 
 

@@ -117,6 +117,11 @@ def test_more_than_three_references_are_refused():
         clean_references(["a", "b", "c", "d"])
 
 
+def test_a_reference_as_long_as_a_book_is_refused():
+    with pytest.raises(InputError, match="Reference 2 has 20,001"):
+        clean_references(["a", "b" * 20_001])
+
+
 def test_exports_hold_every_system_and_the_signature(tiny_store, trio):
     comparison = run(tiny_store, trio, references=REFERENCES)
     loaded = json.loads(comparison.as_json())

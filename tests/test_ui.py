@@ -86,6 +86,12 @@ def test_a_card_without_text_says_what_it_waits_for(comparison, phase, said):
     assert said in card and "Copy" not in card
 
 
+def test_a_card_names_what_does_not_stand_in_the_dialogue(comparison):
+    card = cards.system_card(Kind.FULL, with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
+    assert "not in the dialogue: Brian, 20<" in card
+    assert "not in the dialogue" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
+
+
 def test_a_failure_stands_in_its_own_card(comparison):
     result = SystemResult(comparison.systems[0].spec, phase="failed", error="The <disk> is full.")
     card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")

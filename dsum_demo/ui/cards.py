@@ -8,7 +8,7 @@ from html import escape
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.highlighting import Segment, copied_from_dialogue, share_marked, shared_with_references
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TYPES, ungrounded
 from dsum_demo.registry import Kind, ModelSpec
 from dsum_demo.ui.charts import ROUGE_TITLES, difference
 from dsum_demo.ui.theme import HUMAN, LOOKS
@@ -166,6 +166,8 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
         parts.append(f"{100 * share:.0f} % {'copied' if highlight == COPIED else 'shared'}")
     if result.phase == "stopped":
         parts.append("stopped")
+    if result.phase == "done" and (invented := ungrounded(result.summary, comparison.dialogue)):
+        parts.append(f"<b>not in the dialogue: {escape(', '.join(invented))}</b>")
     if generation.hit_length_limit:
         parts.append("cut by the length limit")
     return " · ".join(parts)
