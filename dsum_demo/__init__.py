@@ -34,7 +34,7 @@ def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodeConfig |
     """One model's summary of one dialogue ("Name: text", a turn a line).
 
     Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
-    and ModelUnavailableError where its weights cannot be had.
+    and GenerationError, with the reason, where the model cannot be had or fails.
     """
     from dsum_demo.comparison import stream_comparison
     from dsum_demo.errors import GenerationError

@@ -99,7 +99,7 @@ def run_compare(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from dsum_demo import _store
-    from dsum_demo.comparison import compare
+    from dsum_demo.comparison import stream_comparison
 
     dialogue = _read_text(options.file)
     store = _store()
@@ -108,7 +108,12 @@ def run_compare(options: argparse.Namespace) -> int:
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
     _say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
-    comparison = compare(store, family, specs, dialogue, options.reference, decode)
+    said = ""
+    for comparison in stream_comparison(store, family, specs, dialogue, options.reference, decode):
+        note = next((system.note for system in comparison.systems if system.note), "")
+        if note and note != said:
+            _say(f"dsum: {note}")
+            said = note
     if comparison.fitted and comparison.fitted.note:
         _say(f"dsum: {comparison.fitted.note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import queue
 import threading
 import time
@@ -22,8 +23,10 @@ from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_
 from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
 from dsum_demo.registry import Family, ModelSpec
 
+log = logging.getLogger(__name__)
+
 MAX_REFERENCES = 3
-MAX_REFERENCE_CHARS = 20_000
+MAX_REFERENCE_CHARS = 5_000
 NOTE_SECONDS = 0.5
 DEFUSED = ("=", "+", "-", "@", "\t", "\r")
 
@@ -93,7 +96,16 @@ class Comparison:
 
     def as_csv(self) -> str:
         """A row a system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
-        columns = ["name", "kind", "summary", "new_tokens", "seconds", "first_token_seconds", "tokens_per_second"]
+        columns = [
+            "name",
+            "kind",
+            "phase",
+            "summary",
+            "new_tokens",
+            "seconds",
+            "first_token_seconds",
+            "tokens_per_second",
+        ]
         columns += [f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1")]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
@@ -108,7 +120,7 @@ class Comparison:
                     (scores[rouge].precision, scores[rouge].recall, scores[rouge].fmeasure) if scores else ("", "", "")
                 )
             ]
-            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in columns[:7]]
+            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in columns[:8]]
             writer.writerow([*texts, *values, defuse(system.error), self.signature.text if self.signature else ""])
         return file.getvalue()
 
@@ -154,6 +166,8 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
 
 def clean_references(references: Sequence[str]) -> tuple[str, ...]:
     """The references that say something, at most three. Raises InputError for more, and for one that is no summary."""
+    if isinstance(references, str) or not all(isinstance(r, str | None) for r in references):
+        raise InputError("References are a list of texts, one a summary.")
     kept = tuple(reference.strip() for reference in references if reference and reference.strip())
     for number, reference in enumerate(kept, 1):
         if len(reference) > MAX_REFERENCE_CHARS:
@@ -216,6 +230,10 @@ def _run_system(
         yield now(phase="stopped")
     except DsumError as error:
         yield now(phase="failed", error=str(error))
+    except Exception as error:
+        # Whatever it was, the other systems are not to pay for it.
+        log.exception("%s failed", result.spec.name)
+        yield now(phase="failed", error=f"{result.spec.name} failed unexpectedly: {type(error).__name__}: {error}")
     return comparison
 
 

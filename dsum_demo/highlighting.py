@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 COPY_NGRAM = 3  # words in a row; fewer are the language's, not the dialogue's
 
@@ -35,8 +36,7 @@ def shared_with_references(summary: str, references: Sequence[str]) -> list[Segm
 
 def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -> list[Segment]:
     """Mark the words that stand in `ngram` or more in a row in the dialogue too, whatever their case."""
-    said, words = _words(dialogue), _words(summary)
-    known = {tuple(said[i : i + ngram]) for i in range(len(said) - ngram + 1)}
+    known, words = _ngrams(dialogue, ngram), _words(summary)
     marked = [False] * len(words)
     for i in range(len(words) - ngram + 1):
         if tuple(words[i : i + ngram]) in known:
@@ -49,6 +49,12 @@ def share_marked(segments: Sequence[Segment]) -> float:
     marked = sum(len(_words(segment.text)) for segment in segments if segment.marked)
     total = sum(len(_words(segment.text)) for segment in segments)
     return marked / total if total else 0.0
+
+
+@lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws
+def _ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
+    words = _words(text)
+    return frozenset(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
 def _words(text: str) -> list[str]:

@@ -135,7 +135,8 @@ class ModelStore:
         else:
             with self._remembering_refusal(spec):
                 loaded = self._load_whole(family, spec, self._folder(spec, tell, should_stop), tell)
-        family.models[spec.name] = loaded
+        with self._lock:  # another thread may be adding up what is in memory
+            family.models[spec.name] = loaded
         self.registry.mark_loaded(spec)
         return loaded
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from statistics import fmean
 from typing import Any
@@ -216,6 +216,7 @@ def _could_be_ordinary(token: str) -> bool:
     return token[0].isalpha() and token not in _DAYS_AND_MONTHS and not any(c.isupper() for c in token[1:])
 
 
+@lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws
 def _standing_in(dialogue: str) -> frozenset[str]:
     keys = {_key(token) for token in _tokens(dialogue)}
     return frozenset(keys | {_NUMBERS_IN_WORDS[key] for key in keys & _NUMBERS_IN_WORDS.keys()})

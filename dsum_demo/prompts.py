@@ -85,7 +85,8 @@ class FittedDialogue:
     def note(self) -> str:
         """What was left out, in a sentence; empty where nothing was."""
         if self.cut_inside_turn:
-            more = f", and so were {self.turns_left_out} more turns" if self.turns_left_out else ""
+            turns = "one more turn" if self.turns_left_out == 1 else f"{self.turns_left_out} more turns"
+            more = f", and so {'was' if self.turns_left_out == 1 else 'were'} {turns}" if self.turns_left_out else ""
             return f"The first turn alone is longer than the model reads; its end was left out{more}."
         if self.turns_left_out:
             turns = "turn was" if self.turns_left_out == 1 else "turns were"

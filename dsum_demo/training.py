@@ -32,6 +32,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_utils import get_last_checkpoint
 
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.loading import native_bf16
@@ -179,11 +180,13 @@ def train(
     decode: DecodeConfig,
     on_event: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
+    resume: bool = False,
 ) -> TrainingResult:
     """Fine-tune `model` (changed in place) and save the best weights to `folder/best`.
 
-    `base_name` is what a saved adapter names as its base. Raises InputError without pairs or for options that the model
-    cannot be trained with, and TrainingError for a run whose loss is not finite or exactly zero.
+    `base_name` is what a saved adapter names as its base. With `resume` a run goes on from `folder`'s last checkpoint.
+    Raises InputError without pairs or for options that the model cannot be trained with, and TrainingError for a run
+    whose loss is not finite or exactly zero.
     """
     if not train_pairs or not validation_pairs:
         raise InputError("Training needs at least one pair to learn from and one to validate on.")
@@ -220,7 +223,9 @@ def train(
     trainer.remove_callback(PrinterCallback)
     started = time.monotonic()
     generation_config = copy.deepcopy(model.generation_config)
-    trainer.train()
+    checkpoints = folder / "checkpoints"
+    last = get_last_checkpoint(str(checkpoints)) if resume and checkpoints.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
     best = folder / "best"
     # Validation leaves every default of transformers in it, a limit of 20 tokens among them.
     model.generation_config = generation_config

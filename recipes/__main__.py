@@ -2,8 +2,8 @@
 
     python -m recipes --data DATA_FOLDER [--work build/embedded] [--stages tokenizer,pretrain,full,lora,report,package]
 
-Every stage keeps what it made in the work folder and is skipped where that is there; pretraining resumes from its last
-checkpoint. `package` writes models/ and adapters/.
+Every stage keeps what it made in the work folder and is skipped where that is there and newer than what it is made of;
+pretraining and fine-tuning go on from their last checkpoint. `package` writes models/ and adapters/.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> Non
         base_name="dsum-t5-base",
         decode=GREEDY,
         on_event=show,
+        resume=True,
     )
     record = {
         "config": as_record(config),
@@ -142,13 +143,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT, help="package writes models/ and adapters/ here")
     options = parser.parse_args(arguments)
     work: Path = options.work
-    stages: dict[str, tuple[Path, Callable[[], None]]] = {
-        "tokenizer": (work / "tokenizer", lambda: make_tokenizer(options.data, work)),
-        "pretrain": (work / "base", lambda: make_base(options.data, work, options.steps)),
-        "full": (work / "full" / "result.json", lambda: make_tuned(options.data, work, FULL, "full")),
-        "lora": (work / "lora" / "result.json", lambda: make_tuned(options.data, work, LORA, "lora")),
-        "report": (work / "report.json", lambda: report(options.data, work)),
-        "package": (work / "packaged", lambda: package(work, options.out)),
+    base, full, lora = work / "base" / "config.json", work / "full" / "result.json", work / "lora" / "result.json"
+    # stage: (what it makes, what that is made of, how)
+    stages: dict[str, tuple[Path, tuple[Path, ...], Callable[[], None]]] = {
+        "tokenizer": (work / "tokenizer" / "tokenizer.json", (), lambda: make_tokenizer(options.data, work)),
+        "pretrain": (base, (), lambda: make_base(options.data, work, options.steps)),
+        "full": (full, (base,), lambda: make_tuned(options.data, work, FULL, "full")),
+        "lora": (lora, (base,), lambda: make_tuned(options.data, work, LORA, "lora")),
+        "report": (work / "report.json", (base, full, lora), lambda: report(options.data, work)),
+        "package": (work / "packaged", (work / "report.json",), lambda: package(work, options.out)),
     }
     chosen = [name.strip() for name in options.stages.split(",")]
     if unknown := [name for name in chosen if name not in stages]:
@@ -157,8 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{options.data} holds no dialogsum/train.jsonl.gz; give the folder with the data")
     work.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        made, make = stages[name]
-        if made.exists():
+        made, needs, make = stages[name]
+        if made.exists() and all(made.stat().st_mtime >= need.stat().st_mtime for need in needs if need.exists()):
             print(f"{name}: already made ({made}); delete it to make it again")
             continue
         print(f"{name}: started", flush=True)

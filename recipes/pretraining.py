@@ -150,7 +150,7 @@ class Examples:
                 words = [w for w in conversation.summary.lower().split() if w not in STOP]
                 if words and len(words) < 45 and sum(w in said for w in words) / len(words) > 0.35:
                     self.pairs.append((tuple(turns), conversation.summary))
-            weight, size = SOURCE_WEIGHTS[conversation.source], 0
+            weight, size = SOURCE_WEIGHTS.get(conversation.source, 1.0), 0
             window: list[tuple[str, str]] = []
             for turn, length in zip(turns, lengths, strict=True):
                 if length > 120:

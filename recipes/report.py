@@ -22,16 +22,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from dsum_demo.catalog import read_catalog
 from dsum_demo.metrics import ROUGE_TYPES, grounded_share, mean_scores, score_summary, signature
 from dsum_demo.prompts import DecodeConfig, fit_dialogue
+from dsum_demo.settings import PROJECT_ROOT
 from recipes.corpus import dialogsum_train, read_rows
 
 MAX_SOURCE_TOKENS = 512
 LABEL = re.compile(r"#Person\d+#")
-# The catalogue's defaults for this family are "shipped".
 DECODES = {
     "greedy": DecodeConfig(max_new_tokens=80),
-    "shipped": DecodeConfig(max_new_tokens=80, no_repeat_ngram_size=3),
+    "shipped": read_catalog(PROJECT_ROOT).families[0].decode,
 }
 
 

@@ -118,8 +118,14 @@ def test_more_than_three_references_are_refused():
 
 
 def test_a_reference_as_long_as_a_book_is_refused():
-    with pytest.raises(InputError, match="Reference 2 has 20,001"):
-        clean_references(["a", "b" * 20_001])
+    with pytest.raises(InputError, match="Reference 2 has 5,001"):
+        clean_references(["a", "b" * 5_001])
+
+
+@pytest.mark.parametrize("references", ["one text", [1], [["a"]]])
+def test_references_are_a_list_of_texts(references):
+    with pytest.raises(InputError, match="list of texts"):
+        clean_references(references)
 
 
 def test_exports_hold_every_system_and_the_signature(tiny_store, trio):

@@ -88,8 +88,8 @@ def test_a_card_without_text_says_what_it_waits_for(comparison, phase, said):
 
 def test_a_card_names_what_does_not_stand_in_the_dialogue(comparison):
     card = cards.system_card(Kind.FULL, with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
-    assert "not in the dialogue: Brian, 20<" in card
-    assert "not in the dialogue" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
+    assert "not found in the dialogue: Brian, 20<" in card
+    assert "not found" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
 
 
 def test_a_failure_stands_in_its_own_card(comparison):
@@ -140,6 +140,15 @@ def test_bars_are_the_scores_and_say_how_they_differ(comparison):
     assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
 
 
+def test_two_of_a_kind_keep_their_places_and_are_told_apart(comparison):
+    twin = replace(comparison.systems[1], spec=replace(comparison.systems[1].spec, name="my-run"))
+    both = replace(comparison, systems=(*comparison.systems[:2], twin))
+    bars = [trace for trace in charts.rouge_chart(both).data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == ["Original", "dsum-t5-full", "my-run"]
+    assert len({bar.marker.color for bar in bars}) == 3
+    assert "<h3>Full fine-tune</h3>" in cards.system_card(Kind.ADAPTER, both, 2, "none")
+
+
 def test_the_human_line_needs_two_references(comparison):
     assert any(trace.type == "scatter" for trace in charts.rouge_chart(comparison).data)
     one = replace(comparison, references=REFERENCES[:1])
@@ -169,7 +178,7 @@ def test_an_example_over_typed_text_keeps_the_text(services):
     *texts, kept, undo, problem = dialogue.choose_example(services, services.samples[2].id, *typed)
     assert texts == [services.samples[2].dialogue, *services.samples[2].references]
     assert kept == typed and undo["visible"] is True and problem == ""
-    assert dialogue.put_back(kept)[:4] == typed
+    assert dialogue.put_back(kept, *texts) == (*typed, tuple(texts))
 
 
 def test_an_example_over_an_untouched_example_needs_no_undo(services):

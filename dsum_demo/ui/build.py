@@ -21,7 +21,9 @@ from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
 
 def build_demo(services: Services) -> gr.Blocks:
     """The page; `launch` it with `launch_options()`."""
-    with gr.Blocks(title=f"{TITLE}: what fine-tuning buys", analytics_enabled=False, fill_width=True) as demo:
+    with gr.Blocks(
+        title=f"{TITLE}: what fine-tuning buys", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+    ) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
             family = gr.Dropdown(
@@ -32,7 +34,7 @@ def build_demo(services: Services) -> gr.Blocks:
                 filterable=False,
                 scale=0,
             )
-            dark = gr.Button("◐", elem_id="theme-toggle", size="sm", scale=0)
+            dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
@@ -45,7 +47,16 @@ def build_demo(services: Services) -> gr.Blocks:
 
 def launch_options() -> dict[str, object]:
     """What gradio 6 takes at launch: looks, and what must not be kept or sent."""
-    return {"theme": THEME, "css": CSS, "run_history": False, "footer_links": ["api", "settings"], "ssr_mode": False}
+    return {
+        "theme": THEME,
+        "css": CSS,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+        "ssr_mode": False,
+        # gradio keeps every value of so many past sessions in memory.
+        "state_session_capacity": 200,
+        "max_file_size": "5mb",
+    }
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:

@@ -10,7 +10,7 @@ from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.highlighting import Segment, copied_from_dialogue, share_marked, shared_with_references
 from dsum_demo.metrics import ROUGE_TYPES, ungrounded
 from dsum_demo.registry import Kind, ModelSpec
-from dsum_demo.ui.charts import ROUGE_TITLES, difference
+from dsum_demo.ui.charts import ROUGE_TITLES, difference, label
 from dsum_demo.ui.theme import HUMAN, LOOKS
 
 NO_HIGHLIGHT, SHARED, COPIED = "none", "shared", "copied"
@@ -37,7 +37,7 @@ def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) 
     trained = result.spec.trained_parameters if result.trained_parameters is None else result.trained_parameters
     return _card(
         look.css_class,
-        look.title,
+        look.title if result.spec.kind is kind else result.spec.title,
         _trained(result.spec, result.parameters or result.spec.parameters, trained),
         _body(result, comparison, highlight),
         _footer(result, comparison, highlight),
@@ -71,7 +71,7 @@ def scores_table(comparison: Comparison) -> str:
             change = difference(system, comparison.original, rouge)
             cells = [100 * score.precision, 100 * score.recall, 100 * score.fmeasure]
             rows.append(
-                f"<tr><td>{escape(system.spec.title)}</td><td>{ROUGE_TITLES[rouge]}</td>"
+                f"<tr><td>{escape(label(comparison, system))}</td><td>{ROUGE_TITLES[rouge]}</td>"
                 + "".join(f"<td>{cell:.2f}</td>" for cell in cells)
                 + f"<td>{'' if change is None else f'{change:+.2f}'}</td></tr>"
             )
@@ -86,12 +86,14 @@ def scores_table(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison, highlight: str) -> str:
     if highlight == SHARED and not comparison.references:
-        return "No reference was given to share words with."
-    return LEGENDS[highlight]
+        text = "No reference was given to share words with."
+    else:
+        text = LEGENDS[highlight]
+    return f'<span class="legend">{text}</span>' if text else ""
 
 
 def downloads(comparison: Comparison) -> str:
-    """Links that hold the files themselves: nothing to keep or to clean up on the server."""
+    """Links that hold the files themselves, so that no file has to be written and cleaned up."""
     files = {
         "JSON": ("comparison.json", "application/json", comparison.as_json()),
         "CSV": ("comparison.csv", "text/csv", comparison.as_csv()),
@@ -167,7 +169,7 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
     if result.phase == "stopped":
         parts.append("stopped")
     if result.phase == "done" and (invented := ungrounded(result.summary, comparison.dialogue)):
-        parts.append(f"<b>not in the dialogue: {escape(', '.join(invented))}</b>")
+        parts.append(f"<b>not found in the dialogue: {escape(', '.join(invented))}</b>")
     if generation.hit_length_limit:
         parts.append("cut by the length limit")
     return " · ".join(parts)

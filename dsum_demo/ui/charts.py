@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics import ROUGE_TYPES
-from dsum_demo.ui.theme import HUMAN, LOOKS
+from dsum_demo.ui.theme import HUMAN, KINDS, LOOKS
 
 ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 CLEAR = "rgba(0,0,0,0)"
@@ -17,21 +17,21 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
     figure = go.Figure()
     groups = list(ROUGE_TITLES.values())
     original = comparison.original
-    for system in comparison.systems:
+    for place, system in zip(KINDS, comparison.systems, strict=False):
         if not system.scores:
             continue
-        look = LOOKS[system.spec.kind]
+        look, name = LOOKS[place], label(comparison, system)
         values = [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
         differences = [difference(system, original, rouge) for rouge in ROUGE_TYPES]
         figure.add_bar(
-            name=system.spec.title,
+            name=name,
             x=groups,
             y=values,
             text=[_label(value, change) for value, change in zip(values, differences, strict=True)],
             textposition="outside",
             textfont={"size": 12},
             cliponaxis=False,
-            hovertemplate="%{x}: %{y:.2f}<extra>" + system.spec.title + "</extra>",
+            hovertemplate="%{x}: %{y:.2f}<extra>" + name + "</extra>",
             marker={
                 "color": look.color,
                 "line": {"color": look.color, "width": 1},
@@ -85,20 +85,25 @@ def difference(system: SystemResult, original: SystemResult | None, rouge: str) 
 
 def headline(comparison: Comparison) -> str:
     """What the chart shows, in a sentence."""
-    scored = {system.spec.kind: system for system in comparison.systems if system.scores}
+    scored = [(100 * s.scores["rouge1"].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
     if not scored:
         return ""
-    best = max(scored.values(), key=lambda system: system.scores["rouge1"].fmeasure if system.scores else 0.0)
-    top = 100 * best.scores["rouge1"].fmeasure if best.scores else 0.0
+    top, best = max(scored, key=lambda pair: pair[0])
     if len(scored) == 1:
-        return f"{best.spec.title} reaches {top:.1f} in ROUGE-1."
+        return f"{best} reaches {top:.1f} in ROUGE-1."
     changes = [
-        f"{system.spec.title} {change:+.1f}"
-        for system in scored.values()
+        f"{label(comparison, system)} {change:+.1f}"
+        for system in comparison.systems
         if (change := difference(system, comparison.original, "rouge1")) is not None
     ]
     against = f" Against the original: {', '.join(changes)} points." if changes else ""
-    return f"On this dialogue {best.spec.title} scores highest in ROUGE-1: {top:.1f}.{against}"
+    return f"On this dialogue {best} scores highest in ROUGE-1: {top:.1f}.{against}"
+
+
+def label(comparison: Comparison, system: SystemResult) -> str:
+    """What a system is called: its title, its name where another one has the same title."""
+    same = [other for other in comparison.systems if other.spec.title == system.spec.title]
+    return system.spec.title if len(same) == 1 else system.spec.name
 
 
 def _label(value: float, change: float | None) -> str:

@@ -19,9 +19,9 @@ from dsum_demo.registry import Family, Kind
 from dsum_demo.ui import cards
 from dsum_demo.ui.charts import headline, rouge_chart
 from dsum_demo.ui.dialogue import build_dialogue_input
-from dsum_demo.ui.families import KINDS, default_of, family_choices, family_note, variants
+from dsum_demo.ui.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import COPY_SUMMARY, LOOKS, QUIET
+from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, KINDS, LOOKS, QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
 REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
@@ -81,16 +81,20 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
             right["no_rouge"] = gr.HTML(elem_id="no-rouge")
 
     results = [right[name] for name in RESULTS]
-    buttons = [typing.start, typing.stop]
-    gr.on(
-        [typing.start.click, typing.dialogue.submit], MethodType(begin, services), None, buttons, queue=False, **QUIET
-    ).then(
+    # What would change a run under way waits until it is over.
+    controls = [typing.start, typing.stop, family, highlight]
+    run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
         [*typing.typed, family, *choosers[1:], highlight, *decoding],
         results,
         concurrency_limit=WRITERS_AT_ONCE,
         **QUIET,
-    ).then(end, None, buttons, queue=False, **QUIET)
+    )
+    # gradio calls `then` after a success only.
+    run.success(end, None, controls, queue=False, **QUIET)
+    run.failure(end, None, controls, queue=False, **QUIET)
+    # A disabled button takes no click, so that the key cannot disturb a run.
+    typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], results, **QUIET)
     family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *results], **QUIET)
@@ -136,13 +140,15 @@ def results(**changes: Update) -> tuple[Update, ...]:
     return tuple(changes.get(name, gr.skip()) for name in RESULTS)
 
 
-def begin(services: Services, request: gr.Request) -> tuple[Update, Update]:
+def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
     services.begin(request.session_hash or "")
-    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True)
+    fixed = gr.update(interactive=False)
+    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True), fixed, fixed
 
 
-def end() -> tuple[Update, Update]:
-    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop")
+def end() -> tuple[Update, ...]:
+    free = gr.update(interactive=True)
+    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop"), free, free
 
 
 def ask_to_stop(services: Services, request: gr.Request) -> Update:
@@ -192,12 +198,11 @@ def run_comparison(
             now = [system.phase for system in comparison.systems]
             if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
                 phases, drawn = now, time.monotonic()
-                yield results(problem=_cut(comparison), **_texts(comparison, highlight), no_rouge="")
+                yield results(**_texts(comparison, highlight), **_emptied(), problem=_cut(comparison))
+        assert comparison is not None
+        yield results(**_finished(comparison, highlight))
     except DsumError as error:
         yield results(problem=cards.notice(str(error), "error"))
-        return
-    assert comparison is not None
-    yield results(**_finished(comparison, highlight))
 
 
 def decode_config(
@@ -220,7 +225,6 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
 def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     """Another family begins with empty cards, its own variants and its own decode defaults."""
     registry, family = services.registry, services.registry.family(chosen)
-    hidden = gr.update(visible=False)
     return (
         family_note(registry, family),
         *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
@@ -228,13 +232,10 @@ def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
         family.decode.no_repeat_ngram_size,
         *results(
             **{kind: cards.empty_card(kind, default_of(family, kind)) for kind in KINDS},
+            **_emptied(),
             problem="",
             human="",
             comparison=None,
-            options=hidden,
-            legend="",
-            scores=hidden,
-            no_rouge="",
         ),
     )
 
@@ -263,6 +264,12 @@ def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
         if index < len(comparison.systems)
     }
     return {**bodies, "human": cards.human_card(comparison, highlight)}
+
+
+def _emptied() -> dict[str, Update]:
+    """Nothing of the comparison before stands beside a new one."""
+    hidden = gr.update(visible=False)
+    return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": ""}
 
 
 def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:

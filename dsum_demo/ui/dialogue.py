@@ -61,7 +61,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=1, min_width=70)
         clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=70)
     problem = gr.HTML(elem_id="problem")
-    undo = gr.Button("Undo: put my text back", size="sm", visible=False, elem_id="undo")
+    undo = gr.Button("Undo: bring back the text before", size="sm", visible=False, elem_id="undo")
     examples = gr.Dropdown(example_choices(services), value=None, label="Examples by topic", elem_id="examples")
     with gr.Accordion(f"Reference summaries (0 to {MAX_REFERENCES})", open=False, elem_id="references"):
         references = [
@@ -75,7 +75,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
-    undo.click(put_back, before, [*typed, undo], **QUIET)
+    undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
 
     # In the browser alone: an answer from the server could come after somebody has begun to type. And nothing is kept
     # before what was kept has been read.
@@ -120,8 +120,9 @@ def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update
     return (*_replace(services, typed, (text, *_padded(()))), None)
 
 
-def put_back(before: Sequence[str]) -> tuple[Update, ...]:
-    return (*before, gr.update(visible=False))
+def put_back(before: Sequence[str], *typed: str) -> tuple[Update, ...]:
+    """Exchange what stands there for what stood there before, so that undoing can be undone."""
+    return (*before, tuple(typed))
 
 
 def _replace(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:

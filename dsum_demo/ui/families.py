@@ -11,8 +11,8 @@ from typing import Any
 
 from dsum_demo.registry import Family, Kind, ModelSpec, Registry
 from dsum_demo.ui.cards import notice
+from dsum_demo.ui.theme import KINDS
 
-KINDS = (Kind.BASE, Kind.FULL, Kind.ADAPTER)
 SCALE_FAMILY = "flan-t5-base"
 KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: "LoRA"}
 

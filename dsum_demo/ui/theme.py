@@ -34,6 +34,7 @@ LOOKS = {
     Kind.FULL: Look("Full fine-tune", "full", "#2b7bd6", "/"),
     Kind.ADAPTER: Look("LoRA", "lora", "#e07b1a", "x"),
 }
+KINDS = tuple(LOOKS)  # the three places, from left to right
 HUMAN = Look("Human", "human", "#1f9d76", "")
 
 THEME = gr.themes.Default(
@@ -48,10 +49,10 @@ CSS = """
 #header { align-items: center; gap: 16px; }
 #header h1 { font-size: 1.6rem; margin: 0; line-height: 1.2; }
 #header p { margin: 0; color: var(--body-text-color-subdued); }
-#theme-toggle { max-width: 44px; min-width: 44px; align-self: center; }
+#theme-toggle { max-width: 96px; min-width: 96px; align-self: center; }
 #family { flex: 0 0 330px !important; }
 #header .html-container, #cards .html-container, #card-human .html-container { padding: 0; }
-.gap:has(> #problem) > .block:empty, #problem:not(:has(.notice)), #legend:not(:has(mark)) { display: none; }
+.gap:has(> #problem) > .block:empty, #problem:not(:has(.notice)), #legend:not(:has(.legend)) { display: none; }
 .family-note { color: var(--body-text-color-subdued); font-size: .9rem; line-height: 1.4; }
 .family-note b { color: var(--body-text-color); }
 #dialogue textarea { line-height: 1.5; }
@@ -122,6 +123,7 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 }
 """
 
+CLICK_START = "() => { document.querySelector('#start').click(); }"
 TOGGLE_DARK = "() => { document.body.classList.toggle('dark'); }"
 
 # The cards' copy buttons; the fallback is for pages in a frame that may not write to the clipboard.

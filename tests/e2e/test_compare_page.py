@@ -166,6 +166,18 @@ def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page):
     expect(page.locator("#card-human")).to_contain_text(REFERENCE)
 
 
+def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_page):
+    page = new_page()
+    paste(page, dialogue="word " * 210_000)
+    start(page)
+    wait(page)
+    expect(page.locator("#problem")).to_contain_text("1,050,000 characters")
+    assert page.locator("#dialogue textarea").input_value() == "word " * 210_000
+    paste(page, dialogue="word " * 190_000)
+    compare(page)
+    expect(page.locator("#problem")).to_contain_text("left out")
+
+
 @pytest.mark.parametrize("text", ["", "   \n ", "!!! ???"])
 def test_an_unusable_dialogue_is_a_sentence_and_stays(new_page, text):
     page = new_page()
@@ -214,7 +226,8 @@ def test_an_example_over_typed_text_can_be_undone(new_page):
     expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
     page.locator("#undo").click()
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
-    expect(page.locator("#undo")).to_be_hidden()
+    page.locator("#undo").click()
+    expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
 
 
 def test_a_text_file_can_be_dropped_and_a_wrong_one_is_refused(new_page, tmp_path):
@@ -263,6 +276,34 @@ def test_two_tabs_at_once_get_their_own_answers(new_page):
         wait(page)
         assert all(summary(page, system) for system in SYSTEMS)
     expect(first.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+
+
+def test_a_value_that_the_page_refuses_does_not_lock_it(new_page, allow_errors):
+    page = new_page()
+    paste(page)
+    page.locator("#decoding button").first.click()
+    page.get_by_label("Sampling").check()
+    page.get_by_label("Seed").fill("-1")
+    page.keyboard.press("Tab")
+    start(page)
+    wait(page)
+    page.get_by_label("Seed").fill("1")
+    page.keyboard.press("Tab")
+    compare(page)
+    assert summary(page, "full")
+
+
+def test_shift_enter_compares_and_does_not_disturb_a_run(new_page):
+    page = new_page()
+    paste(page)
+    choose_long_sampling(page)
+    page.locator("#dialogue textarea").press("Shift+Enter")
+    page.wait_for_function("document.querySelector('#card-base .text')?.innerText.length > 20", timeout=PATIENCE)
+    page.locator("#dialogue textarea").press("Shift+Enter")
+    page.wait_for_timeout(500)
+    expect(page.locator("#card-base footer")).not_to_contain_text("stopped")
+    page.locator("#stop").click()
+    expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
 
 
 def test_another_family_that_cannot_be_had_says_why_in_each_card(new_page):

@@ -1,0 +1,56 @@
+"""The README's Python runs as it stands there, on tiny models, and its two commands name files that exist."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(heading: str) -> str:
+    """The first Python block under a heading."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.search(r"```python\n(.+?)```", section, re.DOTALL)[1]
+
+
+@pytest.fixture
+def run(tiny_root, tiny_environment, tmp_path):
+    for name in ("models", "adapters", "samples"):
+        shutil.copytree(tiny_root / name, tmp_path / name)
+    environment = {**tiny_environment, "DSUM_ROOT": str(tmp_path), "DSUM_DATA_DIR": str(tmp_path / "dsum-data")}
+
+    def python(*arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return python
+
+
+def test_the_library_example_runs(run):
+    run("-c", block("Library").replace("Maya: …", "Maya: Hello"))
+
+
+def test_a_model_fine_tuned_as_shown_is_in_the_registry(run):
+    run("-c", block("Fine-tune your own"))
+    (line,) = [line for line in run("-m", "dsum_demo", "models").splitlines() if line.startswith("my-lora")]
+    assert " adapter " in line and " local " in line
+
+
+def test_commands_name_files_that_exist():
+    for name in re.findall(r"pip install -r (\S+)|python (\S+\.py)", README):
+        assert (ROOT / (name[0] or name[1])).is_file()
+
+
+def test_local_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
