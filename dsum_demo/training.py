@@ -213,7 +213,7 @@ def train(
         eval_dataset=encode_pairs(validation_pairs, tokenizer, config),
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
         processing_class=tokenizer,
-        compute_metrics=_rouge([summary for _, summary in validation_pairs], tokenizer),
+        compute_metrics=_rouge(tokenizer),
         callbacks=[watch],
     )
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
@@ -287,11 +287,14 @@ def _optimizer(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dic
     return torch.optim.AdamW, {"lr": config.learning_rate, "betas": (0.9, 0.98), "fused": True}
 
 
-def _rouge(summaries: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str, float]]:
+def _rouge(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str, float]]:
+    def texts(ids: Any) -> list[str]:
+        return tokenizer.batch_decode(np.where(ids < 0, tokenizer.pad_token_id, ids), skip_special_tokens=True)
+
     def compute(prediction: Any) -> dict[str, float]:
-        ids = np.where(prediction.predictions < 0, tokenizer.pad_token_id, prediction.predictions)
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        means = mean_scores([score_summary(text, [summary]) for text, summary in zip(texts, summaries, strict=True)])
+        # The references come with the predictions: grouped by length, the rows are in another order than they were.
+        pairs = zip(texts(prediction.predictions), texts(prediction.label_ids), strict=True)
+        means = mean_scores([score_summary(text, [reference]) for text, reference in pairs])
         return {name: means[name].fmeasure for name in ROUGE_TYPES}
 
     return compute

@@ -29,6 +29,7 @@ from dsum_demo.settings import PROJECT_ROOT
 from recipes.corpus import dialogsum_train, read_rows
 
 MAX_SOURCE_TOKENS = 512
+SELECTION_SHOWN = 100  # enough to choose decode settings by
 LABEL = re.compile(r"#Person\d+#")
 DECODES = {
     "greedy": DecodeConfig(max_new_tokens=80),
@@ -90,7 +91,7 @@ def report(data: Path, work: Path) -> None:
     validation = read_rows(data / "dialogsum" / "validation.jsonl.gz")
     found: dict[str, Any] = {"signature": signature(n=len(validation), references=1).as_dict()}
     for name, model in load_trio(work).items():
-        for split, rows in (("selection", selection), ("validation", validation)):
+        for split, rows in (("selection", selection[:SELECTION_SHOWN]), ("validation", validation)):
             for label, decode in DECODES.items():
                 started = time.monotonic()
                 texts = summarize_all(model, tokenizer, [row["dialogue"] for row in rows], decode)

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, EvalPrediction
 
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.prompts import DecodeConfig, encode_source, encode_target
-from dsum_demo.training import TrainingConfig, TrainingResult, as_record, encode_pairs, train
+from dsum_demo.training import TrainingConfig, TrainingResult, _rouge, as_record, encode_pairs, train
 
 PAIRS = [
     ("Maya: Can you lend me ten dollars?\nTom: Sure.", "Tom lends Maya money."),
@@ -97,6 +98,16 @@ def tom(run, tiny_model) -> Callable[[], Any]:
                   batch_size=4, evaluations=1)  # fmt: skip
     assert learned.result.best["rouge1"] == 1.0
     return lambda: copy.deepcopy(learned.model)
+
+
+def test_a_summary_is_scored_with_the_reference_of_its_own_row(tiny_tokenizer):
+    """The Trainer groups validation by length too: its order is not that of the pairs."""
+    rows = [encode_target(tiny_tokenizer, summary, 32) for _, summary in PAIRS]
+    width = max(map(len, rows))
+    labels = np.array([row + [-100] * (width - len(row)) for row in reversed(rows)])
+    score = _rouge(tiny_tokenizer)
+    assert score(EvalPrediction(predictions=labels, label_ids=labels))["rouge1"] == 1.0
+    assert score(EvalPrediction(predictions=labels, label_ids=labels[::-1]))["rouge1"] < 0.7
 
 
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
