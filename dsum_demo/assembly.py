@@ -41,9 +41,7 @@ def device() -> torch.device:
 def serving_dtype(parameters: int) -> torch.dtype:
     """bfloat16 for large models where the hardware has it, else float32; never float16, in which T5 overflows to NaN.
 
-    Writing one text token by token is bound by reading the weights, so that half the bytes pay once the weights are
-    far larger than the caches (measured: benchmarks/README.md). A small model gains nothing, and float32 is what it was
-    trained and scored in.
+    A large model takes half the memory so; a small one stays in what it was trained and scored in.
     """
     large = parameters * 4 >= HALF_PRECISION_FROM_BYTES
     return torch.bfloat16 if large and native_bf16() else torch.float32
