@@ -203,6 +203,7 @@ def train(
     steps = config.max_steps or math.ceil(config.epochs * steps_per_epoch)
     every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
     watch = _Watch(on_event, should_stop)
+    attention = model.config._attn_implementation
     if not torch.cuda.is_available():
         # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
         model.set_attn_implementation("eager")
@@ -229,6 +230,7 @@ def train(
     best = folder / "best"
     # Validation leaves every default of transformers in it, a limit of 20 tokens among them.
     model.generation_config = generation_config
+    model.set_attn_implementation(attention)
     trained.save_pretrained(best)
     tokenizer.save_pretrained(best)
     scores = [entry for entry in trainer.state.log_history if "eval_rouge1" in entry]

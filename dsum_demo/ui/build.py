@@ -33,6 +33,7 @@ def build_demo(services: Services) -> gr.Blocks:
                 elem_id="family",
                 filterable=False,
                 scale=0,
+                min_width=300,
             )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")

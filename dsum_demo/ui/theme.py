@@ -50,7 +50,6 @@ CSS = """
 #header h1 { font-size: 1.6rem; margin: 0; line-height: 1.2; }
 #header p { margin: 0; color: var(--body-text-color-subdued); }
 #theme-toggle { max-width: 96px; min-width: 96px; align-self: center; }
-#family { flex: 0 0 330px !important; }
 #header .html-container, #cards .html-container, #card-human .html-container { padding: 0; }
 .gap:has(> #problem) > .block:empty, #problem:not(:has(.notice)), #legend:not(:has(.legend)) { display: none; }
 .family-note { color: var(--body-text-color-subdued); font-size: .9rem; line-height: 1.4; }
@@ -119,7 +118,6 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
   #header { flex-wrap: wrap; }
   #header > div:first-child { flex: 1 1 100% !important; }
   .card { min-height: 120px; }
-  #family { flex: 1 1 240px !important; }
 }
 """
 
