@@ -610,7 +610,7 @@ def work(tmp_path_factory, tiny_model, tiny_tokenizer, save_adapter) -> Path:
         tiny_model(seed).save_pretrained(folder / place)
         tiny_tokenizer.save_pretrained(folder / place)
     lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, target_modules=["v", "q"])
-    save_adapter(tiny_model(1), lora, folder / "lora" / "best", base_name="/somewhere/work/base")
+    save_adapter(tiny_model(1), lora, folder / "lora" / "best", base_name="/somewhere/else/base")
     (folder / "pretraining").mkdir()
     lines = [{"step": 20, "loss": 7.5, "seconds": 60}, {"step": 2300, "loss": 3.456, "seconds": 5400}]
     (folder / "pretraining" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
