@@ -96,17 +96,8 @@ class Comparison:
 
     def as_csv(self) -> str:
         """A row a system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
-        columns = [
-            "name",
-            "kind",
-            "phase",
-            "summary",
-            "new_tokens",
-            "seconds",
-            "first_token_seconds",
-            "tokens_per_second",
-        ]
-        columns += [f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1")]
+        facts = "name kind phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
+        columns = [*facts, *(f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1"))]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, "error", "signature"])
@@ -120,7 +111,7 @@ class Comparison:
                     (scores[rouge].precision, scores[rouge].recall, scores[rouge].fmeasure) if scores else ("", "", "")
                 )
             ]
-            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in columns[:8]]
+            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
             writer.writerow([*texts, *values, defuse(system.error), self.signature.text if self.signature else ""])
         return file.getvalue()
 

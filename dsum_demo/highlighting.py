@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 COPY_NGRAM = 3  # words in a row; fewer are the language's, not the dialogue's
 
@@ -62,10 +63,16 @@ def _words(text: str) -> list[str]:
 
 
 def _stems(text: str) -> list[str]:
-    from nltk.stem.porter import PorterStemmer
     from rouge_score.tokenize import tokenize
 
-    return tokenize(text, PorterStemmer())
+    return tokenize(text, _stemmer())
+
+
+@cache
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
 
 
 def _segments(text: str, marks: Iterable[bool]) -> list[Segment]:

@@ -6,6 +6,7 @@ tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapt
 tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
 tiny_environment   os.environ for a child process that sees the same root
+root, settings     a copy of tiny_root that a test may change, and the Settings for it
 save_adapter       saves a PEFT adapter for a model, trained or not
 
 The weights are random but seeded: what the models write is nonsense, the same in every run, and differs between them.
@@ -158,3 +159,13 @@ def tiny_environment(tiny_settings) -> dict[str, str]:
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "OMP_NUM_THREADS": "2",
     }
+
+
+@pytest.fixture
+def root(tiny_root, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_root, tmp_path / "root"))
+
+
+@pytest.fixture
+def settings(root, tmp_path) -> Settings:
+    return Settings(root=root, data_dir=tmp_path / "data", offline=True)

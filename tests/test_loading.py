@@ -38,7 +38,6 @@ from dsum_demo.generation import generate
 from dsum_demo.loading import ModelStore
 from dsum_demo.prompts import DecodeConfig, encode_source
 from dsum_demo.registry import Registry, State
-from dsum_demo.settings import Settings
 
 DECODE = DecodeConfig(max_new_tokens=16)
 SEQ2SEQ = {"task_type": "SEQ_2_SEQ_LM"}
@@ -53,16 +52,6 @@ ADAPTERS = {
     "prompt": PromptTuningConfig(**SEQ2SEQ, num_virtual_tokens=3),
     "with-embeddings": LoraConfig(**SEQ2SEQ, r=2, target_modules=["q"], modules_to_save=["shared"]),
 }
-
-
-@pytest.fixture
-def root(tiny_root, tmp_path) -> Path:
-    return Path(shutil.copytree(tiny_root, tmp_path / "root"))
-
-
-@pytest.fixture
-def settings(root, tmp_path) -> Settings:
-    return Settings(root=root, data_dir=tmp_path / "data", offline=True)
 
 
 @pytest.fixture

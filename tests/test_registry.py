@@ -26,21 +26,10 @@ from dsum_demo.errors import (
 )
 from dsum_demo.hub import HubProbe
 from dsum_demo.registry import Kind, Registry, Source, SourceKind, State
-from dsum_demo.settings import PROJECT_ROOT, Settings
+from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.weight_files import find_weights, model_name, read_entries
 
 LORA = {"task_type": "SEQ_2_SEQ_LM", "r": 4, "lora_alpha": 8, "target_modules": ["q", "v"]}
-
-
-@pytest.fixture
-def root(tiny_root, tmp_path) -> Path:
-    """A copy of the tiny root that a test may change."""
-    return Path(shutil.copytree(tiny_root, tmp_path / "root"))
-
-
-@pytest.fixture
-def settings(root, tmp_path) -> Settings:
-    return Settings(root=root, data_dir=tmp_path / "data", offline=True)
 
 
 def edit(file: Path, **changes) -> None:

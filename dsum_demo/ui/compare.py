@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from html import escape
 from types import MethodType
 from typing import Any
 
@@ -80,13 +81,13 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
                     right["table"] = gr.HTML()
             right["no_rouge"] = gr.HTML(elem_id="no-rouge")
 
-    results = [right[name] for name in RESULTS]
+    outputs = [right[name] for name in RESULTS]
     # What would change a run under way waits until it is over.
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
         [*typing.typed, family, *choosers[1:], highlight, *decoding],
-        results,
+        outputs,
         concurrency_limit=WRITERS_AT_ONCE,
         **QUIET,
     )
@@ -96,8 +97,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     # A disabled button takes no click, so that the key cannot disturb a run.
     typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
-    highlight.change(redraw, [right["comparison"], highlight], results, **QUIET)
-    family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *results], **QUIET)
+    highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
+    family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *outputs], **QUIET)
     page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_family, services), [family, *choosers], [note, *choosers], **QUIET
     )
@@ -275,9 +276,9 @@ def _emptied() -> dict[str, Update]:
 def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
     scored = any(system.scores for system in comparison.systems)
     drawn = {
-        "headline": f"<h3>{cards.escape(headline(comparison))}</h3>",
+        "headline": f"<h3>{escape(headline(comparison))}</h3>",
         "chart": rouge_chart(comparison),
-        "signature": cards.escape(comparison.signature.text) if comparison.signature else "",
+        "signature": escape(comparison.signature.text) if comparison.signature else "",
         "table": cards.scores_table(comparison),
     }
     return {

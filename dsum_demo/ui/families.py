@@ -44,11 +44,11 @@ def family_note(registry: Registry, family: Family, ask: bool = True) -> str:
     for spec in family.default_trio() if ask else ():
         availability = registry.availability(spec) if spec else None
         if spec and availability and not availability.usable:
-            reasons.append(f"{spec.title}: {availability.reason}")
+            reasons.append((spec.title, availability.reason))
     # The same reason for all three is told once.
-    if len({reason.split(": ", 1)[1] for reason in reasons}) == 1 and len(reasons) == len(KINDS):
-        reasons = [f"Not available here. {reasons[0].split(': ', 1)[1]}"]
-    return text + notice(" ".join(reasons), "warning")
+    if len(reasons) == len(KINDS) and len({reason for _, reason in reasons}) == 1:
+        return text + notice(f"Not available here. {reasons[0][1]}", "warning")
+    return text + notice(" ".join(f"{title}: {reason}" for title, reason in reasons), "warning")
 
 
 def variants(registry: Registry, family: Family, kind: Kind) -> dict[str, Any]:
