@@ -45,7 +45,9 @@ THEME = gr.themes.Default(
 )
 
 CSS = """
-.gradio-container { max-width: 1440px !important; margin: 0 auto; }
+/* A width of its own: otherwise the widest tab decides, and on a phone that is wider than the screen. */
+.gradio-container { width: 100% !important; max-width: 1440px !important; margin: 0 auto; }
+.gradio-container main, .gradio-container .column { min-width: 0; }
 #header { align-items: center; gap: 16px; }
 #header h1 { font-size: 1.6rem; margin: 0; line-height: 1.2; }
 #header p { margin: 0; color: var(--body-text-color-subdued); }
@@ -97,7 +99,9 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 #headline h3 { margin: 4px 0 0; font-size: 1.02rem; }
 
 .scores { width: 100%; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-.scores th, .scores td { text-align: right; padding: 4px 8px; border-bottom: 1px solid var(--border-color-primary); }
+.scores, .scores :is(thead, tbody, tr) { border: 0 !important; }
+.scores th, .scores td { text-align: right; padding: 4px 8px; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
 .scores th:first-child, .scores td:first-child { text-align: left; }
 .scroll { overflow-x: auto; }
 .state { white-space: nowrap; }
@@ -106,7 +110,10 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 .state.downloadable::before { color: #2b7bd6; }
 .state.missing::before, .state.unreachable::before { color: #8a929e; }
 .state.failed::before { color: #d6453d; }
+.models { min-width: 640px; }
 .models td, .models th { text-align: left; vertical-align: top; }
+.models th[scope] { padding-top: 14px; }
+.models code { white-space: nowrap; }
 
 /* The figure is drawn once and follows the page's colours. */
 .js-plotly-plot text { fill: var(--body-text-color) !important; }

@@ -327,6 +327,16 @@ def test_nothing_is_cut_off_at_any_width(new_page, width, dark):
     assert page.evaluate("document.body.classList.contains('dark')") is dark
 
 
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_models_tab_fits_the_screen_and_scrolls_its_own_table(new_page, width):
+    page = new_page(width=width, height=844)
+    page.get_by_role("tab", name="Models").click()
+    expect(page.locator("#models .state.shipped")).to_have_count(3)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    # What is outside the page without a scroll bar is cut off.
+    assert page.evaluate("document.querySelector('#models .scroll').getBoundingClientRect().right") <= width
+
+
 def test_the_models_tab_lists_what_is_there_and_why_not(new_page):
     page = new_page()
     page.get_by_role("tab", name="Models").click()
