@@ -26,6 +26,8 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
+BROKEN_STREAM = ("AbortError: signal is aborted", "Connection errored out")
+
 
 def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
     """The app's process and its address, once it serves."""
@@ -75,6 +77,11 @@ def allow_errors() -> None:
 
 
 @pytest.fixture
+def leaves_midway() -> None:
+    """For a test that leaves a page while an answer streams: gradio's client reports the broken stream, sometimes."""
+
+
+@pytest.fixture
 def new_page(browser: Browser, app_url: str, request: pytest.FixtureRequest) -> Iterator:
     """new_page(width=…, dark=…): a page of the app; afterwards its console must be clean and nothing have left."""
     contexts: list[BrowserContext] = []
@@ -96,11 +103,14 @@ def new_page(browser: Browser, app_url: str, request: pytest.FixtureRequest) -> 
         return page
 
     yield open_page
+    found = list(problems)  # closing breaks streams off as well
     for context in contexts:
         context.close()
     if "allow_errors" in request.fixturenames:
-        problems = [problem for problem in problems if problem.startswith("request")]
-    assert problems == []
+        found = [problem for problem in found if problem.startswith("request")]
+    if "leaves_midway" in request.fixturenames:
+        found = [problem for problem in found if not any(said in problem for said in BROKEN_STREAM)]
+    assert found == []
 
 
 def _leaves(url: str, app_url: str) -> bool:

@@ -154,7 +154,7 @@ def test_highlighting_switches_without_changing_the_text(new_page):
     assert summary(page, "full") == before
 
 
-def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page):
+def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, leaves_midway):
     page = new_page()
     paste(page, reference=REFERENCE)
     page.locator("#start").click()
