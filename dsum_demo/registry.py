@@ -169,6 +169,12 @@ class Registry:
         """Empty where the Hub answers; asked at most once."""
         return self._probe.unreachable_because()
 
+    def offline_offer(self) -> str:
+        """A sentence that offers the family that needs no network; empty where that is not here either."""
+        family = self.default_family
+        near = all(spec.source and spec.source.kind is not SourceKind.HUB for spec in family.default_trio() if spec)
+        return f"The family {family.name} needs no network." if near and self.availability(family.base).usable else ""
+
     def names_of(self, base: ModelSpec) -> frozenset[str]:
         """What an adapter may call this base."""
         return base_names(base, self.settings.root)

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
     {"errors", "settings", "prompts"},
     {
-        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
-        "runs", "sources", "votes", "weight_files",
+        "adapter_check", "catalog", "data", "discovery", "download", "highlighting", "hub", "metrics", "peft_methods",
+        "registry", "runs", "sources", "votes", "weight_files",
     },
     {"assembly", "generation", "loading"},
     {"comparison", "evaluation", "scoring", "study", "training"},

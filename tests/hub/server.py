@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -36,6 +36,12 @@ class File:
 
     content: bytes
     stored: bool
+    declared: int | None = None
+
+    @property
+    def size(self) -> int:
+        """What the Hub says it is."""
+        return len(self.content) if self.declared is None else self.declared
 
     @property
     def blob_id(self) -> str:
@@ -64,13 +70,17 @@ class Repository:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it was answered. `begin`: the first byte that was asked for; `sent`: bytes of the body sent."""
+    """One request as it was answered.
+
+    begin: the first byte that was asked for; sent: bytes of the body; token: what it was authorized with.
+    """
 
     method: str
     path: str
     status: int
     begin: int | None
     sent: int
+    token: str = ""
 
 
 @dataclass
@@ -94,12 +104,13 @@ class Fault:
 class HubServer:
     """Serves until `close`. Safe to change from the test's thread while it serves.
 
-    viewer: what the data set viewer says of a data set, by its name.
+    viewer: what the data set viewer says of a data set, by its name. ranges: whether byte ranges are answered.
     """
 
     def __init__(self) -> None:
         self.log: list[Request] = []
         self.viewer: dict[str, dict[str, object]] = {}
+        self.ranges = True
         self._repositories: dict[tuple[str, str], Repository] = {}
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -143,6 +154,13 @@ class HubServer:
     def remove(self, repository: str, kind: str = "models") -> None:
         with self._lock:
             del self._repositories[kind, repository]
+
+    def declare(self, repository: str, name: str, size: int) -> None:
+        """Let the Hub say of a file that it has another size."""
+        with self._lock:
+            home = self._repositories["models", repository]
+            files = home.commits[home.refs["main"]]
+            files[name] = replace(files[name], declared=size)
 
     def fault(self, kind: str, pattern: str, **options: int | str | None) -> Fault:
         """Switch a fault on for the paths in which the regular expression is found."""
@@ -227,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.fault = self.hub.fault_on(self.where)
         if self.fault and self.fault.kind == "hang":
-            self.hub.note(Request(self.command, self.where, 0, None, 0))
+            self.hub.note(Request(self.command, self.where, 0, None, 0, self._token()))
             self.hub.closing.wait(60)
             self.close_connection = True
         elif self.fault and self.fault.kind == "status":
@@ -310,7 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault and self.fault.kind == "flip":
             content = content[: size // 2] + bytes([content[size // 2] ^ 4]) + content[size // 2 + 1 :]
         headers = {"Accept-Ranges": "bytes", **headers}
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "") if self.hub.ranges else "")
         if asked and int(asked[1]) >= size:
             return self._send(b"", 416, {**headers, "Content-Range": f"bytes */{size}"})
         if asked:
@@ -325,7 +343,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         sent = self._stream(content) if self.command != "HEAD" else 0
-        self.hub.note(Request(self.command, self.where, status, int(asked[1]) if asked else None, sent))
+        self.hub.note(Request(self.command, self.where, status, int(asked[1]) if asked else None, sent, self._token()))
+
+    def _token(self) -> str:
+        return self.headers.get("Authorization", "")
 
     def _stream(self, content: bytes) -> int:
         """Write the body as the fault allows; returns how many bytes went out."""
@@ -352,10 +373,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _blob(file: File) -> dict[str, object]:
-    stored = {"lfs": {"sha256": file.sha256, "size": len(file.content), "pointerSize": 134}} if file.stored else {}
-    return {"size": len(file.content), "blobId": file.blob_id, **stored}
+    stored = {"lfs": {"sha256": file.sha256, "size": file.size, "pointerSize": 134}} if file.stored else {}
+    return {"size": file.size, "blobId": file.blob_id, **stored}
 
 
 def _entry(name: str, file: File) -> dict[str, object]:
-    stored = {"lfs": {"oid": file.sha256, "size": len(file.content), "pointerSize": 134}} if file.stored else {}
-    return {"type": "file", "path": name, "oid": file.blob_id, "size": len(file.content), **stored}
+    stored = {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": 134}} if file.stored else {}
+    return {"type": "file", "path": name, "oid": file.blob_id, "size": file.size, **stored}

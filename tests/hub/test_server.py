@@ -8,11 +8,11 @@ import pytest
 
 from tests.hub.checkpoints import (
     DIALOGSUM,
-    LORA,
     dialogsum_repository,
     dialogsum_viewer,
     flan_model,
     save_flan,
+    save_flan_lora,
 )
 
 LAYOUTS = {
@@ -21,7 +21,7 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-def test_transformers_loads_each_layout_with_its_own_head(hub, child, tiny_tokenizer, tmp_path):
+def test_transformers_and_peft_load_each_layout_with_its_own_head(hub, child, tiny_tokenizer, tmp_path):
     model = flan_model(tiny_tokenizer, 1)
     for name, layout in LAYOUTS.items():
         folder = save_flan(model, tiny_tokenizer, tmp_path / name, **layout)
@@ -29,29 +29,24 @@ def test_transformers_loads_each_layout_with_its_own_head(hub, child, tiny_token
         assert (len([file for file in files if "-of-" in file]) > 1) is ("shards" in name)
         assert any(file.endswith(".bin") for file in files) is name.startswith("bin")
         hub.add(f"flan/{name}", folder)
+    hub.add("flan/lora", save_flan_lora(flan_model(tiny_tokenizer, 1), tmp_path / "lora", base="flan/shards"))
     done = child(
-        "import json\nfrom transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
+        "import json\nfrom peft import AutoPeftModelForSeq2SeqLM\n"
+        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
         f"for name in {list(LAYOUTS)}:\n"
         "    model = AutoModelForSeq2SeqLM.from_pretrained('flan/' + name)\n"
         "    sums = [w.weight.double().sum().item() for w in (model.lm_head, model.shared)]\n"
         "    print(json.dumps([*sums, len(AutoTokenizer.from_pretrained('flan/' + name))]))\n"
+        "model = AutoPeftModelForSeq2SeqLM.from_pretrained('flan/lora')\n"
+        "print(json.dumps(model.peft_config['default'].r))\n"
     )
     assert done.returncode == 0, done.stderr
     sums = [weights.weight.double().sum().item() for weights in (model.lm_head, model.shared)]
     assert sums[0] != pytest.approx(sums[1])
-    for line in done.stdout.splitlines():
-        assert json.loads(line) == [pytest.approx(sums[0]), pytest.approx(sums[1]), len(tiny_tokenizer)]
-    assert len(done.stdout.splitlines()) == 4
-
-
-def test_peft_loads_the_adapter_over_its_base(flan_hub, child):
-    done = child(
-        "from peft import AutoPeftModelForSeq2SeqLM\n"
-        f"model = AutoPeftModelForSeq2SeqLM.from_pretrained({LORA!r})\n"
-        "print(model.peft_config['default'].base_model_name_or_path)\n"
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "google/flan-t5-base"), done.stderr
-    assert flan_hub.requests(LORA + ".*adapter_model", "GET") and flan_hub.requests("flan-t5-base.*safetensors", "GET")
+    *printed, rank = map(json.loads, done.stdout.splitlines())
+    for line in printed:
+        assert line == [pytest.approx(sums[0]), pytest.approx(sums[1]), len(tiny_tokenizer)]
+    assert len(printed) == 4 and rank == 4
 
 
 def test_datasets_loads_dialogsum_with_its_1500_test_rows(hub, child):
