@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from dsum_demo.settings import Settings
 SAMPLES, DIALOGSUM = "samples", "dialogsum"
 SPLITS = ("train", "validation", "test")
 DIALOGSUM_ON_HUB = "knkarthick/dialogsum"
+PATIENCE_SECONDS = 600
 ENDINGS = (".csv", ".jsonl", ".json", ".csv.gz", ".jsonl.gz", ".json.gz")
 # DialogSum's test split names its rows test_0_1, test_0_2 and test_0_3: one dialogue, three people's summaries.
 ROW_OF_SEVERAL = re.compile(r"(.*\d)_\d+", re.DOTALL)
@@ -138,10 +140,14 @@ def _downloaded(split: str, should_stop: StopAsked) -> list[dict[str, str]]:
     # A thread of its own, so that a stop is obeyed at once even while the network stands still.
     worker = threading.Thread(target=download, name="download DialogSum", daemon=True)
     worker.start()
+    begun = time.monotonic()
     while worker.is_alive():
         worker.join(POLL_SECONDS)
         if should_stop():
             raise Stopped("The download of DialogSum was stopped.")
+        # Some of the library's requests wait without limit.
+        if time.monotonic() - begun > PATIENCE_SECONDS:
+            raise DataError(f"DialogSum was not here after {PATIENCE_SECONDS} s of downloading. {_OTHER_WAYS}")
     result = outcome[0]
     if isinstance(result, Exception):
         said = str(result).strip().split("\n")[0] or type(result).__name__
