@@ -18,7 +18,7 @@ LAYERS = [
         "adapter_check", "catalog", "data", "discovery", "download", "highlighting", "hub", "metrics", "peft_methods",
         "registry", "runs", "sources", "votes", "weight_files",
     },
-    {"assembly", "generation", "loading"},
+    {"assembly", "costs", "generation", "loading"},
     {"comparison", "evaluation", "scoring", "study", "training"},
     {"jobs"},
     {"cli", "ui"},

@@ -227,7 +227,7 @@ def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     """Another family begins with empty cards, its own variants and its own decode defaults."""
     registry, family = services.registry, services.registry.family(chosen)
     return (
-        family_note(registry, family),
+        family_note(registry, family, speed=services.speed),
         *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
@@ -255,7 +255,7 @@ def describe_family(services: Services, chosen: str, *names: str | None) -> tupl
         offered = variants(registry, family, kind)
         known = [value for _, value in offered["choices"]]
         updates.append(gr.update(**{**offered, "value": name if name in known else offered["value"]}))
-    return (family_note(registry, family), *updates)
+    return (family_note(registry, family, speed=services.speed), *updates)
 
 
 def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:

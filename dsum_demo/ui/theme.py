@@ -108,7 +108,7 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 .state::before { content: "● "; }
 .state.shipped::before, .state.local::before, .state.cached::before { color: #1f9d76; }
 .state.downloadable::before { color: #2b7bd6; }
-.state.missing::before, .state.unreachable::before { color: #8a929e; }
+.state.missing::before, .state.unreachable::before, .state.no-room::before { color: #8a929e; }
 .state.failed::before { color: #d6453d; }
 .models { min-width: 640px; }
 .models td, .models th { text-align: left; vertical-align: top; }
