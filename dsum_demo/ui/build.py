@@ -41,8 +41,8 @@ def build_demo(services: Services) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(demo, services, family)
-            with gr.Tab("Models", id="models"):
-                build_models_tab(demo, services)
+            with gr.Tab("Models", id="models") as models:
+                build_models_tab(models, services)
         add_api(services)
     return demo
 

@@ -93,6 +93,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     )
     # gradio calls `then` after a success only.
     run.success(end, None, controls, queue=False, **QUIET)
+    # What was downloaded is here now, and what was refused is known.
+    run.success(MethodType(note_family, services), family, note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
     # A disabled button takes no click, so that the key cannot disturb a run.
     typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
@@ -245,6 +247,10 @@ def refresh(services: Services) -> Update:
     """On loading the page: look at what lies on the disk now, and mark the families that cannot be had."""
     services.registry.refresh()
     return gr.update(choices=family_choices(services.registry))
+
+
+def note_family(services: Services, chosen: str) -> str:
+    return family_note(services.registry, services.registry.family(chosen), speed=services.speed)
 
 
 def describe_family(services: Services, chosen: str, *names: str | None) -> tuple[Update, ...]:

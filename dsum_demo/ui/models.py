@@ -19,12 +19,13 @@ HOW_TO_ADD = (
 )
 
 
-def build_models_tab(page: gr.Blocks, services: Services) -> None:
+def build_models_tab(tab: gr.Tab, services: Services) -> None:
+    """Lay the tab out; its table is made anew each time that it is opened."""
     gr.Markdown(HOW_TO_ADD)
     table = gr.HTML(elem_id="models")
     again = gr.Button("Look again", elem_id="look-again", size="sm")
     again.click(MethodType(look_again, services), None, table, **QUIET)
-    page.load(MethodType(show_models, services), None, table, **QUIET)
+    tab.select(MethodType(show_models, services), None, table, **QUIET)
 
 
 def look_again(services: Services) -> str:

@@ -76,6 +76,7 @@ CSS = """
 .card .summary { margin: 0; flex: 1; font-size: 1.04rem; line-height: 1.55; overflow-wrap: anywhere;
   color: var(--body-text-color); }
 .card .empty { color: var(--body-text-color-subdued); }
+.card progress { display: block; width: 100%; height: 6px; margin-top: 8px; accent-color: var(--system); }
 .card .failed { color: var(--body-text-color); border-left: 4px solid #d6453d; padding-left: 10px; }
 .card ol { margin: 0; padding-left: 1.3em; }
 .card .copy { border: 1px solid var(--border-color-primary); border-radius: 6px; background: transparent;
