@@ -43,19 +43,21 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model takes: bytes still to download, bytes in memory, seconds a summary (None where not known)."""
+    """What one model takes: bytes still to download, bytes in memory, seconds a summary (None where not known).
+
+    on_base: the memory comes on top of its base's.
+    """
 
     download_bytes: int
     memory_bytes: int
     seconds: float | None
+    on_base: bool = False
 
     @property
     def text(self) -> str:
-        parts = [f"{_size(self.download_bytes)} to download"] if self.download_bytes else []
-        parts.append(f"about {_size(self.memory_bytes)} of memory")
-        if self.seconds is not None:
-            parts.append(f"about {_seconds(self.seconds)} a summary here")
-        return ", ".join(parts)
+        """Memory and time, for a list that has the size already."""
+        memory = f"about {_size(self.memory_bytes)} of memory{' on top of its base' if self.on_base else ''}"
+        return memory + (f", about {_seconds(self.seconds)} a summary here" if self.seconds is not None else "")
 
 
 def measure_speed(store: ModelStore) -> Speed:
@@ -94,7 +96,7 @@ def estimate(registry: Registry, spec: ModelSpec, speed: Speed | None = None) ->
         prompt = 2 * SOURCE_TOKENS * PROMPT_SHARE * whole / speed.products[name]
         token = family.layers * speed.layer_seconds + READ_SHARE * whole / speed.reads[name]
         seconds = prompt + SUMMARY_TOKENS * token
-    return Cost((spec.size_bytes or 0) if waiting else 0, own * dtype.itemsize, seconds)
+    return Cost((spec.size_bytes or 0) if waiting else 0, own * dtype.itemsize, seconds, spec.kind is Kind.ADAPTER)
 
 
 def describe_family(registry: Registry, family: Family, speed: Speed | None = None) -> str:

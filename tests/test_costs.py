@@ -55,7 +55,8 @@ def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
     # 48 tokens of 12 layers and half of the weights each; 230 tokens over two fifths of the weights.
     expected = 48 * (12 * 0.001 + 123_788_928 / 10e9) + 2 * 230 * 0.4 * 247_577_856 / 2e11
     assert base.seconds == full.seconds == lora.seconds == pytest.approx(expected)
-    assert base.text == "990 MB to download, about 495 MB of memory, about 1.4 s a summary here"
+    assert base.text == "about 495 MB of memory, about 1.4 s a summary here"
+    assert lora.text == "about 7 MB of memory on top of its base, about 1.4 s a summary here"
     monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda: False)
     plain = estimate(online, online.spec("flan-t5-base"), SPEED)
     assert plain.memory_bytes == 2 * base.memory_bytes and plain.seconds > base.seconds

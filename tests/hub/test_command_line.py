@@ -86,6 +86,17 @@ def test_an_interrupted_download_is_taken_up_again(flan_hub, child, environment,
     assert 0 < again.begin <= broken.sent < size and again.sent == size - again.begin
 
 
+def test_models_says_what_a_download_will_take_here(flan_hub, child):
+    done = child("models")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("flan-t5-large "))
+    assert re.search(r"base +downloadable +3133 MB", lines[at])
+    assert re.fullmatch(r" +about \d\.\d GB of memory, about [\d.]+ s a summary here", lines[at + 1])
+    assert "estimating" in done.stderr
+    assert not [request for request in flan_hub.requests() if request.path != "/"]
+
+
 def test_one_missing_and_one_gated_variant_leave_a_base_in_bin_shards_alone(hub, child, tiny_tokenizer, tmp_path):
     trio = save_flan_trio(tiny_tokenizer, tmp_path, safetensors=False, sharded=True)
     for repository in (BASE, LORA):
