@@ -119,10 +119,12 @@ class _Download:
     def run(self) -> Path:
         from huggingface_hub import constants, hf_hub_download
         from huggingface_hub.file_download import repo_folder_name
+        from huggingface_hub.utils import WeakFileLock
 
         commit, files = self._trying(self._list)
         home = repo_folder_name(repo_id=self.source.location, repo_type="model")
         blobs = Path(constants.HF_HUB_CACHE, home, "blobs")
+        locks = Path(constants.HF_HUB_CACHE, ".locks", home)
         checked = [file for file in files if file.etag]
         self.total = sum(file.size for file in checked)
         self.here = sum(_size(blobs / str(f.etag)) or _size(_part(blobs, f)) for f in checked)
@@ -130,9 +132,12 @@ class _Download:
         missing, room = self.total - self.here, cache_room()
         if missing > room:
             raise ModelUnavailableError(no_room(self.title, missing, room))
-        blobs.mkdir(parents=True, exist_ok=True)
+        for folder in (blobs, locks):
+            folder.mkdir(parents=True, exist_ok=True)
         for file in checked:
-            self._bring(commit, file, blobs)
+            # The client's own lock: another process, or a stopped download that has not noticed, may be at it.
+            with WeakFileLock(locks / f"{file.etag}.lock"):
+                self._bring(commit, file, blobs)
         link = partial(hf_hub_download, self.source.location, revision=self.source.revision)
         linked = [Path(self._trying(partial(link, file.name))) for file in files]
         return linked[-1].parent
@@ -161,20 +166,16 @@ class _Download:
 
     def _bring(self, commit: str, file: RemoteFile, blobs: Path) -> None:
         """Have the file under its hash, from where an earlier download broke off; once more where it is damaged."""
-        from huggingface_hub.utils import WeakFileLock
-
         blob, part = blobs / str(file.etag), _part(blobs, file)
-        # Another process, or a stopped download that has not noticed yet, may be writing the same part.
-        with WeakFileLock(part.with_suffix(".lock")):
-            for _ in range(2):
-                if blob.exists():
-                    return
-                self._receive(commit, file, part)
-                if _is_whole(part, str(file.etag)):
-                    part.replace(blob)
-                    return
-                part.unlink()
-                self.here -= file.size
+        for _ in range(2):
+            if blob.exists():
+                return
+            self._receive(commit, file, part)
+            if _is_whole(part, str(file.etag)):
+                part.replace(blob)
+                return
+            part.unlink()
+            self.here -= file.size
         raise ModelUnavailableError(
             f"{file.name} of {self.title} arrived damaged twice. Try again later; if it stays so, ask who runs the "
             "network or the proxy between here and the Hub."
