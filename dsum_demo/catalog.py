@@ -67,6 +67,7 @@ class ModelSpec:
 class Family:
     """Models that differ only in how they were trained, and what holds for all of them.
 
+    layers: how many its decoder has, None where not said.
     published: per kind the ROUGE-1, -2 and -L F1 x 100 that others reported, from `published_source`.
     """
 
@@ -77,6 +78,7 @@ class Family:
     decode: DecodeConfig
     variants: tuple[ModelSpec, ...]
     parameters: int | None = None
+    layers: int | None = None
     published: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     published_source: str = ""
 
@@ -122,7 +124,7 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
 
 _FAMILY_FIELDS: dict[str, type] = {
     "name": str, "title": str, "note": str, "max_source_tokens": int, "decode": dict, "parameters": int,
-    "published": dict, "published_source": str, "variant": list,
+    "layers": int, "published": dict, "published_source": str, "variant": list,
 }  # fmt: skip
 _VARIANT_FIELDS: dict[str, type] = {
     "name": str, "title": str, "kind": str, "embedded": str, "hub": str, "revision": str, "licence": str,
@@ -152,6 +154,7 @@ def _family(entry: Any, root: Path) -> Family:
         decode=decode,
         variants=tuple(v if v.kind is Kind.BASE else replace(v, base=bases[0]) for v in variants),
         parameters=entry.get("parameters"),
+        layers=entry.get("layers"),
         published=_published(entry.get("published", {}), where),
         published_source=entry.get("published_source", ""),
     )

@@ -10,15 +10,17 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
-from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
+from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
+    from dsum_demo.registry import Registry
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 ROUGE_TITLES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
@@ -83,7 +85,11 @@ def build_parser() -> argparse.ArgumentParser:
 def run_models(options: argparse.Namespace) -> int:
     from dsum_demo.registry import Registry
 
-    rows = Registry(Settings.from_environment()).as_rows()
+    registry = Registry(Settings.from_environment())
+    rows = [{**row, "estimate": None} for row in registry.as_rows()]
+    if any(row["state"] == "downloadable" for row in rows):
+        _say("dsum: estimating what the models that can be downloaded will take on this machine")
+        _add_estimates(registry, rows)
     if options.json:
         print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
         return DONE
@@ -92,7 +98,22 @@ def run_models(options: argparse.Namespace) -> int:
         print(
             f"{row['name']:<24} {row['kind']:<8} {row['state']:<13} {size:>8}  {row['reason'] or row['note']}".rstrip()
         )
+        if row["estimate"]:
+            print(f"{'':<25}{row['estimate']['text']}")
     return DONE
+
+
+def _add_estimates(registry: Registry, rows: list[dict[str, Any]]) -> None:
+    from dsum_demo.costs import estimate, measure_speed
+    from dsum_demo.loading import ModelStore
+
+    try:
+        speed = measure_speed(ModelStore(registry, registry.settings))
+    except ModelError:
+        speed = None  # then the time stays open
+    for row in rows:
+        if row["state"] == "downloadable" and (cost := estimate(registry, registry.spec(row["name"]), speed)):
+            row["estimate"] = {**asdict(cost), "text": cost.text}
 
 
 def run_compare(options: argparse.Namespace) -> int:

@@ -36,13 +36,15 @@ class SystemResult:
     """One system's part of a comparison, complete or still being written.
 
     phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` says how far loading is, such as a
-    download; `error` is a sentence, set where failed.
+    download, and `share` the part of it that is done (0 to 1, None while unknown); a stop leaves its sentence in
+    `note`. `error` is a sentence, set where failed.
     parameters / trained_parameters: counts, known once loaded. scores: None without a reference.
     """
 
     spec: ModelSpec
     phase: str = "waiting"
     note: str = ""
+    share: float | None = None
     generation: Generation | None = None
     parameters: int | None = None
     trained_parameters: int | None = None
@@ -215,10 +217,10 @@ def _run_system(
         return comparison
     try:
         yield now(phase="loading")
-        loaded = yield from _load(store, result.spec, should_stop, lambda text: now(note=text))
+        loaded = yield from _load(store, result.spec, should_stop, lambda text, share: now(note=text, share=share))
         yield from _write(loaded, now, comparison, should_stop)
-    except Stopped:
-        yield now(phase="stopped")
+    except Stopped as stop:
+        yield now(phase="stopped", note=str(stop), share=None)
     except DsumError as error:
         yield now(phase="failed", error=str(error))
     except Exception as error:
@@ -229,17 +231,20 @@ def _run_system(
 
 
 def _load(
-    store: ModelStore, spec: ModelSpec, should_stop: Callable[[], bool], noted: Callable[[str], Comparison]
+    store: ModelStore,
+    spec: ModelSpec,
+    should_stop: Callable[[], bool],
+    noted: Callable[[str, float | None], Comparison],
 ) -> Generator[Comparison, None, LoadedModel]:
     """Yield the comparison with what loading says of itself, at most twice a second; closing it stops the loading."""
-    said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    said: queue.SimpleQueue[tuple[str, float | None] | None] = queue.SimpleQueue()
     outcome: list[LoadedModel | Exception] = []
     abandoned = threading.Event()
 
     def work() -> None:
         try:
             outcome.append(
-                store.load(spec, lambda text, share: said.put(text), lambda: abandoned.is_set() or should_stop())
+                store.load(spec, lambda *progress: said.put(progress), lambda: abandoned.is_set() or should_stop())
             )
         except Exception as error:
             outcome.append(error)
@@ -251,10 +256,10 @@ def _load(
     worker.start()
     told = 0.0
     try:
-        while (text := said.get()) is not None:
+        while (progress := said.get()) is not None:
             if time.monotonic() - told >= NOTE_SECONDS:
                 told = time.monotonic()
-                yield noted(text)
+                yield noted(*progress)
     finally:
         abandoned.set()
     if isinstance(outcome[0], Exception):
@@ -273,6 +278,7 @@ def _write(
         fitted,
         phase="writing",
         note="",
+        share=None,
         parameters=loaded.total_parameters,
         trained_parameters=loaded.trained_parameters,
     )

@@ -1,12 +1,13 @@
-"""The Hugging Face Hub: whether it answers, what of a repository is wanted, what is here already, fetching the rest.
+"""The Hugging Face Hub: whether it answers, what its refusals mean, and what of a repository is in the cache already.
 
 Knows sources and files; nothing of families or of models in memory. huggingface_hub is imported when it is needed.
 """
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,11 @@ from dsum_demo.weight_files import find_weights
 PROBE_SECONDS = 1.5
 POLL_SECONDS = 0.1
 
-# Only what loading reads: repositories also hold other frameworks' copies of the same weights.
-_TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model"]
-_MODEL = ["config.json", "generation_config.json", *_TOKENIZER]
-_ADAPTER = ["adapter_config.json"]
-_MODEL_WEIGHTS = (
-    ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"],
-    ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"],
-)
-_ADAPTER_WEIGHTS = (["adapter_model.safetensors"], ["adapter_model.bin"])
+# Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
+# has to be there.
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model")
+MODEL_PARTS = ("config.json", "generation_config.json", *_TOKENIZER)
+ADAPTER_PARTS = ("adapter_config.json",)
 
 Progress = Callable[[str, float | None], None]
 StopAsked = Callable[[], bool]
@@ -78,119 +75,74 @@ def _ask_hub(endpoint: str) -> str:
 
 def cached_folder(source: Source, *, adapter: bool) -> Path | None:
     """The folder in the Hub cache that holds this source completely, else None. Never asks the network."""
+    parts = ADAPTER_PARTS if adapter else MODEL_PARTS
+    folder = _cached(source, parts)
     try:
-        return _snapshot(source, adapter, local_files_only=True)
-    except (OSError, ValueError, ModelError):
+        if folder is None or not (folder / parts[0]).is_file():
+            return None
+        find_weights(folder, adapter=adapter)
+    except (OSError, ModelError):
         return None
+    return folder
 
 
 def cached_tokenizer(source: Source) -> Path | None:
     """The folder in the Hub cache that holds this source's tokenizer, else None. Never asks the network."""
+    folder = _cached(source, _TOKENIZER)
+    found = folder and any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model"))
+    return folder if found else None
+
+
+def cache_room() -> int:
+    """Bytes that are free on the disk of the Hub cache."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    return shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.is_dir())).free
+
+
+def _cached(source: Source, files: Sequence[str]) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(
-                source.location, revision=source.revision, allow_patterns=_TOKENIZER, local_files_only=True
-            )
+        found = snapshot_download(
+            source.location, revision=source.revision, allow_patterns=list(files), local_files_only=True
         )
     except (OSError, ValueError):
         return None
-    return folder if (folder / "tokenizer.json").is_file() or (folder / "spiece.model").is_file() else None
+    return Path(found)
 
 
-def fetch(
-    source: Source,
-    title: str,
-    *,
-    adapter: bool,
-    on_progress: Progress = lambda text, share: None,
-    should_stop: StopAsked = lambda: False,
-) -> Path:
-    """The folder with this source's files, downloaded where the cache lacks them; a broken-off download goes on.
-
-    on_progress gets a sentence and the share of the bytes that are here (0 to 1, None while unknown). Raises Stopped
-    when asked to stop, HubRefusal where the Hub says no, ModelUnavailableError where it cannot be reached.
-    """
-    folder = cached_folder(source, adapter=adapter)
-    if folder:
-        return folder
-    stop = threading.Event()
-    outcome: list[Path | BaseException] = []
-
-    def download() -> None:
-        try:
-            bars = _progress_bars(title, on_progress, stop)
-            outcome.append(_snapshot(source, adapter, tqdm_class=bars))
-        except BaseException as error:
-            outcome.append(error)
-
-    # A thread of its own, so that a stop is obeyed at once even while the network stands still.
-    worker = threading.Thread(target=download, name=f"download {source.location}", daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(POLL_SECONDS)
-        if should_stop():
-            stop.set()
-            raise Stopped(f"The download of {title} was stopped; it goes on from there next time.")
-    result = outcome[0]
-    if isinstance(result, BaseException):
-        raise _explained(result, source, title) from result
-    return result
-
-
-def _snapshot(source: Source, adapter: bool, **options: Any) -> Path:
-    from huggingface_hub import snapshot_download
-
-    files, choices = (_ADAPTER, _ADAPTER_WEIGHTS) if adapter else (_MODEL, _MODEL_WEIGHTS)
-    for weights in choices:
-        folder = Path(
-            snapshot_download(source.location, revision=source.revision, allow_patterns=files + weights, **options)
-        )
-        try:
-            find_weights(folder, adapter=adapter)
-        except ModelUnavailableError:
-            continue
-        if (folder / files[0]).is_file():
-            return folder
-    raise HubRefusal(
-        f"The Hub's {source.location} holds no weights that dsum reads: {choices[0][0]} or {choices[1][0]}."
+def no_room(title: str, needed: int, free: int) -> str:
+    return (
+        f"{title} takes {needed / 1e6:,.0f} MB on the disk of the Hub cache, and {free / 1e6:,.0f} MB are free there. "
+        "Free some, or set HF_HOME to a folder on a larger disk."
     )
 
 
-def _progress_bars(title: str, on_progress: Progress, stop: threading.Event) -> type:
-    from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-    class ProgressBar(tqdm):
-        """Draws nothing; passes byte counts on and breaks the download off once `stop` is set."""
-
-        def __init__(self, *args: Any, **kwargs: Any):
-            self._bytes = kwargs.get("unit") == "B"
-            kwargs["disable"] = True
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)
-            self.n = kwargs.get("initial") or 0
-            self.total = kwargs.get("total")
-
-        def update(self, n: float | None = 1) -> None:
-            if stop.is_set():
-                raise Stopped(f"The download of {title} was stopped.")
-            self.n += n or 0
-            if self._bytes and self.total:
-                share = min(1.0, self.n / self.total)
-                on_progress(f"Downloading {title}: {self.n / 1e6:,.0f} of {self.total / 1e6:,.0f} MB", share)
-
-    return ProgressBar
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may do better later: not where the Hub said no, a disk is full or somebody stopped."""
+    status = _status(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    return not isinstance(_cause(error), OSError | ModelError | Stopped)
 
 
-def _explained(error: BaseException, source: Source, title: str) -> BaseException:
+def what_happened(error: BaseException) -> str:
+    """The end of a sentence that begins with "the Hub"."""
+    status, cause = _status(error), _cause(error)
+    if status is not None:
+        return f"answered {status}"
+    return "stopped answering" if "Timeout" in type(cause).__name__ else f"broke off ({type(cause).__name__})"
+
+
+def explained(error: BaseException, source: Source, title: str) -> BaseException:
+    """What huggingface_hub raised, as an error of this project that says what to do."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    # The client wraps what it met on the way in "not in the cache".
-    cause = error if getattr(error, "response", None) is not None else (error.__cause__ or error)
-    status = getattr(getattr(cause, "response", None), "status_code", None)
-    page = f"https://huggingface.co/{source.location}"
-    if isinstance(error, Stopped | ModelUnavailableError):
+    cause: Any = _cause(error)
+    status, page = _status(error), f"https://huggingface.co/{source.location}"
+    if isinstance(error, Stopped | ModelError):
         return error
     if isinstance(cause, GatedRepoError) or status == 403:
         return HubRefusal(f"{title} is gated ({status or 403}): accept its terms at {page} and set HF_TOKEN.")
@@ -200,5 +152,17 @@ def _explained(error: BaseException, source: Source, title: str) -> BaseExceptio
         return HubRefusal(
             f"The Hub has no public repository {source.location} ({status or 404}); if it is private, set HF_TOKEN."
         )
-    said = f"it answered {status}" if status else type(cause).__name__
-    return ModelUnavailableError(f"{title} could not be downloaded from the Hub ({said}). Try again later.")
+    if status is None and isinstance(cause, OSError) and cause.strerror:
+        return ModelUnavailableError(f"{title} could not be written to the Hub cache: {cause.strerror}.")
+    return ModelUnavailableError(
+        f"{title} could not be downloaded: the Hub {what_happened(error)}. Try again later; it goes on from there."
+    )
+
+
+def _cause(error: BaseException) -> BaseException:
+    # The client wraps what it met on the way in "not in the cache".
+    return error if getattr(error, "response", None) is not None else (error.__cause__ or error)
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(_cause(error), "response", None), "status_code", None)

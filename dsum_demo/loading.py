@@ -29,8 +29,9 @@ from dsum_demo.assembly import (
     serving_dtype,
     writes_one_at_a_time,
 )
+from dsum_demo.download import discard_damaged, fetch
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, Stopped, UnsafeWeightsError
-from dsum_demo.hub import HubRefusal, Progress, StopAsked, cached_tokenizer, fetch
+from dsum_demo.hub import HubRefusal, Progress, StopAsked, cached_tokenizer
 from dsum_demo.registry import Kind, ModelSpec, Registry, SourceKind
 from dsum_demo.settings import Settings
 from dsum_demo.weight_files import find_weights
@@ -181,10 +182,14 @@ class ModelStore:
             folder = Path(spec.source.location)
             find_weights(folder, adapter=is_adapter)
             return folder
-        here = self.registry.folder_of(spec)
+        here, damage = self.registry.folder_of(spec), ""
+        if here and (damaged := discard_damaged(here)):
+            here, damage = None, f" ({', '.join(damaged)} there was damaged)"
+            tell(f"{spec.name}: {', '.join(damaged)} is damaged and comes again", None)
         reason = "" if here else self.registry.hub_unreachable_because()
         if reason:
-            raise ModelUnavailableError(f"{spec.name} is not on this machine and cannot be downloaded. {reason}")
+            said = f"{spec.name} is not on this machine{damage} and cannot be downloaded. {reason}"
+            raise ModelUnavailableError(f"{said} {self.registry.offline_offer()}".strip())
         return here or fetch(spec.source, spec.name, adapter=is_adapter, on_progress=tell, should_stop=should_stop)
 
     def _tokenizer_folder(self, spec: ModelSpec, folder: Path) -> Path:

@@ -16,7 +16,7 @@ from dsum_demo.adapter_check import check_adapter
 from dsum_demo.catalog import Catalog, Family, Kind, ModelSpec, Source, SourceKind, read_catalog
 from dsum_demo.discovery import Misfit, base_names, discover
 from dsum_demo.errors import ModelError, ModelUnavailableError, UnknownModelError
-from dsum_demo.hub import HubProbe, cached_folder
+from dsum_demo.hub import HubProbe, cache_room, cached_folder, no_room
 from dsum_demo.settings import Settings
 from dsum_demo.weight_files import count_parameters, find_weights, read_entries, shapes_of
 
@@ -31,6 +31,7 @@ class State(StrEnum):
     LOCAL = "local"
     CACHED = "cached"
     DOWNLOADABLE = "downloadable"
+    NO_ROOM = "no-room"
     UNREACHABLE = "unreachable"
     FAILED = "failed"
     MISSING = "missing"
@@ -169,6 +170,12 @@ class Registry:
         """Empty where the Hub answers; asked at most once."""
         return self._probe.unreachable_because()
 
+    def offline_offer(self) -> str:
+        """A sentence that offers the family that needs no network; empty where that is not here either."""
+        family = self.default_family
+        near = all(spec.source and spec.source.kind is not SourceKind.HUB for spec in family.default_trio() if spec)
+        return f"The family {family.name} needs no network." if near and self.availability(family.base).usable else ""
+
     def names_of(self, base: ModelSpec) -> frozenset[str]:
         """What an adapter may call this base."""
         return base_names(base, self.settings.root)
@@ -214,8 +221,11 @@ class Registry:
     def _look_at_hub(self, source: Source, spec: ModelSpec) -> Availability:
         folder = cached_folder(source, adapter=spec.kind is Kind.ADAPTER)
         if folder is None:
-            reason = self._probe.unreachable_because()
-            return Availability(State.UNREACHABLE, reason) if reason else Availability(State.DOWNLOADABLE)
+            if reason := self._probe.unreachable_because():
+                return Availability(State.UNREACHABLE, reason)
+            if (spec.size_bytes or 0) > (room := cache_room()):
+                return Availability(State.NO_ROOM, no_room(spec.name, spec.size_bytes or 0, room))
+            return Availability(State.DOWNLOADABLE)
         if spec.kind is Kind.ADAPTER:
             try:
                 self._check_adapter(spec, folder)

@@ -15,10 +15,10 @@ PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
     {"errors", "settings", "prompts"},
     {
-        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
-        "runs", "votes", "weight_files",
+        "adapter_check", "catalog", "data", "discovery", "download", "highlighting", "hub", "metrics", "peft_methods",
+        "registry", "runs", "sources", "votes", "weight_files",
     },
-    {"assembly", "generation", "loading"},
+    {"assembly", "costs", "generation", "loading"},
     {"comparison", "evaluation", "scoring", "study", "training"},
     {"jobs"},
     {"cli", "ui"},

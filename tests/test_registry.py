@@ -307,6 +307,29 @@ def test_a_refused_connection_is_a_reason_and_is_forgotten_when_asked_again(monk
     assert registry.availability(spec).state is State.DOWNLOADABLE
 
 
+def test_a_disk_without_room_is_known_before_a_download(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "not" / "yet" / "made"))
+    monkeypatch.setattr("dsum_demo.hub._ask_hub", lambda endpoint: "")
+    catalog = read_catalog(PROJECT_ROOT)
+    huge = [
+        replace(family, variants=tuple(replace(spec, size_bytes=10**16) for spec in family.variants))
+        for family in catalog.families
+    ]
+    registry = Registry(replace(settings, offline=False), replace(catalog, families=tuple(huge)))
+    answer = registry.availability(registry.spec("flan-t5-base"))
+    assert answer.state is State.NO_ROOM and not answer.usable
+    assert "takes 10,000,000,000 MB" in answer.reason and "set HF_HOME" in answer.reason
+
+
+def test_a_family_that_needs_no_network_is_offered_where_it_is_here(settings, root):
+    registry = Registry(settings)
+    assert registry.offline_offer() == "The family dsum-t5 needs no network."
+    shutil.rmtree(root / "models" / "dsum-t5-base")
+    registry.refresh()
+    assert registry.offline_offer() == ""
+
+
 def test_a_refusal_is_remembered_until_the_model_loads(settings):
     registry = Registry(settings)
     spec = registry.spec("flan-t5-base-full")

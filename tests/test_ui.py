@@ -99,8 +99,11 @@ def test_a_failure_stands_in_its_own_card(comparison):
 
 
 def test_a_download_tells_how_far_it_is(comparison):
-    result = SystemResult(comparison.systems[0].spec, phase="loading", note="Downloading x: 3 of 9 MB")
-    assert "3 of 9 MB" in cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    result = SystemResult(comparison.systems[0].spec, phase="loading", note="Downloading x: 3 of 9 MB", share=1 / 3)
+    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    assert "3 of 9 MB" in card and '<progress value="0.3333"' in card
+    unknown = replace(result, share=None)
+    assert "<progress" not in cards.system_card(Kind.BASE, replace(comparison, systems=(unknown,)), 0, "none")
 
 
 def test_the_human_card_numbers_its_references(comparison):

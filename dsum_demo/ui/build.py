@@ -8,6 +8,7 @@ import threading
 import gradio as gr
 
 from dsum_demo.comparison import compare
+from dsum_demo.costs import measure_speed
 from dsum_demo.errors import DsumError
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import Settings
@@ -40,8 +41,8 @@ def build_demo(services: Services) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(demo, services, family)
-            with gr.Tab("Models", id="models"):
-                build_models_tab(demo, services)
+            with gr.Tab("Models", id="models") as models:
+                build_models_tab(models, services)
         add_api(services)
     return demo
 
@@ -68,8 +69,9 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
 
 
 def warm_up(services: Services) -> None:
-    """Load the default trio before anybody asks, so that the first comparison does not wait for it."""
+    """Load the default trio before anybody asks, so that the first comparison does not wait; then time the machine."""
     family = services.registry.default_family
     specs = [spec for spec in family.default_trio() if spec and services.registry.availability(spec).usable]
     with contextlib.suppress(DsumError):
         compare(services.store, family, specs, "A: Hello.\nB: Hello!", decode=DecodeConfig(max_new_tokens=2))
+        services.speed = measure_speed(services.store)

@@ -147,10 +147,12 @@ def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
         "waiting": "Waiting for its turn.",
         "loading": result.note or "Loading the model.",
         "writing": "Reading the dialogue.",
-        "stopped": "Stopped before it wrote anything.",
+        "stopped": result.note or "Stopped before it wrote anything.",
         "done": "It wrote nothing.",
     }[result.phase]
-    return f'<p class="summary empty">{escape(waiting)}</p>'
+    share = result.share if result.phase == "loading" else None
+    bar = "" if share is None else f'<progress value="{share:.4f}" aria-label="{escape(waiting)}"></progress>'
+    return f'<p class="summary empty">{escape(waiting)}{bar}</p>'
 
 
 def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str:

@@ -93,6 +93,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     )
     # gradio calls `then` after a success only.
     run.success(end, None, controls, queue=False, **QUIET)
+    # What was downloaded is here now, and what was refused is known.
+    run.success(MethodType(note_family, services), family, note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
     # A disabled button takes no click, so that the key cannot disturb a run.
     typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
@@ -227,7 +229,7 @@ def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     """Another family begins with empty cards, its own variants and its own decode defaults."""
     registry, family = services.registry, services.registry.family(chosen)
     return (
-        family_note(registry, family),
+        family_note(registry, family, speed=services.speed),
         *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
@@ -247,6 +249,10 @@ def refresh(services: Services) -> Update:
     return gr.update(choices=family_choices(services.registry))
 
 
+def note_family(services: Services, chosen: str) -> str:
+    return family_note(services.registry, services.registry.family(chosen), speed=services.speed)
+
+
 def describe_family(services: Services, chosen: str, *names: str | None) -> tuple[Update, ...]:
     """The family's note and its variants; what stands chosen stays where it still can."""
     registry, family = services.registry, services.registry.family(chosen)
@@ -255,7 +261,7 @@ def describe_family(services: Services, chosen: str, *names: str | None) -> tupl
         offered = variants(registry, family, kind)
         known = [value for _, value in offered["choices"]]
         updates.append(gr.update(**{**offered, "value": name if name in known else offered["value"]}))
-    return (family_note(registry, family), *updates)
+    return (family_note(registry, family, speed=services.speed), *updates)
 
 
 def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:

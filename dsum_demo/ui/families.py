@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from dsum_demo.costs import Speed, describe_family
 from dsum_demo.registry import Family, Kind, ModelSpec, Registry
 from dsum_demo.ui.cards import notice
 from dsum_demo.ui.theme import KINDS
@@ -30,8 +31,11 @@ def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]
     ]
 
 
-def family_note(registry: Registry, family: Family, ask: bool = True) -> str:
-    """What this family is, the published scores for scale, and with `ask` why it cannot be had, if so; HTML."""
+def family_note(registry: Registry, family: Family, ask: bool = True, speed: Speed | None = None) -> str:
+    """What this family is, the published scores for scale, and with `ask` what it will take, or why it cannot be had.
+
+    HTML.
+    """
     text = f"<b>{escape(family.title)}</b>: {escape(family.note)}"
     scale = next((f for f in registry.families() if f.name == SCALE_FAMILY), None)
     if scale and all(kind in scale.published for kind in KINDS):
@@ -47,8 +51,10 @@ def family_note(registry: Registry, family: Family, ask: bool = True) -> str:
             reasons.append((spec.title, availability.reason))
     # The same reason for all three is told once.
     if len(reasons) == len(KINDS) and len({reason for _, reason in reasons}) == 1:
-        return text + notice(f"Not available here. {reasons[0][1]}", "warning")
-    return text + notice(" ".join(f"{title}: {reason}" for title, reason in reasons), "warning")
+        said = f"Not available here. {reasons[0][1]} {registry.offline_offer()}".strip()
+        return text + notice(said, "warning")
+    costs = notice(describe_family(registry, family, speed)) if ask else ""
+    return text + costs + notice(" ".join(f"{title}: {reason}" for title, reason in reasons), "warning")
 
 
 def variants(registry: Registry, family: Family, kind: Kind) -> dict[str, Any]:

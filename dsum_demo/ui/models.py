@@ -7,7 +7,8 @@ from types import MethodType
 
 import gradio as gr
 
-from dsum_demo.registry import Registry
+from dsum_demo.costs import Speed, estimate
+from dsum_demo.registry import Registry, State
 from dsum_demo.ui.cards import millions, notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
@@ -18,34 +19,41 @@ HOW_TO_ADD = (
 )
 
 
-def build_models_tab(page: gr.Blocks, services: Services) -> None:
+def build_models_tab(tab: gr.Tab, services: Services) -> None:
+    """Lay the tab out; its table is made anew each time that it is opened."""
     gr.Markdown(HOW_TO_ADD)
     table = gr.HTML(elem_id="models")
     again = gr.Button("Look again", elem_id="look-again", size="sm")
     again.click(MethodType(look_again, services), None, table, **QUIET)
-    page.load(MethodType(models_table, services.registry), None, table, **QUIET)
+    tab.select(MethodType(show_models, services), None, table, **QUIET)
 
 
 def look_again(services: Services) -> str:
     """Read the disk again and ask the Hub again."""
     services.registry.ask_hub_again()
     services.registry.refresh()
-    return models_table(services.registry)
+    return show_models(services)
 
 
-def models_table(registry: Registry) -> str:
+def show_models(services: Services) -> str:
+    return models_table(services.registry, services.speed)
+
+
+def models_table(registry: Registry, speed: Speed | None = None) -> str:
     rows = []
     for family in registry.families():
         rows.append(f'<tr><th colspan="5" scope="rowgroup">{escape(family.title)}</th></tr>')
         for spec in family.variants:
             availability = registry.availability(spec)
             size = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "–"
+            cost = estimate(registry, spec, speed) if availability.state is State.DOWNLOADABLE else None
+            about = availability.reason or f"{spec.note} {f'Takes {cost.text}.' if cost else ''}"
             trained = millions(spec.trained_parameters) if spec.trained_parameters else "–"
             rows.append(
                 f"<tr><td>{escape(spec.title)}<br><code>{escape(spec.name)}</code></td>"
                 f'<td><span class="state {availability.state}">{availability.state}</span></td>'
                 f"<td>{trained}</td><td>{size}</td>"
-                f"<td>{escape(availability.reason or spec.note)}"
+                f"<td>{escape(about.strip())}"
                 f"{f'<br>Licence: {escape(spec.licence)}' if spec.licence else ''}</td></tr>"
             )
     head = "".join(f"<th>{name}</th>" for name in ("Model", "State", "Trained parameters", "Size", "About"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from dsum_demo.costs import Speed
 from dsum_demo.data import Example, read_samples
 from dsum_demo.errors import DataError
 from dsum_demo.loading import ModelStore
@@ -14,13 +15,17 @@ from dsum_demo.settings import Settings
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models and samples, and for each session that is writing the event that stops it."""
+    """One app's settings, models and samples, and for each session that is writing the event that stops it.
+
+    speed: this machine's, once it has been measured.
+    """
 
     settings: Settings
     registry: Registry
     store: ModelStore
     samples: list[Example]
     running: dict[str, threading.Event] = field(default_factory=dict)
+    speed: Speed | None = None
 
     @classmethod
     def start(cls, settings: Settings) -> Services:

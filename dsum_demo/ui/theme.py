@@ -55,6 +55,7 @@ CSS = """
 #header .html-container, #cards .html-container, #card-human .html-container { padding: 0; }
 .gap:has(> #problem) > .block:empty, #problem:not(:has(.notice)), #legend:not(:has(.legend)) { display: none; }
 .family-note { color: var(--body-text-color-subdued); font-size: .9rem; line-height: 1.4; }
+.family-note .notice { margin-top: 6px; }
 .family-note b { color: var(--body-text-color); }
 #dialogue textarea { line-height: 1.5; }
 #drop .wrap { font-size: .9rem; line-height: 1.3; }
@@ -76,6 +77,11 @@ CSS = """
 .card .summary { margin: 0; flex: 1; font-size: 1.04rem; line-height: 1.55; overflow-wrap: anywhere;
   color: var(--body-text-color); }
 .card .empty { color: var(--body-text-color-subdued); }
+.card progress { display: block; width: 100%; height: 6px; margin-top: 8px; border: 0; border-radius: 3px;
+  appearance: none; background: var(--border-color-primary); }
+.card progress::-webkit-progress-bar { border-radius: 3px; background: var(--border-color-primary); }
+.card progress::-webkit-progress-value { border-radius: 3px; background: var(--system); }
+.card progress::-moz-progress-bar { border-radius: 3px; background: var(--system); }
 .card .failed { color: var(--body-text-color); border-left: 4px solid #d6453d; padding-left: 10px; }
 .card ol { margin: 0; padding-left: 1.3em; }
 .card .copy { border: 1px solid var(--border-color-primary); border-radius: 6px; background: transparent;
@@ -108,7 +114,7 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 .state::before { content: "● "; }
 .state.shipped::before, .state.local::before, .state.cached::before { color: #1f9d76; }
 .state.downloadable::before { color: #2b7bd6; }
-.state.missing::before, .state.unreachable::before { color: #8a929e; }
+.state.missing::before, .state.unreachable::before, .state.no-room::before { color: #8a929e; }
 .state.failed::before { color: #d6453d; }
 .models { min-width: 640px; }
 .models td, .models th { text-align: left; vertical-align: top; }

@@ -1,0 +1,130 @@
+"""FLAN-T5 from the loopback Hub on the command line, as people run it: `python -m dsum_demo` in a child process.
+
+The shipped catalogue is used as it is; under its repository names the Hub serves small models of the same shape.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from dsum_demo.hub import PROBE_SECONDS
+from tests.hub.checkpoints import BASE, FULL, LORA, save_flan_trio
+
+COMPARE = ("compare", "-", "--family", "flan-t5-base", "--max-new-tokens", "8")
+
+
+def phases(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [system["phase"] for system in json.loads(done.stdout)["systems"]]
+
+
+def blob(environment: dict[str, str], repository: str, name: str) -> Path:
+    home = Path(environment["HF_HUB_CACHE"], f"models--{repository.replace('/', '--')}")
+    return next(home.glob(f"snapshots/*/{name}")).resolve()
+
+
+def test_the_first_start_downloads_the_second_does_not_and_damage_comes_again(flan_hub, child, environment):
+    first = child(*COMPARE, "--reference", "They meet on Friday.", "--json")
+    assert first.returncode == 0, first.stderr
+    assert phases(first) == ["done"] * 3
+    systems = json.loads(first.stdout)["systems"]
+    assert all(system["summary"] and system["rouge"] for system in systems)
+    assert len({system["summary"] for system in systems}) == 3
+    for name in ("flan-t5-base", "flan-t5-base-full", "flan-t5-base-lora"):
+        assert re.search(rf"Downloading {name}: 0\.0 of 0\.\d MB", first.stderr), first.stderr
+
+    def damage(repository: str, name: str, keep: int) -> None:
+        file = blob(environment, repository, name)
+        file.write_bytes(file.read_bytes()[:keep] + b"\x00")
+
+    # From the cache, without a network: nothing is asked, and what is damaged is not used.
+    damage(FULL, "model.safetensors", keep=-1)
+    with flan_hub.watched() as seen:
+        offline = child(*COMPARE, "--json", HF_HUB_OFFLINE="1")
+    assert seen == [] and "Downloading" not in offline.stderr
+    base, full, lora = json.loads(offline.stdout)["systems"]
+    assert [base["summary"], lora["summary"]] == [systems[0]["summary"], systems[2]["summary"]]
+    assert full["error"].startswith(
+        "flan-t5-base-full is not on this machine (model.safetensors there was damaged) and cannot be downloaded. "
+        "Offline: HF_HUB_OFFLINE is set."
+    )
+
+    # With the Hub: only what is damaged comes again.
+    damage(LORA, "adapter_model.safetensors", keep=1000)
+    with flan_hub.watched() as seen:
+        mended = child(*COMPARE, "--json")
+    assert [s["summary"] for s in json.loads(mended.stdout)["systems"]] == [s["summary"] for s in systems]
+    assert "flan-t5-base-lora: adapter_model.safetensors is damaged and comes again" in mended.stderr
+    fetched = [request.path.rsplit("/", 2)[-2:] for request in seen if request.sent and "/cdn/" in request.path]
+    assert sorted(fetched) == sorted([[FULL.split("/")[1], "model.safetensors"],
+                                      [LORA.split("/")[1], "adapter_model.safetensors"]])  # fmt: skip
+
+
+def test_an_interrupted_download_is_taken_up_again(flan_hub, child, environment, tmp_path):
+    slow = flan_hub.fault("slow", "^/cdn/.*flan-t5-base/model", rate=50_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dsum_demo", *COMPARE], env=environment, cwd=tmp_path, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write("A: Hello.\nB: Hello!")
+    process.stdin.close()
+    for line in process.stderr:
+        if re.search(r"Downloading flan-t5-base: 0\.1 of", line):
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert "interrupted" in process.stderr.read()
+    slow.times = 0
+    done = child(*COMPARE, "--json")
+    assert phases(done) == ["done"] * 3, done.stderr
+    broken, again = flan_hub.requests("^/cdn/.*flan-t5-base/model", "GET")
+    size = blob(environment, BASE, "model.safetensors").stat().st_size
+    assert 0 < again.begin <= broken.sent < size and again.sent == size - again.begin
+
+
+def test_models_says_what_a_download_will_take_here(flan_hub, child):
+    done = child("models")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("flan-t5-large "))
+    assert re.search(r"base +downloadable +3133 MB", lines[at])
+    assert re.fullmatch(r" +about \d\.\d GB of memory, about [\d.]+ s a summary here", lines[at + 1])
+    assert "estimating" in done.stderr
+    assert not [request for request in flan_hub.requests() if request.path != "/"]
+
+
+def test_one_missing_and_one_gated_variant_leave_a_base_in_bin_shards_alone(hub, child, tiny_tokenizer, tmp_path):
+    trio = save_flan_trio(tiny_tokenizer, tmp_path, safetensors=False, sharded=True)
+    for repository in (BASE, LORA):
+        hub.add(repository, trio[repository])
+    hub.fault("status", f"{LORA}/resolve/", status=401, code="GatedRepo")
+    done = child(*COMPARE, "--json")
+    assert done.returncode == 1
+    base, full, lora = json.loads(done.stdout)["systems"]
+    assert base["phase"] == "done" and base["summary"]
+    assert len(hub.requests(rf"^/cdn/.*{BASE}/pytorch_model-.*\.bin", "GET")) > 1
+    assert full["error"] == f"The Hub has no public repository {FULL} (401); if it is private, set HF_TOKEN."
+    assert lora["error"] == (
+        f"flan-t5-base-lora is gated (401): accept its terms at https://huggingface.co/{LORA} and set HF_TOKEN."
+    )
+
+
+def test_without_hub_and_cache_one_sentence_says_so_and_the_embedded_family_works(hub, child):
+    # It takes the connection and stays silent, which costs more time than a refusal; the probe gives up before 2 s.
+    hub.fault("hang", "^/")
+    assert PROBE_SECONDS < 2
+    rows = {row["name"]: row for row in json.loads(child("models", "--json").stdout)["models"]}
+    assert rows["flan-t5-base"]["state"] == "unreachable"
+    assert rows["flan-t5-base"]["reason"] == f"The Hub did not answer within {PROBE_SECONDS} s."
+    assert [rows[f"dsum-t5-{kind}"]["state"] for kind in ("base", "full", "lora")] == ["shipped"] * 3
+    assert len(hub.requests()) == 1
+    done = child(*COMPARE, "--json")
+    assert done.returncode == 1
+    assert {system["error"].split(" is not")[1] for system in json.loads(done.stdout)["systems"]} == {
+        f" on this machine and cannot be downloaded. The Hub did not answer within {PROBE_SECONDS} s. "
+        "The family dsum-t5 needs no network."
+    }

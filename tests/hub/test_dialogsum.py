@@ -1,0 +1,74 @@
+"""DialogSum from the loopback Hub through `datasets`: from the Hub, then from its cache, and where neither helps."""
+
+from __future__ import annotations
+
+import json
+
+from tests.hub.checkpoints import DIALOGSUM, dialogsum_repository, dialogsum_rows
+
+READ = """
+import json
+from dsum_demo import sources
+from dsum_demo.errors import DsumError
+from dsum_demo.settings import Settings
+from dsum_demo.sources import read_source
+
+told = []
+sources.PATIENCE_SECONDS = PATIENCE
+for source in SOURCES:
+    try:
+        stop = STOP and (lambda: len(told) > 0)
+        found = read_source(source, Settings.from_environment(), on_progress=lambda text, share: told.append(text),
+                            should_stop=stop or (lambda: False))
+        print(json.dumps([len(found), found[1].id, found[1].dialogue, found[1].references, found[1].topics]))
+    except DsumError as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"))
+print(json.dumps(told))
+"""
+
+
+def read(child, *sources: str, stop: bool = False, patience: float = 60, **more: str) -> tuple[list, list[str]]:
+    """What each source gave, and what was told."""
+    done = child(f"SOURCES, STOP, PATIENCE = {list(sources)!r}, {stop}, {patience}\n{READ}", **more)
+    assert done.returncode == 0, done.stderr
+    # Whoever reads standard error reads sentences, not other libraries' warnings.
+    assert "arning" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    *found, told = map(json.loads, done.stdout.splitlines())
+    return found, told
+
+
+def test_from_the_hub_once_then_from_the_cache(hub, child):
+    hub.add(DIALOGSUM, dialogsum_repository(), kind="datasets")
+    (test, train), told = read(child, "dialogsum:test", "dialogsum:train")
+    rows = dialogsum_rows("test", 2)[3:]
+    assert test == [500, "test_1", rows[0]["dialogue"], [r["summary"] for r in rows], [r["topic"] for r in rows]]
+    assert train[:2] == [40, "train_1"] and len(train[3]) == 1
+    assert told == ["Downloading DialogSum from the Hub (12 MB)"]
+    with hub.watched() as seen:
+        (again, validation), told = read(child, "dialogsum:test", "dialogsum:validation", HF_HUB_OFFLINE="1")
+    assert again == test and validation[:2] == [10, "dev_1"]
+    assert seen == [] and told == []
+
+
+def test_refusals_faults_and_a_stop_are_sentences(hub, child):
+    found, told = read(child, "dialogsum:test")
+    assert (
+        found[0].startswith("DataError: DialogSum could not be downloaded from the Hub: ")
+        and "DSUM_DIALOGSUM" in found[0]
+    )
+    assert "knkarthick/dialogsum" in found[0]
+    found, told = read(child, "dialogsum:test", HF_HUB_OFFLINE="1")
+    assert (
+        found
+        == [
+            "DataError: DialogSum is not on this machine and cannot be downloaded. Offline: HF_HUB_OFFLINE is set. "
+            "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
+        ]
+        and told == []
+    )
+    hub.add(DIALOGSUM, dialogsum_repository(test=1), kind="datasets")
+    hub.fault("hang", "resolve/.*csv")
+    found, _ = read(child, "dialogsum:test", stop=True)
+    assert found == ["Stopped: The download of DialogSum was stopped."]
+    found, _ = read(child, "dialogsum:test", patience=0.3)
+    assert found[0].startswith("DataError: DialogSum was not here after 0.3 s of downloading. Set DSUM_DIALOGSUM")
