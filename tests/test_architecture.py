@@ -18,7 +18,7 @@ LAYERS = [
         "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
         "runs", "votes", "weight_files",
     },
-    {"assembly", "generation", "loading"},
+    {"assembly", "generation", "loading", "packed_linear"},
     {"comparison", "evaluation", "scoring", "study", "training"},
     {"jobs"},
     {"cli", "ui"},
