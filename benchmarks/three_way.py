@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 CORES = 2
 NEW_TOKENS = 48
 SOURCE_TOKENS = 230
-REPEATS = 3  # comparisons that are timed in one process, after one that is not
+REPEATS = 2  # comparisons that are timed in one process, after one that is not
 NAMES = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
 
 

@@ -175,8 +175,10 @@ def writes_one_at_a_time(folder: Path) -> bool:
 
 
 def _reads_base(config: Mapping[str, Any]) -> bool:
-    """Whether the method computes with the values of the base's weights, instead of adding to a layer's output."""
-    return config.get("peft_type") not in {*PROMPT_TYPES, "LORA", "IA3"} or bool(config.get("use_dora"))
+    """Whether the adapter computes with the base's weights or copies them, instead of adding to what a layer gives."""
+    if config.get("use_dora") or config.get("modules_to_save"):
+        return True
+    return config.get("peft_type") not in {*PROMPT_TYPES, "LORA", "IA3"}
 
 
 def count(model: Any) -> int:

@@ -24,17 +24,20 @@ class PackedLinear(torch.nn.Linear):
 
 def can_pack(model: Any) -> bool:
     weight = next(model.parameters())
-    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+        return False
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def pack(model: Any) -> None:
     """Turn the model's linear layers into packed ones, in place; one that shares its matrix with an embedding stays."""
     shared = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
-    for module in model.modules():
-        if type(module) is torch.nn.Linear and module.bias is None and id(module.weight) not in shared:
-            packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
-            module.weight = torch.nn.Parameter(packed, requires_grad=False)
-            module.__class__ = PackedLinear
+    plain = [m for m in model.modules() if type(m) is torch.nn.Linear and m.bias is None and id(m.weight) not in shared]
+    # The largest first: what its plain matrix leaves free holds the next, and memory does not grow in between.
+    for module in sorted(plain, key=lambda module: -module.weight.numel()):
+        packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+        module.weight = torch.nn.Parameter(packed, requires_grad=False)
+        module.__class__ = PackedLinear
 
 
 def unpack(model: Any) -> None:
