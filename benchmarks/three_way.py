@@ -73,7 +73,9 @@ def dialogue(tokenizer: Any) -> str:
     from dsum_demo.data import read_samples
     from dsum_demo.prompts import encode_source
 
-    turns = [turn for sample in read_samples(ROOT / "samples" / "dialogues.jsonl") for turn in sample.dialogue.split("\n")]
+    turns = [
+        turn for sample in read_samples(ROOT / "samples" / "dialogues.jsonl") for turn in sample.dialogue.split("\n")
+    ]
     kept = 1
     while len(encode_source(tokenizer, "\n".join(turns[: kept + 1]))) <= SOURCE_TOKENS:
         kept += 1
@@ -163,7 +165,12 @@ def _peak_bytes() -> int:
 
 
 def in_a_process(task: str, folder: Path) -> dict[str, Any]:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(CORES),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     result = subprocess.run(
         [sys.executable, __file__, "--task", task, "--folder", str(folder)],
         env=environment, stdout=subprocess.PIPE, text=True, check=True,
