@@ -1,8 +1,9 @@
 """Linear layers in the order of bytes that the processor reads fastest, for large models in bfloat16 on a CPU.
 
 A token of a summary is written by reading every weight of the decoder once, so that reading is what takes the time.
-torch multiplies one row by a bfloat16 matrix at about half of the memory's speed; oneDNN's own blocked order, which
-torch's compiler uses too, comes close to all of it (benchmarks/README.md). Knows torch only, nothing of files or families.
+torch multiplies one row by a plain bfloat16 matrix at little more than half of the memory's speed; oneDNN's own blocked
+order, which torch's compiler uses too, comes close to all of it (benchmarks/README.md). Knows torch only, nothing of
+files or families.
 """
 
 from __future__ import annotations
