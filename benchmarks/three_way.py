@@ -3,10 +3,10 @@
     python benchmarks/three_way.py            # two cores, about five minutes, 2 GB of disk in a temporary folder
 
 Notebook: original, fully fine-tuned and a third model under PEFT, each loaded by itself in fp32, kept, and asked one
-after the other. dsum: `ModelStore` and `compare`. Each side runs in a process of its own, in turn, for some rounds; medians
-are printed, and the median of the rounds' ratios. Weights are random and seeded: time and memory do not depend on what
-is written. On a machine that others use, `--cores 1` and processor seconds are the steadier measure: threads that wait
-for one another count twice. README.md beside this file says what was found.
+after the other. dsum: `ModelStore` and `compare`. Each side runs in a process of its own, in turn, for some rounds;
+medians are printed, and the median of the rounds' ratios. Weights are random and seeded: time and memory do not depend
+on what is written. On a machine that others use, `--cores 1` and processor seconds are the steadier measure: threads
+that wait for one another count twice. README.md beside this file says what was found.
 """
 
 from __future__ import annotations
@@ -166,17 +166,17 @@ def _peak_bytes() -> int:
     raise RuntimeError("/proc/self/status has no VmHWM; this script runs on Linux.")
 
 
-def in_a_process(task: str, folder: Path) -> dict[str, Any]:
+def in_a_process(task: str, folder: Path, cores: int) -> dict[str, Any]:
     environment = {
         **os.environ,
-        "OMP_NUM_THREADS": str(CORES),
+        "OMP_NUM_THREADS": str(cores),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    arguments = ["--task", task, "--folder", str(folder), "--cores", str(cores)]
     result = subprocess.run(
-        [sys.executable, __file__, "--task", task, "--folder", str(folder)],
-        env=environment, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, __file__, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
     return json.loads(result.stdout.splitlines()[-1])
 
 

@@ -20,7 +20,7 @@ class PackedLinear(torch.nn.Linear):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.default(input, self.weight, None, "none", [], "")
 
 
 def can_pack(model: Any) -> bool:
