@@ -13,12 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
-from dsum_demo.weight_files import Shape, count_parameters, find_weights, model_name, read_entries, shapes_of
+from dsum_demo.packed_linear import can_pack, pack, unpack
+from dsum_demo.weight_files import (
+    Shape,
+    WeightFiles,
+    count_parameters,
+    find_weights,
+    model_name,
+    read_entries,
+    shapes_of,
+)
 
 HALF_PRECISION_FROM_BYTES = 500_000_000
 
@@ -72,15 +81,19 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Any:
     try:
         with _BUILDING:
             disable_progress_bar()  # progress is told by who loads, in sentences
-            model, report = AutoModelForSeq2SeqLM.from_pretrained(
-                folder,
-                dtype=serving_dtype(expected_parameters(folder)),
-                use_safetensors=weights.safetensors,
-                weights_only=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+            dtype = serving_dtype(expected_parameters(folder))
+            if weights.safetensors and dtype is torch.bfloat16:
+                model, report = _converted(folder, weights, dtype)
+            else:
+                model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                    folder,
+                    dtype=dtype,
+                    use_safetensors=weights.safetensors,
+                    weights_only=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
     except pickle.UnpicklingError as error:
         raise _runs_code(folder) from error
     except Exception as error:
@@ -97,7 +110,26 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Any:
             f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
         )
     model.generation_config = _only_token_ids(model, tokenizer)
-    return model.to(device()).eval().requires_grad_(False)
+    model = model.to(device()).eval().requires_grad_(False)
+    if can_pack(model):
+        pack(model)
+    return model
+
+
+def _converted(folder: Path, weights: WeightFiles, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """The model in another precision than its file's, without ever having both in memory; and transformers' report."""
+    from safetensors import safe_open
+
+    entries = read_entries(weights)
+    tensors = {}
+    for name in sorted(entries, key=lambda name: entries[name].begin - entries[name].end):
+        # Opened anew for each: what has been read of an open file stays in memory.
+        with safe_open(entries[name].file, framework="pt") as opened:
+            tensors[name] = opened.get_tensor(name).to(dtype, copy=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        architecture = type(AutoModelForSeq2SeqLM.from_config(config, trust_remote_code=False))
+    return architecture.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True)
 
 
 def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
@@ -112,9 +144,12 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
     check_adapter(folder, shapes)
     saved = _adapter_tensors(folder, shapes)
     try:
+        second = twin(base)
+        if _reads_base(adapter_config(folder)):
+            unpack(second)
         # The adapter computes in its base's precision: no casts to float32 and back inside every layer.
         model = PeftModel.from_pretrained(
-            twin(base), str(folder), is_trainable=False, autocast_adapter_dtype=False, local_files_only=True
+            second, str(folder), is_trainable=False, autocast_adapter_dtype=False, local_files_only=True
         )
     except Exception as error:
         raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {_first_line(error)}") from error
@@ -137,6 +172,13 @@ def twin(model: Any) -> Any:
 def writes_one_at_a_time(folder: Path) -> bool:
     """PEFT's prompt methods change the model while it writes, and change it back."""
     return adapter_config(folder).get("peft_type") in PROMPT_TYPES
+
+
+def _reads_base(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter computes with the base's weights or copies them, instead of adding to what a layer gives."""
+    if config.get("use_dora") or config.get("modules_to_save"):
+        return True
+    return config.get("peft_type") not in {*PROMPT_TYPES, "LORA", "IA3"}
 
 
 def count(model: Any) -> int:

@@ -223,8 +223,9 @@ class ModelStore:
 
 
 def _bytes_of(families: Iterable[_LoadedFamily]) -> int:
+    # Shared tensors are the same objects; a packed one has no storage to ask for.
     tensors = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        id(tensor): tensor.nbytes
         for family in families
         for loaded in family.models.values()
         for tensor in (*loaded.model.parameters(), *loaded.model.buffers())

@@ -13,15 +13,24 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
-    {"errors", "settings", "prompts"},
+    {"errors", "fields", "prompts", "settings"},
     {
-        "adapter_check", "catalog", "data", "discovery", "download", "highlighting", "hub", "metrics", "peft_methods",
-        "registry", "runs", "sources", "votes", "weight_files",
+        "adapter_check", "bootstrap", "catalog", "checks", "data", "discovery", "download", "evaluation_records",
+        "evaluation_report", "evaluation_warnings", "evaluations", "example_scores", "exports", "highlighting", "hub",
+        "hub_upload", "metrics", "output_cache", "peft_methods", "presets", "ready_lists", "recorded", "recovery",
+        "registry", "run_events", "run_limits", "runs", "slices", "sources", "study_report", "training_config",
+        "training_data", "votes", "weight_files",
     },
-    {"assembly", "costs", "generation", "loading"},
-    {"comparison", "evaluation", "scoring", "study", "training"},
-    {"jobs"},
-    {"cli", "ui"},
+    {
+        "assembly", "batch_generation", "costs", "generation", "hardware", "loading", "model_identity",
+        "packed_linear", "strength",
+    },
+    {
+        "comparison", "evaluation", "evaluation_run", "probe", "scoring", "study", "trainer", "training",
+        "training_batches", "training_card", "training_checkpoints", "training_run", "training_setup",
+    },
+    {"child_process", "jobs"},
+    {"cli", "commands", "evaluate_command", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FRONT_DOORS = {"__init__", "__main__"}

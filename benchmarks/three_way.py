@@ -1,0 +1,226 @@
+"""The three-way comparison on a family of FLAN-T5-base's shape: dsum's way against the notebook's way.
+
+    python benchmarks/three_way.py            # two cores, about five minutes, 2 GB of disk in a temporary folder
+
+Notebook: original, fully fine-tuned and a third model under PEFT, each loaded by itself in fp32, kept, and asked one
+after the other. dsum: `ModelStore` and `compare`. Each side runs in a process of its own, in turn, for some rounds;
+medians are printed, and the median of the rounds' ratios. Weights are random and seeded: time and memory do not depend
+on what is written. On a machine that others use, `--cores 1` and processor seconds are the steadier measure: threads
+that wait for one another count twice. README.md beside this file says what was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+NEW_TOKENS = 48
+SOURCE_TOKENS = 230
+REPEATS = 2  # comparisons that are timed in one process, after one that is not
+NAMES = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
+
+
+def make_family(folder: Path) -> None:
+    """Three models laid out like a checkout: 247,577,856 parameters, a sibling, and LoRA of rank 32 on q and v."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=32128, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_decoder_layers=12, num_heads=12,
+        feed_forward_proj="gated-gelu", decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    for seed, name in enumerate(NAMES):
+        torch.manual_seed(seed)
+        model = T5ForConditionalGeneration(config)
+        with torch.no_grad():
+            # A head of its own, in which padding and end never win: every text gets as long as it is allowed to.
+            model.lm_head.weight = torch.nn.Parameter(torch.randn(32128, 768) * 0.05)
+            model.lm_head.weight[:2] = 0
+        if name != "dsum-t5-lora":
+            model.save_pretrained(folder / "models" / name)
+            _copy_tokenizer(folder / "models" / name)
+            continue
+        model.name_or_path = NAMES[0]
+        lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=32, lora_alpha=32, target_modules=["q", "v"])
+        adapted = get_peft_model(model, lora)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.02)
+        adapted.save_pretrained(folder / "adapters" / name)
+
+
+def _copy_tokenizer(folder: Path) -> None:
+    for file in (ROOT / "models" / NAMES[0]).glob("tokenizer*.json"):
+        shutil.copy(file, folder)
+
+
+def dialogue(tokenizer: Any) -> str:
+    """The samples' turns until the prompt has about SOURCE_TOKENS tokens."""
+    from dsum_demo.data import read_samples
+    from dsum_demo.prompts import encode_source
+
+    turns = [
+        turn for sample in read_samples(ROOT / "samples" / "dialogues.jsonl") for turn in sample.dialogue.split("\n")
+    ]
+    kept = 1
+    while len(encode_source(tokenizer, "\n".join(turns[: kept + 1]))) <= SOURCE_TOKENS:
+        kept += 1
+    return "\n".join(turns[:kept])
+
+
+def run_notebook(folder: Path) -> dict[str, Any]:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+
+    from dsum_demo.prompts import PROMPT_TEMPLATE
+
+    started = time.perf_counter()
+    tokenizer = AutoTokenizer.from_pretrained(folder / "models" / NAMES[0])
+    original, full, third = (
+        AutoModelForSeq2SeqLM.from_pretrained(folder / "models" / name, dtype=torch.float32)
+        for name in (NAMES[0], NAMES[1], NAMES[0])
+    )
+    adapted = PeftModel.from_pretrained(third, folder / "adapters" / NAMES[2], is_trainable=False)
+    loading = time.perf_counter() - started
+    prompt = PROMPT_TEMPLATE.format(dialogue=dialogue(tokenizer))
+
+    def write() -> list[int]:
+        lengths = []
+        for model in (original, full, adapted):
+            inputs = tokenizer(prompt, return_tensors="pt")
+            output = model.generate(
+                input_ids=inputs["input_ids"],
+                generation_config=GenerationConfig(
+                    max_new_tokens=NEW_TOKENS, num_beams=1, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1
+                ),
+            )
+            tokenizer.decode(output[0], skip_special_tokens=True)
+            lengths.append(output.shape[1] - 1)
+        return lengths
+
+    return measured(loading, write)
+
+
+def run_dsum(folder: Path) -> dict[str, Any]:
+    from dsum_demo.comparison import compare
+    from dsum_demo.loading import ModelStore
+    from dsum_demo.prompts import DecodeConfig
+    from dsum_demo.registry import Registry
+    from dsum_demo.settings import Settings
+
+    started = time.perf_counter()
+    settings = Settings(root=folder, data_dir=folder / "data", offline=True)
+    store = ModelStore(Registry(settings), settings)
+    family = store.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec]
+    for spec in specs:
+        store.load(spec)
+    loading = time.perf_counter() - started
+    text = dialogue(store.load(specs[0]).tokenizer)
+
+    def write() -> list[int]:
+        comparison = compare(store, family, specs, text, decode=DecodeConfig(max_new_tokens=NEW_TOKENS))
+        return [system.generation.new_tokens if system.generation else 0 for system in comparison.systems]
+
+    return measured(loading, write)
+
+
+def measured(loading: float, write: Any) -> dict[str, Any]:
+    """Seconds of loading, of the first comparison and of a later one (median), and the process's peak bytes."""
+    seconds, processor = [], []
+    for _ in range(REPEATS + 1):
+        started, worked = time.perf_counter(), time.process_time()
+        lengths = write()
+        seconds.append(time.perf_counter() - started)
+        processor.append(time.process_time() - worked)
+        assert lengths == [NEW_TOKENS] * 3, f"Texts of unequal length cannot be compared: {lengths}"
+    return {
+        "loading": loading,
+        "first": seconds[0],
+        "writing": statistics.median(seconds[1:]),
+        "processor": statistics.median(processor[1:]),
+        "peak": _peak_bytes(),
+    }
+
+
+def _peak_bytes() -> int:
+    """Most resident memory so far. Not ru_maxrss: a child starts with its parent's."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmHWM; this script runs on Linux.")
+
+
+def in_a_process(task: str, folder: Path, cores: int) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(cores),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    arguments = ["--task", task, "--folder", str(folder), "--cores", str(cores)]
+    result = subprocess.run(
+        [sys.executable, __file__, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def report(rounds: list[dict[str, dict[str, Any]]]) -> None:
+    rows = [
+        ("loading, s", "loading", 1.0),
+        ("first three summaries, s", "first", 1.0),
+        ("three summaries, s", "writing", 1.0),
+        ("three summaries, processor s", "processor", 1.0),
+        ("loading and the first three, s", "", 1.0),
+        ("peak memory, GB", "peak", 1e-9),
+    ]
+    print(f"{'median of ' + str(len(rounds)) + ' rounds':34}{'notebook':>10}{'dsum':>10}{'ratio':>8}")
+    for title, key, scale in rows:
+        values = [
+            tuple((r[s][key] if key else r[s]["loading"] + r[s]["first"]) * scale for s in ("notebook", "dsum"))
+            for r in rounds
+        ]
+        plain, own = (statistics.median(column) for column in zip(*values, strict=True))
+        print(f"{title:34}{plain:10.2f}{own:10.2f}{statistics.median(b / a for a, b in values):8.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="keep the family here and use it again")
+    parser.add_argument("--task", choices=["family", "notebook", "dsum"], help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+        tasks = {"family": make_family, "notebook": run_notebook, "dsum": run_dsum}
+        print(json.dumps(tasks[arguments.task](arguments.folder)))
+        return
+    with tempfile.TemporaryDirectory(prefix="dsum-benchmark-") as temporary:
+        folder = arguments.folder or Path(temporary)
+        if not (folder / "adapters").is_dir():
+            in_a_process("family", folder, arguments.cores)
+        rounds = []
+        for number in range(1, arguments.rounds + 1):
+            rounds.append({side: in_a_process(side, folder, arguments.cores) for side in ("notebook", "dsum")})
+            print(f"round {number}: {json.dumps(rounds[-1])}", file=sys.stderr)
+        report(rounds)
+
+
+if __name__ == "__main__":
+    main()
