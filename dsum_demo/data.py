@@ -7,8 +7,11 @@ nothing of models or scores.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import random
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.errors import DataError
+from dsum_demo.errors import DataError, InputError
 
 LONGEST_FIELD = 2**31 - 1
 
@@ -29,6 +32,23 @@ class Example:
     dialogue: str
     references: tuple[str, ...]
     topics: tuple[str, ...]
+
+
+def fingerprint(dialogue: str) -> str:
+    """What tells whether two dialogues are the same: sixteen hex digits of SHA-256 over the text, in NFC and lower case,
+    without white space. Spaces are what copies of a data set differ in most.
+    """
+    text = "".join(unicodedata.normalize("NFC", dialogue).casefold().split())
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def draw(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+    """`limit` examples drawn by `seed`, in the order that they had; all of them for None. Raises InputError below 1."""
+    if limit is not None and limit < 1:
+        raise InputError(f"The limit is {limit}; give 1 or more examples.")
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
 
 
 def read_samples(file: Path) -> list[Example]:

@@ -17,8 +17,9 @@ LAYERS = [
     {
         "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
         "runs", "votes", "weight_files",
+        "bootstrap", "checks", "evaluation_records", "evaluation_report", "evaluations", "exports", "output_cache",
     },
-    {"assembly", "generation", "loading"},
+    {"assembly", "batch_generation", "generation", "loading"},
     {"comparison", "evaluation", "scoring", "study", "training"},
     {"jobs"},
     {"cli", "ui"},
