@@ -35,7 +35,7 @@ class Example:
 
 
 def fingerprint(dialogue: str) -> str:
-    """What tells whether two dialogues are the same: sixteen hex digits of SHA-256 over the text, in NFC and lower case,
+    """What tells whether two dialogues are the same: 16 hex digits of SHA-256 over the text, in NFC and lower case,
     without white space. Spaces are what copies of a data set differ in most.
     """
     text = "".join(unicodedata.normalize("NFC", dialogue).casefold().split())
