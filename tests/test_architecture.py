@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "settings", "prompts"},
     {
         "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
-        "runs", "votes", "weight_files",
+        "runs", "sources", "votes", "weight_files",
         "bootstrap", "checks", "evaluation_records", "evaluation_report", "evaluations", "exports", "output_cache",
     },
     {"assembly", "batch_generation", "generation", "loading"},
