@@ -1,41 +1,18 @@
-"""What the tabs share in looks and words: a system's colour and pattern, the theme, the style sheet, small scripts.
+"""What the tabs share in looks and words: the theme, the style sheet, small scripts. A system's colour is in `looks`.
 
 Knows no models and no handlers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-
-from dsum_demo.registry import Kind
 
 TITLE = "dsum"
 # Every listener of the page: not part of the API, and no progress bars over what shows its own progress.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 TAGLINE = "One dialogue, three summaries: the original T5, fully fine-tuned, and LoRA."
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a kind of system looks everywhere. `pattern` is plotly's, so that bars can be told apart without colour."""
-
-    title: str
-    css_class: str
-    color: str
-    pattern: str
-
-
-# Blue and orange are told apart by colour-blind eyes too (Okabe & Ito 2008), and both stand out on white and on black.
-LOOKS = {
-    Kind.BASE: Look("Original", "original", "#8a929e", ""),
-    Kind.FULL: Look("Full fine-tune", "full", "#2b7bd6", "/"),
-    Kind.ADAPTER: Look("LoRA", "lora", "#e07b1a", "x"),
-}
-KINDS = tuple(LOOKS)  # the three places, from left to right
-HUMAN = Look("Human", "human", "#1f9d76", "")
 
 THEME = gr.themes.Default(
     primary_hue="blue",
