@@ -98,17 +98,27 @@ def score_summary(prediction: str, references: Sequence[str], policy: str = "mea
     Raises InputError without a reference, for an unknown policy, and for two texts that are both too long for ROUGE-L.
     """
     _check_policy(policy)
+    return combine(score_references(prediction, references), policy)
+
+
+def score_references(prediction: str, references: Sequence[str]) -> list[dict[str, Score]]:
+    """The scores against each reference, in their order. Raises InputError as `score_summary` does."""
     if isinstance(references, str):
         raise InputError("The references are one text; give a list of texts.")
     if not references:
         raise InputError("There is no reference summary; ROUGE compares with at least one.")
     prediction = "\n".join(split_sentences(prediction))
-    scores = [_score(prediction, "\n".join(split_sentences(text))) for text in references]
-    if policy == "mean":
+    return [_score(prediction, "\n".join(split_sentences(text))) for text in references]
+
+
+def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict[str, Score]:
+    """What a policy makes of the scores against several references. Raises InputError for another policy."""
+    _check_policy(policy)
+    if policy == "mean" and len(scores) > 1:
         return mean_scores(scores)
     if policy == "best":
         return {rouge: max((score[rouge] for score in scores), key=lambda s: s.fmeasure) for rouge in ROUGE_TYPES}
-    return scores[0]
+    return dict(scores[0])
 
 
 def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
