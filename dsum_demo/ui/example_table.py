@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from dsum_demo.evaluation_records import Evaluation, ExampleRecord
-from dsum_demo.evaluation_report import Entry, Report
+from dsum_demo.evaluation_report import Entry, Report, Warning
 from dsum_demo.ui.looks import system_titles
 
 PAGE_ROWS = 50
@@ -27,7 +27,7 @@ class Selection:
 
     ready: str = ""
     query: str = ""
-    topic: str = ""
+    part: str = ""
     rouge: str = "rouge1"
     sort: str = "row"
     descending: bool = False
@@ -108,8 +108,9 @@ def select(evaluation: Evaluation, report: Report, selection: Selection) -> list
         rows = [Row(known[entry.id], entry) for entry in entries if entry.id in known]
     else:
         rows = [Row(example) for example in evaluation.examples]
-    if selection.topic:
-        rows = [row for row in rows if selection.topic in row.example.topics]
+    if selection.part:
+        kept = set(ids_of(report, selection.part))
+        rows = [row for row in rows if row.example.id in kept]
     if words := selection.query.casefold().split():
         rows = [row for row in rows if _holds(row.example, words)]
     column = next((c for c in columns(evaluation, selection) if c.key == selection.sort), None)
@@ -169,14 +170,39 @@ def why(entry: Entry | None, names: dict[str, str]) -> str:
     return escape(f"{names.get(entry.system, entry.system)}: {what}")
 
 
-def topics(evaluation: Evaluation, most: int = 60) -> list[tuple[str, str]]:
-    """(label, topic) of the topics that stand most often, "All topics" first."""
-    count: dict[str, int] = {}
-    for example in evaluation.examples:
-        for topic in set(example.topics):
-            count[topic] = count.get(topic, 0) + 1
-    often = sorted(count, key=lambda topic: (-count[topic], topic))[:most]
-    return [("All topics", ""), *((f"{topic} ({count[topic]})", topic) for topic in often)]
+def parts(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
+    """(label, key) of the parts that the examples can be narrowed to: every slice, and what a warning is about."""
+    kinds = {"topic": "Topic", "length": "Length", "speakers": "Speakers"}
+    return [
+        ("All examples", ""),
+        *((f"{kinds[part.by]}: {part.name} ({part.n})", f"{part.by}:{part.name}") for part in report.slices),
+        *(
+            (_warning_label(warning, evaluation), _warning_key(warning))
+            for warning in report.warnings
+            if warning.examples
+        ),
+    ]
+
+
+def ids_of(report: Report, part: str) -> Sequence[str]:
+    """The ids of the examples of a part; none for a part that there is not."""
+    for one in report.slices:
+        if part == f"{one.by}:{one.name}":
+            return one.ids
+    return next((warning.examples for warning in report.warnings if part == _warning_key(warning)), ())
+
+
+def _warning_key(warning: Warning) -> str:
+    return f"warning:{warning.kind}:{warning.system}"
+
+
+def _warning_label(warning: Warning, evaluation: Evaluation) -> str:
+    what = {
+        "length_limit": "Cut by the length limit", "empty": "Empty", "cut_source": "Dialogue too long",
+        "trained_on": "In the training data",
+    }.get(warning.kind, warning.kind)  # fmt: skip
+    name = system_titles(evaluation.systems).get(warning.system, warning.system)
+    return f"{what}: {name} ({len(warning.examples)})"
 
 
 def _text(row: Row) -> str:
@@ -201,16 +227,19 @@ def _heading(column: Column, selection: Selection) -> str:
     sorted_by = column.key == selection.sort
     state = ("descending" if selection.descending else "ascending") if sorted_by else "none"
     arrow = (" ▼" if selection.descending else " ▲") if sorted_by else ""
-    css = "" if column.number else ' class="text-cell"'
     return (
-        f'<th scope="col" aria-sort="{state}"{css}><button type="button" data-sort="{escape(column.key)}">'
+        f'<th scope="col" aria-sort="{state}"{_css(column)}><button type="button" data-sort="{escape(column.key)}">'
         f"{escape(column.title)}{arrow}</button></th>"
     )
 
 
+def _css(column: Column) -> str:
+    return "" if column.number else ' class="text-cell"'
+
+
 def _row(row: Row, shown: Sequence[Column], selection: Selection) -> str:
     is_open = row.example.id == selection.example
-    cells = "".join(f"<td{'' if c.number else ' class="text-cell"'}>{c.shown(row)}</td>" for c in shown)
+    cells = "".join(f"<td{_css(column)}>{column.shown(row)}</td>" for column in shown)
     return (
         f'<tr tabindex="0" data-example="{escape(row.example.id)}" aria-selected="{str(is_open).lower()}" '
         f'aria-label="Open {escape(row.example.id)}">{cells}</tr>'
@@ -233,7 +262,7 @@ def _pages(count: int, everything: int, first: int) -> str:
 
 
 def _nothing(report: Report, selection: Selection) -> str:
-    if selection.query or selection.topic:
-        return "No example fits; search for less, or choose all topics."
+    if selection.query or selection.part:
+        return "No example fits; search for less, or choose all examples."
     ready = next((ready for ready in report.lists if ready.name == selection.ready), None)
     return f"“{ready.title}” has no example here." if ready else "There are no examples yet."

@@ -32,7 +32,7 @@ def example_view(evaluation: Evaluation, example: ExampleRecord, highlight: str,
     return (
         f'<section class="example" aria-label="Example {escape(example.id)}" tabindex="-1">'
         f'<h3>{escape(example.id)}</h3><p class="hint">{_facts(example, place)}</p>'
-        f'<div class="example-grid"><div class="example-text">{_dialogue(example, no_texts)}{_human(evaluation, example, highlight)}'
+        f'<div class="example-grid"><div class="example-text">{_dialogue(example, no_texts)}{human}'
         f'</div><div class="example-cards">{shown}</div></div></section>'
     )
 
