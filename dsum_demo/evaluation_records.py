@@ -202,6 +202,20 @@ class Evaluation:
         )
 
 
+@dataclass(frozen=True)
+class Progress:
+    """done of total: summaries (examples times systems). seconds_left: None until it can be told. note: what is being
+    done, in a sentence. evaluation: everything so far; examples are done in an order drawn by the seed, so that a part
+    is a fair sample of the whole.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+    note: str
+    evaluation: Evaluation
+
+
 def f1_table(examples: Sequence[ExampleRecord], systems: Sequence[str]) -> list[list[float]]:
     """A row an example; for each system its F1 in the order of ROUGE_TYPES. NaN where a system has not come so far."""
     missing = [float("nan")] * len(ROUGE_TYPES)

@@ -194,13 +194,22 @@ def _check_policy(policy: str) -> None:
         raise InputError(f"The reference policy is {policy!r}; choose one of: {', '.join(POLICIES)}.")
 
 
-def _score(prediction: str, reference: str) -> dict[str, Score]:
+def too_long(prediction: str, reference: str) -> str:
+    """Why these two cannot be scored, in a sentence; empty where they can."""
+    if len(prediction) * len(reference) <= MAX_LCS_CELLS:
+        return ""
     words = [len(re.findall("[A-Za-z0-9]+", text)) for text in (prediction, reference)]
-    if words[0] * words[1] > MAX_LCS_CELLS:
-        raise InputError(
-            f"ROUGE-L compares every word with every word, and {words[0]:,} words of a summary with {words[1]:,} of a "
-            f"reference are more than {MAX_LCS_CELLS:,} pairs; shorten one of the two."
-        )
+    if words[0] * words[1] <= MAX_LCS_CELLS:
+        return ""
+    return (
+        f"ROUGE-L compares every word with every word, and {words[0]:,} words of a summary with {words[1]:,} of a "
+        f"reference are more than {MAX_LCS_CELLS:,} pairs; shorten one of the two."
+    )
+
+
+def _score(prediction: str, reference: str) -> dict[str, Score]:
+    if reason := too_long(prediction, reference):
+        raise InputError(reason)
     # The line ends between sentences mean something to Lsum only: the other types read them as spaces.
     scores = _scorer().score(target=reference, prediction=prediction)
     return {rouge: Score(*map(float, scores[rouge])) for rouge in ROUGE_TYPES}

@@ -12,8 +12,8 @@ from dsum_demo.bootstrap import MIN_EXAMPLES, Bootstrap, Interval
 # Beyond this width of its interval, in shares of the full fine-tune's gain, the headline would say nothing.
 WIDEST = 1.0
 RULE = (
-    f"Too few to tell: fewer than {MIN_EXAMPLES} dialogues, a gain of the full fine-tune whose 95 % interval holds zero, "
-    f"or an interval of the share that is wider than {100 * WIDEST:.0f} points."
+    f"Too few to tell: fewer than {MIN_EXAMPLES} dialogues, a gain of the full fine-tune whose 95 % interval holds "
+    f"zero, or an interval of the share that is wider than {100 * WIDEST:.0f} points."
 )
 
 

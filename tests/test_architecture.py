@@ -18,7 +18,7 @@ LAYERS = [
         "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
         "runs", "sources", "votes", "weight_files",
         "bootstrap", "checks", "evaluation_records", "evaluation_report", "evaluation_warnings", "evaluations",
-        "example_scores", "exports", "output_cache", "ready_lists", "recovery", "slices",
+        "example_scores", "exports", "output_cache", "ready_lists", "recorded", "recovery", "slices",
     },
     {"assembly", "batch_generation", "generation", "loading"},
     {"comparison", "evaluation", "scoring", "study", "training"},
