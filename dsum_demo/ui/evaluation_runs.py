@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dsum_demo.data import Broken, draw, read_samples
+from dsum_demo.data import Broken, read_samples
 from dsum_demo.errors import DsumError, InputError, Stopped
-from dsum_demo.evaluation import Progress, evaluate
-from dsum_demo.evaluation_records import BrokenRow, Evaluation
+from dsum_demo.evaluation import evaluate
+from dsum_demo.evaluation_records import Evaluation, Progress
 from dsum_demo.evaluation_report import Report, build_report
 from dsum_demo.evaluations import SavedEvaluations, fill_texts
 from dsum_demo.loading import ModelStore
 from dsum_demo.output_cache import OutputCache
+from dsum_demo.recorded import read_recorded
 from dsum_demo.scoring import evaluate_recorded
 from dsum_demo.settings import Settings
 from dsum_demo.sources import DIALOGSUM, SAMPLES, read_source, regroup
@@ -52,7 +53,7 @@ class Wanted:
     limit: int | None = None
     seed: int = 0
     policy: str = "mean"
-    reading: str = "rows"
+    reading: str = "dialogues"
     skip_broken: bool = False
 
     @property
@@ -236,11 +237,10 @@ class Evaluations:
             )  # fmt: skip
             return
         specs = [self.store.registry.spec(name) for name in wanted.systems]
-        broken: Broken = {}
+        broken: Broken | None = {} if wanted.skip_broken else None
         run.note = "Reading the dialogues."
         if wanted.file:
-            examples = read_samples(wanted.file, broken if wanted.skip_broken else None)
-            examples = regroup(examples) if wanted.reading == "dialogues" else examples
+            examples = regroup(read_samples(wanted.file, broken))
         else:
 
             def tell(text: str, share: float | None) -> None:
@@ -249,11 +249,28 @@ class Evaluations:
             examples = read_source(wanted.source, self.settings, on_progress=tell, should_stop=run._asked.is_set)
         run.note = ""
         yield from evaluate(
-            self.store, specs, draw(examples, limit, wanted.seed),
-            data=wanted.file.name if wanted.file else wanted.source,
-            policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, cache=self.cache,
-            skipped=[BrokenRow(row, reason) for row, reason in broken.items()], should_stop=run._asked.is_set,
+            self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,
+            policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, limit=limit, cache=self.cache,
+            skipped=broken, should_stop=run._asked.is_set,
         )  # fmt: skip
+
+
+def broken_rows(wanted: Wanted) -> Broken:
+    """Rows of the file that cannot be used, by their numbers, with the reason. Raises DataError and InputError for a
+    file or columns that cannot be used at all.
+    """
+    broken: Broken = {}
+    if wanted.file is None:
+        return broken
+    try:
+        if wanted.source == RECORDED:
+            read_recorded(wanted.file, wanted.references, wanted.systems, broken)
+        else:
+            read_samples(wanted.file, broken)
+    except DsumError as error:
+        # Where an upload lies on the server helps nobody.
+        raise type(error)(str(error).replace(str(wanted.file), wanted.file.name)) from None
+    return dict(sorted(broken.items()))
 
 
 def check(wanted: Wanted, settings: Settings) -> None:
