@@ -133,6 +133,7 @@ class _Builder:
         whole = [system.name for system in self.systems if not system.error] or self.names
         self.examples = [e for e in evaluation.examples if all(name in e.outputs for name in whole)]
         self.width = len(ROUGE_TYPES)
+        self.columns = [(name, check.name) for name in self.names for check in CHECKS]
 
     def report(self) -> Report:
         evaluation, examples = self.evaluation, self.examples
@@ -142,7 +143,14 @@ class _Builder:
                 evaluation.data, 0, evaluation.total, 0, None, (), (), None, None, None, evaluation.published,
                 warnings_of(evaluation, [], 0), (), (),
             )  # fmt: skip
-        self.scores = self._bootstrap(f1_table(examples, self.names))
+        # One set of resamples for everything, so that whatever is set against one another is paired.
+        self.resampled = self._bootstrap(
+            [
+                [*scores, *self._checks(example), *_f1(example.lead3), *_f1(example.human)]
+                for example, scores in zip(examples, f1_table(examples, self.names), strict=True)
+            ]
+        )
+        self.lead3 = self.width * len(self.names) + len(self.columns)
         references = max(example.reference_count for example in examples)
         return Report(
             data=evaluation.data,
@@ -159,8 +167,8 @@ class _Builder:
             systems=self._systems(),
             differences=self._differences(),
             recovery=self._recovery(),
-            lead3=self._scale([example.lead3 for example in examples]),
-            human=self._scale([example.human for example in examples]),
+            lead3=self._scale(self.lead3),
+            human=self._scale(self.lead3 + self.width),
             published=evaluation.published,
             warnings=warnings_of(evaluation, examples, dialogues),
             slices=slice_examples(examples, self.names, seed=evaluation.seed, resamples=self.resamples),
@@ -174,17 +182,6 @@ class _Builder:
         return Bootstrap(table, groups, seed=self.evaluation.seed, resamples=self.resamples)
 
     def _systems(self) -> tuple[SystemReport, ...]:
-        nothing = float("nan")
-        columns = [(name, check.name) for name in self.names for check in CHECKS]
-        checks = self._bootstrap(
-            [
-                [
-                    nothing if name not in e.outputs or (value := e.outputs[name].checks.get(check)) is None else value
-                    for name, check in columns
-                ]
-                for e in self.examples
-            ]
-        )
         reports = []
         for place, name in enumerate(self.names):
             outputs = [example.outputs[name] for example in self.examples if name in example.outputs]
@@ -194,11 +191,11 @@ class _Builder:
                 SystemReport(
                     name,
                     len(outputs),
-                    {rouge: self.scores.mean(place * self.width + k) for k, rouge in enumerate(ROUGE_TYPES)},
+                    self._means(place * self.width),
                     mean_scores([output.scores for output in outputs]),
                     {
-                        check: checks.mean(column) if checks.n[column] else None
-                        for column, (of, check) in enumerate(columns)
+                        check: self.resampled.mean(column) if self.resampled.n[column] else None
+                        for column, (of, check) in enumerate(self.columns, self.width * len(self.names))
                         if of == name
                     },
                     fmean(tokens) if tokens else None,
@@ -221,7 +218,7 @@ class _Builder:
         if not both:
             return Difference(system.name, baseline.name, {})
         if len(both) == len(self.examples):
-            resampled, one, other = self.scores, self.names.index(system.name), self.names.index(baseline.name)
+            resampled, one, other = self.resampled, self.names.index(system.name), self.names.index(baseline.name)
         else:
             resampled, one, other = self._bootstrap(f1_table(both, [system.name, baseline.name]), both), 0, 1
         return Difference(
@@ -239,17 +236,29 @@ class _Builder:
             return None
         names = [base.name, full.name, lora.name]
         done = [example for example in self.examples if all(name in example.outputs for name in names)]
+        if not done:
+            return None
+        if len(done) == len(self.examples):
+            return recovery(self.resampled, *(self.names.index(name) * self.width for name in names))
         return recovery(self._bootstrap(f1_table(done, names), done), *range(0, 3 * self.width, self.width))
 
-    def _scale(self, scores: Sequence[Mapping[str, Score] | None]) -> Mapping[str, Interval] | None:
-        if not any(scores):
-            return None
-        missing = [float("nan")] * self.width
-        resampled = self._bootstrap([[s[rouge].fmeasure for rouge in ROUGE_TYPES] if s else missing for s in scores])
-        return {rouge: resampled.mean(column) for column, rouge in enumerate(ROUGE_TYPES)}
+    def _checks(self, example: ExampleRecord) -> list[float]:
+        outputs = example.outputs
+        values = (outputs[name].checks.get(check) if name in outputs else None for name, check in self.columns)
+        return [float("nan") if value is None else value for value in values]
+
+    def _means(self, first: int) -> dict[str, Interval]:
+        return {rouge: self.resampled.mean(first + column) for column, rouge in enumerate(ROUGE_TYPES)}
+
+    def _scale(self, first: int) -> dict[str, Interval] | None:
+        return self._means(first) if self.resampled.n[first] else None
 
     def _of_kind(self, kind: str) -> SystemInfo | None:
         return next((system for system in self.systems if system.kind == kind), None)
+
+
+def _f1(scores: Mapping[str, Score] | None) -> list[float]:
+    return [scores[rouge].fmeasure if scores else float("nan") for rouge in ROUGE_TYPES]
 
 
 def _renamed(system: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from dsum_demo.checks import check_summary
 from dsum_demo.data import Example, fingerprint
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation_records import READINGS, ExampleRecord, Output
-from dsum_demo.metrics import Score, combine, mean_scores, score_references, score_summary
+from dsum_demo.metrics import Score, combine, mean_scores, score_references, score_summary, too_long
 from dsum_demo.prompts import speakers
 
 LEAD_TURNS = 3
@@ -57,7 +56,7 @@ def new_record(
         turns=len(example.dialogue.splitlines()) if here else None,
         speakers=len(speakers(example.dialogue)) if here else None,
         outputs={},
-        lead3=score_summary(lead(example.dialogue), example.references, policy) if here else None,
+        lead3=_lead3(example, policy) if here else None,
         human=_agreement(example.references, other_references, policy),
     )
 
@@ -95,6 +94,14 @@ def lead(dialogue: str, turns: int = LEAD_TURNS) -> str:
     return "\n".join(dialogue.splitlines()[:turns])
 
 
+def _lead3(example: Example, policy: str) -> dict[str, Score] | None:
+    text = lead(example.dialogue)
+    # A turn may be a whole book.
+    return (
+        None if any(too_long(text, r) for r in example.references) else score_summary(text, example.references, policy)
+    )
+
+
 def _agreement(references: Sequence[str], others: Sequence[str], policy: str) -> dict[str, Score] | None:
     """How each reference scores against the others by the same rule, on average; None where there are no others."""
     if len(references) > 1:
@@ -102,9 +109,3 @@ def _agreement(references: Sequence[str], others: Sequence[str], policy: str) ->
             [score_summary(text, (*references[:i], *references[i + 1 :]), policy) for i, text in enumerate(references)]
         )
     return score_summary(references[0], others, policy) if references and others else None
-
-
-def mean_or_none(values: Iterable[float | None]) -> float | None:
-    """The mean of what is there; None where nothing is."""
-    here = [value for value in values if value is not None]
-    return fmean(here) if here else None

@@ -20,8 +20,8 @@ LAYERS = [
         "bootstrap", "checks", "evaluation_records", "evaluation_report", "evaluation_warnings", "evaluations",
         "example_scores", "exports", "output_cache", "ready_lists", "recorded", "recovery", "slices",
     },
-    {"assembly", "batch_generation", "generation", "loading"},
-    {"comparison", "evaluation", "scoring", "study", "training"},
+    {"assembly", "batch_generation", "generation", "loading", "model_identity"},
+    {"comparison", "evaluation", "evaluation_run", "scoring", "study", "training"},
     {"jobs"},
     {"cli", "ui"},
 ]  # fmt: skip
