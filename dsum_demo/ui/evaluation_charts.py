@@ -68,7 +68,13 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
     _lay_out(figure, "F1 × 100", height=380)
     figure.update_layout(
         barmode="overlay",
-        xaxis={"tickvals": list(range(len(ROUGE_TYPES))), "ticktext": list(ROUGE_TITLES.values()), "showgrid": False},
+        xaxis={
+            "tickvals": list(range(len(ROUGE_TYPES))),
+            "ticktext": list(ROUGE_TITLES.values()),
+            "tickangle": 0,
+            "tickfont": {"size": 11},
+            "showgrid": False,
+        },
         yaxis={"rangemode": "tozero"},
     )
     if not report.systems or not any(system.f1 for system in report.systems):
@@ -322,12 +328,11 @@ def _row_label(part: Slice) -> str:
 
 
 def _widest_gap(parts: Sequence[Slice], shown: Sequence[SystemInfo], names: Mapping[str, str], rouge: str) -> str:
-    """Where the means of the last system lie furthest apart: what a reader would look for first."""
-    if not shown:
-        return "no scores yet."
-    name = shown[-1].name
-    means = sorted((part.f1[name][rouge].mean, part.name) for part in parts if rouge in part.f1.get(name, {}))
+    """Where the means of the last system lie furthest apart, of the parts that have enough dialogues to tell."""
+    name = shown[-1].name if shown else ""
+    told = [(part.f1[name][rouge], part.name) for part in parts if rouge in part.f1.get(name, {})]
+    means = sorted((mean.mean, part) for mean, part in told if mean.low is not None)
     if len(means) < 2:
-        return f"there is one part, {means[0][1]}." if means else "no scores yet."
+        return "too few dialogues in each part to tell them apart."
     (low, lowest), (high, highest) = means[0], means[-1]
     return f"{names[name]} scores highest on {highest} ({100 * high:.1f}), lowest on {lowest} ({100 * low:.1f})."

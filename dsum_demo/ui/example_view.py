@@ -65,7 +65,7 @@ def _human(evaluation: Evaluation, example: ExampleRecord, highlight: str) -> st
     footer = ""
     if example.human:
         cells = [f"{100 * example.human[rouge].fmeasure:.1f}" for rouge in ROUGE_TYPES if rouge in example.human]
-        footer = html_table(["Each against the others", *_short()], [["Human", *cells]])
+        footer = html_table(["F1", *_short()], [["Each against the others", *cells]], "small")
     what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
     return cards.card(HUMAN.css_class, HUMAN.title, what, body, footer, copyable=True)
 
@@ -110,8 +110,8 @@ def _scores(evaluation: Evaluation, output: Output) -> str:
         return ""
     rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else "F1", *_cells(output.scores)]]
     if len(output.by_reference) > 1:
-        rows += [[f"Reference {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
-    return html_table(["F1 × 100", *_short()], rows, "small")
+        rows += [[f"Ref. {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
+    return html_table(["F1", *_short()], rows, "small")
 
 
 def _cells(scores) -> list[str]:  # type: ignore[no-untyped-def]
@@ -119,7 +119,7 @@ def _cells(scores) -> list[str]:  # type: ignore[no-untyped-def]
 
 
 def _short() -> list[str]:
-    return [title.replace("ROUGE-", "R-") for title in ROUGE_TITLES.values()]
+    return [title.replace("ROUGE-", "R") for title in ROUGE_TITLES.values()]
 
 
 def _checks(output: Output) -> str:

@@ -63,7 +63,8 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         "Scores": _scores(evaluation, report),
         "Differences": _differences(evaluation, report),
         "Slices": "".join(
-            _chart(slices_chart(evaluation, report, by, ROUGE), by) + tables.slices_table(evaluation, report, by, ROUGE)
+            _chart(slices_chart(evaluation, report, by, ROUGE), f"by-{by}", report)
+            + tables.slices_table(evaluation, report, by, ROUGE)
             for by in ("topic", "length", "speakers")
         ),
         "Checks": tables.checks_table(evaluation, report),
@@ -84,26 +85,26 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
 
 def _scores(evaluation: Evaluation, report: Report) -> str:
     parts = f"<details><summary>Precision, recall and F1</summary>{tables.parts_table(evaluation, report)}</details>"
-    return _chart(means_chart(evaluation, report), "means") + tables.means_table(evaluation, report) + parts
+    return _chart(means_chart(evaluation, report), "means", report) + tables.means_table(evaluation, report) + parts
 
 
 def _differences(evaluation: Evaluation, report: Report) -> str:
     charts = "".join(
-        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}")
+        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}", report)
         for number, one in enumerate(report.differences)
         if one.f1
     )
-    length = _chart(length_chart(evaluation, ROUGE), "length")
+    length = _chart(length_chart(evaluation, ROUGE), "length", report)
     return charts + tables.differences_table(evaluation, report) + length
 
 
-def _chart(chart: Chart, name: str) -> str:
+def _chart(chart: Chart, name: str, report: Report) -> str:
     heading = f"<h3>{escape(chart.title)}</h3>"
     if chart.figure is None:
         return heading
     config = {"displayModeBar": False, "responsive": True}
     drawn = chart.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config)
-    return f'{heading}<div class="chart">{drawn}</div>'
+    return f'{heading}<div class="chart">{drawn}</div>{tables.signature(report)}'
 
 
 def _examples(evaluation: Evaluation, report: Report) -> str:
@@ -128,7 +129,8 @@ def _examples(evaluation: Evaluation, report: Report) -> str:
             f" These are the first {MOST_EXAMPLES:,} of {len(rows):,} examples; the CSV and JSON Lines files have all."
         )
     return (
-        f'<p class="hint">{said}</p>{tables.signature(report)}<div class="scroll"><table class="scores examples"><thead>'
+        f'<p class="hint">{said}</p>{tables.signature(report)}'
+        '<div class="scroll"><table class="scores examples"><thead>'
         f"<tr>{head}</tr></thead>{''.join(bodies)}</table></div>"
     )
 

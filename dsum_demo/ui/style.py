@@ -48,6 +48,7 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 /* The figure is drawn once and follows the page's colours. */
 .js-plotly-plot text { fill: var(--body-text-color) !important; }
 .js-plotly-plot .hoverlayer text { fill: #fff !important; }
+.js-plotly-plot .errorbar path { stroke: var(--body-text-color) !important; }
 .js-plotly-plot .gridlayer path { stroke: var(--border-color-primary) !important; }
 """
 
@@ -61,6 +62,7 @@ EVALUATION_CSS = """
 .chart-title h3 { margin: 10px 0 0; font-size: 1.05rem; line-height: 1.35; }
 .empty { color: var(--body-text-color-subdued); padding: 8px 0; }
 .scores td, .scores th[scope] { font-weight: 400; }
+.scores th[scope=row] { min-width: 96px; } .scores.small th[scope=row] { min-width: 0; }
 .scores thead th[scope] { font-weight: 700; vertical-align: bottom; }
 .scores td { white-space: nowrap; }
 .scores b { font-weight: 700; }
@@ -98,7 +100,9 @@ EVALUATION_CSS = """
 .turns p { margin: 0 0 6px; line-height: 1.5; overflow-wrap: anywhere; }
 .card.other-0 { --system: #a05bb8; } .card.other-1 { --system: #b8495f; } .card.other-2 { --system: #5f8f2f; }
 .card.other-3 { --system: #8a6d3b; } .card.other-4 { --system: #3a9ea5; }
-.scores.small { font-size: .82rem; } .scores.small th, .scores.small td { padding: 2px 5px; }
+.scores.small { font-size: .82rem; }
+.scores.small th, .scores.small td { padding: 2px 0 2px 6px; line-height: 1.4; }
+.scores.small th:first-child { padding-left: 0; white-space: nowrap; }
 .checks { display: grid; grid-template-columns: 1fr auto; gap: 2px 10px; margin: 0; font-size: .84rem; }
 .checks dt { color: var(--body-text-color-subdued); }
 .checks dd { margin: 0; text-align: right; overflow-wrap: anywhere; }
@@ -118,6 +122,6 @@ h3 { font-size: 1.05rem; margin: 18px 0 0; }
   background: var(--background-fill-secondary); }
 .notice.warning { border-left-color: #c99a00; } .notice.error { border-left-color: #d6453d; }
 .chart { overflow-x: auto; } .copy { display: none; } .examples tbody + tbody { border: 0; }
-.unfolded td { padding: 12px 8px 24px !important; text-align: left !important; white-space: normal !important; }
-.unfolded .example h3 { display: none; }
+.unfolded > td { padding: 12px 8px 24px !important; text-align: left !important; white-space: normal !important; }
+.unfolded .example > h3 { display: none; }
 """
