@@ -55,6 +55,11 @@ class Settings:
         return self.data_dir / "evaluations"
 
     @property
+    def outputs_file(self) -> Path:
+        """Where summaries that were already written are kept."""
+        return self.data_dir / "outputs.sqlite"
+
+    @property
     def shipped_evaluations_dir(self) -> Path:
         return self.root / "evaluations"
 
