@@ -41,7 +41,7 @@ def build_demo(services: Services) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(demo, services, family)
-            with gr.Tab("Evaluate", id="evaluate") as evaluate:
+            with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
                 build_evaluate_tab(services, evaluate, family)
             with gr.Tab("Models", id="models"):
                 build_models_tab(demo, services)

@@ -18,9 +18,10 @@ from dsum_demo.ui.cards import notice
 from dsum_demo.ui.evaluation_charts import means_chart
 from dsum_demo.ui.evaluation_examples import build_examples, fill
 from dsum_demo.ui.evaluation_form import build_evaluation_form, wanted
-from dsum_demo.ui.evaluation_results import PARTS, Results, build_summary, build_views, connect, draw
+from dsum_demo.ui.evaluation_results import PARTS, ROUGE_CHOICES, Results, build_summary, build_views, connect, draw
 from dsum_demo.ui.evaluation_runs import Run
 from dsum_demo.ui.evaluation_saved import build_downloads, build_saved, chooser_update
+from dsum_demo.ui.example_table import Selection
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
@@ -42,7 +43,16 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown) -> 
     timer = gr.Timer(TICK_SECONDS, active=False)
     gr.HTML(f"<p>{ABOUT}</p>", elem_classes="hint")
     with gr.Row(equal_height=True):
-        chooser = gr.Dropdown([], label="Evaluation", elem_id="evaluation-chooser", scale=5, min_width=260)
+        chooser = gr.Dropdown([], label="Evaluation", elem_id="evaluation-chooser", scale=6, min_width=260)
+        rouge = gr.Dropdown(
+            ROUGE_CHOICES,
+            value="rouge1",
+            label="Score of differences, slices, examples",
+            filterable=False,
+            elem_id="evaluation-rouge",
+            scale=2,
+            min_width=220,
+        )
         new = gr.Button("New evaluation", elem_id="evaluation-new", scale=0, min_width=170)
     problem = gr.HTML(elem_id="evaluation-notice")
     with gr.Column(visible=False, elem_id="evaluation-form") as form_column:
@@ -55,10 +65,11 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown) -> 
         partial = gr.Plot(show_label=False, container=False, visible=False, elem_id="evaluation-partial")
     with gr.Column(visible=False, elem_id="evaluation") as shown:
         parts: dict[str, Any] = {}
-        rouge = build_summary(parts)
+        build_summary(parts)
+        selection = gr.State(Selection())
         with gr.Tabs(elem_id="evaluation-views") as views:
             by = build_views(parts)
-            examples = build_examples(services, key, rouge)
+            examples = build_examples(services, key, selection, rouge)
             build_downloads(services, key)
             build_saved(services, key, chooser)
     results = Results(parts, rouge, by)

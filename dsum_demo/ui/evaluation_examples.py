@@ -73,9 +73,8 @@ class Examples:
     outputs: list[Any]
 
 
-def build_examples(services: Services, key: gr.State, rouge: gr.Radio) -> Examples:
+def build_examples(services: Services, key: gr.State, selection: gr.State, rouge: gr.Dropdown) -> Examples:
     """The tab of examples, inside the caller's gr.Tabs."""
-    selection = gr.State(Selection())
     with gr.Tab("Examples", id="examples"):
         ready = gr.Radio(ALL, value="", label="Lists worth reading", elem_id="example-lists")
         how = gr.HTML(elem_classes="hint", elem_id="example-how")
@@ -89,9 +88,9 @@ def build_examples(services: Services, key: gr.State, rouge: gr.Radio) -> Exampl
         gr.HTML(f"<p>{HOW}</p>", elem_classes="hint")
         with gr.Column(visible=False, elem_id="example-open") as one:
             with gr.Row():
-                previous = gr.Button("‹ Previous", size="sm", elem_id="example-previous", min_width=90)
-                following = gr.Button("Next ›", size="sm", elem_id="example-next", min_width=90)
-                close = gr.Button("Close", size="sm", elem_id="example-close", min_width=70)
+                previous = gr.Button("‹ Previous", size="sm", elem_id="example-previous", scale=0, min_width=110)
+                following = gr.Button("Next ›", size="sm", elem_id="example-next", scale=0, min_width=110)
+                close = gr.Button("Close", size="sm", elem_id="example-close", scale=0, min_width=80)
             highlight = gr.Radio(cards.HIGHLIGHTS, value=cards.SHARED, label="Highlight", elem_id="example-highlight")
             legend = gr.HTML(cards.LEGENDS[cards.SHARED], elem_classes="hint")
             example = gr.HTML(js_on_load=COPY_SUMMARY + ARROWS, elem_id="example")

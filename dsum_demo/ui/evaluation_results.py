@@ -40,7 +40,7 @@ class Results:
     """The components that show an evaluation, in the order of PARTS, and those that choose what they show."""
 
     parts: dict[str, Any]
-    rouge: gr.Radio
+    rouge: gr.Dropdown
     by: gr.Radio
 
     @property
@@ -48,18 +48,11 @@ class Results:
         return [self.parts[name] for name in PARTS]
 
 
-def build_summary(parts: dict[str, Any]) -> gr.Radio:
-    """What stands above the views; returns the chooser of the ROUGE type, which all views follow."""
+def build_summary(parts: dict[str, Any]) -> None:
+    """What stands above the views."""
     parts["facts"] = gr.HTML(elem_id="evaluation-facts")
     parts["headline"] = gr.HTML(elem_id="evaluation-headline")
     parts["warnings"] = gr.HTML(elem_id="evaluation-warnings")
-    return gr.Radio(
-        ROUGE_CHOICES,
-        value="rouge1",
-        label="ROUGE type",
-        info="For differences, slices and examples; “Scores” shows all four.",
-        elem_id="evaluation-rouge",
-    )
 
 
 def build_views(parts: dict[str, Any]) -> gr.Radio:

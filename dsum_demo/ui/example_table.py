@@ -14,7 +14,7 @@ from dsum_demo.evaluation_records import Evaluation, ExampleRecord
 from dsum_demo.evaluation_report import Entry, Report, Warning
 from dsum_demo.ui.looks import system_titles
 
-PAGE_ROWS = 50
+PAGE_ROWS = 100
 SHOWN_CHARS = 90
 LIST_ORDER = "list"
 

@@ -75,7 +75,7 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>dsum: evaluation of {escape(report.data)}</title>"
-        f"<style>{REPORT_CSS}{SHARED_CSS}{EVALUATION_CSS}</style>"
+        f"<style>{SHARED_CSS}{EVALUATION_CSS}{REPORT_CSS}</style>"
         f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>"
         f"<h1>Evaluation of {escape(report.data)}</h1>{tables.facts(evaluation, report, report.data)}"
         f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}"

@@ -53,6 +53,10 @@ mark.shared, mark.copied { text-underline-offset: 3px; text-decoration-skip-ink:
 """
 
 EVALUATION_CSS = """
+#evaluate-page .html-container { padding: 0; }
+#evaluate-page .hint p { color: inherit; font-size: inherit; margin: 0; }
+#evaluate-page .block:has(> .html-container > .prose:empty) { display: none; }
+#evaluation-new { align-self: center; height: 48px; }
 .facts { margin: 0; line-height: 1.5; }
 .finding .sentence { font-size: 1.35rem; line-height: 1.35; font-weight: 700; margin: 0 0 4px; }
 .finding .hint, .signature { margin: 2px 0 0; line-height: 1.4; }
@@ -74,7 +78,9 @@ EVALUATION_CSS = """
 .progress div { height: 100%; background: #2b7bd6; transition: width .6s linear; }
 .progress-text { margin: 4px 0 0; line-height: 1.4; font-variant-numeric: tabular-nums; }
 
+.scroll:has(> .examples) { max-height: 520px; overflow: auto; }
 .examples { min-width: 720px; }
+.examples thead th { position: sticky; top: 0; z-index: 1; background: var(--background-fill-primary); }
 .examples td.text-cell, .examples th.text-cell { text-align: left; }
 .examples td.text-cell { white-space: normal; min-width: 90px; overflow-wrap: anywhere; }
 .examples td:nth-child(2).text-cell { min-width: 200px; }
@@ -122,6 +128,7 @@ h3 { font-size: 1.05rem; margin: 18px 0 0; }
   background: var(--background-fill-secondary); }
 .notice.warning { border-left-color: #c99a00; } .notice.error { border-left-color: #d6453d; }
 .chart { overflow-x: auto; } .copy { display: none; } .examples tbody + tbody { border: 0; }
+.scroll:has(> .examples) { max-height: none; }
 .unfolded > td { padding: 12px 8px 24px !important; text-align: left !important; white-space: normal !important; }
 .unfolded .example > h3 { display: none; }
 """
