@@ -66,6 +66,7 @@ def write_files(services: Services, key: str) -> Iterator[tuple[Update, ...]]:
         if opened is None:
             yield (notice("No evaluation is open; open one above."), *waiting)
             return
+        yield (notice("Writing the files…"), *waiting)
         opened = services.evaluations.with_texts(opened)
         with tempfile.TemporaryDirectory() as folder:
             files = write_exports(opened.evaluation, opened.report, Path(folder))

@@ -56,7 +56,11 @@ EVALUATION_CSS = """
 #evaluate-page .html-container { padding: 0; }
 #evaluate-page .hint p { color: inherit; font-size: inherit; margin: 0; }
 #evaluate-page .block:has(> .html-container > .prose:empty) { display: none; }
-#evaluation-new { align-self: center; height: 48px; }
+#evaluate-page .hint mark { color: var(--body-text-color); }
+#evaluation-new, #saved-compare { align-self: center; height: 48px; }
+#evaluation-form, #evaluation-run { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 14px; }
+.saved td:nth-child(2), .saved td:nth-child(4), .saved th:nth-child(2), .saved th:nth-child(4) { text-align: left; }
+.saved td:nth-child(4) { white-space: normal; }
 .facts { margin: 0; line-height: 1.5; }
 .finding .sentence { font-size: 1.35rem; line-height: 1.35; font-weight: 700; margin: 0 0 4px; }
 .finding .hint, .signature { margin: 2px 0 0; line-height: 1.4; }
