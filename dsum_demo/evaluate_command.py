@@ -111,9 +111,7 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
     from dsum_demo.exports import checked, scale, score
 
     lines = [report.recovery.sentence, ""] if report.recovery else []
-    titles = {
-        system.name: f"{system.title} ({system.name})" for system in evaluation.systems if not evaluation.recorded
-    }
+    titles = {s.name: f"{s.title} ({s.name})" for s in evaluation.systems if s.title != s.name}
     wide = max(len(name) for name in (*titles.values(), *(s.name for s in evaluation.systems), "each reference")) + 2
 
     def table(head: str, rows: Sequence[tuple[str, Sequence[str]]], columns: Sequence[str]) -> None:
@@ -147,8 +145,8 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     if options.recorded or options.references:
         if not (options.recorded and options.references) or options.systems or options.family:
             raise InputError(
-                "Recorded outputs need --references and --recorded, columns of the file that --data names; --systems and "
-                "--family name models, which they do not need."
+                "Recorded outputs need --references and --recorded, columns of the file that --data names; --systems "
+                "and --family name models, which they do not need."
             )
         from dsum_demo.scoring import evaluate_recorded
 

@@ -234,7 +234,7 @@ def f1_table(examples: Sequence[ExampleRecord], systems: Sequence[str]) -> list[
 
 
 def _output_dict(output: Output) -> dict[str, Any]:
-    raw = {
+    raw: dict[str, Any] = {
         "text": output.text,
         "rouge": _scores_dict(output.scores),
         "checks": dict(output.checks),

@@ -160,8 +160,8 @@ def read_evaluation(folder: Path) -> Evaluation:
                     raise ValueError("it is too large")
         return Evaluation.from_facts(head["evaluation"], tuple(examples))
     except UNREADABLE as error:
-        line = f", line {len(examples) + 1}" if not isinstance(error, OSError) else ""
-        raise DataError(f"{folder.name}/{EXAMPLES}{line} cannot be read: {_short(error)}") from None
+        where = f", line {len(examples) + 1}" if not isinstance(error, OSError) else ""
+        raise DataError(f"{folder.name}/{EXAMPLES}{where} cannot be read: {_short(error)}") from None
 
 
 def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluation:
