@@ -155,7 +155,7 @@ def _follow(services: Services, run: Run, drawn: int) -> tuple[Update, ...]:
     if (drawn < 0 or done - drawn >= max(1, total // REDRAWS)) and (there := run.partial()):
         evaluation, report = there
         chart = means_chart(evaluation, report)
-        said = f"<h3>So far: {escape(chart.title)}</h3>{tables.warnings(report)}{tables.signature(report)}"
+        said = f"<h3>So far: {escape(chart.title)}</h3>{tables.signature(report)}"
         so_far, drawn = (said, gr.update(value=chart.figure, visible=chart.figure is not None)), done
     elif drawn < 0:
         so_far = ("", gr.update(visible=False))

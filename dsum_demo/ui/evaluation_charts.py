@@ -45,8 +45,9 @@ class Chart:
 def means_chart(evaluation: Evaluation, report: Report) -> Chart:
     """Bars with 95 % intervals, a group a ROUGE type; LEAD-3, human agreement and published scores as marks."""
     names, styles = _names(evaluation), system_looks(evaluation.systems)
-    figure, width = go.Figure(), 0.8 / max(1, len(report.systems))
-    places = {s.name: (i - (len(report.systems) - 1) / 2) * width for i, s in enumerate(report.systems)}
+    # Places are by all systems, so that bars stay where they are while a run brings the others.
+    figure, width = go.Figure(), 0.8 / max(1, len(evaluation.systems))
+    places = {s.name: (i - (len(evaluation.systems) - 1) / 2) * width for i, s in enumerate(evaluation.systems)}
     for system in report.systems:
         look, means = styles[system.name], [system.f1.get(rouge) for rouge in ROUGE_TYPES]
         kept = [(i, mean) for i, mean in enumerate(means) if mean]
@@ -118,7 +119,7 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
     _lay_out(figure, f"{ROUGE_TITLES[rouge]} difference, points", height=340)
     figure.update_layout(
         barmode="overlay", bargap=0,
-        xaxis={"title": {"text": "dialogues, from the biggest loss to the biggest gain"}, "range": [0, 100],
+        xaxis={"title": {"text": "dialogues, biggest loss to biggest gain"}, "range": [0, 100],
                "ticksuffix": " %", "showgrid": False},
     )  # fmt: skip
     some = "" if total <= MOST_RANKS else f" {len(points):,} of them are drawn, evenly spaced."
@@ -315,7 +316,7 @@ def _groups(points: Sequence[tuple[float, float]], count: int) -> list[Sequence[
 
 def _end_to_end(points: Sequence[tuple[float, float]]) -> float:
     third = max(1, len(points) // 3)
-    return fmean(y for _, y in points[-third:]) - fmean(y for _, y in points[:third])
+    return round(fmean(y for _, y in points[-third:]) - fmean(y for _, y in points[:third]), 1) + 0.0
 
 
 def _symbols(count: int) -> list[str]:

@@ -131,6 +131,7 @@ def saved_table(saved: list[SavedEvaluation]) -> str:
             rows.append([escape(one.name), f'<span class="wrong">{escape(one.reason)}</span>', "", "", "", ""])
             continue
         scores = ", ".join(f"{escape(name)} {100 * value:.1f}" for name, value in one.rouge1)
+        scores += f'<p class="hint signature">{escape(one.signature)}</p>'
         state = "shipped" if one.shipped else "yours" if one.finished else "yours, incomplete"
         rows.append(
             [escape(one.name), escape(describe(one.data)), f"{one.n:,}", scores, escape(day(one.created)), state]

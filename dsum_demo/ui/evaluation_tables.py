@@ -141,7 +141,7 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     return (
         html_table(["Check", *(names[system.name] for system in report.systems)], rows)
         + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
-        f"misses</summary><dl>{''.join(said)}</dl></details>"
+        f"misses</summary><dl>{''.join(said)}</dl></details>{signature(report)}"
     )
 
 

@@ -12,6 +12,7 @@ from html import escape
 
 from dsum_demo.evaluation_records import Evaluation, ExampleRecord
 from dsum_demo.evaluation_report import Entry, Report, Warning
+from dsum_demo.ui.evaluation_tables import signature
 from dsum_demo.ui.looks import system_titles
 
 PAGE_ROWS = 100
@@ -134,7 +135,7 @@ def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
     body = "".join(_row(row, shown, selection) for row in rows[first : first + PAGE_ROWS])
     return (
         f'<div class="scroll"><table class="scores examples"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        f"</table></div>{_pages(len(rows), len(evaluation.examples), first)}"
+        f"</table></div>{_pages(len(rows), len(evaluation.examples), first)}{signature(report)}"
     )
 
 

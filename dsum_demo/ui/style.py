@@ -60,7 +60,8 @@ EVALUATION_CSS = """
 #evaluation-new, #saved-compare { align-self: center; height: 48px; }
 #evaluation-form, #evaluation-run { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 14px; }
 .saved td:nth-child(2), .saved td:nth-child(4), .saved th:nth-child(2), .saved th:nth-child(4) { text-align: left; }
-.saved td:nth-child(4) { white-space: normal; }
+.saved { min-width: 860px; }
+.saved td:nth-child(4) { white-space: normal; min-width: 240px; }
 .facts { margin: 0; line-height: 1.5; }
 .finding .sentence { font-size: 1.35rem; line-height: 1.35; font-weight: 700; margin: 0 0 4px; }
 .finding .hint, .signature { margin: 2px 0 0; line-height: 1.4; }
