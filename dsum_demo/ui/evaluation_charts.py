@@ -136,7 +136,8 @@ def length_chart(evaluation: Evaluation, rouge: str) -> Chart:
     if not known:
         return Chart("The dialogues are not in this file, so that there is no length to draw scores against.", None)
     names, styles = _names(evaluation), system_looks(evaluation.systems)
-    figure, told = go.Figure(), []
+    figure = go.Figure()
+    told: list[str] = []
     drawn = known
     if len(known) > MOST_POINTS:
         drawn = random.Random(evaluation.seed).sample(known, MOST_POINTS)
