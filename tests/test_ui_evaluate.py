@@ -300,7 +300,7 @@ def test_time_left_is_said_as_people_say_it(seconds, said):
 def test_recorded_outputs_are_all_scored_row_by_row_unless_asked_otherwise(services):
     shown = form.choose_source(services, RECORDED)
     assert shown[0]["visible"] and shown[3]["visible"] and not shown[2]["visible"]
-    assert shown[4]["value"] is None and shown[5] == "rows"
+    assert shown[4]["value"] == form.ALL and shown[5] == "rows"
     assert form.choose_source(services, SAMPLES)[4]["value"] == form.DEFAULT_LIMIT
 
 
@@ -310,7 +310,7 @@ def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(r
     listed, box, problem = form.list_broken(*values)
     assert "1 row cannot be used" in listed and "value='5'" in listed.replace('"', "'") and problem == ""
     assert box["visible"] and box["value"] is False
-    assert form.wanted(*values).skip_broken is False
+    assert form.wanted(*values).skip_broken is False and form.wanted(*values).limit is None
     values[3] = ["nothing"]
     assert (
         "no column nothing" in form.list_broken(*values)[2] and str(recorded.parent) not in form.list_broken(*values)[2]

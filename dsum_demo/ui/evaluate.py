@@ -75,14 +75,14 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown) -> 
     results = Results(parts, rouge, by)
     connect(services, results, key)
 
-    running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem]
+    running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
-    tab.select(MethodType(arrive, services), [token, chooser], [*running, form_column], **QUIET)
+    tab.select(MethodType(arrive, services), [token, chooser], running, **QUIET)
     chooser.change(MethodType(open_evaluation, services), [chooser, rouge, by], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
-    form.start.click(MethodType(begin, services), form.values, [token, form.problem, form_column, *running], **QUIET)
+    form.start.click(MethodType(begin, services), form.values, [token, form.problem, *running], **QUIET)
     stop.click(MethodType(ask_to_stop, services), token, stop, queue=False, **QUIET)
     timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
 
@@ -98,8 +98,8 @@ def arrive(services: Services, token: str | None, chosen: str | None) -> tuple[U
         quiet = (gr.update(visible=False), "", gr.skip(), "", gr.update(visible=False), gr.update(active=False), -1)
         problem = notice(EMPTY) if empty else gr.skip()
         return (*quiet, chooser, problem, gr.update(visible=True) if empty else gr.skip())
-    panel, bar, stop, so_far, partial, timer, drawn, _, problem = _follow(services, run, -1)
-    return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, gr.skip()
+    panel, bar, stop, so_far, partial, timer, drawn, _, problem, form = _follow(services, run, -1)
+    return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form
 
 
 def begin(services: Services, *values: Any) -> tuple[Update, ...]:
@@ -107,8 +107,9 @@ def begin(services: Services, *values: Any) -> tuple[Update, ...]:
     try:
         run = services.evaluations.start(wanted(*values))
     except DsumError as error:
-        return (gr.skip(), notice(str(error), "error"), gr.skip(), *[gr.skip()] * 9)
-    return (run.token, "", gr.update(visible=False), *_follow(services, run, -1))
+        return (gr.skip(), notice(str(error), "error"), *[gr.skip()] * 10)
+    *followed, form = _follow(services, run, -1)
+    return (run.token, "", *followed, form if run.over and not run.key else gr.update(visible=False))
 
 
 def ask_to_stop(services: Services, token: str | None) -> Update:
@@ -122,7 +123,7 @@ def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...
     """How far the run is; when it is over its result opens."""
     run = services.evaluations.run_for(token)
     if run is None:
-        return (gr.update(visible=False), *[gr.skip()] * 4, gr.update(active=False), *[gr.skip()] * 3)
+        return (gr.update(visible=False), *[gr.skip()] * 4, gr.update(active=False), *[gr.skip()] * 4)
     return _follow(services, run, drawn)
 
 
@@ -139,13 +140,16 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str)
 
 
 def _follow(services: Services, run: Run, drawn: int) -> tuple[Update, ...]:
-    """(panel, bar, stop, so far, partial chart, timer, how far that is drawn, chooser, problem)."""
+    """(panel, bar, stop, so far, partial chart, timer, how far that is drawn, chooser, problem, form). The form comes
+    back where nothing came of the run, so that what was asked can be put right.
+    """
     if run.over:
         said = notice(run.error, "error") if run.error else notice(_stopped(run), "") if run.stopping else ""
         chooser = chooser_update(services, run.key, run.key, run.title) if run.key else gr.skip()
         hidden = gr.update(visible=False)
         idle = gr.update(value="Stop", interactive=True)
-        return hidden, "", idle, "", hidden, gr.update(active=False), -1, chooser, said
+        form = gr.update(visible=True) if run.error and not run.key else gr.skip()
+        return hidden, "", idle, "", hidden, gr.update(active=False), -1, chooser, said, form
     stop = (
         gr.update(value="Stopping…", interactive=False) if run.stopping else gr.update(value="Stop", interactive=True)
     )
@@ -159,7 +163,7 @@ def _follow(services: Services, run: Run, drawn: int) -> tuple[Update, ...]:
         so_far, drawn = (said, gr.update(value=chart.figure, visible=chart.figure is not None)), done
     elif drawn < 0:
         so_far = ("", gr.update(visible=False))
-    return (*on, *so_far, gr.update(active=True), drawn, gr.skip(), "")
+    return (*on, *so_far, gr.update(active=True), drawn, gr.skip(), "", gr.skip())
 
 
 def progress_bar(run: Run) -> str:

@@ -26,6 +26,7 @@ from dsum_demo.ui.theme import QUIET
 
 FILE_TYPES = [".csv", ".tsv", ".json", ".jsonl", ".gz"]
 DEFAULT_LIMIT = 100
+ALL = 0  # a gr.Number that is drawn again without a value shows 0, so 0 has to mean the same
 POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("First reference", "first")]
 READINGS = [("A dialogue, with all its references", "dialogues"), ("A row, with its own reference", "rows")]
 MOST_BROKEN_SHOWN = 100
@@ -158,7 +159,7 @@ def choose_source(services: Services, source: str) -> tuple[Update, ...]:
         gr.update(visible=upload, value=escape(FORM_OF_A_FILE.get(source, ""))),
         gr.update(visible=not recorded),
         gr.update(visible=recorded),
-        gr.update(value=None if recorded else DEFAULT_LIMIT, info=_limit_info(services, source)),
+        gr.update(value=ALL if recorded else DEFAULT_LIMIT, info=_limit_info(services, source)),
         "rows" if recorded else "dialogues",
         "",
         gr.update(visible=False, value=False),
@@ -227,8 +228,8 @@ def wanted(
     skip_broken: bool,
 ) -> Wanted:
     """What the form asks for. Raises InputError for a limit or seed that is none."""
-    if limit is not None and limit < 1:
-        raise InputError(f"“At most” is {limit:g}; give 1 or more, or leave it empty for all.")
+    if limit and limit < 0:
+        raise InputError(f"“At most” is {limit:g}; give 1 or more, or 0 for all.")
     if seed is not None and seed < 0:
         raise InputError(f"The seed is {seed:g}; give 0 or more.")
     recorded = source == RECORDED
@@ -237,7 +238,7 @@ def wanted(
         tuple(outputs or ()) if recorded else tuple(systems or ()),
         Path(file) if file and source in (UPLOAD, RECORDED) else None,
         tuple(references or ()) if recorded else (),
-        None if limit is None else int(limit),
+        int(limit) if limit else None,
         int(seed or 0),
         policy,
         reading,
@@ -247,7 +248,7 @@ def wanted(
 
 def _limit_info(services: Services, source: str) -> str:
     most_here = most(source, services.settings)
-    return f"Drawn by the seed; here at most {most_here:,}." if most_here else "Drawn by the seed; empty takes all."
+    return f"Drawn by the seed; here at most {most_here:,}." if most_here else "Drawn by the seed; 0 takes all."
 
 
 def _without_folder(text: str, file: str) -> str:
