@@ -87,8 +87,8 @@ class SavedEvaluations:
         self, evaluation: Evaluation, name: str = "", *, texts: bool = True, report: Report | None = None
     ) -> SavedEvaluation:
         """Save under `name` (made of data and date where it is empty; made safe and unique). texts False leaves out
-        dialogues and references, for data whose texts are not ours to ship. report: the evaluation's, where it was built
-        already. Raises InputError for an evaluation without examples, OSError where the disk cannot be written.
+        dialogues and references, for data whose texts are not ours to ship. report: the evaluation's, where it was
+        built already. Raises InputError for an evaluation without examples, OSError where the disk cannot be written.
         """
         if not evaluation.examples:
             raise InputError("There is nothing to save yet: no summary has been written.")
