@@ -90,7 +90,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.out:
         folder = write_evaluation(evaluation, options.out, texts=texts, report=report)
     else:
-        folder = SavedEvaluations(settings).save(evaluation, texts=texts).folder
+        folder = SavedEvaluations(settings).save(evaluation, texts=texts, report=report).folder
     if options.export:
         _export(evaluation, report, folder)
     if options.json:

@@ -83,10 +83,12 @@ class SavedEvaluations:
         """Raises InputError for an unknown name, DataError for a folder that cannot be read."""
         return read_evaluation(self._find(name).folder)
 
-    def save(self, evaluation: Evaluation, name: str = "", *, texts: bool = True) -> SavedEvaluation:
+    def save(
+        self, evaluation: Evaluation, name: str = "", *, texts: bool = True, report: Report | None = None
+    ) -> SavedEvaluation:
         """Save under `name` (made of data and date where it is empty; made safe and unique). texts False leaves out
-        dialogues and references, for data whose texts are not ours to ship. Raises InputError for an evaluation without
-        examples, OSError where the disk cannot be written.
+        dialogues and references, for data whose texts are not ours to ship. report: the evaluation's, where it was
+        built already. Raises InputError for an evaluation without examples, OSError where the disk cannot be written.
         """
         if not evaluation.examples:
             raise InputError("There is nothing to save yet: no summary has been written.")
@@ -97,7 +99,8 @@ class SavedEvaluations:
         numbered = (wanted, *(f"{wanted}-{number}" for number in range(2, 100_000)))
         for free in (n for n in numbered if n.casefold() not in taken and not (parent / n).exists()):
             try:
-                return _look(write_evaluation(evaluation, parent / free, texts=texts), shipped=False)
+                folder = write_evaluation(evaluation, parent / free, texts=texts, report=report)
+                return _look(folder, shipped=False)
             except FileExistsError:  # another process has just taken the name
                 continue
         raise InputError(f"There are too many saved evaluations called {wanted!r}; give another name.")
@@ -168,17 +171,17 @@ def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluatio
     """The evaluation with dialogues and references of `examples` where the dialogue's fingerprint is the same; of rows
     that share one, the reference of the example with the same id.
     """
-    rows = split_references(examples) if evaluation.reading == "rows" else examples
     by_dialogue: dict[str, list[Example]] = {}
-    for example in rows:
+    for example in examples:
         by_dialogue.setdefault(fingerprint(example.dialogue), []).append(example)
 
     def filled(record: ExampleRecord) -> ExampleRecord:
         same = by_dialogue.get(record.fingerprint, [])
-        fits = [e for e in same if len(e.references) == record.reference_count]
-        found = next((e for e in fits if e.id == record.id), fits[0] if len(fits) == 1 else None)
         if record.dialogue is not None or not same:
             return record
+        # A record is an example as it is, or one of its references.
+        fits = [e for e in (*same, *split_references(same)) if len(e.references) == record.reference_count]
+        found = next((e for e in fits if e.id == record.id), fits[0] if len(fits) == 1 else None)
         return replace(record, dialogue=same[0].dialogue, references=found.references if found else ())
 
     return replace(evaluation, examples=tuple(map(filled, evaluation.examples)))
