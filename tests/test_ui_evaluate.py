@@ -353,7 +353,7 @@ def test_bars_have_the_means_as_heights_and_the_intervals_as_whiskers(evaluation
         assert list(bar.error_y.array) == pytest.approx([100 * (mean.high - mean.mean) for mean in means])
         assert list(bar.error_y.arrayminus) == pytest.approx([100 * (mean.mean - mean.low) for mean in means])
     assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
-    assert [trace.name.split(":")[0] for trace in figure.data[3:]] == ["LEAD-3", "Human"]
+    assert [trace.name.split(",")[0] for trace in figure.data[3:]] == ["LEAD-3", "Human"]
 
 
 def test_published_scores_are_marks_that_say_published(evaluation, report):

@@ -19,6 +19,7 @@ import plotly.graph_objects as go
 from dsum_demo.bootstrap import Interval
 from dsum_demo.evaluation_records import Evaluation, SystemInfo
 from dsum_demo.evaluation_report import Report, Slice, paired
+from dsum_demo.exports import scale
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
 from dsum_demo.ui.looks import HUMAN, Look, system_looks, system_titles
@@ -61,10 +62,9 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + names[system.name] + "</extra>",
             marker=_bar_marker(look),
         )
-    if report.lead3:
-        _add_levels(figure, "LEAD-3: the first three turns", report.lead3, LEAD3_COLOR, "dot")
-    if report.human:
-        _add_levels(figure, "Human: each reference against the others", report.human, HUMAN.color, "solid")
+    for title, means in scale(report):
+        is_human = means is report.human
+        _add_levels(figure, title, means, HUMAN.color if is_human else LEAD3_COLOR, "solid" if is_human else "dot")
     _add_published(figure, evaluation, report, places)
     _lay_out(figure, "F1 × 100", height=380)
     figure.update_layout(
@@ -238,7 +238,7 @@ def _add_levels(figure: go.Figure, title: str, means: Mapping[str, Interval], co
             texts += [[ROUGE_TITLES[rouge], _interval_text(means[rouge])]] * 4
     figure.add_scatter(
         name=title, x=xs, y=ys, mode="lines", line={"color": color, "width": 3, "dash": dash}, customdata=texts,
-        hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + title.split(":")[0] + "</extra>",
+        hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + title.split(",")[0] + "</extra>",
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ class Evaluations:
     def __init__(self, settings: Settings, store: ModelStore):
         self.settings, self.store = settings, store
         self.saved = SavedEvaluations(settings)
-        self.cache = OutputCache(settings.data_dir / "outputs.sqlite")
+        self.cache = OutputCache(settings.outputs_file)
         self.run: Run | None = None
         self._open: OrderedDict[str, Open] = OrderedDict()
         self._lock = threading.Lock()

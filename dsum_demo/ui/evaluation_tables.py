@@ -12,7 +12,9 @@ from dsum_demo.bootstrap import MIN_EXAMPLES, Interval
 from dsum_demo.checks import CHECKS
 from dsum_demo.evaluation_records import Evaluation
 from dsum_demo.evaluation_report import Report
+from dsum_demo.exports import scale
 from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.recovery import RULE
 from dsum_demo.ui.cards import millions, notice
 from dsum_demo.ui.charts import ROUGE_TITLES
 from dsum_demo.ui.looks import system_titles
@@ -39,9 +41,10 @@ def headline(report: Report) -> str:
     """The sentence that the evaluation is about, and how it is computed."""
     if report.recovery is None:
         return ""
+    how = HOW_RECOVERY if report.recovery.share else RULE
     return (
         f'<div class="finding"><p class="sentence">{escape(report.recovery.sentence)}</p>'
-        f'<p class="hint">{escape(HOW_RECOVERY)}</p></div>'
+        f'<p class="hint">{escape(how)}</p></div>'
     )
 
 
@@ -75,13 +78,9 @@ def means_table(evaluation: Evaluation, report: Report) -> str:
         [names[s.name], str(s.n), *(interval(s.f1.get(rouge)) for rouge in ROUGE_TYPES), *_cost(evaluation, s.name, s)]
         for s in report.systems
     ]
-    for title, means in (
-        ("LEAD-3: the first three turns", report.lead3),
-        ("Human: each reference against the others", report.human),
-    ):
-        if means:
-            n = next(iter(means.values())).n
-            rows.append([title, str(n), *(interval(means.get(rouge)) for rouge in ROUGE_TYPES), "", ""])
+    for title, means in scale(report):
+        n = next(iter(means.values())).n
+        rows.append([title, str(n), *(interval(means.get(rouge)) for rouge in ROUGE_TYPES), "", ""])
     if report.published:
         for kind, scores in report.published.scores.items():
             system = evaluation.of_kind(kind)
@@ -129,10 +128,10 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     names = _names(evaluation)
     rows, said = [], []
     for check in CHECKS:
-        scale = 1 if check.unit in ("ratio", "count") else 100
+        factor = 1 if check.unit in ("ratio", "count") else 100
         means = [system.checks.get(check.name) for system in report.systems]
         if any(means):
-            cells = [interval(mean, scale, 2 if scale == 1 else 1) for mean in means]
+            cells = [interval(mean, factor, 2 if factor == 1 else 1) for mean in means]
             rows.append([f"{escape(check.title)} ({UNITS[check.unit]})", *cells])
         misses = escape(check.misses)
         said.append(f"<dt>{escape(check.title)}</dt><dd>{escape(check.how)} <i>What it misses:</i> {misses}</dd>")
@@ -174,13 +173,13 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "
     )
 
 
-def interval(mean: Interval | None, scale: float = 100, digits: int = 1) -> str:
+def interval(mean: Interval | None, factor: float = 100, digits: int = 1) -> str:
     """ "40.8 [39.1, 42.4]"; without the interval where there is none."""
     if mean is None:
         return "–"
     if mean.low is None or mean.high is None:
-        return f"{scale * mean.mean:.{digits}f}"
-    return f"{scale * mean.mean:.{digits}f} [{scale * mean.low:.{digits}f}, {scale * mean.high:.{digits}f}]"
+        return f"{factor * mean.mean:.{digits}f}"
+    return f"{factor * mean.mean:.{digits}f} [{factor * mean.low:.{digits}f}, {factor * mean.high:.{digits}f}]"
 
 
 def change(mean: Interval | None) -> str:

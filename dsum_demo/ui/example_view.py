@@ -80,14 +80,19 @@ def _system_card(
     baseline: str | None,
 ) -> str:
     output = example.outputs.get(name)
-    what = f"<b>{escape(name)}</b>"
+    what = [f"<b>{escape(name)}</b>"] if name != title else []
     if output is None:
         return cards.card(
-            css, title, what, '<p class="summary empty">It has not come to this one.</p>', "", copyable=False
+            css,
+            title,
+            " · ".join(what),
+            '<p class="summary empty">It has not come to this one.</p>',
+            "",
+            copyable=False,
         )
     if baseline and baseline in example.outputs and "rouge1" in output.scores:
         change = 100 * (output.scores["rouge1"].fmeasure - example.outputs[baseline].scores["rouge1"].fmeasure)
-        what += f" · {change:+.1f} ROUGE-1 against the original"
+        what.append(f"{change:+.1f} ROUGE-1 against the original")
     text = cards.marked(output.text, highlight, example.dialogue or "", example.references)
     body = (
         f'<p class="summary" dir="auto"><span class="text">{text}</span></p>'
