@@ -1,4 +1,5 @@
-"""The command line: `dsum models | compare | score | serve`. Results on standard output, all else on standard error.
+"""The command line: `dsum models | compare | score | evaluate | serve`. Results on standard output, all else on
+standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
 mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted.
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
 from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
+from dsum_demo.evaluate_command import add_evaluate
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
     score.add_argument("--json", action="store_true", help="print JSON")
     score.set_defaults(run=run_score)
+
+    add_evaluate(commands)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

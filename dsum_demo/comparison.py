@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.exports import defuse
 from dsum_demo.generation import Generation, stream
 from dsum_demo.loading import LoadedModel, ModelStore
 from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 MAX_REFERENCES = 3
 MAX_REFERENCE_CHARS = 5_000
 NOTE_SECONDS = 0.5
-DEFUSED = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,6 @@ class Comparison:
                     lines.append(f"| {system.spec.title} | {cells} |")
             lines += ["", f"F1 x 100. {self.signature.text}"]
         return "\n".join(lines).rstrip() + "\n"
-
-
-def defuse(text: str) -> str:
-    """A cell that a spreadsheet shows instead of running."""
-    return "'" + text if text.startswith(DEFUSED) else text
 
 
 def _system_dict(system: SystemResult) -> dict[str, Any]:

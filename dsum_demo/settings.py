@@ -50,6 +50,19 @@ class Settings:
     def runs_dir(self) -> Path:
         return self.data_dir / "runs"
 
+    @property
+    def evaluations_dir(self) -> Path:
+        return self.data_dir / "evaluations"
+
+    @property
+    def outputs_file(self) -> Path:
+        """Where summaries that were already written are kept."""
+        return self.data_dir / "outputs.sqlite"
+
+    @property
+    def shipped_evaluations_dir(self) -> Path:
+        return self.root / "evaluations"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.

@@ -8,12 +8,15 @@ tiny_store         a ModelStore over them (tiny_store.registry is its Registry);
 tiny_environment   os.environ for a child process that sees the same root
 root, settings     a copy of tiny_root that a test may change, and the Settings for it
 save_adapter       saves a PEFT adapter for a model, trained or not
+recorded_file      outputs of a made-up trio on the samples: human1 to human3, original, full, lora
+recorded           the evaluation of it: real texts and scores, without a model
 
 The weights are random but seeded: what the models write is nonsense, the same in every run, and differs between them.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import tempfile
@@ -35,9 +38,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from tokenizers.decoders import Metaspace as MetaspaceDecoder
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from dsum_demo.data import read_samples
+from dsum_demo.evaluation_records import Evaluation
 from dsum_demo.loading import ModelStore
 from dsum_demo.prompts import PROMPT_TEMPLATE
 from dsum_demo.registry import Registry
+from dsum_demo.scoring import evaluate_recorded
 from dsum_demo.settings import PROJECT_ROOT, Settings
 from recipes.tokenizer import in_fixed_order
 
@@ -169,3 +175,25 @@ def root(tiny_root, tmp_path) -> Path:
 @pytest.fixture
 def settings(root, tmp_path) -> Settings:
     return Settings(root=root, data_dir=tmp_path / "data", offline=True)
+
+
+@pytest.fixture(scope="session")
+def recorded_file(tmp_path_factory) -> Path:
+    """The original repeats the first turn, the full fine-tune nearly says what a person says, LoRA a little less so."""
+    file = tmp_path_factory.mktemp("recorded") / "outputs.csv"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow("id dialogue topic human1 human2 human3 original full lora".split())
+        for number, sample in enumerate(read_samples(PROJECT_ROOT / "samples" / "dialogues.jsonl")):
+            first, words = sample.dialogue.split("\n")[0], sample.references[number % 3].split()
+            full = " ".join(word for place, word in enumerate(words) if (place + number) % 4)
+            lora = " ".join(word for place, word in enumerate(words) if (place + number) % 3)
+            writer.writerow([sample.id, sample.dialogue, sample.topics[0], *sample.references, first, full, lora])
+    return file
+
+
+@pytest.fixture(scope="session")
+def recorded(recorded_file) -> Evaluation:
+    columns = ["human1", "human2", "human3"]
+    *_, last = evaluate_recorded(recorded_file, columns, ["original", "full", "lora"])
+    return last.evaluation

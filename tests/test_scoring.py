@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import random
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from dsum_demo.errors import DataError, InputError
-from dsum_demo.metrics import ROUGE_TYPES
-from dsum_demo.scoring import score_file
+from dsum_demo.metrics import ROUGE_TYPES, mean_scores
+from dsum_demo.scoring import evaluate_recorded, score_file
 
 
 @pytest.fixture
@@ -78,3 +82,85 @@ def test_a_row_that_is_too_long_is_named(write):
 def test_arguments_that_cannot_be_used_are_refused(write, references, systems, policy, sentence):
     with pytest.raises(InputError, match=sentence):
         score_file(write("human,a\nx,y\n"), references, systems, policy)
+
+
+def test_a_published_file_scores_as_published(write):
+    """The form of the course's file of recorded outputs: an index, one reference a row, three rows a dialogue; scored
+    here by rouge_score itself, as it was published."""
+    rng = random.Random(0)
+    words = (
+        "Tom asks Maya to lend him ten dollars, and she agrees; he'll pay on Friday. #Person1# thanks #Person2#".split()
+    )
+    systems = ["original_model_summaries", "instruct_model_summaries", "peft_model_summaries"]
+    table = []
+    for _ in range(40):
+        outputs = [" ".join(rng.choices(words, k=rng.randint(0, 30))) for _ in systems]
+        table += [[" ".join(rng.choices(words, k=rng.randint(5, 20))), *outputs] for _ in range(3)]
+    lines = io.StringIO()
+    csv.writer(lines).writerows(
+        [["", "human_baseline_summaries", *systems], *([i, *row] for i, row in enumerate(table))]
+    )
+    file = write(lines.getvalue())
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    report = score_file(file, ["human_baseline_summaries"], systems)
+    for place, name in enumerate(systems, 1):
+        published = [scorer.score(row[0], row[place]) for row in table]
+        for rouge in ("rouge1", "rouge2", "rougeL"):
+            mean = sum(scores[rouge].fmeasure for scores in published) / len(published)
+            assert report.systems[name][rouge].fmeasure == pytest.approx(mean, abs=1e-12)
+    # Read by dialogues, the same texts are 40 examples with three references each; the mean of means is the same.
+    *_, last = evaluate_recorded(file, ["human_baseline_summaries"], systems, reading="dialogues")
+    assert len(last.evaluation.examples) == 40 and {e.reference_count for e in last.evaluation.examples} == {3}
+    for name in systems:
+        mean = mean_scores([example.outputs[name].scores for example in last.evaluation.examples])["rouge1"].fmeasure
+        assert mean == pytest.approx(report.systems[name]["rouge1"].fmeasure)
+    *_, best = evaluate_recorded(file, ["human_baseline_summaries"], systems, reading="dialogues", policy="best")
+    high = mean_scores([example.outputs[systems[1]].scores for example in best.evaluation.examples])["rouge1"].fmeasure
+    assert high > report.systems[systems[1]]["rouge1"].fmeasure
+
+
+def test_rows_come_in_drawn_order_with_the_time_left_and_end_in_their_own(write, monkeypatch):
+    monkeypatch.setattr("dsum_demo.scoring.YIELD_SECONDS", 0.0)
+    file = write("human,a\n" + "".join(f"the cat sat {i},the cat {i}\n" for i in range(30)))
+    states = list(evaluate_recorded(file, ["human"], ["a"], seed=1))
+    assert [state.done for state in states] == [0, *range(1, 31), 30] and {state.total for state in states} == {30}
+    assert states[0].seconds_left is None and states[5].seconds_left > 0 and states[-1].seconds_left == 0
+    assert [e.row for e in states[10].evaluation.examples] != list(range(1, 11))
+    assert [e.row for e in states[-1].evaluation.examples] == list(range(1, 31))
+    assert states[-1].evaluation.finished and not states[-2].evaluation.finished
+
+
+def test_a_stop_keeps_what_is_scored(write):
+    file = write("human,a\n" + "x y,x\n" * 30)
+    answers = iter([False] * 7 + [True])
+    *_, last = evaluate_recorded(file, ["human"], ["a"], should_stop=lambda: next(answers))
+    assert len(last.evaluation.examples) == 7 and not last.evaluation.finished and last.evaluation.total == 30
+
+
+def test_a_limit_is_drawn_by_the_seed(write):
+    file = write("human,a\n" + "".join(f"x {i},x\n" for i in range(30)))
+
+    def rows(seed: int) -> list[int]:
+        *_, last = evaluate_recorded(file, ["human"], ["a"], seed=seed, limit=5)
+        return [example.row for example in last.evaluation.examples]
+
+    assert rows(1) == rows(1) != rows(2) and len(rows(1)) == 5
+
+
+def test_broken_rows_are_left_out_and_listed_where_that_is_asked_for(write):
+    file = write("human,a\nx,x\n,y\nz,z\n")
+    *_, last = evaluate_recorded(file, ["human"], ["a"], skip_broken=True)
+    assert [e.row for e in last.evaluation.examples] == [1, 3]
+    assert [(row.row, row.reason) for row in last.evaluation.skipped] == [(2, "It has no reference.")]
+
+
+def test_an_unknown_reading_is_refused(write):
+    with pytest.raises(InputError, match="'columns'; choose one of: rows, dialogues"):
+        list(evaluate_recorded(write("human,a\nx,y\n"), ["human"], ["a"], reading="columns"))
+
+
+def test_recorded_outputs_have_no_tokens_and_no_times(recorded):
+    output = recorded.examples[0].outputs["full"]
+    assert output.tokens is None and output.seconds is None and recorded.decode is None and recorded.recorded
+    assert len(output.by_reference) == 3 and output.checks["length"] > 0
+    assert [system.kind for system in recorded.systems] == ["base", "full", "adapter"]

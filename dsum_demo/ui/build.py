@@ -14,6 +14,7 @@ from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import Settings
 from dsum_demo.ui.api import add_api
 from dsum_demo.ui.compare import build_compare_tab
+from dsum_demo.ui.evaluate import build_evaluate_tab
 from dsum_demo.ui.families import family_choices
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
@@ -41,14 +42,16 @@ def build_demo(services: Services) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(demo, services, family)
+            with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
+                build_evaluate_tab(services, evaluate, family)
             with gr.Tab("Models", id="models") as models:
                 build_models_tab(models, services)
         add_api(services)
     return demo
 
 
-def launch_options() -> dict[str, object]:
-    """What gradio 6 takes at launch: looks, and what must not be kept or sent."""
+def launch_options(public: bool = True) -> dict[str, object]:
+    """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
     return {
         "theme": THEME,
         "css": CSS,
@@ -57,7 +60,7 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         # gradio keeps every value of so many past sessions in memory.
         "state_session_capacity": 200,
-        "max_file_size": "5mb",
+        "max_file_size": "5mb" if public else "200mb",
     }
 
 
@@ -65,7 +68,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
-    build_demo(services).launch(server_name=host, server_port=port, **launch_options())  # type: ignore[arg-type]
+    build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
 
 
 def warm_up(services: Services) -> None:

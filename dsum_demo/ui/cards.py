@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
-from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.highlighting import Segment, copied_from_dialogue, share_marked, shared_with_references
 from dsum_demo.metrics import ROUGE_TYPES, ungrounded
 from dsum_demo.registry import Kind, ModelSpec
 from dsum_demo.ui.charts import ROUGE_TITLES, difference, label
-from dsum_demo.ui.theme import HUMAN, LOOKS
+from dsum_demo.ui.looks import HUMAN, LOOKS
+
+if TYPE_CHECKING:
+    from dsum_demo.comparison import Comparison, SystemResult
 
 NO_HIGHLIGHT, SHARED, COPIED = "none", "shared", "copied"
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
@@ -28,14 +31,14 @@ def empty_card(kind: Kind, spec: ModelSpec | None) -> str:
     look = LOOKS[kind]
     what = _trained(spec, spec.parameters, spec.trained_parameters) if spec else ""
     body = '<p class="summary empty">Its summary will stand here.</p>'
-    return _card(look.css_class, look.title, what, body, "", copyable=False)
+    return card(look.css_class, look.title, what, body, "", copyable=False)
 
 
 def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) -> str:
     """The card that stands in the place of `kind`, with the system at `index`."""
     look, result = LOOKS[kind], comparison.systems[index]
     trained = result.spec.trained_parameters if result.trained_parameters is None else result.trained_parameters
-    return _card(
+    return card(
         look.css_class,
         look.title if result.spec.kind is kind else result.spec.title,
         _trained(result.spec, result.parameters or result.spec.parameters, trained),
@@ -50,14 +53,14 @@ def human_card(comparison: Comparison, highlight: str) -> str:
     """The references as the fourth card; empty where there are none."""
     if not comparison.references:
         return ""
-    texts = [_marked(reference, comparison, highlight, human=True) for reference in comparison.references]
+    texts = [marked(reference, highlight, comparison.dialogue, ()) for reference in comparison.references]
     if len(texts) == 1:
         body = f'<p class="summary text" dir="auto">{texts[0]}</p>'
     else:
         body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
     words = " · ".join(f"{len(reference.split())}" for reference in comparison.references)
     what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
-    return _card(HUMAN.css_class, HUMAN.title, what, body, f"{words} words", copyable=True)
+    return card(HUMAN.css_class, HUMAN.title, what, body, f"{words} words", copyable=True)
 
 
 def scores_table(comparison: Comparison) -> str:
@@ -113,7 +116,8 @@ def notice(text: str, level: str = "") -> str:
     return f'<div class="notice {level}" role="{role}">{escape(text)}</div>' if text else ""
 
 
-def _card(css: str, title: str, what: str, body: str, footer: str, *, copyable: bool, busy: bool = False) -> str:
+def card(css: str, title: str, what: str, body: str, footer: str, *, copyable: bool, busy: bool = False) -> str:
+    """The frame of a card. `css` and `title` are plain; `what`, `body` and `footer` are HTML."""
     button = f'<button class="copy" type="button" aria-label="Copy {escape(title)}">Copy</button>' if copyable else ""
     return (
         f'<article class="card {css}" aria-label="{escape(title)}" aria-busy="{str(busy).lower()}">'
@@ -141,7 +145,7 @@ def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
         return f'{kept}<p class="failed" role="alert">{escape(result.error)}</p>'
     if result.summary:
         caret = '<span class="caret"></span>' if result.phase == "writing" else ""
-        text = _marked(result.summary, comparison, highlight)
+        text = marked(result.summary, highlight, comparison.dialogue, comparison.references)
         return f'<p class="summary" dir="auto"><span class="text">{text}</span>{caret}</p>'
     waiting = {
         "waiting": "Waiting for its turn.",
@@ -166,7 +170,7 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
         parts.append(f"{generation.seconds:.2f} s")
     parts += [f"{generation.tokens_per_second:.0f} tokens/s", f"{generation.words} words"]
     if highlight != NO_HIGHLIGHT and (highlight == COPIED or comparison.references):
-        share = share_marked(_segments(result.summary, comparison, highlight))
+        share = share_marked(segments(result.summary, highlight, comparison.dialogue, comparison.references))
         parts.append(f"{100 * share:.0f} % {'copied' if highlight == COPIED else 'shared'}")
     if result.phase == "stopped":
         parts.append("stopped")
@@ -177,16 +181,18 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
     return " · ".join(parts)
 
 
-def _segments(text: str, comparison: Comparison, highlight: str, human: bool = False) -> Sequence[Segment]:
-    if highlight == COPIED:
-        return copied_from_dialogue(text, comparison.dialogue)
-    if highlight == SHARED and not human:
-        return shared_with_references(text, comparison.references)
-    return [Segment(text, False)]
-
-
-def _marked(text: str, comparison: Comparison, highlight: str, human: bool = False) -> str:
+def marked(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> str:
+    """The text, escaped, with the marks of `highlight`."""
     return "".join(
         f'<mark class="{highlight}">{escape(segment.text)}</mark>' if segment.marked else escape(segment.text)
-        for segment in _segments(text, comparison, highlight, human)
+        for segment in segments(text, highlight, dialogue, references)
     )
+
+
+def segments(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> Sequence[Segment]:
+    """Pieces of the text; a reference is compared with no references."""
+    if highlight == COPIED:
+        return copied_from_dialogue(text, dialogue)
+    if highlight == SHARED and references:
+        return shared_with_references(text, references)
+    return [Segment(text, False)]

@@ -21,8 +21,9 @@ from dsum_demo.ui import cards
 from dsum_demo.ui.charts import headline, rouge_chart
 from dsum_demo.ui.dialogue import build_dialogue_input
 from dsum_demo.ui.families import default_of, family_choices, family_note, variants
+from dsum_demo.ui.looks import KINDS, LOOKS
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, KINDS, LOOKS, QUIET
+from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
 REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy

@@ -12,7 +12,7 @@ from typing import Any
 from dsum_demo.costs import Speed, describe_family
 from dsum_demo.registry import Family, Kind, ModelSpec, Registry
 from dsum_demo.ui.cards import notice
-from dsum_demo.ui.theme import KINDS
+from dsum_demo.ui.looks import KINDS
 
 SCALE_FAMILY = "flan-t5-base"
 KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: "LoRA"}

@@ -11,11 +11,13 @@ from dsum_demo.errors import DataError
 from dsum_demo.loading import ModelStore
 from dsum_demo.registry import Registry
 from dsum_demo.settings import Settings
+from dsum_demo.ui.evaluation_runs import Evaluations
 
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models and samples, and for each session that is writing the event that stops it.
+    """One app's settings, models, samples and evaluations, and for each session that is writing the event that stops
+    it.
 
     speed: this machine's, once it has been measured.
     """
@@ -26,6 +28,10 @@ class Services:
     samples: list[Example]
     running: dict[str, threading.Event] = field(default_factory=dict)
     speed: Speed | None = None
+    evaluations: Evaluations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluations = Evaluations(self.settings, self.store)
 
     @classmethod
     def start(cls, settings: Settings) -> Services:

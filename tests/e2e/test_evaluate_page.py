@@ -1,0 +1,235 @@
+"""The Evaluate tab in a real browser, with the shipped weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+PATIENCE = 240_000  # milliseconds for a whole evaluation; machines are shared
+SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "dialogues.jsonl"
+EVIL = "<img src=x onerror=alert(1)> {{constructor}} ${1+1}"
+
+
+def open_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Evaluate").click()
+    expect(page.locator("#evaluation-new")).to_be_visible()
+
+
+def view(page: Page, name: str) -> None:
+    """Go to one of the views; on a narrow screen some are behind a menu."""
+    views = page.locator("#evaluation-views")
+    tab = views.get_by_role("tab", name=name, exact=True)
+    if tab.is_visible():
+        tab.click()
+    else:
+        views.get_by_label("More tabs").click()
+        views.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+
+
+def open_form(page: Page) -> None:
+    open_tab(page)
+    page.wait_for_timeout(500)
+    if not page.locator("#evaluation-form").is_visible():
+        page.locator("#evaluation-new").click()
+    expect(page.locator("#evaluation-start")).to_be_visible()
+
+
+def evaluate(page: Page, said: str) -> None:
+    """Press Evaluate and wait until the result is open."""
+    page.locator("#evaluation-start").click()
+    expect(page.locator("#evaluation-facts")).to_contain_text(said, timeout=PATIENCE)
+    expect(page.locator("#evaluation-run")).to_be_hidden()
+
+
+def chosen(page: Page) -> str:
+    return page.locator("#evaluation-chooser input").input_value()
+
+
+@pytest.fixture
+def evaluated(new_page) -> Page:
+    """A page with six samples evaluated; after the first time the texts come from the cache."""
+    page = new_page()
+    open_form(page)
+    page.locator("#evaluation-limit input").fill("6")
+    page.keyboard.press("Tab")
+    evaluate(page, "6 examples")
+    return page
+
+
+@pytest.fixture
+def many_dialogues(tmp_path) -> Path:
+    """More than can be evaluated while a test looks on."""
+    rows = [json.loads(line) for line in SAMPLES.read_text(encoding="utf-8").splitlines()]
+    file = tmp_path / "many.jsonl"
+    copies = [
+        {**row, "id": f"{row['id']}_copy{n}", "dialogue": f"{row['dialogue']}\n#Person1#: Number {n}."}
+        for n in range(12)
+        for row in rows
+    ]
+    file.write_text("\n".join(map(json.dumps, copies)), encoding="utf-8")
+    return file
+
+
+def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_dialogues, leaves_midway):
+    page = new_page()
+    open_form(page)
+    page.get_by_label("A file of dialogues and references").check()
+    page.locator("#evaluation-file input[type=file]").set_input_files(many_dialogues)
+    expect(page.locator("#evaluation-file")).to_contain_text("many")
+    page.locator("#evaluation-limit input").fill("")
+    page.keyboard.press("Tab")
+    page.locator("#evaluation-start").click()
+    expect(page.locator("#evaluation-progress")).to_contain_text("of 1,044 summaries")
+    expect(page.locator("#evaluation-so-far")).to_contain_text("So far")
+    expect(page.locator("#evaluation-partial .bars").first).to_be_attached()
+    expect(page.locator("#evaluation-progress")).to_contain_text("left")
+
+    page.reload()
+    open_tab(page)
+    expect(page.locator("#evaluation-progress")).to_contain_text("many.jsonl")
+    page.locator("#evaluation-stop").click()
+    expect(page.locator("#evaluation-notice")).to_contain_text("of 1,044 summaries")
+    expect(page.locator("#evaluation-facts")).to_contain_text("of 348 examples")
+    expect(page.locator("#evaluation-warnings")).to_contain_text("Incomplete")
+    assert "incomplete" in chosen(page)
+
+
+def test_a_row_opens_its_dialogue_with_every_system_and_keys_go_on(evaluated):
+    page = evaluated
+    view(page, "Examples")
+    rows = page.locator("#example-table tr[data-example]")
+    expect(rows).to_have_count(6)
+    rows.nth(1).click()
+    example = page.locator("#example .example")
+    expect(example).to_be_visible()
+    expect(example.locator(".turns p").first).to_be_visible()
+    expect(example.locator(".example-cards .card")).to_have_count(3)
+    expect(example.locator(".card.human li")).to_have_count(3)
+    expect(example.locator("mark.shared").first).to_be_visible()
+    first = example.locator("h3").first.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(example.locator("h3").first).not_to_have_text(first)
+    page.keyboard.press("ArrowLeft")
+    expect(example.locator("h3").first).to_have_text(first)
+    page.get_by_label("Copied from the dialogue").check()
+    expect(example.locator("mark.shared")).to_have_count(0)
+
+    page.locator("#example-table button[data-sort='words']").click()
+    expect(page.locator("#example-table th[aria-sort=descending]")).to_contain_text("Words")
+    words = [int(text) for text in page.locator("#example-table tbody td:nth-child(4)").all_inner_texts()]
+    assert words == sorted(words, reverse=True)
+    rows.first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(example).to_contain_text("2 of 6")
+    page.locator("#example-search textarea, #example-search input").fill("nothing like this stands anywhere")
+    expect(page.locator("#example-table")).to_contain_text("No example fits")
+
+
+def test_a_ready_list_narrows_the_table_and_says_what_it_shows(evaluated):
+    page = evaluated
+    view(page, "Examples")
+    page.locator("#example-lists").get_by_label("Biggest gain").check()
+    expect(page.locator("#example-how")).to_contain_text("highest first")
+    whys = page.locator("#example-table tbody td:nth-child(2)").all_inner_texts()
+    gains = [float(text.split(": ")[1]) for text in whys]
+    assert gains and gains == sorted(gains, reverse=True)
+
+
+def test_every_file_opens(evaluated, browser):
+    page = evaluated
+    view(page, "Download")
+    files = {}
+    for name in ("csv", "json-lines", "json", "markdown", "html"):
+        button = page.locator(f"#download-{name}")
+        expect(button).to_be_enabled()
+        with page.expect_download() as download:
+            button.click()
+        files[name] = download.value.path()
+    assert len(list(csv.DictReader(io.StringIO(files["csv"].read_text(encoding="utf-8"))))) == 18
+    assert json.loads(files["json"].read_text(encoding="utf-8"))["report"]["n"] == 6
+    assert "rouge_score" in files["markdown"].read_text(encoding="utf-8")
+    alone = browser.new_context(offline=True, color_scheme="dark")
+    report, problems = alone.new_page(), []
+    report.on("console", lambda said: said.type == "error" and problems.append(said.text))
+    report.on("pageerror", lambda error: problems.append(str(error)))
+    report.set_content(files["html"].read_text(encoding="utf-8"))
+    expect(report.locator(".js-plotly-plot .bars").first).to_be_attached()
+    report.locator("th", has_text="Words").click()
+    words = [int(text) for text in report.locator("tr[data-example] td:nth-child(4)").all_inner_texts()]
+    assert words == sorted(words)
+    report.locator("tr[data-example]").first.click()
+    expect(report.locator(".example-cards .card").first).to_be_visible()
+    assert problems == []
+    alone.close()
+
+
+def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_question(evaluated, leaves_midway):
+    page = evaluated
+    page.reload()
+    open_tab(page)
+    expect(page.locator("#evaluation-facts")).to_contain_text("6 examples")
+    view(page, "Saved")
+    name = page.locator("#saved-list tbody tr", has_text="yours").first.locator("th").inner_text()
+    count = page.locator("#saved-list tbody tr").count()
+    page.locator("#saved-compare").click()
+    expect(page.locator("#saved-compared")).to_contain_text("Choose two")
+    page.locator("#saved-delete").click()
+    expect(page.locator("#saved-question")).to_contain_text(f"Delete {name}")
+    page.locator("#saved-no").click()
+    expect(page.locator("#saved-question")).to_be_hidden()
+    expect(page.locator("#saved-list tbody tr")).to_have_count(count)
+    page.locator("#saved-delete").click()
+    page.locator("#saved-yes").click()
+    expect(page.locator("#saved-said")).to_contain_text("is deleted")
+    expect(page.locator("#saved-list tbody tr")).to_have_count(count - 1)
+    expect(page.locator("#saved-list")).not_to_contain_text(f"{name}\t")
+
+
+def test_recorded_outputs_are_mapped_and_broken_rows_left_out_on_a_tick(new_page, tmp_path):
+    file = tmp_path / "outputs.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["dialogue", "human_summary", "base_model", "lora_model"])
+        for n in range(12):
+            reference = "" if n == 3 else f"Tom wants {n} apples."
+            writer.writerow([f"Tom: {EVIL}\nAna: {n} apples.", reference, f"{n} apples. {EVIL}", f"Tom wants {n}."])
+    page = new_page()
+    page.on("dialog", lambda dialog: pytest.fail(f"the page ran a text: {dialog.message}"))
+    open_form(page)
+    page.get_by_label("A file of recorded outputs").check()
+    page.locator("#evaluation-file input[type=file]").set_input_files(file)
+    expect(page.locator("#evaluation-broken")).to_contain_text("1 row cannot be used")
+    expect(page.locator("#evaluation-broken li")).to_have_attribute("value", "4")
+    page.locator("#evaluation-start").click()
+    expect(page.locator("#evaluation-notice")).to_contain_text("row 4")
+    expect(page.locator("#evaluation-start")).to_be_visible()
+    page.locator("#evaluation-skip input").check()
+    evaluate(page, "11 examples")
+    view(page, "Examples")
+    page.locator("#example-table tr[data-example]").first.click()
+    expect(page.locator("#example .turns")).to_contain_text(EVIL)
+    expect(page.locator("#example .card").first).to_contain_text(EVIL)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])
+def test_every_view_fits_the_screen(new_page, width, dark):
+    page = new_page(width=width, height=844, dark=dark)
+    open_form(page)
+    page.locator("#evaluation-limit input").fill("6")
+    page.keyboard.press("Tab")
+    evaluate(page, "6 examples")
+    for name in ("Scores", "Differences", "Slices", "Checks", "Examples", "Download", "Saved"):
+        view(page, name)
+        page.wait_for_timeout(200)
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, f"{name} is {wider} pixels wider than the screen"
+        for box in page.locator("#evaluation .scroll").all():
+            if box.is_visible():
+                assert box.bounding_box()["x"] + box.bounding_box()["width"] <= width, name
+    assert page.evaluate("document.body.classList.contains('dark')") is dark
