@@ -7,6 +7,7 @@ nothing of models or scores.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections import Counter
@@ -29,6 +30,14 @@ class Example:
     dialogue: str
     references: tuple[str, ...]
     topics: tuple[str, ...]
+
+
+def fingerprint(dialogue: str) -> str:
+    """16 hexadecimal digits that are the same for the same dialogue, whatever its spacing and case.
+
+    The first 16 of the sha256 of the text, white space runs made one space, case folded.
+    """
+    return hashlib.sha256(" ".join(dialogue.split()).casefold().encode()).hexdigest()[:16]
 
 
 def read_samples(file: Path) -> list[Example]:

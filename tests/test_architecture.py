@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
-    {"errors", "settings", "prompts"},
+    {"errors", "fields", "settings", "prompts"},
     {
-        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "registry",
-        "runs", "votes", "weight_files",
+        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "presets",
+        "registry", "run_events", "run_limits", "runs", "training_config", "training_data", "votes", "weight_files",
     },
-    {"assembly", "generation", "loading"},
-    {"comparison", "evaluation", "scoring", "study", "training"},
+    {"assembly", "generation", "hardware", "loading"},
+    {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},
     {"jobs"},
     {"cli", "ui"},
 ]  # fmt: skip
