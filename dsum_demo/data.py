@@ -1,4 +1,4 @@
-"""Reads rows and dialogues from files: CSV, TSV, JSON, JSON Lines, and the samples in DialogSum's form.
+"""Reads rows and dialogues from files: CSV, TSV, JSON, JSON Lines, gzipped or not, and the samples in DialogSum's form.
 
 Every refusal is a DataError that names the file and the rows, counted from 1 without the header and blank lines. Knows
 nothing of models or scores.
@@ -7,9 +7,11 @@ nothing of models or scores.
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from typing import Any
 from dsum_demo.errors import DataError
 
 LONGEST_FIELD = 2**31 - 1
+# A few megabytes can unpack to more than there is memory.
+LARGEST_UNPACKED_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ def read_samples(file: Path) -> list[Example]:
 
     Raises DataError for what `read_table` refuses, and for rows without id, dialogue or summary or with a repeated id.
     """
+    return to_examples(read_table(file), str(file))
+
+
+def to_examples(rows: Sequence[dict[str, str]], name: str) -> list[Example]:
+    """Rows as `read_samples` reads them; `name` says in a refusal where they come from. Raises DataError."""
     examples = [
         Example(
             id=row.get("id", "").strip(),
@@ -53,33 +62,34 @@ def read_samples(file: Path) -> list[Example]:
             references=_texts(row, "summary"),
             topics=_texts(row, "topic"),
         )
-        for row in read_table(file)
+        for row in rows
     ]
     for what, of in (
         ("id", lambda example: example.id),
         ("dialogue", lambda example: example.dialogue),
         ("summary", lambda example: example.references),
     ):
-        _refuse(file, f"no {what}", [row for row, example in enumerate(examples, 1) if not of(example)])
+        _refuse(name, f"no {what}", [row for row, example in enumerate(examples, 1) if not of(example)])
     times = Counter(example.id for example in examples)
-    _refuse(file, "an id that is used twice", [row for row, e in enumerate(examples, 1) if times[e.id] > 1])
+    _refuse(name, "an id that is used twice", [row for row, e in enumerate(examples, 1) if times[e.id] > 1])
     return examples
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
     """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file in UTF-8, with or
-    without a byte order mark; every row has every column.
+    without a byte order mark, or of one of these gzipped (.csv.gz and so on); every row has every column.
 
     Values become text: None and what is missing become "", other values their JSON. Raises DataError for a file that
     cannot be read, has no rows, or has rows or column names that cannot be used.
     """
-    read = _READERS.get(file.suffix.lower())
+    packed = file.suffix.lower() == ".gz"
+    read = _READERS.get(Path(file.stem if packed else file.name).suffix.lower())
     if read is None:
         raise DataError(f"{file} is of an unknown kind; give a {', '.join(_READERS)} file.")
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = (_unpacked(file) if packed else file.read_bytes()).decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
     rows = read(file, text)
@@ -93,6 +103,17 @@ def name_rows(rows: Sequence[int]) -> str:
     """Row numbers in a sentence: "row 3", "rows 3, 5", the first ten of many."""
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:10]))}{more}"
+
+
+def _unpacked(file: Path) -> bytes:
+    try:
+        with gzip.open(file) as stream:
+            content = stream.read(LARGEST_UNPACKED_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{file} is no whole gzip file ({error}); fetch or pack it again.") from None
+    if len(content) > LARGEST_UNPACKED_BYTES:
+        raise DataError(f"{file} unpacks to more than {LARGEST_UNPACKED_BYTES / 1e9:.0f} GB; give a smaller file.")
+    return content
 
 
 def _read_separated(delimiter: str, file: Path, text: str) -> list[dict[str, Any]]:
@@ -159,7 +180,7 @@ def _object(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _refuse(file: Path, what: str, rows: Sequence[int]) -> None:
+def _refuse(file: Path | str, what: str, rows: Sequence[int]) -> None:
     if rows:
         raise DataError(f"{file} has {what} in {name_rows(rows)}.", rows)
 

@@ -149,7 +149,8 @@ def _virtual_tokens(default: int) -> Field:
 
 LORA_FIELDS = (
     _rank(16),
-    Field("lora_alpha", "whole", 32, "How loud the adapter speaks: its output is multiplied by alpha over rank.", 1, 1024),
+    Field("lora_alpha", "whole", 32, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
+          1, 1024),
     TARGETS,
     _dropout("lora_dropout", 0.05),
     Field(
@@ -295,7 +296,7 @@ METHODS = {
             peft_class="IA3Config",
             fields=(
                 Field("target_modules", "names", ("k", "v", "wo"),
-                      "Which layers are scaled: the paper takes keys, values and the feed-forward layer's last matrix."),
+                      "Which layers are scaled: in the paper keys, values and the feed-forward layer's last matrix."),
                 TASK,
             ),
             finish=_ia3,

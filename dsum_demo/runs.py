@@ -43,8 +43,8 @@ _CLAIM_SECONDS = 2.0
 
 
 class RunState(StrEnum):
-    """queued: waits for its turn, started or not. stopping: runs, and a stop is asked for. stopped: ended on request,
-    and can be resumed unless it was discarded. failed: ended with a reason. crashed: its process is gone without a word.
+    """queued: waits for its turn. stopping: runs, and a stop is asked for. stopped: ended on request, and can be resumed.
+    failed: ended with a reason. crashed: its process is gone without a word.
     """
 
     QUEUED = "queued"

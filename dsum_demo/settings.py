@@ -19,6 +19,7 @@ class Settings:
 
     root: folder with models/, adapters/ and samples/.
     data_dir: what the app keeps (runs, evaluations).
+    dialogsum_dir: folder with DialogSum's splits; None: they come from the Hub.
     public: the profile of a public Space: no paths or Hub ids typed by users, small caps.
     offline: never ask the Hub.
     memory_budget_bytes: loaded families beyond it leave memory, least recently used first.
@@ -27,6 +28,7 @@ class Settings:
 
     root: Path = PROJECT_ROOT
     data_dir: Path = Path("dsum-data")
+    dialogsum_dir: Path | None = None
     public: bool = False
     offline: bool = False
     memory_budget_bytes: int = 6 * GIGABYTE
@@ -50,7 +52,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.
+        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError where a value cannot be read.
         """
@@ -66,6 +68,7 @@ class Settings:
         return cls(
             root=Path(env.get("DSUM_ROOT") or PROJECT_ROOT).resolve(),
             data_dir=Path(env.get("DSUM_DATA_DIR") or "dsum-data").resolve(),
+            dialogsum_dir=Path(env["DSUM_DIALOGSUM"]).resolve() if env.get("DSUM_DIALOGSUM") else None,
             public=public,
             offline=_flag(env, "HF_HUB_OFFLINE"),
             memory_budget_bytes=budget,

@@ -18,10 +18,10 @@ from dsum_demo.peft_methods import METHODS, method
 TRAINING_FIELDS: tuple[Field, ...] = (
     Field("learning_rate", "number", None, "The step size at its peak; each method has one that suits it.",
           0.0, 1.0, above_low=True),
-    Field("optimizer", "choice", None, "adafactor scales its step by each tensor's size, as T5 was made for; adamw does "
-          "not.", choices=("adamw", "adafactor")),
+    Field("optimizer", "choice", None, "adafactor scales its step by each tensor's size, as T5 was made for; adamw "
+          "does not.", choices=("adamw", "adafactor")),
     Field("weight_decay", "number", 0.01, "How strongly weights are pulled to zero at each step.", 0.0, 1.0),
-    Field("label_smoothing", "number", 0.0, "The share of certainty that is taken from the right word and given to all.",
+    Field("label_smoothing", "number", 0.0, "The share of certainty that the right word gives to all others.",
           0.0, 0.9),
     Field("warmup_share", "number", 0.05, "The share of steps in which the learning rate rises from 0 to its peak.",
           0.0, 1.0),

@@ -9,13 +9,14 @@ import csv
 import io
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from dsum_demo.data import Example, fingerprint, name_rows, read_samples, read_table
+from dsum_demo.data import Example, fingerprint, name_rows, read_table
 from dsum_demo.errors import DataError
 from dsum_demo.settings import Settings
+from dsum_demo.sources import DIALOGSUM, ENDINGS, read_source
 from dsum_demo.training_config import DataConfig
 
 # What people call the columns, the likeliest name first.
@@ -24,7 +25,6 @@ _USUAL_NAMES = {
     "summary": ("summary", "summary1", "reference", "target", "output", "highlights", "abstract"),
     "id": ("id", "fname", "dialogue_id", "idx"),
 }
-_FILE_KINDS = (".jsonl", ".json", ".csv", ".tsv")
 _PREVIEW_ROWS = 5
 
 
@@ -177,23 +177,26 @@ def _read(
     source: str, columns: Mapping[str, str], settings: Settings, notes: list[str]
 ) -> tuple[list[Example], list[Example]]:
     """(train, validation) of a source; validation is empty where the source has no such part."""
-    if source == "samples":
-        return read_samples(settings.samples_file), []
+    if source == DIALOGSUM:
+        return _from_source(f"{DIALOGSUM}:train", settings), _from_source(f"{DIALOGSUM}:validation", settings)
     path = Path(source).expanduser()
-    if path.is_file():
-        return _read_file(path, columns, notes), []
     if path.is_dir():
         train, validation = _part(path, "train"), _part(path, "validation")
         if train is None:
-            raise DataError(f"{path} holds no train{{{','.join(_FILE_KINDS)}}}; name the training file so.")
+            raise DataError(f"{path} holds no train{ENDINGS[0]} (nor with {', '.join(ENDINGS[1:])}); name it so.")
         return _read_file(train, columns, notes), _read_file(validation, columns, notes) if validation else []
-    raise DataError(
-        f"{source!r} is no file or folder here; give samples, a file or a folder with train and validation."
-    )
+    if path.is_file():
+        return _read_file(path, columns, notes), []
+    return _from_source(source, settings), []
+
+
+def _from_source(source: str, settings: Settings) -> list[Example]:
+    # Trained and scored by one summary a dialogue, whatever the source has.
+    return [replace(example, references=example.references[:1]) for example in read_source(source, settings)]
 
 
 def _part(folder: Path, name: str) -> Path | None:
-    return next((folder / f"{name}{kind}" for kind in _FILE_KINDS if (folder / f"{name}{kind}").is_file()), None)
+    return next((folder / f"{name}{kind}" for kind in ENDINGS if (folder / f"{name}{kind}").is_file()), None)
 
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:

@@ -16,7 +16,8 @@ LAYERS = [
     {"errors", "fields", "settings", "prompts"},
     {
         "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "presets",
-        "registry", "run_events", "run_limits", "runs", "training_config", "training_data", "votes", "weight_files",
+        "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data", "votes",
+        "weight_files",
     },
     {"assembly", "generation", "hardware", "loading"},
     {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 
 import pytest
@@ -38,6 +39,28 @@ def test_every_kind_gives_the_same_rows(tmp_path, kind, encoding):
             writer.writeheader()
             writer.writerows(ROWS)
     assert read_table(file) == ROWS
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.CSV.GZ", "rows.jsonl.gz", "rows.json.gz"])
+def test_gzipped_kinds_are_unpacked(write, name):
+    content = {"csv": "a,b\n1,é\n", "jso": '{"a": "1", "b": "é"}\n'}[name.lower()[5:8]]
+    packed = gzip.compress(f"[{content}]".encode() if ".json." in name else content.encode())
+    assert read_table(write(name, packed)) == [{"a": "1", "b": "é"}]
+
+
+def test_an_archive_that_is_cut_broken_or_too_large_is_refused(write, monkeypatch):
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("cut.csv.gz", packed[:-12]))
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("plain.csv.gz", "a,b\n1,2\n"))
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("bits.csv.gz", packed[:12] + b"\xff" * 8 + packed[20:]))
+    with pytest.raises(DataError, match="unknown kind"):
+        read_table(write("rows.xlsx.gz", packed))
+    monkeypatch.setattr("dsum_demo.data.LARGEST_UNPACKED_BYTES", 4000)
+    with pytest.raises(DataError, match="unpacks to more than"):
+        read_table(write("bomb.csv.gz", packed))
 
 
 def test_values_become_text_and_what_is_missing_becomes_empty(write):

@@ -14,17 +14,18 @@ def test_an_empty_environment_gives_the_checkout():
     settings = Settings.from_environment({})
     assert settings.root == PROJECT_ROOT
     assert settings.models_dir == PROJECT_ROOT / "models" and settings.adapters_dir == PROJECT_ROOT / "adapters"
-    assert not settings.public and not settings.offline
+    assert not settings.public and not settings.offline and settings.dialogsum_dir is None
     assert settings.memory_budget_bytes == 6 * GIGABYTE
     assert (PROJECT_ROOT / "dsum_demo").is_dir()
 
 
 def test_folders_are_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = Settings.from_environment({"DSUM_ROOT": ".", "DSUM_DATA_DIR": "data"})
+    settings = Settings.from_environment({"DSUM_ROOT": ".", "DSUM_DATA_DIR": "data", "DSUM_DIALOGSUM": "splits"})
     assert settings.root == tmp_path.resolve()
     assert settings.runs_dir == tmp_path.resolve() / "data" / "runs"
     assert settings.samples_file == tmp_path.resolve() / "samples" / "dialogues.jsonl"
+    assert settings.dialogsum_dir == tmp_path.resolve() / "splits"
 
 
 @pytest.mark.parametrize("environment", [{"SPACE_ID": "someone/dsum"}, {"DSUM_PUBLIC": "1"}, {"DSUM_PUBLIC": "Yes"}])
