@@ -16,7 +16,7 @@ from pathlib import Path
 from dsum_demo.data import Example, fingerprint, name_rows, read_table
 from dsum_demo.errors import DataError
 from dsum_demo.settings import Settings
-from dsum_demo.sources import DIALOGSUM, ENDINGS, read_source
+from dsum_demo.sources import DIALOGSUM, ENDINGS, read_source, source_names
 from dsum_demo.training_config import DataConfig
 
 # What people call the columns, the likeliest name first.
@@ -180,6 +180,8 @@ def _read(
     if source == DIALOGSUM:
         return _from_source(f"{DIALOGSUM}:train", settings), _from_source(f"{DIALOGSUM}:validation", settings)
     path = Path(source).expanduser()
+    if source in source_names():
+        return _from_source(source, settings), []
     if path.is_dir():
         train, validation = _part(path, "train"), _part(path, "validation")
         if train is None:
