@@ -1,7 +1,6 @@
 """Starts the app: `python app.py`. A Hugging Face Space runs this file."""
 
-from dsum_demo.settings import Settings
-from dsum_demo.ui.build import serve
+from dsum_demo.cli import main
 
 if __name__ == "__main__":
-    serve(Settings.from_environment())
+    raise SystemExit(main(["serve"]))

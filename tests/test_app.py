@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +12,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from dsum_demo.metrics import score_summary
+from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.ui.build import build_demo, launch_options, warm_up
 from dsum_demo.ui.services import Services
 
@@ -68,3 +72,12 @@ def test_the_pages_own_listeners_are_not_part_of_the_api(client):
     described = client.view_api(return_format="dict", print_info=False)
     assert set(described["named_endpoints"]) == {"/compare", "/models"}
     assert described["unnamed_endpoints"] == {}
+
+
+def test_a_wrong_setting_is_a_sentence():
+    environment = {**os.environ, "DSUM_MEMORY_GB": "lots"}
+    run = subprocess.run(
+        [sys.executable, "app.py"], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 2
+    assert run.stderr.strip() == "dsum: DSUM_MEMORY_GB is 'lots'; give a number of gigabytes, such as 6."
