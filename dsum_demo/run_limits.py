@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dsum_demo.errors import InputError
@@ -20,8 +21,9 @@ PUBLIC: Mapping[str, int] = {
     "max_target_tokens": 128,
     "uploaded_rows": 2000,
     "waiting_runs": 4,
+    "kept_runs": 20,
 }
-_CAPPED = tuple(name for name in PUBLIC if name not in ("uploaded_rows", "waiting_runs"))
+_CAPPED = tuple(name for name in PUBLIC if name not in ("uploaded_rows", "waiting_runs", "kept_runs"))
 
 
 def uploads_dir(settings: Settings) -> Path:
@@ -51,3 +53,16 @@ def check_allowed(config: RunConfig, settings: Settings, embedded_base: str = "d
 def _uploaded(source: str, settings: Settings) -> bool:
     path = Path(source)
     return path.is_file() and path.resolve().is_relative_to(uploads_dir(settings).resolve())
+
+
+def within_limits(config: RunConfig, settings: Settings) -> RunConfig:
+    """`config` as a public Space takes it: on the samples, each value at most its cap; unchanged anywhere else."""
+    if not settings.public:
+        return config
+    capped = {name: min(getattr(config.training, name), PUBLIC[name]) for name in _CAPPED}
+    capped["max_steps"] = capped["max_steps"] or PUBLIC["max_steps"]
+    return replace(
+        config,
+        training=replace(config.training, **capped, compile=False),
+        data=replace(config.data, source="samples", validation_source="", columns={}),
+    )

@@ -21,7 +21,7 @@ LAYERS = [
     },
     {"assembly", "generation", "hardware", "loading"},
     {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},
-    {"jobs"},
+    {"child_process", "jobs"},
     {"cli", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
