@@ -70,7 +70,7 @@ class Jobs:
             self._make_room()
             run = self.runs.create(config.as_record(), name or default_name(config))
             if owner:
-                (run.folder / "owner").write_text(_digest(owner), encoding="ascii")
+                (run.folder / ".owner").write_text(_digest(owner), encoding="ascii")
         self._wake.set()
         return run
 
@@ -119,7 +119,7 @@ class Jobs:
         if not self.settings.public:
             return True
         try:
-            return bool(owner) and (run.folder / "owner").read_text(encoding="ascii") == _digest(owner)
+            return bool(owner) and (run.folder / ".owner").read_text(encoding="ascii") == _digest(owner)
         except OSError:
             return False
 

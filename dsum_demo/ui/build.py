@@ -17,6 +17,8 @@ from dsum_demo.ui.families import family_choices
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
+from dsum_demo.ui.train import build_train_tab
+from dsum_demo.ui.training_style import TRAINING_CSS
 
 
 def build_demo(services: Services) -> gr.Blocks:
@@ -37,9 +39,11 @@ def build_demo(services: Services) -> gr.Blocks:
             )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
-                build_compare_tab(demo, services, family)
+                compare_tab = build_compare_tab(demo, services, family)
+            with gr.Tab("Train", id="train"):
+                build_train_tab(demo, services, tabs, compare_tab)
             with gr.Tab("Models", id="models"):
                 build_models_tab(demo, services)
         add_api(services)
@@ -50,7 +54,7 @@ def launch_options() -> dict[str, object]:
     """What gradio 6 takes at launch: looks, and what must not be kept or sent."""
     return {
         "theme": THEME,
-        "css": CSS,
+        "css": CSS + TRAINING_CSS,
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
@@ -64,6 +68,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
+    services.jobs.watch()
     build_demo(services).launch(server_name=host, server_port=port, **launch_options())  # type: ignore[arg-type]
 
 

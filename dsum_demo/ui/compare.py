@@ -6,17 +6,18 @@ Handlers are functions over plain values and `Services`; those that fill the rig
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from dsum_demo.comparison import Comparison, stream_comparison
 from dsum_demo.errors import DsumError
 from dsum_demo.prompts import DecodeConfig
-from dsum_demo.registry import Family, Kind
+from dsum_demo.registry import Family, Kind, ModelSpec
 from dsum_demo.ui import cards
 from dsum_demo.ui.charts import headline, rouge_chart
 from dsum_demo.ui.dialogue import build_dialogue_input
@@ -36,7 +37,15 @@ RESULTS = (
 )  # fmt: skip
 
 
-def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) -> None:
+@dataclass(frozen=True)
+class CompareTab:
+    """What `show_model` changes: the family chooser, and all that depends on the family."""
+
+    shown: list[Any]
+    PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
+
+
+def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) -> CompareTab:
     """Lay the tab out and connect it; `family` is the page's family chooser."""
     registry, first = services.registry, services.registry.default_family
     with gr.Row():
@@ -98,11 +107,14 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
-    family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *outputs], **QUIET)
+    dependent = [note, *choosers, *decoding[-2:], *outputs]
+    # A visitor's choice alone: what else changes the family brings its own updates of the rest.
+    family.input(MethodType(change_family, services), family, dependent, **QUIET)
     page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_family, services), [family, *choosers], [note, *choosers], **QUIET
     )
     page.unload(MethodType(say_goodbye, services))
+    return CompareTab([family, *dependent])
 
 
 def _build_decoding(decode: DecodeConfig) -> list[gr.components.Component]:
@@ -225,14 +237,26 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
 
 def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     """Another family begins with empty cards, its own variants and its own decode defaults."""
-    registry, family = services.registry, services.registry.family(chosen)
+    return _begin_with(services, services.registry.family(chosen), {})
+
+
+def show_model(services: Services, spec: ModelSpec) -> tuple[Update, ...]:
+    """The order of `CompareTab.shown`: the model's family, and the model in the place of its kind."""
+    return spec.family, *_begin_with(services, services.registry.family(spec.family), {spec.kind: spec})
+
+
+def _begin_with(services: Services, family: Family, wanted: Mapping[Kind, ModelSpec]) -> tuple[Update, ...]:
+    registry = services.registry
+    offered = {kind: variants(registry, family, kind) for kind in KINDS}
+    for kind, spec in wanted.items():
+        offered[kind]["value"] = spec.name
     return (
         family_note(registry, family),
-        *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
+        *(gr.update(**offered[kind]) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
         *results(
-            **{kind: cards.empty_card(kind, default_of(family, kind)) for kind in KINDS},
+            **{kind: cards.empty_card(kind, wanted.get(kind) or default_of(family, kind)) for kind in KINDS},
             **_emptied(),
             problem="",
             human="",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dsum_demo.data import Example, read_samples
 from dsum_demo.errors import DataError
+from dsum_demo.jobs import Jobs
 from dsum_demo.loading import ModelStore
 from dsum_demo.registry import Registry
 from dsum_demo.settings import Settings
@@ -14,12 +15,13 @@ from dsum_demo.settings import Settings
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models and samples, and for each session that is writing the event that stops it."""
+    """One app's settings, models, samples and runs, and for each session that is writing the event that stops it."""
 
     settings: Settings
     registry: Registry
     store: ModelStore
     samples: list[Example]
+    jobs: Jobs
     running: dict[str, threading.Event] = field(default_factory=dict)
 
     @classmethod
@@ -29,7 +31,7 @@ class Services:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        return cls(settings, registry, ModelStore(registry, settings), samples)
+        return cls(settings, registry, ModelStore(registry, settings), samples, Jobs(settings))
 
     def begin(self, session: str) -> None:
         """A new run of this session; one that is still going is stopped."""

@@ -7,8 +7,8 @@ method's options are kept while another one is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,6 @@ class TrainingForm:
     options: Mapping[str, Any]
     training: Mapping[str, Any]
     data: Mapping[str, Any]
-    explained: gr.HTML = field(kw_only=True)
-    noted: gr.HTML = field(kw_only=True)
 
     @property
     def components(self) -> list[Any]:
@@ -221,7 +219,7 @@ def read_source_fields(values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """(source, columns) as DataConfig takes them. Raises InputError where no file or path was given."""
     source = values["source"]
     if source == UPLOAD:
-        if not values["uploaded"] or not Path(values["uploaded"]).is_file():
+        if not values["uploaded"]:
             raise InputError("No file was given; drop one under “Data”, or choose the samples.")
         source = values["uploaded"]
     elif source == PLACE:
@@ -239,8 +237,3 @@ def _given(each: Field, value: Any) -> Any:
     if value is None or value == []:
         raise InputError(f"{LABELS.get(each.name, each.name)} is empty; give {each.allowed}.")
     return each.check(value)
-
-
-def in_order(names: Sequence[str], updates: Mapping[str, Update]) -> list[Update]:
-    """The updates in the form's order; what is not named stays as it is."""
-    return [updates.get(name, gr.skip()) for name in names]
