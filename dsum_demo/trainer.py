@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Seq2SeqTrainer,
     StoppingCriteria,
@@ -37,7 +38,7 @@ from dsum_demo.training_checkpoints import keep_only, seal, seal_of, swap_in
 ADVICE = "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
 # A run that is long between two evaluations still loses no more than this to a crash.
 SECONDS_BETWEEN_CHECKPOINTS = 600
-_ALLOCATOR = "rank_allocator.pt"
+_ADAPTIVE = "adalora.pt"
 
 
 class Trainer(Seq2SeqTrainer):
@@ -89,7 +90,7 @@ class Trainer(Seq2SeqTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         started, before = time.monotonic(), copy.deepcopy(self.model.generation_config)
-        config = self.decode
+        config, state = self.decode, _random_state()
         try:
             metrics = super().evaluate(
                 *args,
@@ -104,6 +105,8 @@ class Trainer(Seq2SeqTrainer):
         finally:
             # Generation leaves every default of transformers in it, a limit of 20 tokens among them.
             self.model.generation_config = before
+            # A loader draws a seed for its workers: how often one validates is not to change what is learned.
+            _set_random_state(state)
         self.evaluated_at = self.state.global_step
         self.evaluation_seconds = time.monotonic() - started
         return metrics
@@ -131,12 +134,17 @@ class Trainer(Seq2SeqTrainer):
         new = self.best_folder.with_name(f".{self.best_folder.name}-new")
         shutil.rmtree(new, ignore_errors=True)
         try:
-            self.model.save_pretrained(new)
-            self.tokenizer.save_pretrained(new)
+            self._save(str(new))
             swap_in(new, self.best_folder)
         except _WRITING_FAILED as error:
             shutil.rmtree(new, ignore_errors=True)
             raise self._unwritten("The best weights", error) from error
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # PEFT asks the Hub for the base's config otherwise. The Trainer would add its arguments as a pickle.
+        unasked = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
+        self.model.save_pretrained(output_dir, state_dict=state_dict, **unasked)
+        self.tokenizer.save_pretrained(str(output_dir))
 
     def save_where_it_stands(self) -> None:
         """A checkpoint of this very step, from outside the loop: after a stop, or where memory ran out."""
@@ -154,9 +162,8 @@ class Trainer(Seq2SeqTrainer):
         try:
             super()._save_checkpoint(model, trial)
             if main:
-                allocator = _rank_allocator(self.model)
-                if allocator is not None:
-                    torch.save(_importance(allocator), folder / _ALLOCATOR)
+                if _rank_allocator(self.model) is not None:
+                    torch.save(_adaptive_state(self.model), folder / _ADAPTIVE)
                 due = step % self.args.eval_steps == 0 or step == self.state.max_steps
                 size = seal(folder, step=step, evaluation_due=due and self.evaluated_at != step)
                 keep_only(folder)
@@ -169,11 +176,11 @@ class Trainer(Seq2SeqTrainer):
             raise self._unwritten(f"The checkpoint of step {step}", error, free) from error
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        file, allocator = Path(resume_from_checkpoint) / _ALLOCATOR, _rank_allocator(self.model)
-        if allocator is not None and file.is_file():
-            for name, value in torch.load(file, weights_only=True).items():
-                setattr(allocator, name, value)
+        file = Path(resume_from_checkpoint) / _ADAPTIVE
+        if file.is_file() and _rank_allocator(self.model) is not None:
+            _set_adaptive_state(self.model, torch.load(file, weights_only=True))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _unwritten(self, what: str, error: BaseException, free: int | None = None) -> TrainingError:
         if free is None:
@@ -194,8 +201,8 @@ class Watch(TrainerCallback):
     def __init__(self, trainer: Trainer, vocabulary: int):
         self.trainer = trainer
         self.certain = math.log(vocabulary)  # the loss of one that guesses: all words alike
-        self.first_losses: list[float] = []
-        self.level: float | None = None
+        self.first: float | None = None
+        self.level = 0.0
         self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -235,13 +242,12 @@ class Watch(TrainerCallback):
 
     def _look_for_an_explosion(self, loss: float, step: int) -> None:
         """A smoothed loss of three times what the run began with, or what guessing costs, will not come back."""
-        if len(self.first_losses) < 5:
-            self.first_losses.append(loss)
-        self.level = loss if self.level is None else 0.8 * self.level + 0.2 * loss
-        limit = 3 * max(self.certain, *self.first_losses)
-        if self.level > limit:
+        if self.first is None:
+            self.first = self.level = loss
+        self.level = 0.8 * self.level + 0.2 * loss
+        if self.level > 3 * max(self.certain, self.first):
             raise TrainingError(
-                f"The training loss exploded to {loss:.3g} at step {step}, from {self.first_losses[0]:.3g}; {ADVICE}"
+                f"The training loss exploded to {loss:.3g} at step {step}, from {self.first:.3g}; {ADVICE}"
             )
 
 
@@ -297,8 +303,26 @@ def _rank_allocator(model: Any) -> Any:
     return getattr(getattr(model, "base_model", None), "rankallocator", None)
 
 
-def _importance(allocator: Any) -> dict[str, Any]:
-    return {name: getattr(allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")}
+def _adaptive_state(model: Any) -> dict[str, Any]:
+    """What AdaLoRA needs to go on, and an adapter does not hold: every rank, also those taken away for now, and how
+    important each has been.
+    """
+    allocator = _rank_allocator(model)
+    return {
+        "weights": {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad},
+        "importance": {name: getattr(allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")},
+        "rank_pattern": model.peft_config[model.active_adapter].rank_pattern,
+    }
+
+
+def _set_adaptive_state(model: Any, state: dict[str, Any]) -> None:
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in state["weights"].items():
+            own[name].copy_(tensor)
+    for name, value in state["importance"].items():
+        setattr(_rank_allocator(model), name, value)
+    model.peft_config[model.active_adapter].rank_pattern = state["rank_pattern"]
 
 
 def _first_line(error: BaseException) -> str:
