@@ -104,7 +104,7 @@ def train(
     batch, accumulation = config.batch_size, config.accumulation
     steps = planned_steps(len(train_pairs), config)
     trained = prepare(model, config, base_name, steps)
-    rows = _Rows(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config)
+    rows = Rows(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config)
     attention = model.config._attn_implementation
     if not torch.cuda.is_available():
         # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
@@ -180,7 +180,7 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
 
 
 @dataclass
-class _Rows:
+class Rows:
     """What is learned from and validated on, encoded once; validation sorted by length, longest first."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -211,7 +211,7 @@ class _Rows:
 def build_trainer(
     trained: Any,
     tokenizer: PreTrainedTokenizerBase,
-    rows: _Rows,
+    rows: Rows,
     config: TrainingConfig,
     folder: Path,
     *,
@@ -273,7 +273,7 @@ def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) 
 class Progress:
     """Turns what the trainer tells into events, with speed, memory and the time that is left."""
 
-    def __init__(self, trainer: Trainer, rows: _Rows, on_event: Callable[[Event], None], steps: int):
+    def __init__(self, trainer: Trainer, rows: Rows, on_event: Callable[[Event], None], steps: int):
         self.trainer, self.rows, self.on_event, self.steps = trainer, rows, on_event, steps
         self.began = self.mark = time.monotonic()
         self.step_seconds: deque[float] = deque(maxlen=STEPS_IN_SPEED)
