@@ -20,9 +20,12 @@ LAYERS = [
         "weight_files",
     },
     {"assembly", "generation", "hardware", "loading"},
-    {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},
+    {
+        "comparison", "evaluation", "probe", "scoring", "study", "trainer", "training", "training_batches",
+        "training_card", "training_checkpoints", "training_run", "training_setup",
+    },
     {"child_process", "jobs"},
-    {"cli", "ui"},
+    {"cli", "commands", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FRONT_DOORS = {"__init__", "__main__"}
