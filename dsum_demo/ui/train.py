@@ -34,7 +34,7 @@ from dsum_demo.ui.training_upload import describe_file, take_upload
 TICK_SECONDS = 1.0
 LOOKERS_AT_ONCE = 8  # handlers that only read files
 PROBES_AT_ONCE = 1  # two at once would measure each other
-FETCH_ZIP = "() => { setTimeout(() => document.querySelector('#zip-file a, a#zip-file')?.click(), 100); }"
+FETCH_ZIP = "() => { setTimeout(() => document.querySelector('#zip-file').click(), 100); }"
 SHOW_RUN = "() => { document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 KEEP = """(saved, ...values) => [window.dsumTrainingRestored
   ? Object.fromEntries(%s.map((name, index) => [name, values[index]])) : saved]"""

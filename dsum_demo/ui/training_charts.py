@@ -127,6 +127,7 @@ def _thinned(points: Sequence[float]) -> list[float]:
 
 def _dressed(figure: go.Figure, unit: str, steps: int) -> go.Figure:
     axis: dict[str, Any] = {"title": {"text": "step"}, "zeroline": False, "gridcolor": "rgba(136,136,136,0.25)"}
+    figure.update_traces(cliponaxis=False)
     figure.update_layout(
         height=300,
         margin={"l": 52, "r": 12, "t": 8, "b": 40},

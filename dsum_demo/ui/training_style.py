@@ -14,7 +14,7 @@ h3.part { margin: 10px 0 4px; }
   border: 1px solid var(--border-color-primary); }
 .bar div { height: 100%; background: #2b7bd6; transition: width .6s; }
 .bar.ended div { background: #8a929e; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 6px 14px; margin: 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(98px, 1fr)); gap: 6px 14px; margin: 0; }
 .tiles dt { color: var(--body-text-color-subdued); font-size: .8rem; }
 .tiles dd { margin: 0; font-size: 1.02rem; font-variant-numeric: tabular-nums; }
 .tiles small { color: var(--body-text-color-subdued); font-size: .8rem; }
@@ -61,5 +61,7 @@ button.small:hover, button.small:focus-visible { color: var(--body-text-color); 
 #run-buttons { flex-wrap: wrap; gap: 8px; }
 #question { align-items: center; border-left: 4px solid #c99a00; padding: 4px 12px; }
 #question p { margin: 0; }
-.gap > .block:has(> #line:empty) { display: none; }
+.plain .html-container { padding: 0; }
+.block.plain:not(:has(.prose > *)) { display: none; }
+.plain p { margin: 0; }
 """
