@@ -100,8 +100,9 @@ def learning_table(curve: Curve) -> str:
     body = "".join(_written(event, len(last)) for event in evaluations)
     references = "".join(f'<td dir="auto">{escape(str(row.get("reference", "")))}</td>' for row in last)
     return (
-        '<h3 class="part">What it writes, step by step</h3><p class="hint"><span class="kept">●</span> the best so far: '
-        "those weights are kept.</p><div class="scroll"><table class="scores learning">'
+        '<h3 class="part">What it writes, step by step</h3>'
+        '<p class="hint"><span class="kept">●</span> the best so far: those weights are kept.</p>'
+        '<div class="scroll"><table class="scores learning">'
         f'<thead><tr><th scope="col">Step</th>{head}</tr></thead><tbody>{body}</tbody>'
         f'<tfoot><tr><th scope="row">Human</th>{references}</tr></tfoot></table></div>'
     )
