@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from dsum_demo.metrics import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.peft_methods import linear_modules, method
 from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
 from dsum_demo.run_events import Event
-from dsum_demo.trainer import Scores, Trainer, Watch
+from dsum_demo.trainer import Scores, Trainer, Watch, token_loss
 from dsum_demo.training_batches import Pair, encode_pairs
 from dsum_demo.training_checkpoints import last_complete, recover, seal_of, weights_bytes
 from dsum_demo.training_config import TrainingConfig
@@ -174,7 +175,9 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
         return model
     model.name_or_path = base_name
     try:
-        return get_peft_model(model, peft_config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks the model for something by its old name
+            return get_peft_model(model, peft_config)
     except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
 
@@ -230,6 +233,7 @@ def build_trainer(
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
         processing_class=tokenizer,
         compute_metrics=scores,
+        compute_loss_func=token_loss(config.label_smoothing),
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
@@ -375,7 +379,6 @@ def _arguments(
         warmup_steps=math.ceil(config.warmup_share * steps),
         lr_scheduler_type="linear",
         weight_decay=config.weight_decay,
-        label_smoothing_factor=config.label_smoothing,
         eval_strategy="steps",
         save_strategy="steps",
         eval_steps=every,

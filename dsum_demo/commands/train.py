@@ -142,7 +142,8 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if is_main():
+        # Whoever asked before may have asked to throw the weights away.
+        if is_main() and run.stop_request() is None:
             run.request_stop(keep=True)
             _say("dsum: stopping; the best weights are kept. Ctrl-C again ends it at once.")
 
