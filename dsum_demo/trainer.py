@@ -174,8 +174,10 @@ class Trainer(Seq2SeqTrainer):
         main = self.is_world_process_zero()
         if main and seal_of(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what a crash left of it
+        self.accelerator.wait_for_everyone()
         try:
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process writes its random state
             if main:
                 if _rank_allocator(self.model) is not None:
                     torch.save(_adaptive_state(self.model), folder / _ADAPTIVE)

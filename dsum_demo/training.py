@@ -227,7 +227,7 @@ def build_trainer(
     scores = Scores(tokenizer, rows.references, rouge)
     trainer = Trainer(
         model=trained,
-        args=_arguments(config, folder, steps, batch, accumulation, evaluation_due),
+        args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
         train_dataset=rows.train,
         eval_dataset=rows.validation,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
@@ -366,15 +366,23 @@ def use_bf16(config: TrainingConfig) -> bool:
 
 
 def _arguments(
-    config: TrainingConfig, folder: Path, steps: int, batch: int, accumulation: int, evaluation_due: bool
+    config: TrainingConfig,
+    folder: Path,
+    steps: int,
+    batch: int,
+    accumulation: int,
+    validation: int,
+    evaluation_due: bool,
 ) -> Seq2SeqTrainingArguments:
     every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
+    evaluated = EVALUATION_BATCH * batch // config.batch_size
+    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # a batch that is not full is filled up
     return Seq2SeqTrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
-        per_device_eval_batch_size=max(1, EVALUATION_BATCH * batch // config.batch_size),
+        per_device_eval_batch_size=max(1, min(evaluated, share)),
         learning_rate=config.peak_learning_rate,
         warmup_steps=math.ceil(config.warmup_share * steps),
         lr_scheduler_type="linear",
