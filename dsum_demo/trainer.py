@@ -73,6 +73,12 @@ class Trainer(Seq2SeqTrainer):
             loss = loss + _orthogonality(self.model) / self.current_gradient_accumulation_steps
         return loss
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True  # resumed behind its last step, which the loop would not notice
+        else:
+            super()._run_epoch(*args, **kwargs)
+
     # what ends it
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
