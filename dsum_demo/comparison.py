@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from dsum_demo.loading import LoadedModel, ModelStore
 from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
 from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
 from dsum_demo.registry import Family, ModelSpec
+from dsum_demo.strength import check_strength
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ class SystemResult:
 
     phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` says how far loading is, such as a
     download; `error` is a sentence, set where failed.
-    parameters / trained_parameters: counts, known once loaded. scores: None without a reference.
+    parameters / trained_parameters: counts, known once loaded. scores: None without a reference. strength: what the
+    adapter's part is multiplied by; 1 is the model as it was trained.
     """
 
     spec: ModelSpec
@@ -48,6 +50,7 @@ class SystemResult:
     trained_parameters: int | None = None
     scores: dict[str, Score] | None = None
     error: str = ""
+    strength: float = 1.0
 
     @property
     def summary(self) -> str:
@@ -145,6 +148,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "summary": system.summary,
         "rouge": {rouge: system.scores[rouge].fmeasure for rouge in ROUGE_TYPES} if system.scores else None,
         "phase": system.phase,
+        "strength": system.strength,
         "error": system.error,
         "parameters": system.parameters,
         "trained_parameters": system.trained_parameters,
@@ -181,16 +185,20 @@ def stream_comparison(
     *,
     max_chars: int = 1_000_000,
     should_stop: Callable[[], bool] | None = None,
+    strengths: Mapping[str, float] | None = None,
 ) -> Iterator[Comparison]:
     """Yield the comparison as it grows; the last one is complete.
 
     Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
-    leaves the others alone. A stop keeps what is there. Raises InputError for a dialogue or references that cannot be
-    used, before any model is loaded.
+    leaves the others alone. A stop keeps what is there. strengths: by a model's name, 0 to 2, for adapters that have
+    one (`LoadedModel.at_strength`). Raises InputError for a dialogue, references or strengths that cannot be used, before
+    any model is loaded.
     """
     text, kept = clean_dialogue(dialogue, max_chars), clean_references(references)
     stopping = should_stop or (lambda: False)
-    comparison = Comparison(family, text, kept, decode or family.decode, tuple(SystemResult(spec) for spec in specs))
+    wanted = {name: check_strength(strength) for name, strength in (strengths or {}).items()}
+    systems = tuple(SystemResult(spec, strength=wanted.get(spec.name, 1.0)) for spec in specs)
+    comparison = Comparison(family, text, kept, decode or family.decode, systems)
     if kept:
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison
@@ -216,7 +224,7 @@ def _run_system(
     try:
         yield now(phase="loading")
         loaded = yield from _load(store, result.spec, should_stop, lambda text: now(note=text))
-        yield from _write(loaded, now, comparison, should_stop)
+        yield from _write(loaded.at_strength(result.strength), now, comparison, should_stop)
     except Stopped:
         yield now(phase="stopped")
     except DsumError as error:

@@ -271,6 +271,7 @@ METHODS = {
                 _dropout("rank_dropout"),
                 TASK,
             ),
+            strength=True,
         ),
         Method(
             name="oft",

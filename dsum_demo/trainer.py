@@ -31,7 +31,7 @@ from transformers import (
 )
 
 from dsum_demo.errors import Stopped, TrainingError
-from dsum_demo.prompts import DecodeConfig
+from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
 from dsum_demo.training_batches import LengthGroupedOrder
 from dsum_demo.training_checkpoints import keep_only, seal, seal_of, swap_in
 
@@ -67,7 +67,17 @@ class Trainer(Seq2SeqTrainer):
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
         chosen = self.compiled if self.compiled is not None and model.training else model
-        return super().compute_loss(chosen, inputs, *args, **kwargs)
+        loss = super().compute_loss(chosen, inputs, *args, **kwargs)
+        if model.training and _rank_allocator(self.model) is not None:
+            # PEFT adds it to a loss that the model computes; here the loss is computed outside.
+            loss = loss + _orthogonality(self.model) / self.current_gradient_accumulation_steps
+        return loss
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True  # resumed behind its last step, which the loop would not notice
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     # what ends it
 
@@ -86,11 +96,22 @@ class Trainer(Seq2SeqTrainer):
             raise TrainingError(f"The gradient became {float(norm)} at step {step}; {ADVICE}")
         return norm
 
+    def stop_asked(self) -> bool:
+        """Whether any process is asked to stop: they all have to answer alike, or wait for one another for ever."""
+        asked = self.should_stop()
+        if self.args.world_size == 1:
+            return asked
+        flag = torch.tensor(int(asked), device=self.args.device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
     # validation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         started, before = time.monotonic(), copy.deepcopy(self.model.generation_config)
         config, state = self.decode, _random_state()
+        # Several processes have to leave an evaluation together: they are asked after the step.
+        criteria = [_StopAsked(self.should_stop)] if self.args.world_size == 1 else []
         try:
             metrics = super().evaluate(
                 *args,
@@ -100,7 +121,7 @@ class Trainer(Seq2SeqTrainer):
                 no_repeat_ngram_size=config.no_repeat_ngram_size,
                 length_penalty=config.length_penalty,
                 do_sample=False,
-                stopping_criteria=StoppingCriteriaList([_StopAsked(self.should_stop)]),
+                stopping_criteria=StoppingCriteriaList(criteria),
             )
         finally:
             # Generation leaves every default of transformers in it, a limit of 20 tokens among them.
@@ -159,8 +180,10 @@ class Trainer(Seq2SeqTrainer):
         main = self.is_world_process_zero()
         if main and seal_of(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)  # what a crash left of it
+        self.accelerator.wait_for_everyone()
         try:
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()  # each process writes its random state
             if main:
                 if _rank_allocator(self.model) is not None:
                     torch.save(_adaptive_state(self.model), folder / _ADAPTIVE)
@@ -212,7 +235,7 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         self.trainer.random_state = _random_state()
-        if self.trainer.should_stop():
+        if self.trainer.stop_asked():
             self.trainer.stopped = control.should_training_stop = True
             # Both are made up for: the checkpoint after the loop, the evaluation by who resumes.
             control.should_evaluate = control.should_save = False
@@ -223,7 +246,7 @@ class Watch(TrainerCallback):
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        if self.trainer.should_stop():
+        if self.trainer.stop_asked():
             self.trainer.stopped = control.should_training_stop = True
         return control
 
@@ -251,6 +274,24 @@ class Watch(TrainerCallback):
             )
 
 
+def token_loss(smoothing: float) -> Callable[..., torch.Tensor]:
+    """compute_loss_func of the Trainer: cross entropy, the mean over all label tokens of one optimizer step.
+
+    A step's gradient so does not depend on how its dialogues are split into batches and processes. T5's own loss is
+    the mean over one batch, and takes no notice of the number that the Trainer hands it.
+    """
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = outputs["logits"][:, -labels.shape[1] :]  # prompt tuning writes its learned vectors before them
+        total = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=LABEL_PAD_ID, label_smoothing=smoothing,
+            reduction="sum",
+        )  # fmt: skip
+        return total / (num_items_in_batch if num_items_in_batch is not None else (labels != LABEL_PAD_ID).sum())
+
+    return loss
+
+
 class Scores:
     """The Trainer's compute_metrics: decodes what was written, keeps it in `texts`, and scores it.
 
@@ -270,7 +311,7 @@ class Scores:
         ids = prediction.predictions
         self.texts = self.tokenizer.batch_decode(
             np.where(ids < 0, self.tokenizer.pad_token_id, ids), skip_special_tokens=True
-        )
+        )[: len(self.references)]  # several processes repeat rows, so that all have as many
         return self.score(self.texts, self.references)
 
 
@@ -301,6 +342,17 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
 def _rank_allocator(model: Any) -> Any:
     """AdaLoRA's, None for every other method."""
     return getattr(getattr(model, "base_model", None), "rankallocator", None)
+
+
+def _orthogonality(model: Any) -> torch.Tensor:
+    """AdaLoRA's regularization (Zhang et al. 2023, equation 4), as PEFT computes it."""
+    config = model.peft_config[model.active_adapter]
+    distances = []
+    for name, tensor in model.named_parameters():
+        if "lora_A" in name or "lora_B" in name:
+            products = tensor @ tensor.T if "lora_A" in name else tensor.T @ tensor
+            distances.append(torch.linalg.norm(products - torch.eye(len(products), device=tensor.device)))
+    return config.orth_reg_weight * torch.stack(distances).mean()
 
 
 def _adaptive_state(model: Any) -> dict[str, Any]:

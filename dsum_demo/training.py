@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from dsum_demo.metrics import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.peft_methods import linear_modules, method
 from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
 from dsum_demo.run_events import Event
-from dsum_demo.trainer import Scores, Trainer, Watch
+from dsum_demo.trainer import Scores, Trainer, Watch, token_loss
 from dsum_demo.training_batches import Pair, encode_pairs
 from dsum_demo.training_checkpoints import last_complete, recover, seal_of, weights_bytes
 from dsum_demo.training_config import TrainingConfig
@@ -174,7 +175,9 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
         return model
     model.name_or_path = base_name
     try:
-        return get_peft_model(model, peft_config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks the model for something by its old name
+            return get_peft_model(model, peft_config)
     except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
 
@@ -224,12 +227,13 @@ def build_trainer(
     scores = Scores(tokenizer, rows.references, rouge)
     trainer = Trainer(
         model=trained,
-        args=_arguments(config, folder, steps, batch, accumulation, evaluation_due),
+        args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
         train_dataset=rows.train,
         eval_dataset=rows.validation,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
         processing_class=tokenizer,
         compute_metrics=scores,
+        compute_loss_func=token_loss(config.label_smoothing),
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
@@ -362,20 +366,27 @@ def use_bf16(config: TrainingConfig) -> bool:
 
 
 def _arguments(
-    config: TrainingConfig, folder: Path, steps: int, batch: int, accumulation: int, evaluation_due: bool
+    config: TrainingConfig,
+    folder: Path,
+    steps: int,
+    batch: int,
+    accumulation: int,
+    validation: int,
+    evaluation_due: bool,
 ) -> Seq2SeqTrainingArguments:
     every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
+    evaluated = EVALUATION_BATCH * batch // config.batch_size
+    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # a batch that is not full is filled up
     return Seq2SeqTrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
-        per_device_eval_batch_size=max(1, EVALUATION_BATCH * batch // config.batch_size),
+        per_device_eval_batch_size=max(1, min(evaluated, share)),
         learning_rate=config.peak_learning_rate,
         warmup_steps=math.ceil(config.warmup_share * steps),
         lr_scheduler_type="linear",
         weight_decay=config.weight_decay,
-        label_smoothing_factor=config.label_smoothing,
         eval_strategy="steps",
         save_strategy="steps",
         eval_steps=every,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -134,7 +135,9 @@ def _execute(
         reason = (
             f"Ended by itself at step {result.steps}: {config.training.patience} evaluations without a better score."
         )
-    write_result(run, setup, reason, stopped=result.stopped)
+    write_result(run, reason, stopped=result.stopped)
+    if not result.stopped:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and of use to a resume only
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
 
 
@@ -175,7 +178,7 @@ def _fail(run: Run, reason: str) -> None:
     """A run that broke after it had learned something leaves its best weights as a result all the same."""
     try:
         if read_curve(run.events_file).best and run.best.is_dir() and not run.result():
-            write_result(run, None, reason, stopped=False)
+            write_result(run, reason, stopped=False)
         _end(run, RunState.FAILED, reason)
     except (OSError, DsumError):
         # The disk may be full: the state is what matters, and takes a few bytes.
@@ -215,7 +218,7 @@ def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
     write_atomically(run.folder / "train_fingerprints.txt", "".join(f"{mark}\n" for mark in marks))
 
 
-def write_result(run: Run, setup: Setup | None, reason: str, *, stopped: bool) -> dict[str, Any]:
+def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
     """result.json and the card, told from the run's own events; the weights in best/ are its model from now on."""
     curve, config, environment = read_curve(run.events_file), run.config(), run.environment()
     start, best, last = curve.start or {}, curve.best or {}, curve.latest or {}

@@ -19,7 +19,7 @@ LAYERS = [
         "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data", "votes",
         "weight_files",
     },
-    {"assembly", "generation", "hardware", "loading"},
+    {"assembly", "generation", "hardware", "loading", "strength"},
     {
         "comparison", "evaluation", "probe", "scoring", "study", "trainer", "training", "training_batches",
         "training_card", "training_checkpoints", "training_run", "training_setup",

@@ -20,6 +20,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.metrics import ROUGE_TYPES, score_summary
 from dsum_demo.prompts import DecodeConfig, encode_source, encode_target
+from dsum_demo.trainer import Trainer
 from dsum_demo.training import TrainingConfig, TrainingResult, encode_pairs, train
 from dsum_demo.training_checkpoints import last_complete
 
@@ -67,19 +68,18 @@ def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
         events = [] if events is None else events
         batches: list[dict[str, torch.Tensor]] = []
 
-        def see(module: Any, args: Any, given: dict[str, Any]) -> None:
-            if module.training:
-                batches.append({key: value.clone() for key, value in given.items() if torch.is_tensor(value)})
+        def see(self: Trainer, module: Any, given: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+            batches.append({key: value.clone() for key, value in given.items()})
+            return real(self, module, given, *args, **kwargs)
 
-        hook = model.register_forward_pre_hook(see, with_kwargs=True)
+        real = Trainer.training_step
         folder = folder or tmp_path_factory.mktemp("run")
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "training_step", see)
             result = train(
                 model, tiny_tokenizer, pairs, validation, TrainingConfig(**{**SETTINGS, **changes}), folder,
                 base_name="dsum-t5-base", decode=DECODE, on_event=events.append, should_stop=should_stop,
             )  # fmt: skip
-        finally:
-            hook.remove()
         return Run(model, before, result, events, batches, folder)
 
     return start
@@ -449,3 +449,67 @@ def test_a_loss_that_explodes_ends_the_run_and_the_best_of_before_is_kept(run, t
     kept = load_file(tmp_path / "best" / "model.safetensors")
     assert all(torch.equal(tensor, before[name]) for name, tensor in kept.items()), "step 1 was at a rate of 0"
     assert last_complete(tmp_path / "checkpoints")
+
+
+# accumulation, memory
+
+
+def test_accumulated_batches_teach_what_one_large_batch_teaches(run, tiny_model):
+    """Dialogues of different lengths: a mean of means would weigh them differently."""
+    how = {"method": "full", "precision": "fp32", "max_steps": 2, "evaluations": 1}
+    one = run(tiny_model(1, dropout_rate=0.0), **how, batch_size=4)
+    four = run(tiny_model(1, dropout_rate=0.0), **how, batch_size=1, accumulation=4)
+    assert (len(one.batches), len(four.batches)) == (2, 8)
+    steps = [[event for event in done.events if event["event"] == "step"] for done in (one, four)]
+    for first, second in zip(*steps, strict=True):
+        assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
+
+
+def test_where_memory_runs_out_the_batch_is_halved_and_accumulation_doubled(run, tiny_model):
+    """The error is torch's own, raised by the model's forward pass for every batch of more than two dialogues."""
+    settings = {"method": "full", "precision": "fp32", "max_steps": 3, "evaluations": 1}
+    wanted = run(tiny_model(1, dropout_rate=0.0), **settings, batch_size=2, accumulation=2)
+    model = tiny_model(1, dropout_rate=0.0)
+    hook = model.encoder.register_forward_pre_hook(refuse_more_than(2), with_kwargs=True)
+    done = run(model, **settings, batch_size=4)
+    hook.remove()
+    [halved] = [event for event in done.events if event["event"] == "batch"]
+    assert (halved["batch_size"], halved["accumulation"]) == (2, 2) and "out of memory" in halved["reason"]
+    assert done.result.steps == 3
+    assert all(torch.equal(tensor, done.model.state_dict()[name]) for name, tensor in wanted.model.state_dict().items())
+
+
+def test_memory_that_runs_out_later_loses_no_step(run, tiny_model):
+    settings = {"method": "full", "precision": "fp32", "max_steps": 4, "evaluations": 1}
+    wanted = run(tiny_model(1, dropout_rate=0.0), **settings, batch_size=4)
+    model, events = tiny_model(1, dropout_rate=0.0), []
+    refuse = refuse_more_than(2)
+    hook = model.encoder.register_forward_pre_hook(
+        lambda *given: refuse(*given) if any(e["event"] == "step" and e["step"] == 2 for e in events) else None,
+        with_kwargs=True,
+    )
+    done = run(model, events=events, **settings, batch_size=4)
+    hook.remove()
+    starts = [(event["step"], event["batch_size"]) for event in events if event["event"] == "start"]
+    assert starts == [(0, 4), (2, 2)]
+    losses = {event["step"]: event["loss"] for event in events if event["event"] == "step"}
+    for event in wanted.events:
+        if event["event"] == "step":
+            assert losses[event["step"]] == pytest.approx(event["loss"], rel=1e-4)
+    assert done.result.steps == 4
+
+
+def test_memory_that_does_not_suffice_for_one_dialogue_ends_the_run(run, tiny_model, tmp_path):
+    model = tiny_model(1)
+    model.encoder.register_forward_pre_hook(refuse_more_than(0), with_kwargs=True)
+    with pytest.raises(TrainingError, match="does not suffice for a batch of one dialogue: CUDA out of memory"):
+        run(model, method="full", folder=tmp_path)
+    assert not (tmp_path / "best").exists()
+
+
+def refuse_more_than(limit: int) -> Callable[..., None]:
+    def refuse(module: Any, args: Any, given: dict[str, Any]) -> None:
+        if module.training and given["input_ids"].shape[0] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    return refuse
