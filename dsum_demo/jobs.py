@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,7 @@ class Jobs:
 
     def line(self) -> list[Run]:
         """The runs that wait, in the order in which they get their turn."""
-        return _line([(run, run.status()) for run in self.runs.all()])
+        return in_line([(run, run.status()) for run in self.runs.all()])
 
     def current(self) -> Run | None:
         """The run that trains now, None where none does."""
@@ -168,7 +168,7 @@ class Jobs:
                 for run in self.runs.all():
                     _see_to_stop(run, run.status())
                 found = [(run, run.status()) for run in self.runs.all()]
-                waiting = _line(found)
+                waiting = in_line(found)
                 busy = any(status.state in ACTIVE for _, status in found)
                 # One that has a process waits for its turn by itself.
                 if waiting and not busy and not any(status.pid for _, status in found):
@@ -245,7 +245,8 @@ def source_title(source: str) -> str:
     return Path(source).name.split("__", 1)[-1] or source
 
 
-def _line(found: list[tuple[Run, RunStatus]]) -> list[Run]:
+def in_line(found: Iterable[tuple[Run, RunStatus]]) -> list[Run]:
+    """Those of the runs that wait, in the order in which they get their turn."""
     waiting = [(run, status) for run, status in found if status.state is RunState.QUEUED]
     # One with a process is at the door already.
     return [run for run, _ in sorted(waiting, key=lambda pair: (pair[1].pid is None, pair[1].updated))]

@@ -23,6 +23,7 @@ from dsum_demo.ui.charts import headline, rouge_chart
 from dsum_demo.ui.dialogue import build_dialogue_input
 from dsum_demo.ui.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.strength import offer_strength, strength_slider
 from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, KINDS, LOOKS, QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
@@ -56,7 +57,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
         with gr.Column(scale=9, min_width=310):
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
-            choosers = []
+            choosers, strengths = [], []
             with gr.Row(elem_id="cards"):
                 for kind in KINDS:
                     with gr.Column(min_width=220):
@@ -75,6 +76,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
                             js_on_load=COPY_SUMMARY,
                             elem_id=f"card-{kind}",
                         )
+                        if kind is not Kind.BASE:
+                            strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
             right["human"] = gr.HTML(js_on_load=COPY_SUMMARY, elem_id="card-human")
             with gr.Row(visible=False) as right["options"]:
                 highlight = gr.Radio(
@@ -95,7 +98,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
-        [*typing.typed, family, *choosers[1:], highlight, *decoding],
+        [*typing.typed, family, *choosers[1:], *strengths, highlight, *decoding],
         outputs,
         concurrency_limit=WRITERS_AT_ONCE,
         **QUIET,
@@ -110,6 +113,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     dependent = [note, *choosers, *decoding[-2:], *outputs]
     # A visitor's choice alone: what else changes the family brings its own updates of the rest.
     family.input(MethodType(change_family, services), family, dependent, **QUIET)
+    for chooser, slider in zip(choosers[1:], strengths, strict=True):
+        chooser.change(MethodType(offer_strength, registry), chooser, slider, **QUIET)
     page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_family, services), [family, *choosers], [note, *choosers], **QUIET
     )
@@ -182,6 +187,8 @@ def run_comparison(
     family_name: str,
     full: str | None,
     lora: str | None,
+    full_strength: float,
+    lora_strength: float,
     highlight: str,
     strategy: str,
     beams: float,
@@ -206,6 +213,7 @@ def run_comparison(
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
             max_chars=services.settings.max_input_chars,
             should_stop=asked.is_set if asked else None,
+            strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]

@@ -51,11 +51,9 @@ def run_card(
         f"on {escape(str(config.get('base', '')))}",
         f"with {escape(source_title(str(config.get('data', {}).get('source', ''))))}",
     ]
-    state = STATES[status.state]
+    state = state_of(status)
     if position and not status.pid:
         state = f"number {position} in line"
-    elif status.state is RunState.QUEUED:
-        state = "starting"
     elif status.state is RunState.RUNNING and not curve.steps:
         state = "loading model and data"
     return (
@@ -66,15 +64,20 @@ def run_card(
     )
 
 
+def state_of(status: RunStatus) -> str:
+    """The state in a word or two; a run that waits with a process is about to begin."""
+    return "starting" if status.state is RunState.QUEUED and status.pid else STATES[status.state]
+
+
 def line_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, bool]]) -> str:
-    """What trains now and who waits, each with a way to leave. waiting: (name, whether the visitor may remove it)."""
+    """What trains or begins now and who waits, with a way to leave. waiting: (name, whether one may remove it)."""
     if not waiting:
         return ""
     items = []
     if current:
         name, curve = current
         share = f", {100 * _share(curve):.0f} %" if curve.latest else ""
-        items.append(f"<li>{_show(name)} trains now{share}</li>")
+        items.append(f"<li>{_show(name)} {'trains now' if curve.latest else 'is starting'}{share}</li>")
     for number, (name, may) in enumerate(waiting, 1):
         remove = (
             f'<button type="button" class="small" data-remove="{escape(name)}" '

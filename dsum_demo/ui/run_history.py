@@ -15,7 +15,7 @@ from dsum_demo.jobs import Jobs, source_title
 from dsum_demo.peft_methods import METHODS
 from dsum_demo.runs import Run, RunStatus, differences
 from dsum_demo.ui.cards import millions
-from dsum_demo.ui.run_cards import STATES, ago, best_score, duration, size
+from dsum_demo.ui.run_cards import ago, best_score, duration, size, state_of
 from dsum_demo.ui.training_charts import MOST_OVERLAID
 
 TEXT_CELL = ' class="text-cell"'
@@ -62,8 +62,8 @@ def _or_dash(value: Any, form: Callable[[Any], str]) -> str:
 
 COLUMNS: dict[str, Column] = {
     "name": Column("Run", lambda r: r.name.casefold(), lambda r: _name(r.name), False),
-    "state": Column("State", lambda r: STATES[r.status.state],
-                    lambda r: f'<span class="state run-{r.status.state}">{STATES[r.status.state]}</span>', False),
+    "state": Column("State", lambda r: state_of(r.status),
+                    lambda r: f'<span class="state run-{r.status.state}">{state_of(r.status)}</span>', False),
     "method": Column("Method", lambda r: _method(r), lambda r: escape(_method(r)), False),
     "data": Column("Data", lambda r: _data(r), lambda r: escape(_data(r)), False),
     "score": Column("ROUGE-1", lambda r: r.score, lambda r: _or_dash(r.score, lambda v: f"{v:.1f}")),

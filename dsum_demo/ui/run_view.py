@@ -16,10 +16,11 @@ import gradio as gr
 
 from dsum_demo.child_process import tail
 from dsum_demo.errors import DsumError, InputError
+from dsum_demo.jobs import in_line
 from dsum_demo.registry import ModelSpec
 from dsum_demo.runs import ACTIVE, RESUMABLE, Run, RunState, RunStatus
 from dsum_demo.ui.cards import notice
-from dsum_demo.ui.run_cards import EMPTY, STATES, learning_table, line_list, run_card
+from dsum_demo.ui.run_cards import EMPTY, learning_table, line_list, run_card, state_of
 from dsum_demo.ui.run_history import Shown, config_of, differences_table, history_table, press, rows
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.training_charts import loss_figure, overlay_figures, score_figure
@@ -52,8 +53,10 @@ def look(
     jobs = services.jobs
     found = [(run, run.status()) for run in jobs.runs.all()]
     states = {run.name: status for run, status in found}
-    line = jobs.line()
+    line = in_line(found)
     current = next((run for run, status in found if status.state in ACTIVE), None)
+    if current is None and line and states[line[0].name].pid:
+        current, *line = line  # it is starting
     asked = watching
     if watching not in states:
         watching = current.name if current else line[0].name if line else found[0][0].name if found else None
@@ -61,7 +64,7 @@ def look(
     changes: dict[str, Update] = {}
     if watching != asked or keys["runs"] != drawn.get("runs"):
         changes["watching"] = gr.update(
-            choices=[(f"{name} · {STATES[states[name].state]}", name) for name in states], value=watching
+            choices=[(f"{name} · {state_of(states[name])}", name) for name in states], value=watching
         )
     if not found:
         changes |= {"card": EMPTY, **_nothing()}

@@ -53,6 +53,11 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     )
     way = gr.Dropdown(method_choices(), value=chosen.name, label="Method", filterable=False, elem_id="train-method")
     left["explained"] = plain(explain_method(chosen))
+    name = gr.Textbox(
+        label="Name of the run",
+        info="Letters, digits, “.”, “-” and “_”; made from method and data where it is empty.",
+        elem_id="train-name",
+    )
     with gr.Row():
         start = gr.Button("Start training", variant="primary", elem_id="train-start", scale=3, min_width=130)
         price = gr.Button("What will it cost?", elem_id="train-cost", scale=2, min_width=130)
@@ -88,11 +93,6 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))
             for each in TRAINING_FIELDS
         }
-    name = gr.Textbox(
-        label="Name of the run",
-        info="Letters, digits, “.”, “-” and “_”; made from method and data where it is empty.",
-        elem_id="train-name",
-    )
     left |= {"kept": gr.State({"method": chosen.name, "options": {}}), "measured": gr.State(None)}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
     return form, left
@@ -108,7 +108,7 @@ def build_view() -> dict[str, Any]:
             ("open", "Open in Compare", "primary", 150),
             ("keep", "Stop and keep the best", "secondary", 190),
             ("discard", "Stop and discard", "stop", 150),
-            ("resume", "Resume", "primary", 100),
+            ("resume", "Resume", "secondary", 100),
             ("zip", "Download as zip", "secondary", 150),
             ("delete", "Delete", "stop", 80),
         ):
