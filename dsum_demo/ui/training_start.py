@@ -151,6 +151,7 @@ def start_run(
         # While another run trains, memory is not what it will be: the run itself looks once its turn has come.
         cost = measured[1] if measured and measured[0] == config.as_record() else None
         if cost and cost["refusal"] and not busy:
+            yield {"cost": cost_card(cost)}
             return
         run = services.jobs.submit(config, (values["name"] or "").strip(), owner)
         yield {"problem": "", "watching": run.name}
