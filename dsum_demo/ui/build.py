@@ -17,7 +17,7 @@ from dsum_demo.ui.families import family_choices
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
-from dsum_demo.ui.train import build_train_tab
+from dsum_demo.ui.train import BrowserMemory, build_train_tab
 from dsum_demo.ui.training_style import TRAINING_CSS
 
 
@@ -39,11 +39,12 @@ def build_demo(services: Services) -> gr.Blocks:
             )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
+        memory = BrowserMemory.build()
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
                 compare_tab = build_compare_tab(demo, services, family)
             with gr.Tab("Train", id="train"):
-                build_train_tab(demo, services, tabs, compare_tab)
+                build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Models", id="models"):
                 build_models_tab(demo, services)
         add_api(services)

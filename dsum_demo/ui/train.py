@@ -42,7 +42,27 @@ KEEP = """(saved, ...values) => [window.dsumTrainingRestored
 Update = Any  # gradio's updates are plain dictionaries
 
 
-def build_train_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab) -> None:
+@dataclass(frozen=True)
+class BrowserMemory:
+    """What a visitor's browser keeps: the form as it stands, and the secret that makes runs their own.
+
+    To be made outside of the tabs: what stands in a tab that nobody has opened yet reads nothing.
+    """
+
+    form: gr.BrowserState
+    owner: gr.BrowserState
+
+    @classmethod
+    def build(cls) -> BrowserMemory:
+        return cls(
+            gr.BrowserState(None, storage_key="dsum-training", secret="dsum"),
+            gr.BrowserState("", storage_key="dsum-owner", secret="dsum"),
+        )
+
+
+def build_train_tab(
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab, memory: BrowserMemory
+) -> None:
     """Lay the tab out and connect it; a run is opened in `compare`, which is one of `tabs`."""
     first = preset_config(services, FIRST_PRESET, services.registry.default_family.base.name)
     with gr.Row():
@@ -53,10 +73,9 @@ def build_train_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, compare:
     right |= build_history()
     right |= {"timer": gr.Timer(TICK_SECONDS, active=False), "drawn": gr.State({}), "shown": gr.State(Shown())}
     right["about"] = gr.State(None)
-    owner = gr.BrowserState("", storage_key="dsum-owner", secret="dsum")
-    _connect_form(page, FormHandlers(services, form.names), form, left)
-    _connect_start(StartHandlers(services, form.names), form, left, right, owner)
-    _connect_view(page, services, right, owner)
+    _connect_form(page, FormHandlers(services, form.names), form, left, memory.form)
+    _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
+    _connect_view(page, services, right, memory.owner)
     right["open"].click(
         MethodType(open_in_compare, services),
         right["watching"],
@@ -144,7 +163,9 @@ def new_owner(known: str) -> str:
     return known or secrets.token_urlsafe(16)
 
 
-def _connect_form(page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any]) -> None:
+def _connect_form(
+    page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any], saved: gr.BrowserState
+) -> None:
     services, filled = handlers.services, [*form.components, *(left[name] for name in FormHandlers.beside)]
     form.preset.input(handlers.preset, form.components, filled, **QUIET)
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
@@ -161,10 +182,11 @@ def _connect_form(page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, l
         [form.uploaded, *file],
         **QUIET,
     )
-    saved = gr.BrowserState(None, storage_key="dsum-training", secret="dsum")
     page.load(handlers.restore, saved, filled, **QUIET).then(
         None, None, None, js="() => { window.dsumTrainingRestored = true; }", **QUIET
-    ).then(describe, [*named, *form.columns.values()], file, **QUIET)
+    ).then(describe, [*named, *form.columns.values()], file, **QUIET).then(
+        show_source, form.source, [left["uploading"], form.place], **QUIET
+    )
     keep = KEEP % json.dumps(form.names)
     gr.on([part.change for part in form.components], None, [saved, *form.components], saved, js=keep, **QUIET)
 

@@ -82,12 +82,12 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             data = {each.name: field_component(each, getattr(first.data, each.name)) for each in DATA_FIELDS}
     with gr.Accordion("Options of the method", open=True, elem_id="train-options"), gr.Row():
         options = {}
-        for name, each in option_fields().items():
-            own = chosen.field(name)
-            value = first.training.options.get(name)
-            options[name] = field_component(own or each, value, visible=own is not None)
-            if name == "target_modules":
-                options[name].choices = [(m, m) for m in module_choices(services, chosen.name, first.base)]
+        for key, each in option_fields().items():
+            own = chosen.field(key)
+            value = first.training.options.get(key)
+            options[key] = field_component(own or each, value, visible=own is not None)
+            if key == "target_modules":
+                options[key].choices = [(m, m) for m in module_choices(services, chosen.name, first.base)]
     with gr.Accordion("Training settings", open=False, elem_id="train-settings"), gr.Row():
         training = {
             each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))
