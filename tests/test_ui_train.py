@@ -108,7 +108,8 @@ def test_a_preset_fills_the_form_with_its_own_run(services, name):
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_method_shows_its_own_fields_and_no_others(services, name):
-    updates = training_start.choose_method(services, {"method": "lora", "options": {}}, filled(services, method=name))
+    before = "full" if name == "lora" else "lora"
+    updates = training_start.choose_method(services, {"method": before, "options": {}}, filled(services, method=name))
     shown = {key for key, update in updates.items() if key.startswith("options.") and update["visible"]}
     assert shown == {f"options.{each.name}" for each in METHODS[name].fields}
     values = filled(services, method=name)
@@ -125,6 +126,7 @@ def test_what_was_typed_for_a_method_is_there_when_it_comes_back(services):
     away = training_start.choose_method(services, {"method": "lora", "options": {}}, values)
     back = training_start.choose_method(services, away["kept"], values | {"method": "lora"})
     assert back["options.r"]["value"] == 5
+    assert training_start.choose_method(services, back["kept"], values | {"method": "lora", "options.r": 9}) == {}
 
 
 def test_target_modules_are_those_of_the_model(services, settings):
@@ -466,7 +468,7 @@ def test_chosen_runs_are_overlaid_and_their_differences_listed(services):
     assert "training.options.r" in answer["differences"] and "<td>4</td><td>8</td>" in answer["differences"]
     assert "method" not in answer["differences"]
     answer = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"choose": "b"}), strict=True))
-    assert answer["overlay"] == run_view.HIDDEN and "checked" in answer["history"]
+    assert not answer["overlay"]["visible"] and "checked" in answer["history"]
     opened = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"show": "c"}), strict=True))
     assert opened["watching"]["value"] == "c"
     services.jobs.delete("b")

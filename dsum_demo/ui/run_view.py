@@ -34,7 +34,6 @@ PARTS = (
     "question", "said", "output", "curves", "loss", "score", "learning", "shown", "history", "overlay", "overlay_loss",
     "overlay_score", "differences", "told", "about",
 )  # fmt: skip
-HIDDEN = {"visible": False, "__type__": "update"}
 
 
 def parts(**changes: Update) -> tuple[Update, ...]:
@@ -104,7 +103,7 @@ def look_first(
 def show(
     services: Services, name: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    return look(services, name, owner, shown, drawn, asking=HIDDEN, told="")
+    return look(services, name, owner, shown, drawn, asking=gr.update(visible=False), told="")
 
 
 def press_in_table(
@@ -147,7 +146,7 @@ def ask_delete(watching: str | None) -> tuple[Update, ...]:
 
 
 def answer_no() -> tuple[Update, ...]:
-    return parts(asking=HIDDEN, about=None)
+    return parts(asking=gr.update(visible=False), about=None)
 
 
 def answer_yes(
@@ -185,7 +184,7 @@ def act(
             services.jobs.stop(run.name, keep=action != DISCARD)
     except (DsumError, OSError) as error:
         told = notice(str(error), "error")
-    return look(services, name, owner, shown, drawn, asking=HIDDEN, told=told)
+    return look(services, name, owner, shown, drawn, asking=gr.update(visible=False), told=told)
 
 
 def make_zip(services: Services, name: str | None) -> Path | None:
@@ -219,7 +218,7 @@ def overlay(services: Services, shown: Shown) -> dict[str, Update]:
     """Curves of the chosen runs over one another, and what differs between their configs."""
     runs = {name: services.jobs.runs.get(name) for name in shown.chosen}
     if len(runs) < 2:
-        return {"overlay": HIDDEN}
+        return {"overlay": gr.update(visible=False)}
     configs = {name: config_of(run) for name, run in runs.items()}
     methods = {name: str(config.get("training", {}).get("method", "")) for name, config in configs.items()}
     loss, score = overlay_figures({name: services.jobs.curve(run) for name, run in runs.items()}, methods)
@@ -276,7 +275,7 @@ def _watched(
 
 def _nothing() -> dict[str, Update]:
     buttons = ("keep", "discard", "resume", "open", "zip", "delete")
-    return {**dict.fromkeys((*buttons, "said", "curves", "overlay"), HIDDEN), "learning": ""}
+    return {**dict.fromkeys((*buttons, "said", "curves", "overlay"), gr.update(visible=False)), "learning": ""}
 
 
 def _percent(services: Services, run: Run | None) -> int:

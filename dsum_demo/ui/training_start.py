@@ -60,6 +60,8 @@ def choose_preset(services: Services, name: str, values: Values) -> dict[str, Up
 def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
     """Show the method's own fields, with what was typed there before, and the learning rate that suits it."""
     before, chosen = kept["method"], values["method"]
+    if chosen == before:
+        return {}  # a dropdown of gradio's tells one choice twice
     typed = {each.name: values[f"options.{each.name}"] for each in METHODS[before].fields}
     options = {**kept["options"], before: typed}
     updates = method_updates(services, chosen, values["base"])
