@@ -38,7 +38,7 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
     if reason:
         raise TrainingError(f"{run.name} cannot be uploaded. {reason}")
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import LocalTokenNotFoundError
 
     api = HfApi()
     try:
@@ -49,7 +49,7 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{run.name}, trained with dsum")
     except LocalTokenNotFoundError:
         raise TrainingError("There is no token for the Hub: set HF_TOKEN, or log in with `hf auth login`.") from None
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the Hub's answers, and whatever the network's library raises
         said = str(error).strip().splitlines()
         raise TrainingError(f"The Hub did not take {run.name}: {said[0] if said else type(error).__name__}") from None
     return str(page)
