@@ -43,7 +43,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def has_strength(config: Mapping[str, Any]) -> bool:
-    """Whether the adapter with this adapter_config.json adds to its base's output, and can be turned down to nothing."""
+    """Whether the adapter with this adapter_config.json only adds to its base's output: then it can be turned down."""
     replaces = config.get("bias", "none") != "none" or any(config.get(option) for option in _REPLACING_OPTIONS)
     return config.get("peft_type") in _ADDING_TYPES and not replaces
 

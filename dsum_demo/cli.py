@@ -1,4 +1,4 @@
-"""The command line: `dsum models | compare | score | train | serve`. Results on standard output, all
+"""The command line: `dsum models | compare | score | train | push | serve`. Results on standard output, all
 else on standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
@@ -80,6 +80,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_train_arguments(train)
     train.set_defaults(run=run_train)
 
+    push = commands.add_parser("push", help="upload a finished run to the Hugging Face Hub, with its card")
+    push.add_argument("run_name", metavar="RUN")
+    push.add_argument("repository", metavar="OWNER/NAME", help="made where it does not exist")
+    push.add_argument("--private", action="store_true", help="make the repository private")
+    push.set_defaults(run=run_push)
+
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=int, default=None, help="port (default: 7860 or the next free one)")
@@ -141,6 +147,17 @@ def run_score(options: argparse.Namespace) -> int:
     for name, scores in report["systems"].items():
         print(f"{name:<24}" + "".join(f"{100 * scores[rouge]:>8.2f}" for rouge in ROUGE_TITLES))
     print(f"F1 x 100. {report['signature']['text']}")
+    return DONE
+
+
+def run_push(options: argparse.Namespace) -> int:
+    from dsum_demo.hub_upload import push
+    from dsum_demo.runs import Runs
+
+    settings = Settings.from_environment()
+    run = Runs(settings.runs_dir).get(options.run_name)
+    _say(f"dsum: uploading {run.name} to {options.repository}")
+    print(push(run, options.repository, settings, private=options.private))
     return DONE
 
 

@@ -191,8 +191,8 @@ def stream_comparison(
 
     Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
     leaves the others alone. A stop keeps what is there. strengths: by a model's name, 0 to 2, for adapters that have
-    one (`LoadedModel.at_strength`). Raises InputError for a dialogue, references or strengths that cannot be used, before
-    any model is loaded.
+    one (`LoadedModel.at_strength`). Raises InputError for a dialogue, references or strengths that cannot be used,
+    before any model is loaded.
     """
     text, kept = clean_dialogue(dialogue, max_chars), clean_references(references)
     stopping = should_stop or (lambda: False)

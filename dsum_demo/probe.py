@@ -99,7 +99,7 @@ def measure(config: RunConfig, settings: Settings) -> Probe:
     }
     if least > USABLE_SHARE * free:
         # On a CPU there is no error to catch: the system ends the process, or another one.
-        nothing = dict.fromkeys(
+        nothing: dict[str, Any] = dict.fromkeys(
             ("trained_parameters", "share", "checkpoint_bytes", "seconds_per_step", "samples_per_second",
              "evaluation_seconds", "seconds"), 0
         )  # fmt: skip

@@ -16,7 +16,7 @@ PUBLIC: Mapping[str, int] = {
     "batch_size": 16,
     "accumulation": 4,
     "evaluations": 8,
-    "validation_sample": 64,
+    "validation_sample": 128,
     "max_source_tokens": 512,
     "max_target_tokens": 128,
     "uploaded_rows": 2000,

@@ -47,27 +47,34 @@ class Trainer(Seq2SeqTrainer):
     Set before `train`: best_folder (where the best weights go), decode (how validation is written), compiled.
     """
 
+    model: Any
     best_folder: Path
     decode: DecodeConfig
+    scores: Scores
     tokenizer: PreTrainedTokenizerBase
     compiled: Any = None
     should_stop: Callable[[], bool] = staticmethod(lambda: False)
     told: Callable[..., None] = staticmethod(lambda kind, **values: None)
     evaluated_at = -1
-    best_step = 0
+    evaluation_seconds = 0.0
+    random_state: tuple[Any, ...] = ()
     stopped = False
+
+    @property
+    def evaluate_every(self) -> int:
+        return int(self.args.eval_steps or 1)
 
     # what it learns from
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
-        rows = train_dataset if train_dataset is not None else self.train_dataset
+        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroupedOrder([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
         chosen = self.compiled if self.compiled is not None and model.training else model
-        loss = super().compute_loss(chosen, inputs, *args, **kwargs)
+        loss: Any = super().compute_loss(chosen, inputs, *args, **kwargs)
         if model.training and _rank_allocator(self.model) is not None:
             # PEFT adds it to a loss that the model computes; here the loss is computed outside.
             loss = loss + _orthogonality(self.model) / self.current_gradient_accumulation_steps
@@ -141,7 +148,6 @@ class Trainer(Seq2SeqTrainer):
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         better = super()._determine_best_metric(metrics, trial)
         if better:
-            self.best_step = self.state.global_step
             self.save_best()
         self.told("evaluation", metrics=metrics, best=better, seconds=self.evaluation_seconds)
         return better
@@ -163,7 +169,7 @@ class Trainer(Seq2SeqTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # PEFT asks the Hub for the base's config otherwise. The Trainer would add its arguments as a pickle.
-        unasked = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
+        unasked: dict[str, Any] = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
         self.model.save_pretrained(output_dir, state_dict=state_dict, **unasked)
         self.tokenizer.save_pretrained(str(output_dir))
 
@@ -175,7 +181,7 @@ class Trainer(Seq2SeqTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
-        parent = Path(self.args.output_dir)
+        parent = Path(str(self.args.output_dir))
         folder = parent / f"checkpoint-{step}"
         main = self.is_world_process_zero()
         if main and seal_of(folder) is None:
@@ -187,7 +193,7 @@ class Trainer(Seq2SeqTrainer):
             if main:
                 if _rank_allocator(self.model) is not None:
                     torch.save(_adaptive_state(self.model), folder / _ADAPTIVE)
-                due = step % self.args.eval_steps == 0 or step == self.state.max_steps
+                due = step % self.evaluate_every == 0 or step == self.state.max_steps
                 size = seal(folder, step=step, evaluation_due=due and self.evaluated_at != step)
                 keep_only(folder)
                 self.told("checkpoint", bytes=size)
@@ -207,7 +213,7 @@ class Trainer(Seq2SeqTrainer):
 
     def _unwritten(self, what: str, error: BaseException, free: int | None = None) -> TrainingError:
         if free is None:
-            free = shutil.disk_usage(Path(self.args.output_dir).parent).free
+            free = shutil.disk_usage(Path(str(self.args.output_dir)).parent).free
         return TrainingError(
             f"{what} could not be written ({_first_line(error)}); {free / 1e6:,.0f} MB are free on that disk. "
             "Make room and resume the run: what it had saved before is still there."

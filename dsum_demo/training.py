@@ -333,7 +333,7 @@ class Progress:
         self.training_seconds += now - self.mark
         self.steps_here += 1
         pace = sum(self.step_seconds) / len(self.step_seconds)
-        state, every = self.trainer.state, self.trainer.args.eval_steps
+        state, every = self.trainer.state, self.trainer.evaluate_every
         to_come = self.steps - state.global_step
         evaluations_to_come = math.ceil(self.steps / every) - state.global_step // every
         self.emit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from dsum_demo.peft_methods import METHODS
@@ -41,8 +42,8 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         f"({record['memory']}). dsum {environment.get('dsum')}, torch {environment.get('torch')}, "
         f"transformers {environment.get('transformers')}, peft {environment.get('peft')}.",
         "",
-        f"Data: {data.get('source')}, {data.get('train')} dialogues to learn from, {data.get('validation')} to "
-        f"validate on, fingerprint {data.get('fingerprint')}.",
+        f"Data: {PurePath(data.get('source', '')).name}, {data.get('train')} dialogues to learn from, "
+        f"{data.get('validation')} to validate on, fingerprint {data.get('fingerprint')}.",
         "",
         "| setting | value |",
         "|---|---|",

@@ -27,7 +27,7 @@ def seal(folder: Path, **facts: Any) -> int:
         # The seal must not reach the disk before what it vouches for.
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-    record = {name: [path.stat().st_size, _digest(path)] for name, path in files.items()}
+    record = {name: (path.stat().st_size, _digest(path)) for name, path in files.items()}
     write_atomically(folder / SEAL, json.dumps({"files": record, **facts}) + "\n")
     return sum(size for size, _ in record.values())
 
@@ -35,7 +35,7 @@ def seal(folder: Path, **facts: Any) -> int:
 def seal_of(folder: Path) -> dict[str, Any] | None:
     """The seal of a checkpoint whose files are all as they were written, else None."""
     try:
-        found = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         whole = all(
             (folder / name).stat().st_size == size and _digest(folder / name) == digest
             for name, (size, digest) in found["files"].items()

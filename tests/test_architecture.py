@@ -15,9 +15,9 @@ PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
     {"errors", "fields", "settings", "prompts"},
     {
-        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "presets",
-        "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data", "votes",
-        "weight_files",
+        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "hub_upload", "metrics", "peft_methods",
+        "presets", "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data",
+        "votes", "weight_files",
     },
     {"assembly", "generation", "hardware", "loading", "strength"},
     {

@@ -68,8 +68,10 @@ def run_train(options: argparse.Namespace) -> int:
             RunConfig.from_record(runs.get(options.resume).config()) if options.resume else config_of(options, settings)
         )
         return _probe(config, settings)
+    from dsum_demo.hardware import die_first
     from dsum_demo.training_run import execute, is_main
 
+    die_first()
     run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
     if is_main():
         _say(f"dsum: run {run.name} in {run.folder}")
