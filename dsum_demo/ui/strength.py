@@ -22,8 +22,7 @@ def strength_slider(registry: Registry, spec: ModelSpec | None, elem_id: str) ->
         2,
         AS_TRAINED,
         step=0.1,
-        label="Strength",
-        info="0 is the original, 1 as it was trained.",
+        label="Strength (0: the original, 1: as trained)",
         visible=can_be_turned(registry, spec),
         elem_id=elem_id,
     )

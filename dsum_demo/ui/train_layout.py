@@ -33,6 +33,16 @@ from dsum_demo.ui.training_form import (
 )
 from dsum_demo.ui.training_upload import column_choosers, sample_file_link
 
+# name, label, gradio's variant, width in pixels
+BUTTONS: tuple[tuple[str, str, Any, int], ...] = (
+    ("open", "Open in Compare", "primary", 150),
+    ("keep", "Stop and keep the best", "secondary", 190),
+    ("discard", "Stop and discard", "stop", 150),
+    ("resume", "Resume", "secondary", 100),
+    ("zip", "Download as zip", "secondary", 150),
+    ("delete", "Delete", "stop", 80),
+)
+
 
 def plain(*value: str, **more: Any) -> gr.HTML:
     """HTML without a frame, that takes no room while it is empty."""
@@ -104,14 +114,7 @@ def build_view() -> dict[str, Any]:
     right["card"] = plain(EMPTY, elem_id="run-card")
     right["told"] = plain(elem_id="run-told")
     with gr.Row(elem_id="run-buttons"):
-        for name, label, variant, width in (
-            ("open", "Open in Compare", "primary", 150),
-            ("keep", "Stop and keep the best", "secondary", 190),
-            ("discard", "Stop and discard", "stop", 150),
-            ("resume", "Resume", "secondary", 100),
-            ("zip", "Download as zip", "secondary", 150),
-            ("delete", "Delete", "stop", 80),
-        ):
+        for name, label, variant, width in BUTTONS:
             right[name] = gr.Button(
                 label, variant=variant, visible=False, size="md", elem_id=f"run-{name}", scale=0, min_width=width
             )

@@ -100,7 +100,7 @@ def field_component(each: Field, value: Any = None, visible: bool = True, note: 
     if each.kind == "names":
         known = [ALL_LINEAR, *T5_LAYERS]
         return gr.Dropdown(known, value=list(value), multiselect=True, allow_custom_value=True, **common)
-    return gr.Number(value, step=1 if each.kind == "whole" else None, **common)
+    return gr.Number(value, step=1 if each.kind == "whole" else 0.001, **common)
 
 
 def public_note(name: str, settings: Settings) -> str:

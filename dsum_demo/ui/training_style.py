@@ -51,7 +51,7 @@ button.small:hover, button.small:focus-visible { color: var(--body-text-color); 
 .rows { min-width: 480px; }
 .problems { margin: 4px 0; font-size: .9rem; }
 .problems summary { cursor: pointer; }
-.problems ul { margin: 4px 0; padding-left: 1.2em; max-height: 12em; overflow-y: auto; }
+.problems ul { margin: 4px 0; padding-left: 1.4em; list-style: disc; max-height: 12em; overflow-y: auto; }
 .command { display: flex; gap: 8px; align-items: flex-start; border: 1px solid var(--border-color-primary);
   border-radius: 6px; padding: 8px 10px; background: var(--background-fill-secondary); }
 .command code { flex: 1; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .84rem; background: none; }
@@ -59,8 +59,9 @@ button.small:hover, button.small:focus-visible { color: var(--body-text-color); 
   color: var(--body-text-color-subdued); font-size: .8rem; padding: 2px 8px; cursor: pointer; }
 #output pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .84rem; max-height: 18em; overflow-y: auto; }
 #run-buttons { flex-wrap: wrap; gap: 8px; }
-#question { align-items: center; border-left: 4px solid #c99a00; padding: 4px 12px; }
+#question { flex-wrap: wrap; align-items: center; border-left: 4px solid #c99a00; padding: 4px 12px; }
 #question p { margin: 0; }
+#question .plain { flex: 1 1 240px; min-width: 240px !important; }
 .plain .html-container { padding: 0; }
 .block.plain:not(:has(.prose > *)) { display: none; }
 .plain p { margin: 0; }
