@@ -23,6 +23,10 @@ KNOWN_TYPES = PROMPT_TYPES | {
 HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 # These name a Python module to import, or layers to copy: more than an adapter may decide.
 FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
+# Their layers multiply what was learned by a factor, `scaling`, before they add it.
+_ADDING_TYPES = frozenset({"LORA", "ADALORA", "LOKR", "LOHA"})
+# These put other tensors in the place of the base's.
+_REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
 # T5 keeps one matrix under several names and saves it once.
 TIED_TO_SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
@@ -36,6 +40,12 @@ _IA3_TENSOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.default)?(?:\.weight)?")
 def adapter_config(folder: Path) -> dict[str, Any]:
     """The folder's adapter_config.json. Raises ModelUnavailableError where it cannot be read."""
     return read_json(folder / "adapter_config.json")
+
+
+def has_strength(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter with this adapter_config.json only adds to its base's output: then it can be turned down."""
+    replaces = config.get("bias", "none") != "none" or any(config.get(option) for option in _REPLACING_OPTIONS)
+    return config.get("peft_type") in _ADDING_TYPES and not replaces
 
 
 def check_adapter(

@@ -35,7 +35,10 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where weights are: `location` is an absolute path, or for a Hub source its repository id."""
+    """Where weights are: `location` is an absolute path, or for a Hub source its repository id.
+
+    revision: of a Hub source a branch, tag or commit; of what was found on the disk, when its weights were written.
+    """
 
     kind: SourceKind
     location: str

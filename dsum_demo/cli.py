@@ -1,5 +1,5 @@
-"""The command line: `dsum models | compare | score | evaluate | serve`. Results on standard output, all else on
-standard error.
+"""The command line: `dsum models | compare | score | evaluate | train | push | serve`. Results on standard output, all
+else on standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
 mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted.
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
+from dsum_demo.commands.train import add_arguments as add_train_arguments
+from dsum_demo.commands.train import run_train
 from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
 from dsum_demo.evaluate_command import add_evaluate
 from dsum_demo.settings import Settings
@@ -78,6 +80,16 @@ def build_parser() -> argparse.ArgumentParser:
     score.set_defaults(run=run_score)
 
     add_evaluate(commands)
+
+    train = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
+    add_train_arguments(train)
+    train.set_defaults(run=run_train)
+
+    push = commands.add_parser("push", help="upload a finished run to the Hugging Face Hub, with its card")
+    push.add_argument("run_name", metavar="RUN")
+    push.add_argument("repository", metavar="OWNER/NAME", help="made where it does not exist")
+    push.add_argument("--private", action="store_true", help="make the repository private")
+    push.set_defaults(run=run_push)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
@@ -159,6 +171,17 @@ def run_score(options: argparse.Namespace) -> int:
     for name, scores in report["systems"].items():
         print(f"{name:<24}" + "".join(f"{100 * scores[rouge]:>8.2f}" for rouge in ROUGE_TITLES))
     print(f"F1 x 100. {report['signature']['text']}")
+    return DONE
+
+
+def run_push(options: argparse.Namespace) -> int:
+    from dsum_demo.hub_upload import push
+    from dsum_demo.runs import Runs
+
+    settings = Settings.from_environment()
+    run = Runs(settings.runs_dir).get(options.run_name)
+    _say(f"dsum: uploading {run.name} to {options.repository}")
+    print(push(run, options.repository, settings, private=options.private))
     return DONE
 
 

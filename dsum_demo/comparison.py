@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from dsum_demo.loading import LoadedModel, ModelStore
 from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
 from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
 from dsum_demo.registry import Family, ModelSpec
+from dsum_demo.strength import check_strength
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class SystemResult:
     phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` says how far loading is, such as a
     download, and `share` the part of it that is done (0 to 1, None while unknown); a stop leaves its sentence in
     `note`. `error` is a sentence, set where failed.
-    parameters / trained_parameters: counts, known once loaded. scores: None without a reference.
+    parameters / trained_parameters: counts, known once loaded. scores: None without a reference. strength: what the
+    adapter's part is multiplied by; 1 is the model as it was trained.
     """
 
     spec: ModelSpec
@@ -50,6 +52,7 @@ class SystemResult:
     trained_parameters: int | None = None
     scores: dict[str, Score] | None = None
     error: str = ""
+    strength: float = 1.0
 
     @property
     def summary(self) -> str:
@@ -142,6 +145,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "summary": system.summary,
         "rouge": {rouge: system.scores[rouge].fmeasure for rouge in ROUGE_TYPES} if system.scores else None,
         "phase": system.phase,
+        "strength": system.strength,
         "error": system.error,
         "parameters": system.parameters,
         "trained_parameters": system.trained_parameters,
@@ -178,16 +182,20 @@ def stream_comparison(
     *,
     max_chars: int = 1_000_000,
     should_stop: Callable[[], bool] | None = None,
+    strengths: Mapping[str, float] | None = None,
 ) -> Iterator[Comparison]:
     """Yield the comparison as it grows; the last one is complete.
 
     Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
-    leaves the others alone. A stop keeps what is there. Raises InputError for a dialogue or references that cannot be
-    used, before any model is loaded.
+    leaves the others alone. A stop keeps what is there. strengths: by a model's name, 0 to 2, for adapters that have
+    one (`LoadedModel.at_strength`). Raises InputError for a dialogue, references or strengths that cannot be used,
+    before any model is loaded.
     """
     text, kept = clean_dialogue(dialogue, max_chars), clean_references(references)
     stopping = should_stop or (lambda: False)
-    comparison = Comparison(family, text, kept, decode or family.decode, tuple(SystemResult(spec) for spec in specs))
+    wanted = {name: check_strength(strength) for name, strength in (strengths or {}).items()}
+    systems = tuple(SystemResult(spec, strength=wanted.get(spec.name, 1.0)) for spec in specs)
+    comparison = Comparison(family, text, kept, decode or family.decode, systems)
     if kept:
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison
@@ -213,7 +221,7 @@ def _run_system(
     try:
         yield now(phase="loading")
         loaded = yield from _load(store, result.spec, should_stop, lambda text, share: now(note=text, share=share))
-        yield from _write(loaded, now, comparison, should_stop)
+        yield from _write(loaded.at_strength(result.strength), now, comparison, should_stop)
     except Stopped as stop:
         yield now(phase="stopped", note=str(stop), share=None)
     except DsumError as error:

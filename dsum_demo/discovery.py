@@ -86,7 +86,8 @@ def _as_spec(name: str, folder: Path, record: dict[str, Any], families: Sequence
         title=name,
         family=family.name,
         kind=Kind.ADAPTER if is_adapter else Kind.FULL,
-        source=Source(SourceKind.LOCAL, str(folder)),
+        # A run that goes on writes other weights into the same folder.
+        source=Source(SourceKind.LOCAL, str(folder), str(weights.files[0].stat().st_mtime_ns)),
         base=family.base.name,
         licence="yours" if record else "",
         size_bytes=weights.size_bytes,

@@ -10,14 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
-from dsum_demo.adapter_check import check_adapter
+from dsum_demo.adapter_check import adapter_config, check_adapter, has_strength
 from dsum_demo.assembly import (
     count,
     device,
@@ -27,13 +27,15 @@ from dsum_demo.assembly import (
     load_whole,
     native_bf16,
     serving_dtype,
+    twin,
     writes_one_at_a_time,
 )
 from dsum_demo.download import discard_damaged, fetch
-from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, Stopped, UnsafeWeightsError
+from dsum_demo.errors import IncompatibleAdapterError, InputError, ModelUnavailableError, Stopped, UnsafeWeightsError
 from dsum_demo.hub import HubRefusal, Progress, StopAsked, cached_tokenizer
 from dsum_demo.registry import Kind, ModelSpec, Registry, SourceKind
 from dsum_demo.settings import Settings
+from dsum_demo.strength import at_strength, check_strength
 from dsum_demo.weight_files import find_weights
 
 __all__ = ["LoadedModel", "ModelStore", "native_bf16"]
@@ -47,6 +49,7 @@ class LoadedModel:
 
     total_parameters: the adapter's included. trained_parameters: what was trained on summaries; 0 for an original.
     turn: to be held while the model writes, for the few adapters that cannot write two texts at once; else None.
+    template: for an adapter whose strength can be changed, a tree over the same tensors that never writes; else None.
     """
 
     spec: ModelSpec
@@ -56,6 +59,23 @@ class LoadedModel:
     trained_parameters: int
     dtype: str
     turn: threading.Lock | None = None
+    template: Any = None
+
+    @property
+    def has_strength(self) -> bool:
+        return self.template is not None
+
+    def at_strength(self, strength: float) -> LoadedModel:
+        """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.
+
+        Takes no memory worth the name, and leaves this one as it is. Raises InputError for a number out of bounds, or
+        for a model that has no such part.
+        """
+        if check_strength(strength) == 1.0:
+            return self
+        if self.template is None:
+            raise InputError(f"{self.spec.name} has no strength to change; only adapters that add to their base have.")
+        return replace(self, model=at_strength(self.template, strength), template=None)
 
 
 @dataclass
@@ -172,7 +192,11 @@ class ModelStore:
         with self._remembering_refusal(spec):
             model, trained = load_adapted(folder, base.model)
         turn = threading.Lock() if writes_one_at_a_time(folder) else None
-        return LoadedModel(spec, model, base.tokenizer, base.total_parameters + trained, trained, base.dtype, turn)
+        # Made now, while nobody writes with the model: to copy one that writes could meet it half-way.
+        template = twin(model) if has_strength(adapter_config(folder)) else None
+        return LoadedModel(
+            spec, model, base.tokenizer, base.total_parameters + trained, trained, base.dtype, turn, template
+        )
 
     def _folder(self, spec: ModelSpec, tell: Progress, should_stop: StopAsked) -> Path:
         if spec.source is None:

@@ -208,8 +208,8 @@ def test_a_dropped_file_that_is_too_long_is_refused(services, tmp_path):
 def run(services: Services, text: str = DIALOGUE, reference: str = "", session: str = "s", **changes) -> list[dict]:
     values = {
         "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",
-        "highlight": "none", "strategy": tab.GREEDY, "beams": 4, "temperature": 1.0, "seed": 0, "length": 12,
-        "ngram": 0, **changes,
+        "full_strength": 1.0, "lora_strength": 1.0, "highlight": "none", "strategy": tab.GREEDY, "beams": 4,
+        "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, **changes,
     }  # fmt: skip
     request = SimpleNamespace(session_hash=session)
     states = tab.run_comparison(services, text, reference, "", "", *values.values(), request)

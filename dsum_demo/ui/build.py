@@ -19,6 +19,8 @@ from dsum_demo.ui.families import family_choices
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
+from dsum_demo.ui.train import BrowserMemory, build_train_tab
+from dsum_demo.ui.training_style import TRAINING_CSS
 
 
 def build_demo(services: Services) -> gr.Blocks:
@@ -39,11 +41,14 @@ def build_demo(services: Services) -> gr.Blocks:
             )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
-        with gr.Tabs():
+        memory = BrowserMemory.build()
+        with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
-                build_compare_tab(demo, services, family)
+                compare_tab = build_compare_tab(demo, services, family)
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
                 build_evaluate_tab(services, evaluate, family)
+            with gr.Tab("Train", id="train"):
+                build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Models", id="models") as models:
                 build_models_tab(models, services)
         add_api(services)
@@ -54,7 +59,7 @@ def launch_options(public: bool = True) -> dict[str, object]:
     """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
     return {
         "theme": THEME,
-        "css": CSS,
+        "css": CSS + TRAINING_CSS,
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
@@ -68,6 +73,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
+    services.jobs.watch()
     build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
 
 

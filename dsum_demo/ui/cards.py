@@ -41,7 +41,7 @@ def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) 
     return card(
         look.css_class,
         look.title if result.spec.kind is kind else result.spec.title,
-        _trained(result.spec, result.parameters or result.spec.parameters, trained),
+        _trained(result.spec, result.parameters or result.spec.parameters, trained) + _strength(result.strength),
         _body(result, comparison, highlight),
         _footer(result, comparison, highlight),
         copyable=bool(result.summary),
@@ -133,6 +133,12 @@ def _trained(spec: ModelSpec, parameters: int | None, trained: int | None) -> st
     if not parameters or not trained:
         return name
     return f"{name} · trained: {100 * trained / parameters:.3g} % ({millions(trained)} of {millions(parameters)})"
+
+
+def _strength(strength: float) -> str:
+    if strength == 1:
+        return ""
+    return f" · <b>strength {strength:g}{': the original' if strength == 0 else ''}</b>"
 
 
 def millions(count: int) -> str:

@@ -6,23 +6,25 @@ Handlers are functions over plain values and `Services`; those that fill the rig
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from dsum_demo.comparison import Comparison, stream_comparison
 from dsum_demo.errors import DsumError
 from dsum_demo.prompts import DecodeConfig
-from dsum_demo.registry import Family, Kind
+from dsum_demo.registry import Family, Kind, ModelSpec
 from dsum_demo.ui import cards
 from dsum_demo.ui.charts import headline, rouge_chart
 from dsum_demo.ui.dialogue import build_dialogue_input
 from dsum_demo.ui.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.looks import KINDS, LOOKS
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.strength import offer_strength, strength_slider
 from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
@@ -37,7 +39,15 @@ RESULTS = (
 )  # fmt: skip
 
 
-def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) -> None:
+@dataclass(frozen=True)
+class CompareTab:
+    """What `show_model` changes: the family chooser, and all that depends on the family."""
+
+    shown: list[Any]
+    PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
+
+
+def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) -> CompareTab:
     """Lay the tab out and connect it; `family` is the page's family chooser."""
     registry, first = services.registry, services.registry.default_family
     with gr.Row():
@@ -48,7 +58,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
         with gr.Column(scale=9, min_width=310):
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
-            choosers = []
+            choosers, strengths = [], []
             with gr.Row(elem_id="cards"):
                 for kind in KINDS:
                     with gr.Column(min_width=220):
@@ -67,6 +77,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
                             js_on_load=COPY_SUMMARY,
                             elem_id=f"card-{kind}",
                         )
+                        if kind is not Kind.BASE:
+                            strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
             right["human"] = gr.HTML(js_on_load=COPY_SUMMARY, elem_id="card-human")
             with gr.Row(visible=False) as right["options"]:
                 highlight = gr.Radio(
@@ -87,7 +99,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
-        [*typing.typed, family, *choosers[1:], highlight, *decoding],
+        [*typing.typed, family, *choosers[1:], *strengths, highlight, *decoding],
         outputs,
         concurrency_limit=WRITERS_AT_ONCE,
         **QUIET,
@@ -101,11 +113,16 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown) 
     typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
-    family.change(MethodType(change_family, services), family, [note, *choosers, *decoding[-2:], *outputs], **QUIET)
+    dependent = [note, *choosers, *decoding[-2:], *outputs]
+    # A visitor's choice alone: what else changes the family brings its own updates of the rest.
+    family.input(MethodType(change_family, services), family, dependent, **QUIET)
+    for chooser, slider in zip(choosers[1:], strengths, strict=True):
+        chooser.change(MethodType(offer_strength, registry), chooser, slider, **QUIET)
     page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_family, services), [family, *choosers], [note, *choosers], **QUIET
     )
     page.unload(MethodType(say_goodbye, services))
+    return CompareTab([family, *dependent])
 
 
 def _build_decoding(decode: DecodeConfig) -> list[gr.components.Component]:
@@ -173,6 +190,8 @@ def run_comparison(
     family_name: str,
     full: str | None,
     lora: str | None,
+    full_strength: float,
+    lora_strength: float,
     highlight: str,
     strategy: str,
     beams: float,
@@ -197,6 +216,7 @@ def run_comparison(
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
             max_chars=services.settings.max_input_chars,
             should_stop=asked.is_set if asked else None,
+            strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]
@@ -228,14 +248,26 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
 
 def change_family(services: Services, chosen: str) -> tuple[Update, ...]:
     """Another family begins with empty cards, its own variants and its own decode defaults."""
-    registry, family = services.registry, services.registry.family(chosen)
+    return _begin_with(services, services.registry.family(chosen), {})
+
+
+def show_model(services: Services, spec: ModelSpec) -> tuple[Update, ...]:
+    """The order of `CompareTab.shown`: the model's family, and the model in the place of its kind."""
+    return spec.family, *_begin_with(services, services.registry.family(spec.family), {spec.kind: spec})
+
+
+def _begin_with(services: Services, family: Family, wanted: Mapping[Kind, ModelSpec]) -> tuple[Update, ...]:
+    registry = services.registry
+    offered = {kind: variants(registry, family, kind) for kind in KINDS}
+    for kind, spec in wanted.items():
+        offered[kind]["value"] = spec.name
     return (
         family_note(registry, family, speed=services.speed),
-        *(gr.update(**variants(registry, family, kind)) for kind in KINDS),
+        *(gr.update(**offered[kind]) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
         *results(
-            **{kind: cards.empty_card(kind, default_of(family, kind)) for kind in KINDS},
+            **{kind: cards.empty_card(kind, wanted.get(kind) or default_of(family, kind)) for kind in KINDS},
             **_emptied(),
             problem="",
             human="",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dsum_demo.costs import Speed
 from dsum_demo.data import Example, read_samples
 from dsum_demo.errors import DataError
+from dsum_demo.jobs import Jobs
 from dsum_demo.loading import ModelStore
 from dsum_demo.registry import Registry
 from dsum_demo.settings import Settings
@@ -16,8 +17,8 @@ from dsum_demo.ui.evaluation_runs import Evaluations
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models, samples and evaluations, and for each session that is writing the event that stops
-    it.
+    """One app's settings, models, samples, evaluations and runs, and for each session that is writing the event that
+    stops it.
 
     speed: this machine's, once it has been measured.
     """
@@ -26,6 +27,7 @@ class Services:
     registry: Registry
     store: ModelStore
     samples: list[Example]
+    jobs: Jobs
     running: dict[str, threading.Event] = field(default_factory=dict)
     speed: Speed | None = None
     evaluations: Evaluations = field(init=False)
@@ -40,7 +42,7 @@ class Services:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        return cls(settings, registry, ModelStore(registry, settings), samples)
+        return cls(settings, registry, ModelStore(registry, settings), samples, Jobs(settings))
 
     def begin(self, session: str) -> None:
         """A new run of this session; one that is still going is stopped."""

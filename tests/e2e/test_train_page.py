@@ -1,0 +1,149 @@
+"""The Train tab in a real browser: the shipped weights are really trained, in a child process of the app's."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+PATIENCE = 120_000  # milliseconds; a child imports torch first, and machines are shared
+
+
+def train_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-start")).to_be_visible()
+
+
+def fill(page: Page, field: str, value: str) -> None:
+    page.locator(f"#{field} input, #{field} textarea").first.fill(value)
+    page.keyboard.press("Tab")
+
+
+CURVE = "#loss-curve .scatterlayer .trace path.js-line"
+POINTS = f"(document.querySelector('{CURVE}')?.getAttribute('d') || '').split(/[ML]/).length"
+
+
+def steps_drawn(page: Page) -> int:
+    """Points of the training curve, read off the path that plotly drew."""
+    return page.evaluate(POINTS)
+
+
+def wait_for_more(page: Page, before: int) -> None:
+    page.wait_for_function(f"(before) => {POINTS} > before", arg=before, timeout=PATIENCE)
+
+
+def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, leaves_midway):
+    page = new_page()
+    train_tab(page)
+    expect(page.locator("#run-card")).to_contain_text("Start training")
+    # The smoke preset, and long enough that it is not over before it is stopped.
+    fill(page, "train-name", "watched")
+    page.locator("#train-settings button").first.click()
+    fill(page, "field-max_steps", "400")
+    fill(page, "field-evaluations", "80")
+    page.wait_for_timeout(500)
+    page.locator("#train-start").click()
+    expect(page.locator("#cost")).to_contain_text("Trained parameters", timeout=PATIENCE)
+    expect(page.locator("#command")).to_contain_text("dsum train --base dsum-t5-base --method lora")
+    expect(page.locator("#run-card h3")).to_have_text("watched", timeout=PATIENCE)
+
+    page.wait_for_selector(CURVE, timeout=PATIENCE)
+    before = steps_drawn(page)
+    wait_for_more(page, before)
+    expect(page.locator("#learning tbody tr").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#learning tfoot")).to_contain_text("Human")
+
+    page.reload()
+    page.wait_for_selector("#start")
+    # Compare stays usable meanwhile.
+    page.locator("#start").click()
+    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    train_tab(page)
+    expect(page.locator("#run-card h3")).to_have_text("watched")
+    wait_for_more(page, before)
+    expect(page.locator("#train-name input, #train-name textarea").first).to_have_value("watched")
+
+    # Another one waits, and leaves the line again.
+    fill(page, "train-name", "waiting")
+    page.wait_for_timeout(500)
+    page.locator("#train-start").click()
+    expect(page.locator("#line li")).to_have_count(2, timeout=PATIENCE)
+    page.locator('#line [data-remove="waiting"]').click()
+    expect(page.locator("#line li")).to_have_count(0)
+
+    page.locator('#history [data-show="watched"]').click()
+    page.locator("#run-keep").click()
+    expect(page.locator("#run-card")).to_contain_text("the best weights were kept", timeout=PATIENCE)
+    expect(page.locator("#run-resume")).to_be_visible()
+    page.locator("#run-open").click()
+    expect(page.locator("#choose-adapter input")).to_have_value("watched")
+    expect(page.locator("#card-adapter")).to_contain_text("watched")
+    page.locator("#start").click()
+    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+
+    page.get_by_role("tab", name="Train").click()
+    with page.expect_download() as download:
+        page.locator("#run-zip").click()
+    assert download.value.suggested_filename == "watched.zip"
+    page.locator("#run-delete").click()
+    page.locator("#answer-yes").click()
+    expect(page.locator("#run-card")).to_contain_text("Train a model of your own")
+
+
+def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
+    page = new_page()
+    page.get_by_label("number input for Strength").fill("0")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+    page.locator("#start").click()
+    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    expect(page.locator("#card-adapter .trained")).to_contain_text("strength 0: the original")
+    original = page.locator("#card-base .text").inner_text()
+    assert original and page.locator("#card-adapter .text").inner_text() == original
+    expect(page.locator("#strength-full")).to_be_hidden()
+
+
+def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page):
+    page = new_page()
+    train_tab(page)
+    fill(page, "field-r", "0")
+    page.wait_for_timeout(500)
+    page.locator("#train-start").click()
+    expect(page.locator("#train-problem")).to_contain_text("give a whole number from 1 to 512")
+    expect(page.locator("#train-start")).to_be_enabled()
+    page.reload()
+    page.wait_for_selector("#start")
+    train_tab(page)
+    expect(page.locator("#field-r input")).to_have_value("0")
+    page.locator("#train-method input").click()
+    page.get_by_role("option", name="IA3").click()
+    expect(page.locator("#field-r")).to_be_hidden()
+    expect(page.locator("#field-target_modules")).to_contain_text("wo")
+
+
+def test_a_file_of_ones_own_is_previewed_and_its_columns_are_mapped(new_page, tmp_path):
+    page = new_page()
+    train_tab(page)
+    file = tmp_path / "chats.csv"
+    file.write_text("talk,gist\nA: hi there everyone,A greets.\nA: bye then everyone,\n")
+    page.get_by_label("A file of yours").check()
+    with page.expect_download() as download:
+        page.locator("#train-data a", has_text="sample file").click()
+    assert download.value.path().read_text().startswith("id,dialogue,summary")
+    page.locator("#train-file input[type=file]").set_input_files(file)
+    expect(page.locator("#train-preview")).to_contain_text("Which column holds the dialogue?")
+    for role, column in (("dialogue", "talk"), ("summary", "gist")):
+        page.locator(f"#column-{role} input").click()
+        page.get_by_role("option", name=column).click()
+    expect(page.locator("#train-preview")).to_contain_text("row 2: no summary")
+    expect(page.locator("#train-preview")).to_contain_text("all fit")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_train_tab_fits_the_screen(new_page, width, dark):
+    page = new_page(width=width, height=844, dark=dark)
+    train_tab(page)
+    page.locator("#train-settings button").first.click()
+    expect(page.locator("#field-seed")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert page.evaluate("document.querySelector('#train-start').getBoundingClientRect().right") <= width
