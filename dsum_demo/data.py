@@ -11,19 +11,24 @@ import gzip
 import hashlib
 import io
 import json
+import random
+import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.errors import DataError
+from dsum_demo.errors import DataError, InputError
 
 LONGEST_FIELD = 2**31 - 1
 # A few megabytes can unpack to more than there is memory.
 LARGEST_UNPACKED_BYTES = 1_000_000_000
+
+# Rows that cannot be used, by their number, each with the reason in a sentence.
+Broken = dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -37,50 +42,70 @@ class Example:
 
 
 def fingerprint(dialogue: str) -> str:
-    """16 hexadecimal digits that are the same for the same dialogue, whatever its spacing and case.
-
-    The first 16 of the sha256 of the text, white space runs made one space, case folded.
+    """What tells whether two dialogues are the same: 16 hex digits of SHA-256 over the text, in NFC and lower case,
+    without white space. Spaces are what copies of a data set differ in most.
     """
-    return hashlib.sha256(" ".join(dialogue.split()).casefold().encode()).hexdigest()[:16]
+    text = "".join(unicodedata.normalize("NFC", dialogue).casefold().split())
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_samples(file: Path) -> list[Example]:
+def draw(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+    """`limit` examples drawn by `seed`, in the order that they had; all of them for None. Raises InputError below 1."""
+    if limit is not None and limit < 1:
+        raise InputError(f"The limit is {limit}; give 1 or more examples.")
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
+
+
+def read_samples(file: Path, broken: Broken | None = None) -> list[Example]:
     """Examples of a file in DialogSum's form: `id`, `dialogue`, and `summary1` to `summary3` with `topic1` to `topic3`,
     or a single `summary` and `topic`; empty ones are left out.
 
-    Raises DataError for what `read_table` refuses, and for rows without id, dialogue or summary or with a repeated id.
+    Raises DataError for what `read_rows` refuses, and for rows without id, dialogue or summary or with a repeated id;
+    where `broken` is given, such rows are put there and left out instead.
     """
-    return to_examples(read_table(file), str(file))
+    return to_examples(read_rows(file, broken), str(file), broken)
 
 
-def to_examples(rows: Sequence[dict[str, str]], name: str) -> list[Example]:
+def to_examples(
+    rows: Sequence[dict[str, str]] | Mapping[int, dict[str, str]], name: str, broken: Broken | None = None
+) -> list[Example]:
     """Rows as `read_samples` reads them; `name` says in a refusal where they come from. Raises DataError."""
-    examples = [
-        Example(
+    numbered = rows if isinstance(rows, Mapping) else dict(enumerate(rows, 1))
+    examples = {
+        number: Example(
             id=row.get("id", "").strip(),
             dialogue=row.get("dialogue", "").strip(),
             references=_texts(row, "summary"),
             topics=_texts(row, "topic"),
         )
-        for row in rows
-    ]
+        for number, row in numbered.items()
+    }
     for what, of in (
-        ("id", lambda example: example.id),
-        ("dialogue", lambda example: example.dialogue),
-        ("summary", lambda example: example.references),
+        ("no id", lambda example: example.id),
+        ("no dialogue", lambda example: example.dialogue),
+        ("no summary", lambda example: example.references),
     ):
-        _refuse(name, f"no {what}", [row for row, example in enumerate(examples, 1) if not of(example)])
-    times = Counter(example.id for example in examples)
-    _refuse(name, "an id that is used twice", [row for row, e in enumerate(examples, 1) if times[e.id] > 1])
-    return examples
+        _leave_out(name, what, [number for number, e in examples.items() if not of(e)], examples, broken)
+    times = Counter(example.id for example in examples.values())
+    _leave_out(name, "an id that is used twice", [n for n, e in examples.items() if times[e.id] > 1], examples, broken)
+    return list(examples.values())
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
+    """The rows of a file that `read_rows` reads. Raises DataError."""
+    return list(read_rows(file).values())
+
+
+def read_rows(file: Path, broken: Broken | None = None) -> dict[int, dict[str, str]]:
     """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file in UTF-8, with or
-    without a byte order mark, or of one of these gzipped (.csv.gz and so on); every row has every column.
+    without a byte order mark, or of one of these gzipped (.csv.gz and so on), by their numbers; every row has every
+    column. A first column without a name, as pandas writes it, is called "index".
 
     Values become text: None and what is missing become "", other values their JSON. Raises DataError for a file that
-    cannot be read, has no rows, or has rows or column names that cannot be used.
+    cannot be read, has no rows, or has rows or column names that cannot be used; where `broken` is given, such rows are
+    put there and left out instead.
     """
     packed = file.suffix.lower() == ".gz"
     read = _READERS.get(Path(file.stem if packed else file.name).suffix.lower())
@@ -92,11 +117,11 @@ def read_table(file: Path) -> list[dict[str, str]]:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-    rows = read(file, text)
+    rows = read(file, text, broken)
     if not rows:
-        raise DataError(f"{file} has no rows.")
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return [{name: _text(row.get(name)) for name in columns} for row in rows]
+        raise DataError(f"{file} has no rows{' that can be used' if broken else ''}.")
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    return {number: {name: _text(row.get(name)) for name in columns} for number, row in rows.items()}
 
 
 def name_rows(rows: Sequence[int]) -> str:
@@ -116,16 +141,18 @@ def _unpacked(file: Path) -> bytes:
     return content
 
 
-def _read_separated(delimiter: str, file: Path, text: str) -> list[dict[str, Any]]:
+def _read_separated(delimiter: str, file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
     # The limit of 131,072 characters holds for the whole process, and a long meeting is longer.
     csv.field_size_limit(LONGEST_FIELD)
     # Strict, because otherwise a quote that is never closed swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header, *rows = [fields for fields in reader if fields] or [[]]
+        header, *lines = [fields for fields in reader if fields] or [[]]
     except csv.Error as error:
         raise DataError(f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there.") from None
     names = [name.strip() for name in header]
+    if len(names) > 1 and not names[0] and "index" not in names:
+        names[0] = "index"
     if "" in names:
         raise DataError(
             f"{file}: column {names.index('') + 1} has no name; name it in the first line, or leave it out."
@@ -133,17 +160,21 @@ def _read_separated(delimiter: str, file: Path, text: str) -> list[dict[str, Any
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(f"{file} has more than one column {twice[0]!r}; give each column a name of its own.")
-    wrong = [row for row, fields in enumerate(rows, 1) if len(fields) != len(names)]
-    if wrong:
+    rows = dict(enumerate(lines, 1))
+    wrong = [row for row, fields in rows.items() if len(fields) != len(names)]
+    if wrong and broken is None:
         raise DataError(
             f"{file} has {len(names)} columns, but another number of fields in {name_rows(wrong)}; put quotes around "
             "texts that hold a separator or a line end.",
             wrong,
         )
-    return [dict(zip(names, fields, strict=True)) for fields in rows]
+    for row in wrong:
+        assert broken is not None
+        broken[row] = f"It has {len(rows.pop(row))} fields, not {len(names)}."
+    return {row: dict(zip(names, fields, strict=True)) for row, fields in rows.items()}
 
 
-def _read_json(file: Path, text: str) -> list[dict[str, Any]]:
+def _read_json(file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -152,19 +183,22 @@ def _read_json(file: Path, text: str) -> list[dict[str, Any]]:
         found = found.get("data")
     if not isinstance(found, list):
         raise DataError(f'{file} holds no list; give a list of objects, alone or as {{"data": [...]}}.')
-    _refuse(file, "no JSON object", [n for n, row in enumerate(found, 1) if not isinstance(row, dict)])
-    return found
+    return _objects(file, found, broken)
 
 
-def _read_jsonl(file: Path, text: str) -> list[dict[str, Any]]:
+def _read_jsonl(file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
     # Only "\n": a text inside a line may hold the other line ends that splitlines() knows.
     lines = [line for line in text.split("\n") if line.strip()]
-    rows = [_object(line) for line in lines]
-    _refuse(file, "no JSON object", [number for number, row in enumerate(rows, 1) if row is None])
-    return [row for row in rows if row is not None]
+    return _objects(file, map(_object, lines), broken)
 
 
-_READERS: dict[str, Callable[[Path, str], list[dict[str, Any]]]] = {
+def _objects(file: Path, found: Iterable[Any], broken: Broken | None) -> dict[int, dict[str, Any]]:
+    rows = dict(enumerate(found, 1))
+    _leave_out(file, "no JSON object", [n for n, row in rows.items() if not isinstance(row, dict)], rows, broken)
+    return rows
+
+
+_READERS: dict[str, Callable[[Path, str, Broken | None], dict[int, dict[str, Any]]]] = {
     ".csv": partial(_read_separated, ","),
     ".tsv": partial(_read_separated, "\t"),
     ".json": _read_json,
@@ -180,9 +214,15 @@ def _object(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _refuse(file: Path | str, what: str, rows: Sequence[int]) -> None:
-    if rows:
-        raise DataError(f"{file} has {what} in {name_rows(rows)}.", rows)
+def _leave_out(
+    file: Path | str, what: str, numbers: Sequence[int], rows: dict[int, Any], broken: Broken | None
+) -> None:
+    if numbers and broken is None:
+        raise DataError(f"{file} has {what} in {name_rows(numbers)}.", numbers)
+    for number in numbers:
+        assert broken is not None
+        broken[number] = f"It has {what}."
+        del rows[number]
 
 
 def _texts(row: dict[str, str], name: str) -> tuple[str, ...]:

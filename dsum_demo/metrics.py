@@ -47,7 +47,7 @@ _NUMBER_WORDS = (
 _NUMBERS_IN_WORDS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """Precision, recall and F1, each from 0 to 1."""
 
@@ -200,7 +200,24 @@ def _score(prediction: str, reference: str) -> dict[str, Score]:
 def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(ROUGE_TYPES, use_stemmer=True)
+    return RougeScorer(ROUGE_TYPES, tokenizer=_Tokenizer())
+
+
+class _Tokenizer:
+    """rouge_score's own tokenizer with its Porter stemmer, which remembers: a data set says the same words again."""
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        stemmer = PorterStemmer()
+        self.stem = lru_cache(maxsize=100_000)(stemmer.stem)
+        # A text is compared with several others.
+        self.tokenize = lru_cache(maxsize=256)(self._tokenize)
+
+    def _tokenize(self, text: str) -> list[str]:
+        from rouge_score.tokenize import tokenize
+
+        return tokenize(text, self)
 
 
 def _tokens(text: str) -> Iterator[str]:

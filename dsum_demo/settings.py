@@ -50,6 +50,14 @@ class Settings:
     def runs_dir(self) -> Path:
         return self.data_dir / "runs"
 
+    @property
+    def evaluations_dir(self) -> Path:
+        return self.data_dir / "evaluations"
+
+    @property
+    def shipped_evaluations_dir(self) -> Path:
+        return self.root / "evaluations"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dsum_demo.data import Example, read_samples, to_examples
+from dsum_demo.data import Broken, Example, read_samples, to_examples
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.hub import POLL_SECONDS, HubProbe, Progress, StopAsked
 from dsum_demo.settings import Settings
@@ -37,28 +37,30 @@ def read_source(
     *,
     on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
+    broken: Broken | None = None,
 ) -> list[Example]:
     """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file for `read_samples`.
 
     One example a dialogue: rows that share one are regrouped. Only DialogSum from the Hub can take long; on_progress
     gets a sentence then, and a stop is obeyed. Raises InputError for a source that there is not, DataError for rows
-    that cannot be read or had, and Stopped.
+    that cannot be read or had, and Stopped. Where `broken` is given, rows of a file that cannot be used are put there,
+    by their numbers, and left out.
     """
     name, _, split = source.strip().partition(":")
     if source.strip() == SAMPLES:
-        return read_samples(settings.samples_file)
+        return read_samples(settings.samples_file, broken)
     if name == DIALOGSUM:
         if split not in SPLITS:
             wanted = ", ".join(f"{DIALOGSUM}:{known}" for known in SPLITS)
             raise InputError(f"DialogSum has no split {split!r}; give one of: {wanted}.")
         if settings.dialogsum_dir:
-            return regroup(read_samples(_split_file(settings.dialogsum_dir, split)))
+            return regroup(read_samples(_split_file(settings.dialogsum_dir, split), broken))
         return regroup(_from_hub(split, settings, on_progress, should_stop))
     if settings.public:
         raise InputError(f"There is no source {source!r} here; give one of: {', '.join(source_names())}.")
     if not Path(source).is_file():
         raise InputError(f"There is no file {source!r}; give one, or one of: {', '.join(source_names())}.")
-    return regroup(read_samples(Path(source)))
+    return regroup(read_samples(Path(source), broken))
 
 
 def regroup(examples: Sequence[Example]) -> list[Example]:

@@ -15,11 +15,12 @@ PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
     {"errors", "fields", "settings", "prompts"},
     {
-        "adapter_check", "catalog", "data", "discovery", "highlighting", "hub", "metrics", "peft_methods", "presets",
-        "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data", "votes",
-        "weight_files",
+        "adapter_check", "bootstrap", "catalog", "checks", "data", "discovery", "evaluation_records",
+        "evaluation_report", "evaluations", "exports", "highlighting", "hub", "metrics", "output_cache", "peft_methods",
+        "presets", "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data",
+        "votes", "weight_files",
     },
-    {"assembly", "generation", "hardware", "loading"},
+    {"assembly", "batch_generation", "generation", "hardware", "loading"},
     {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},
     {"jobs"},
     {"cli", "ui"},

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from dsum_demo.data import Example, name_rows, read_samples, read_table
-from dsum_demo.errors import DataError
+from dsum_demo.data import Example, draw, fingerprint, name_rows, read_rows, read_samples, read_table
+from dsum_demo.errors import DataError, InputError
 
 ROWS = [{"human": "Tom pays,\nMaya “smiles”.", "a": "x"}, {"human": "é\u2028\x85東", "a": ""}]
 
@@ -93,7 +93,8 @@ def test_a_dialogue_of_a_megabyte_and_blank_lines_are_fine(write):
         ("few.csv", "a,b\n1,2\n\n3\n4,5\n6,7,8\n", "2 columns, but another number of fields in rows 2, 4", (2, 4)),
         ("few.tsv", "a\tb\n1\n", "another number of fields in row 1;", (1,)),
         ("twice.csv", "a,b, a\n1,2,3\n", "more than one column 'a'", ()),
-        ("index.csv", ",a\n0,x\n", "column 1 has no name", ()),
+        ("nameless.csv", "a,\n0,x\n", "column 2 has no name", ()),
+        ("index.csv", ",index\n0,x\n", "column 1 has no name", ()),
         ("quote.csv", 'a,b\n1,"2\n3,4\n', "line 3.*Check the quotes", ()),
         ("broken.json", '[{"a": 1}', "is not JSON: .*line 1", ()),
         ("deep.json", "[" * 200_000, "is not JSON", ()),
@@ -159,3 +160,45 @@ def test_samples_that_lack_something_are_refused(write, second, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
         read_samples(write("samples.jsonl", sample() + second))
     assert 2 in caught.value.rows
+
+
+def test_the_index_that_pandas_writes_is_a_column(tmp_path):
+    file = tmp_path / "frame.csv"
+    file.write_text(",human,a\n0,x,y\n1,z,w\n")
+    assert read_table(file)[1] == {"index": "1", "human": "z", "a": "w"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept", "reasons"),
+    [
+        ("few.csv", "a,b\n1,2\n3\n4,5\n", [1, 3], {2: "It has 1 fields, not 2."}),
+        ("mixed.jsonl", '{"a": 1}\nno\n{"a": 3}\n', [1, 3], {2: "It has no JSON object."}),
+        ("mixed.json", '[{"a": 1}, 2]', [1], {2: "It has no JSON object."}),
+    ],
+)
+def test_broken_rows_are_left_out_where_they_are_asked_for(tmp_path, name, content, kept, reasons):
+    file, broken = tmp_path / name, {}
+    file.write_text(content)
+    assert list(read_rows(file, broken)) == kept and broken == reasons
+
+
+def test_samples_that_cannot_be_used_keep_the_numbers_of_their_rows(tmp_path):
+    file, broken = tmp_path / "rows.csv", {}
+    file.write_text("id,dialogue,summary\na,A: x,s\nb,,s\nc\nd,A: y,\ne,A: z,s\na,A: w,s\nf,A: v,s\n")
+    assert [example.id for example in read_samples(file, broken)] == ["e", "f"]
+    assert list(broken) == [3, 2, 4, 1, 6] and "dialogue" in broken[2] and "twice" in broken[6]
+
+
+def test_a_fingerprint_sees_the_words_and_not_the_spaces():
+    assert fingerprint("Tom: Hi,  Maya!\r\n") == fingerprint("tom: hi, maya!") != fingerprint("tom: hi, mara!")
+    assert fingerprint("é") == fingerprint("e\u0301") and len(fingerprint("\ud800")) == 16
+
+
+def test_examples_are_drawn_by_a_seed_and_keep_their_order():
+    examples = [Example(str(i), "A: x", ("s",), ()) for i in range(50)]
+    drawn = draw(examples, 10, seed=3)
+    assert drawn == draw(examples, 10, seed=3) != draw(examples, 10, seed=4)
+    assert [e.id for e in drawn] == sorted((e.id for e in drawn), key=int) and len(set(drawn)) == 10
+    assert draw(examples, None, 0) == draw(examples, 99, 0) == examples
+    with pytest.raises(InputError, match="limit is 0"):
+        draw(examples, 0, 0)
