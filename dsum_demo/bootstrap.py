@@ -116,7 +116,8 @@ def _resampled_means(sums: np.ndarray, counts: np.ndarray, seed: int, resamples:
     import numpy as np
 
     rng, n = np.random.default_rng(seed), len(sums)
-    complete = bool((counts == counts[:, :1]).all())
+    # Most columns have a value in every row, and so the same counts.
+    different, place = np.unique(counts, axis=1, return_inverse=True)
     means = np.empty((resamples, sums.shape[1]))
     step = max(1, CHUNK_CELLS // n)
     for start in range(0, resamples, step):
@@ -124,7 +125,7 @@ def _resampled_means(sums: np.ndarray, counts: np.ndarray, seed: int, resamples:
         drawn = rng.integers(0, n, size=(size, n), dtype=np.int32)
         drawn += np.arange(size, dtype=np.int32)[:, None] * n
         times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
-        means[start : start + size] = (times @ sums) / (times @ (counts[:, :1] if complete else counts))
+        means[start : start + size] = (times @ sums) / (times @ different)[:, place]
     return means
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dsum_demo.errors import DataError, InputError
 
@@ -29,6 +29,8 @@ LARGEST_UNPACKED_BYTES = 1_000_000_000
 
 # Rows that cannot be used, by their number, each with the reason in a sentence.
 Broken = dict[int, str]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def fingerprint(dialogue: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def draw(examples: Sequence[Example], limit: int | None, seed: int) -> list[Example]:
+def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
     """`limit` examples drawn by `seed`, in the order that they had; all of them for None. Raises InputError below 1."""
     if limit is not None and limit < 1:
         raise InputError(f"The limit is {limit}; give 1 or more examples.")

@@ -98,17 +98,27 @@ def score_summary(prediction: str, references: Sequence[str], policy: str = "mea
     Raises InputError without a reference, for an unknown policy, and for two texts that are both too long for ROUGE-L.
     """
     _check_policy(policy)
+    return combine(score_references(prediction, references), policy)
+
+
+def score_references(prediction: str, references: Sequence[str]) -> list[dict[str, Score]]:
+    """The scores against each reference, in their order. Raises InputError as `score_summary` does."""
     if isinstance(references, str):
         raise InputError("The references are one text; give a list of texts.")
     if not references:
         raise InputError("There is no reference summary; ROUGE compares with at least one.")
     prediction = "\n".join(split_sentences(prediction))
-    scores = [_score(prediction, "\n".join(split_sentences(text))) for text in references]
-    if policy == "mean":
+    return [_score(prediction, "\n".join(split_sentences(text))) for text in references]
+
+
+def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict[str, Score]:
+    """What a policy makes of the scores against several references. Raises InputError for another policy."""
+    _check_policy(policy)
+    if policy == "mean" and len(scores) > 1:
         return mean_scores(scores)
     if policy == "best":
         return {rouge: max((score[rouge] for score in scores), key=lambda s: s.fmeasure) for rouge in ROUGE_TYPES}
-    return scores[0]
+    return dict(scores[0])
 
 
 def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
@@ -184,13 +194,22 @@ def _check_policy(policy: str) -> None:
         raise InputError(f"The reference policy is {policy!r}; choose one of: {', '.join(POLICIES)}.")
 
 
-def _score(prediction: str, reference: str) -> dict[str, Score]:
+def too_long(prediction: str, reference: str) -> str:
+    """Why these two cannot be scored, in a sentence; empty where they can."""
+    if len(prediction) * len(reference) <= MAX_LCS_CELLS:
+        return ""
     words = [len(re.findall("[A-Za-z0-9]+", text)) for text in (prediction, reference)]
-    if words[0] * words[1] > MAX_LCS_CELLS:
-        raise InputError(
-            f"ROUGE-L compares every word with every word, and {words[0]:,} words of a summary with {words[1]:,} of a "
-            f"reference are more than {MAX_LCS_CELLS:,} pairs; shorten one of the two."
-        )
+    if words[0] * words[1] <= MAX_LCS_CELLS:
+        return ""
+    return (
+        f"ROUGE-L compares every word with every word, and {words[0]:,} words of a summary with {words[1]:,} of a "
+        f"reference are more than {MAX_LCS_CELLS:,} pairs; shorten one of the two."
+    )
+
+
+def _score(prediction: str, reference: str) -> dict[str, Score]:
+    if reason := too_long(prediction, reference):
+        raise InputError(reason)
     # The line ends between sentences mean something to Lsum only: the other types read them as spaces.
     scores = _scorer().score(target=reference, prediction=prediction)
     return {rouge: Score(*map(float, scores[rouge])) for rouge in ROUGE_TYPES}

@@ -1,16 +1,145 @@
 """Summaries that were already written, in one SQLite file: a rerun continues instead of starting again.
 
-Knows keys and texts; nothing of models or pages. Two processes may use the file at once.
+Knows keys and texts, and files of weights by their bytes; nothing of models or pages. Processes may use the file at the
+same time; where it cannot be used nothing is remembered, and an evaluation goes on without it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+BUSY_SECONDS = 30.0
+AT_ONCE = 500  # keys in one question; SQLite allows more, but not everywhere
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS outputs (
+    key TEXT PRIMARY KEY, text TEXT NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL,
+    hit_length_limit INTEGER NOT NULL, turns_left_out INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class CachedOutput:
+    """What a model wrote, without scores: those depend on references and are quickly made again."""
+
+    text: str
+    tokens: int
+    seconds: float
+    hit_length_limit: bool
+    turns_left_out: int
+
+
+def output_key(
+    weights: str, prompt: str, max_source_tokens: int, decode: Mapping[str, Any], dtype: str, text: str
+) -> str:
+    """What has to be equal for a text to be written again: weights, prompt and its limit, decode config, precision and
+    dialogue.
+    """
+    parts = [weights, prompt, max_source_tokens, sorted(decode.items()), dtype, text]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class OutputCache:
-    """Where `file` cannot be opened or written nothing is remembered, and `problem` says why."""
+    """`problem` says in a sentence why the file cannot be used, empty where it can. Without a file nothing is
+    remembered. Safe to use from several threads.
+    """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path | None = None):
         self.file = file
         self.problem = ""
+        self._lock = threading.Lock()
+        if file is None:
+            return
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as database:
+                database.executescript(_TABLES)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def get(self, keys: Sequence[str]) -> dict[str, CachedOutput]:
+        """What is known of these keys."""
+        found: dict[str, CachedOutput] = {}
+        columns = "key, text, tokens, seconds, hit_length_limit, turns_left_out"
+        for start in range(0, len(keys), AT_ONCE):
+            part = keys[start : start + AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            for key, text, tokens, seconds, limit, left in self._read(
+                f"SELECT {columns} FROM outputs WHERE key IN ({marks})", part
+            ):
+                found[key] = CachedOutput(text, tokens, seconds, bool(limit), left)
+        return found
+
+    def put(self, outputs: Mapping[str, CachedOutput]) -> None:
+        """Remember them at once: a process that is killed afterwards has lost nothing."""
+        self._write(
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)",
+            [(key, o.text, o.tokens, o.seconds, o.hit_length_limit, o.turns_left_out) for key, o in outputs.items()],
+        )
+
+    def fingerprint(self, files: Iterable[Path]) -> str:
+        """16 hex digits of SHA-256 over the files' names and bytes. A file is read again only when its size or its time
+        of change is another.
+        """
+        whole = hashlib.sha256()
+        for file in sorted(files):
+            whole.update(f"{file.name}\0{self._digest(file)}\0".encode())
+        return whole.hexdigest()[:16]
+
+    def clear(self) -> None:
+        """Forget every output."""
+        self._write("DELETE FROM outputs", [()])
+
+    def _digest(self, file: Path) -> str:
+        about = file.stat()
+        path = str(file.resolve())
+        for size, modified, digest in self._read("SELECT size, modified, digest FROM files WHERE path = ?", (path,)):
+            if (size, modified) == (about.st_size, about.st_mtime_ns):
+                return str(digest)
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        self._write(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", [(path, about.st_size, about.st_mtime_ns, digest)]
+        )
+        return digest
+
+    def _connect(self) -> sqlite3.Connection:
+        assert self.file is not None
+        database = sqlite3.connect(self.file, timeout=BUSY_SECONDS)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        return database
+
+    def _read(self, question: str, values: Sequence[Any]) -> list[Any]:
+        if self.problem or self.file is None:
+            return []
+        try:
+            with self._lock, closing(self._connect()) as database:
+                return database.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return []
+
+    def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        if self.problem or self.file is None or not rows:
+            return
+        try:
+            with self._lock, closing(self._connect()) as database, database:
+                database.executemany(statement, rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.problem = f"{self.file} cannot be used ({error}); what is written now is not remembered."

@@ -1,19 +1,22 @@
-"""ROUGE of outputs that were recorded elsewhere: a file with columns of references and columns of system outputs.
-
-Knows tables and metrics; loads no model.
-"""
+"""Evaluates outputs that were recorded elsewhere. Knows recorded rows and scores; loads no model."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.data import name_rows, read_table
-from dsum_demo.errors import DataError, InputError
-from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
+from dsum_demo.data import Broken, draw
+from dsum_demo.evaluation_records import BrokenRow, Evaluation, ExampleRecord, Progress
+from dsum_demo.example_scores import check_reading, new_record, score_output
+from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, signature
+from dsum_demo.recorded import RecordedRow, read_recorded, recorded_system, together
+
+YIELD_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,42 +37,98 @@ class ScoreReport:
 
 
 def score_file(file: Path, references: Sequence[str], systems: Sequence[str], policy: str = "mean") -> ScoreReport:
-    """Score the columns `systems` of a file that `read_table` reads against the columns `references`.
-
-    A row is compared with the references that are not empty in it; the signature counts those of the row that has most.
-    An empty output scores 0. Raises InputError for column arguments or a policy that cannot be used, and DataError for
-    a file or rows that cannot.
+    """Plain means over the rows of what `evaluate_recorded` gives. The signature counts the references of the row that
+    has most. Raises what it raises.
     """
-    _check_columns(references, systems)
-    rows = read_table(file)
-    missing = [name for name in (*references, *systems) if name not in rows[0]]
-    if missing:
-        raise DataError(f"{file} has no column {', '.join(missing)}; its columns are: {', '.join(rows[0])}.")
-    written = [[row[name] for name in references if row[name].strip()] for row in rows]
-    without = [number for number, texts in enumerate(written, 1) if not texts]
-    if without:
-        raise DataError(f"{file} has no reference in {name_rows(without)}; fill one in, or leave the row out.", without)
+    *_, last = evaluate_recorded(file, references, systems, policy=policy)
+    examples = last.evaluation.examples
     return ScoreReport(
-        signature(n=len(rows), references=max(map(len, written)), policy=policy),
-        {
-            name: mean_scores([_score_row(file, n, row[name], written[n - 1], policy) for n, row in enumerate(rows, 1)])
-            for name in systems
-        },
+        signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
+        {name: mean_scores([example.outputs[name].scores for example in examples]) for name in systems},
     )
 
 
-def _check_columns(references: Sequence[str], systems: Sequence[str]) -> None:
-    if not references or not systems:
-        raise InputError("Scoring needs at least one column of references and one of system outputs; name them.")
-    twice = [name for name, times in Counter((*references, *systems)).items() if times > 1]
-    if twice:
-        raise InputError(
-            f"The column {twice[0]!r} is named twice; a column is a reference or a system's output, and counts once."
-        )
+def evaluate_recorded(
+    file: Path,
+    references: Sequence[str],
+    systems: Sequence[str],
+    *,
+    policy: str = "mean",
+    reading: str = "rows",
+    seed: int = 0,
+    limit: int | None = None,
+    skip_broken: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    """Score the columns `systems` against the columns `references` (see `recorded.read_recorded`), row by row in an
+    order drawn by the seed; the last one yielded is complete, or as far as it was when `should_stop` said so.
+
+    reading: "rows" scores every row, "dialogues" the rows of one dialogue as one example with several references.
+    limit: so many examples, drawn by the seed. skip_broken: rows that cannot be used are left out and listed in the
+    evaluation; else they are refused. Raises InputError for arguments, DataError for a file or rows that cannot.
+    """
+    check_reading(reading)
+    signature(n=0, references=1, policy=policy)  # refuses an unknown policy before the file is read
+    broken: Broken | None = {} if skip_broken else None
+    rows = read_recorded(file, references, systems, broken)
+    everything = rows
+    if reading == "dialogues":
+        rows = together(rows)
+    rows = draw(rows, limit, seed)
+    evaluation = Evaluation(
+        data=file.name,
+        systems=tuple(map(recorded_system, systems)),
+        examples=(),
+        total=len(rows),
+        policy=policy,
+        reading=reading,
+        seed=seed,
+        recorded=True,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        skipped=tuple(BrokenRow(number, reason) for number, reason in sorted((broken or {}).items())),
+    )
+    yield from _score_rows(evaluation, rows, _others(everything), should_stop)
 
 
-def _score_row(file: Path, number: int, output: str, references: Sequence[str], policy: str) -> dict[str, Score]:
-    try:
-        return score_summary(output, references, policy)
-    except InputError as error:
-        raise DataError(f"{file}, row {number}: {error}", [number]) from None
+def _score_rows(
+    evaluation: Evaluation,
+    rows: Sequence[RecordedRow],
+    others: Mapping[str, Sequence[tuple[int, str]]],
+    should_stop: Callable[[], bool],
+) -> Iterator[Progress]:
+    order = list(rows)
+    random.Random(evaluation.seed).shuffle(order)
+    records: list[ExampleRecord] = []
+    systems, total = len(evaluation.systems), len(rows) * len(evaluation.systems)
+    started = told = time.monotonic()
+
+    def progress(note: str, finished: bool = False) -> Progress:
+        now = replace(evaluation, examples=tuple(sorted(records, key=lambda r: r.row)), finished=finished)
+        passed, done = time.monotonic() - started, len(records)
+        left = passed / done * (len(rows) - done) if done else None
+        return Progress(done * systems, total, left, note, now)
+
+    yield progress("Scoring recorded outputs")
+    for row in order:
+        if should_stop():
+            yield progress("Stopped")
+            return
+        records.append(_scored(row, evaluation.policy, others))
+        if time.monotonic() - told >= YIELD_SECONDS:
+            told = time.monotonic()
+            yield progress("Scoring recorded outputs")
+    yield progress("Done", finished=True)
+
+
+def _scored(row: RecordedRow, policy: str, others: Mapping[str, Sequence[tuple[int, str]]]) -> ExampleRecord:
+    rest = [text for number, text in others[row.group] if number != row.row]
+    record = new_record(row.example, row.row, policy, group=row.group, other_references=rest)
+    return replace(record, outputs={name: score_output(record, text, policy) for name, text in row.outputs.items()})
+
+
+def _others(rows: Sequence[RecordedRow]) -> dict[str, list[tuple[int, str]]]:
+    """For each dialogue the references of all its rows, with the row's number."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for row in rows:
+        found.setdefault(row.group, []).extend((row.row, text) for text in row.example.references)
+    return found

@@ -13,17 +13,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dsum_demo"
 LAYERS = [
-    {"errors", "fields", "settings", "prompts"},
+    {"errors", "fields", "prompts", "settings"},
     {
         "adapter_check", "bootstrap", "catalog", "checks", "data", "discovery", "evaluation_records",
-        "evaluation_report", "evaluations", "exports", "highlighting", "hub", "metrics", "output_cache", "peft_methods",
-        "presets", "registry", "run_events", "run_limits", "runs", "sources", "training_config", "training_data",
-        "votes", "weight_files",
+        "evaluation_report", "evaluation_warnings", "evaluations", "example_scores", "exports", "highlighting", "hub",
+        "metrics", "output_cache", "peft_methods", "presets", "ready_lists", "recorded", "recovery", "registry",
+        "run_events", "run_limits", "runs", "slices", "sources", "training_config", "training_data", "votes",
+        "weight_files",
     },
-    {"assembly", "batch_generation", "generation", "hardware", "loading"},
-    {"comparison", "evaluation", "probe", "scoring", "study", "training", "training_run"},
+    {"assembly", "batch_generation", "generation", "hardware", "loading", "model_identity"},
+    {
+        "comparison", "evaluation", "evaluation_run", "probe", "scoring", "study", "trainer", "training",
+        "training_batches", "training_card", "training_checkpoints", "training_run", "training_setup",
+    },
     {"jobs"},
-    {"cli", "ui"},
+    {"cli", "commands", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FRONT_DOORS = {"__init__", "__main__"}
