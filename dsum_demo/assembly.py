@@ -63,8 +63,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise ModelUnavailableError(f"{model_name(folder)} holds no tokenizer that can be loaded: {error}") from error
 
 
-def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """A complete model, ready to write. Raises ModelUnavailableError or UnsafeWeightsError naming the folder."""
+def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None) -> Any:
+    """A complete model, ready to write; in `serving_dtype` unless a dtype is given.
+
+    Raises ModelUnavailableError or UnsafeWeightsError naming the folder.
+    """
     weights = find_weights(folder, adapter=False)
     if (folder / "adapter_config.json").exists():
         # transformers would follow it to another model without asking.
@@ -74,7 +77,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Any:
             disable_progress_bar()  # progress is told by who loads, in sentences
             model, report = AutoModelForSeq2SeqLM.from_pretrained(
                 folder,
-                dtype=serving_dtype(expected_parameters(folder)),
+                dtype=dtype or serving_dtype(expected_parameters(folder)),
                 use_safetensors=weights.safetensors,
                 weights_only=True,
                 local_files_only=True,

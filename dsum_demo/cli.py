@@ -1,4 +1,5 @@
-"""The command line: `dsum models | compare | score | serve`. Results on standard output, all else on standard error.
+"""The command line: `dsum models | compare | score | train | serve`. Results on standard output, all
+else on standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
 mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted.
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo import __version__
+from dsum_demo.commands.train import add_arguments as add_train_arguments
+from dsum_demo.commands.train import run_train
 from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
 from dsum_demo.settings import Settings
 
@@ -72,6 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
     score.add_argument("--json", action="store_true", help="print JSON")
     score.set_defaults(run=run_score)
+
+    train = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
+    add_train_arguments(train)
+    train.set_defaults(run=run_train)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -43,8 +43,8 @@ _CLAIM_SECONDS = 2.0
 
 
 class RunState(StrEnum):
-    """queued: waits for its turn. stopping: runs, and a stop is asked for. stopped: ended on request, and can be resumed.
-    failed: ended with a reason. crashed: its process is gone without a word.
+    """queued: waits for its turn. stopping: runs, and a stop is asked for. stopped: ended on request. failed: ended
+    with a reason. crashed: its process is gone without a word. The last three can be resumed.
     """
 
     QUEUED = "queued"

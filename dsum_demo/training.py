@@ -1,109 +1,64 @@
 """Fine-tunes one model on pairs of dialogue and summary: full or PEFT, through transformers' Seq2SeqTrainer.
 
 The one trainer of the project: recipes call it too. It writes into the folder it is given and knows nothing of pages
-or jobs; progress goes out through `on_event`, a stop comes in through `should_stop`.
+or jobs; progress goes out through `on_event` (the events are described in run_events), a stop comes in through
+`should_stop`.
 """
 
 from __future__ import annotations
 
-import copy
+import gc
+import logging
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import Dataset
 from peft import get_peft_model
 from transformers import (
     Adafactor,
     DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
-from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.errors import InputError, Stopped, TrainingError
+from dsum_demo.hardware import device_name, memory_bytes, peak_memory_bytes
 from dsum_demo.loading import native_bf16
 from dsum_demo.metrics import ROUGE_TYPES, mean_scores, score_summary
-from dsum_demo.peft_methods import method
-from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig, encode_target, fit_dialogue
+from dsum_demo.peft_methods import linear_modules, method
+from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
+from dsum_demo.run_events import Event
+from dsum_demo.trainer import Scores, Trainer, Watch
+from dsum_demo.training_batches import Pair, encode_pairs
+from dsum_demo.training_checkpoints import last_complete, recover, seal_of, weights_bytes
+from dsum_demo.training_config import TrainingConfig
 
-# Whole numbers where the bounds are.
-_BOUNDS = {
-    "weight_decay": (0.0, 1.0),
-    "label_smoothing": (0.0, 0.9),
-    "warmup_share": (0.0, 1.0),
-    "max_steps": (0, 1_000_000),
-    "batch_size": (1, 1024),
-    "evaluations": (1, 1000),
-    "max_source_tokens": (1, 8192),
-    "max_target_tokens": (2, 8192),
-    "seed": (0, 2**32 - 1),
-}
+__all__ = ["Pair", "TrainingConfig", "TrainingResult", "encode_pairs", "train"]
 
-Event = dict[str, Any]
-Pair = tuple[str, str]
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """What decides a run's result, beside base and data. Raises InputError when out of bounds.
-
-    method: a name in `peft_methods.METHODS`; `options` go to its PEFT config. learning_rate: the peak, reached after
-    `warmup_share` of the steps and falling linearly to 0. optimizer: "adamw", or "adafactor" whose step is scaled by
-    each tensor's RMS (what T5's initialisation expects). max_steps: 0 means that `epochs` decide. evaluations: how
-    often within the run the validation sample is generated and scored; the best checkpoint is kept. compile: fuse the
-    model's operations with torch.compile, which needs a C++ compiler and takes some minutes before the first steps.
-    """
-
-    method: str = "lora"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    learning_rate: float = 1e-3
-    optimizer: str = "adamw"
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    warmup_share: float = 0.05
-    epochs: float = 1.0
-    max_steps: int = 0
-    batch_size: int = 16
-    evaluations: int = 4
-    max_source_tokens: int = 512
-    max_target_tokens: int = 128
-    seed: int = 42
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        method(self.method).config(self.options)
-        if not 0 < self.learning_rate <= 1:
-            raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0 and at most 1.")
-        if self.optimizer not in ("adamw", "adafactor"):
-            raise InputError(f"optimizer is {self.optimizer!r}; choose adamw or adafactor.")
-        if not 0 < self.epochs <= 1000:
-            raise InputError(f"epochs is {self.epochs}; give a number above 0 and at most 1000.")
-        for name, (low, high) in _BOUNDS.items():
-            value, whole = getattr(self, name), isinstance(low, int)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not low <= value <= high or (whole and value != int(value)):
-                raise InputError(f"{name} is {value!r}; give a {'whole ' if whole else ''}number from {low} to {high}.")
-            # Web forms send 16.0 for 16.
-            object.__setattr__(self, name, type(low)(value))
+EVALUATION_BATCH = 32
+WATCHED_DIALOGUES = 3
+STEPS_IN_SPEED = 20
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Counts of parameters, optimizer steps, wall-clock seconds, the best validation scores (ROUGE F1 in 0..1)."""
+    """folder: the best weights. parameters, trained_parameters: counts. steps: optimizer steps taken in all, of
+    planned_steps. seconds: this process's training, wall-clock. best: the best validation scores (ROUGE F1 in 0..1,
+    and "loss"), {} where nothing was scored; best_step: when. stopped: somebody asked for it. early: it did not get
+    better any more. peak_memory_bytes: see hardware. checkpoint_bytes: the weight files in `folder`.
+    """
 
     folder: Path
     parameters: int
@@ -112,60 +67,12 @@ class TrainingResult:
     seconds: float
     best: dict[str, float]
     stopped: bool
-
-
-class _Watch(TrainerCallback):
-    """Passes the Trainer's log lines on, asks for a stop, and ends a run whose loss says that it is broken."""
-
-    def __init__(self, on_event: Callable[[Event], None], should_stop: Callable[[], bool]):
-        self.on_event, self.should_stop = on_event, should_stop
-        self.stopped = False
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        if self.should_stop():
-            self.stopped = control.should_training_stop = True
-        return control
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None and (not math.isfinite(loss) or loss == 0.0):
-            raise TrainingError(
-                f"The training loss became {loss} at step {state.global_step}; "
-                "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
-            )
-        self.on_event({"step": state.global_step, "steps": state.max_steps, "epoch": state.epoch, **(logs or {})})
-
-
-class _Trainer(Seq2SeqTrainer):
-    """Compiles the training step alone: the Trainer's own option also compiles validation, for minutes each time."""
-
-    compiled: Any = None
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        chosen = self.compiled if self.compiled is not None and model.training else model
-        return super().compute_loss(chosen, inputs, *args, **kwargs)
-
-
-def encode_pairs(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> Dataset:
-    """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`; inference tokenizes the same way."""
-    return Dataset.from_list(
-        [
-            {
-                "input_ids": list(fit_dialogue(tokenizer, dialogue, config.max_source_tokens).source_ids),
-                "labels": encode_target(tokenizer, summary, config.max_target_tokens),
-            }
-            for dialogue, summary in pairs
-        ]
-    )
+    planned_steps: int = 0
+    best_step: int = 0
+    early: bool = False
+    samples_per_second: float = 0.0
+    peak_memory_bytes: int = 0
+    checkpoint_bytes: int = 0
 
 
 def train(
@@ -184,102 +91,309 @@ def train(
 ) -> TrainingResult:
     """Fine-tune `model` (changed in place) and save the best weights to `folder/best`.
 
-    `base_name` is what a saved adapter names as its base. With `resume` a run goes on from `folder`'s last checkpoint.
-    Raises InputError without pairs or for options that the model cannot be trained with, and TrainingError for a run
-    whose loss is not finite or exactly zero.
+    `base_name` is what a saved adapter names as its base. With `resume` a run goes on from `folder`'s last complete
+    checkpoint: at the same step, with the same order and learning rate. On a GPU whose memory runs out the batch is
+    halved and accumulation doubled. Raises InputError without pairs or for options that the model cannot be trained
+    with, and TrainingError for a run whose loss is no number, exactly zero or exploding, or that cannot be written.
     """
     if not train_pairs or not validation_pairs:
         raise InputError("Training needs at least one pair to learn from and one to validate on.")
-    set_seed(config.seed)
-    peft_config = method(config.method).config(config.options)
-    trained: Any = model
-    if peft_config is not None:
-        model.name_or_path = base_name
-        try:
-            trained = get_peft_model(model, peft_config)
-        except (ValueError, TypeError, NotImplementedError) as error:
-            raise InputError(f"{method(config.method).title} cannot start with these options: {error}") from error
-    steps_per_epoch = math.ceil(len(train_pairs) / config.batch_size)
-    steps = config.max_steps or math.ceil(config.epochs * steps_per_epoch)
-    every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
-    watch = _Watch(on_event, should_stop)
+    best, checkpoints = folder / "best", folder / "checkpoints"
+    if int(os.environ.get("RANK", 0)) == 0:
+        recover(best)
+    batch, accumulation = config.batch_size, config.accumulation
+    steps = planned_steps(len(train_pairs), config)
+    trained = prepare(model, config, base_name, steps)
+    rows = Rows(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config)
     attention = model.config._attn_implementation
     if not torch.cuda.is_available():
         # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
         model.set_attn_implementation("eager")
-    trainer = _Trainer(
+    last = last_complete(checkpoints) if resume else None
+    started = time.monotonic()
+    try:
+        while True:
+            trainer = build_trainer(
+                trained, tokenizer, rows, config, folder, decode=decode, batch=batch, accumulation=accumulation,
+                evaluation_due=bool(last and (seal_of(last) or {}).get("evaluation_due")),
+            )  # fmt: skip
+            progress = Progress(trainer, rows, on_event, steps)
+            trainer.should_stop, trainer.told = should_stop, progress.told
+            progress.start(resumed_at=_step_of(last), resumed=last is not None)
+            ran_out = _run(trainer, last)
+            if ran_out is None:
+                break
+            batch, accumulation = _smaller_batch(batch, accumulation, ran_out, trainer.args.world_size)
+            if trainer.state.global_step:
+                trainer.save_where_it_stands()
+                last = last_complete(checkpoints)
+            progress.emit("batch", batch_size=batch, accumulation=accumulation, reason=ran_out)
+            del trainer, progress
+            gc.collect()
+            torch.cuda.empty_cache()
+        if trainer.stopped:
+            trainer.save_where_it_stands()
+        if not best.exists():
+            trainer.save_best()  # stopped before anything was scored
+        trainer.accelerator.wait_for_everyone()
+    finally:
+        model.set_attn_implementation(attention)
+    return TrainingResult(
+        folder=best,
+        parameters=rows.parameters,
+        trained_parameters=rows.trained_parameters,
+        steps=trainer.state.global_step,
+        planned_steps=steps,
+        seconds=time.monotonic() - started,
+        best=_best_scores(trainer),
+        best_step=trainer.state.best_global_step or 0,
+        stopped=trainer.stopped,
+        early=not trainer.stopped and trainer.state.global_step < steps,
+        samples_per_second=progress.samples_per_second,
+        peak_memory_bytes=peak_memory_bytes(),
+        checkpoint_bytes=weights_bytes(best),
+    )
+
+
+def planned_steps(dialogues: int, config: TrainingConfig) -> int:
+    """Optimizer steps of the whole run, on all processes that this one belongs to."""
+    together = config.batch_size * config.accumulation * int(os.environ.get("WORLD_SIZE", 1))
+    return config.max_steps or math.ceil(config.epochs * math.ceil(dialogues / together))
+
+
+def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, steps: int) -> Any:
+    """The model as it will be trained: itself, or with a new adapter around it. Seeds everything.
+
+    Raises InputError for options that the model cannot be trained with.
+    """
+    set_seed(config.seed)
+    chosen = method(config.method)
+    modules = linear_modules({name: tuple(tensor.shape) for name, tensor in model.named_parameters()})
+    peft_config = chosen.config(config.options, steps, modules)
+    if peft_config is None:
+        return model
+    model.name_or_path = base_name
+    try:
+        return get_peft_model(model, peft_config)
+    except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
+        raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
+
+
+@dataclass
+class Rows:
+    """What is learned from and validated on, encoded once; validation sorted by length, longest first."""
+
+    tokenizer: PreTrainedTokenizerBase
+    train_pairs: Sequence[Pair]
+    validation_pairs: Sequence[Pair]
+    config: TrainingConfig
+    parameters: int = 0
+    trained_parameters: int = 0
+    order: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config)
+        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config)
+        lengths = [len(ids) for ids in validation["input_ids"]]
+        self.order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        self.validation = validation.select(self.order)
+        self.references = [self.validation_pairs[i][1] for i in self.order]
+
+    def watched(self, texts: Sequence[str]) -> list[dict[str, str]]:
+        """The first dialogues of the validation part with what was written for them now."""
+        by_pair = dict(zip(self.order, texts, strict=True))
+        return [
+            {"dialogue": dialogue, "reference": reference, "summary": by_pair[number]}
+            for number, (dialogue, reference) in enumerate(self.validation_pairs[:WATCHED_DIALOGUES])
+        ]
+
+
+def build_trainer(
+    trained: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Rows,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    decode: DecodeConfig,
+    batch: int,
+    accumulation: int,
+    evaluation_due: bool = False,
+) -> Trainer:
+    steps = planned_steps(len(rows.train), config)
+    scores = Scores(tokenizer, rows.references, rouge)
+    trainer = Trainer(
         model=trained,
-        args=_arguments(config, folder, steps, every, decode),
-        train_dataset=encode_pairs(train_pairs, tokenizer, config),
-        eval_dataset=encode_pairs(validation_pairs, tokenizer, config),
+        args=_arguments(config, folder, steps, batch, accumulation, evaluation_due),
+        train_dataset=rows.train,
+        eval_dataset=rows.validation,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
         processing_class=tokenizer,
-        compute_metrics=_rouge(tokenizer),
-        callbacks=[watch],
+        compute_metrics=scores,
+        callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
+    trainer.add_callback(Watch(trainer, len(tokenizer)))
+    trainer.scores, trainer.tokenizer, trainer.decode = scores, tokenizer, decode
+    trainer.best_folder = folder / "best"
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
     # Trainer takes this as an argument, Seq2SeqTrainer does not hand it on.
     trainer.optimizer_cls_and_kwargs = _optimizer(config)
     # It would print each log line; `on_event` has them.
     trainer.remove_callback(PrinterCallback)
-    started = time.monotonic()
-    generation_config = copy.deepcopy(model.generation_config)
-    checkpoints = folder / "checkpoints"
-    last = get_last_checkpoint(str(checkpoints)) if resume and checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
-    best = folder / "best"
-    # Validation leaves every default of transformers in it, a limit of 20 tokens among them.
-    model.generation_config = generation_config
-    model.set_attn_implementation(attention)
-    trained.save_pretrained(best)
-    tokenizer.save_pretrained(best)
-    scores = [entry for entry in trainer.state.log_history if "eval_rouge1" in entry]
-    top = max(scores, key=lambda entry: entry["eval_rouge1"], default={})
-    return TrainingResult(
-        folder=best,
-        parameters=sum(p.numel() for p in trained.parameters()),
-        trained_parameters=sum(p.numel() for p in trained.parameters() if p.requires_grad),
-        steps=trainer.state.global_step,
-        seconds=time.monotonic() - started,
-        best={name: top[f"eval_{name}"] for name in ROUGE_TYPES if f"eval_{name}" in top},
-        stopped=watch.stopped,
-    )
+    rows.parameters = sum(parameter.numel() for parameter in trained.parameters())
+    rows.trained_parameters = sum(p.numel() for p in trained.parameters() if p.requires_grad)
+    return trainer
+
+
+def _run(trainer: Trainer, checkpoint: Path | None) -> str | None:
+    """Train to the end or to a stop; returns what the GPU said where its memory ran out."""
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except Stopped:
+        trainer.stopped = True
+    except torch.OutOfMemoryError as error:
+        # The error itself would keep the step's tensors alive.
+        return str(error).splitlines()[0][:300]
+    return None
+
+
+def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) -> tuple[int, int]:
+    """Half the batch, or less where it cannot be halved evenly, for the same dialogues in one optimizer step."""
+    if batch == 1 or processes > 1:
+        what = "a batch of one dialogue" if batch == 1 else f"a batch of {batch} dialogues on each process"
+        raise TrainingError(
+            f"Memory does not suffice for {what}: {ran_out} Lower batch_size or max_source_tokens, or choose a method "
+            "that trains fewer parameters."
+        )
+    together = batch * accumulation
+    smaller = next(size for size in range(batch // 2, 0, -1) if together % size == 0)
+    return smaller, together // smaller
+
+
+class Progress:
+    """Turns what the trainer tells into events, with speed, memory and the time that is left."""
+
+    def __init__(self, trainer: Trainer, rows: Rows, on_event: Callable[[Event], None], steps: int):
+        self.trainer, self.rows, self.on_event, self.steps = trainer, rows, on_event, steps
+        self.began = self.mark = time.monotonic()
+        self.step_seconds: deque[float] = deque(maxlen=STEPS_IN_SPEED)
+        self.training_seconds, self.steps_here, self.evaluation_seconds = 0.0, 0, 0.0
+
+    @property
+    def together(self) -> int:
+        args = self.trainer.args
+        return args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+    @property
+    def samples_per_second(self) -> float:
+        """Over this process's training steps, evaluations and checkpoints left out."""
+        return self.together * self.steps_here / self.training_seconds if self.training_seconds else 0.0
+
+    def start(self, resumed_at: int, resumed: bool) -> None:
+        args = self.trainer.args
+        self.on_event(
+            {
+                "event": "start",
+                "step": resumed_at,
+                "steps": self.steps,
+                "resumed": resumed,
+                "batch_size": args.per_device_train_batch_size,
+                "accumulation": args.gradient_accumulation_steps,
+                "processes": args.world_size,
+                "precision": "bf16" if args.bf16 else "fp32",
+                "device": device_name(),
+                "parameters": self.rows.parameters,
+                "trained_parameters": self.rows.trained_parameters,
+                "train_dialogues": len(self.rows.train),
+                "validation_dialogues": len(self.rows.validation),
+            }
+        )
+
+    def emit(self, kind: str, **values: Any) -> None:
+        state = self.trainer.state
+        self.on_event({"event": kind, "step": state.global_step, "steps": self.steps, "epoch": state.epoch, **values})
+
+    def told(self, kind: str, **values: Any) -> None:
+        """What `trainer.Trainer` calls."""
+        if kind == "step":
+            self._step(values["logs"])
+        elif kind == "evaluation":
+            self._evaluation(**values)
+        else:
+            self.emit(kind, **values)
+        self.mark = time.monotonic()
+
+    def _step(self, logs: dict[str, float]) -> None:
+        now = time.monotonic()
+        self.step_seconds.append(now - self.mark)
+        self.training_seconds += now - self.mark
+        self.steps_here += 1
+        pace = sum(self.step_seconds) / len(self.step_seconds)
+        state, every = self.trainer.state, self.trainer.args.eval_steps
+        to_come = self.steps - state.global_step
+        evaluations_to_come = math.ceil(self.steps / every) - state.global_step // every
+        self.emit(
+            "step",
+            loss=logs["loss"],
+            learning_rate=logs.get("learning_rate"),
+            grad_norm=logs.get("grad_norm"),
+            samples_per_second=self.together / pace if pace else None,
+            memory_bytes=memory_bytes(),
+            peak_memory_bytes=peak_memory_bytes(),
+            seconds=now - self.began,
+            seconds_left=pace * to_come + self.evaluation_seconds * evaluations_to_come,
+        )
+
+    def _evaluation(self, metrics: dict[str, float], best: bool, seconds: float) -> None:
+        self.evaluation_seconds = seconds
+        scores = {name: metrics[f"eval_{name}"] for name in ("loss", *ROUGE_TYPES)}
+        texts = self.trainer.scores.texts
+        self.emit("evaluation", **scores, best=best, seconds=seconds, summaries=self.rows.watched(texts))
+
+
+def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Mean F1 by ROUGE type, each text against its own reference."""
+    means = mean_scores([score_summary(text, [one]) for text, one in zip(texts, references, strict=True)])
+    return {name: means[name].fmeasure for name in ROUGE_TYPES}
+
+
+def use_bf16(config: TrainingConfig) -> bool:
+    return native_bf16() if config.precision == "auto" else config.precision == "bf16"
 
 
 def _arguments(
-    config: TrainingConfig, folder: Path, steps: int, every: int, decode: DecodeConfig
+    config: TrainingConfig, folder: Path, steps: int, batch: int, accumulation: int, evaluation_due: bool
 ) -> Seq2SeqTrainingArguments:
-    on_gpu = torch.cuda.is_available()
+    every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
     return Seq2SeqTrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=32,
-        learning_rate=config.learning_rate,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        per_device_eval_batch_size=max(1, EVALUATION_BATCH * batch // config.batch_size),
+        learning_rate=config.peak_learning_rate,
         warmup_steps=math.ceil(config.warmup_share * steps),
         lr_scheduler_type="linear",
         weight_decay=config.weight_decay,
         label_smoothing_factor=config.label_smoothing,
-        train_sampling_strategy="group_by_length",
         eval_strategy="steps",
         save_strategy="steps",
         eval_steps=every,
         save_steps=every,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="rouge1",
-        greater_is_better=True,
+        eval_on_start=evaluation_due,
+        load_best_model_at_end=False,  # the best weights are kept apart
+        metric_for_best_model=config.best_by,
+        greater_is_better=config.best_by != "loss",
         predict_with_generate=True,
-        generation_max_length=decode.max_new_tokens + 1,  # the decoder's start token counts
-        generation_num_beams=decode.num_beams,
-        bf16=native_bf16(),
-        use_cpu=not on_gpu,
-        logging_steps=max(1, min(25, every)),
+        bf16=use_bf16(config),
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
         logging_nan_inf_filter=False,
         seed=config.seed,
         data_seed=config.seed,
         report_to="none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -289,19 +403,12 @@ def _optimizer(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dic
     return torch.optim.AdamW, {"lr": config.learning_rate, "betas": (0.9, 0.98), "fused": True}
 
 
-def _rouge(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str, float]]:
-    def texts(ids: Any) -> list[str]:
-        return tokenizer.batch_decode(np.where(ids < 0, tokenizer.pad_token_id, ids), skip_special_tokens=True)
-
-    def compute(prediction: Any) -> dict[str, float]:
-        # The references come with the predictions: grouped by length, the rows are in another order than they were.
-        pairs = zip(texts(prediction.predictions), texts(prediction.label_ids), strict=True)
-        means = mean_scores([score_summary(text, [reference]) for text, reference in pairs])
-        return {name: means[name].fmeasure for name in ROUGE_TYPES}
-
-    return compute
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def as_record(config: TrainingConfig) -> dict[str, Any]:
-    """The config as it is written to a run's folder."""
-    return {**asdict(config), "options": dict(config.options)}
+def _best_scores(trainer: Trainer) -> dict[str, float]:
+    """The scores of the best evaluation, an earlier process's included."""
+    step = trainer.state.best_global_step
+    entry = next((e for e in trainer.state.log_history if e.get("step") == step and "eval_loss" in e), {})
+    return {name: entry[f"eval_{name}"] for name in (*ROUGE_TYPES, "loss") if f"eval_{name}" in entry}

@@ -24,7 +24,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import PROJECT_ROOT
-from dsum_demo.training import Pair, TrainingConfig, as_record, train
+from dsum_demo.training import Pair, TrainingConfig, train
 from recipes.augmentation import rename
 from recipes.corpus import dialogsum_train, merge_turns, read_conversations, relabel
 from recipes.packaging import package
@@ -124,7 +124,7 @@ def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> Non
         resume=True,
     )
     record = {
-        "config": as_record(config),
+        "config": config.as_record(),
         "steps": result.steps,
         "seconds": round(result.seconds),
         "parameters": result.parameters,

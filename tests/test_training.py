@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, EvalPrediction
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsum_demo.errors import InputError, TrainingError
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TYPES, score_summary
 from dsum_demo.prompts import DecodeConfig, encode_source, encode_target
-from dsum_demo.training import TrainingConfig, TrainingResult, _rouge, as_record, encode_pairs, train
+from dsum_demo.training import TrainingConfig, TrainingResult, encode_pairs, train
+from dsum_demo.training_checkpoints import last_complete
 
 PAIRS = [
     ("Maya: Can you lend me ten dollars?\nTom: Sure.", "Tom lends Maya money."),
@@ -54,11 +54,17 @@ def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
     """run(method="full", …): trains tiny_model(1) on TRAIN; `changes` go to its config."""
 
     def start(
-        model: Any = None, pairs=TRAIN, validation=VALIDATION, folder=None, should_stop=lambda: False, **changes: Any
+        model: Any = None,
+        pairs=TRAIN,
+        validation=VALIDATION,
+        folder=None,
+        should_stop=lambda: False,
+        events=None,
+        **changes: Any,
     ) -> Run:
         model = model or tiny_model(1)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        events: list[dict[str, Any]] = []
+        events = [] if events is None else events
         batches: list[dict[str, torch.Tensor]] = []
 
         def see(module: Any, args: Any, given: dict[str, Any]) -> None:
@@ -79,14 +85,15 @@ def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
     return start
 
 
+# Scored once, at the end: what is in memory is what was kept.
 @pytest.fixture(scope="module")
 def full(run) -> Run:
-    return run(method="full")
+    return run(method="full", evaluations=1)
 
 
 @pytest.fixture(scope="module")
 def lora(run) -> Run:
-    return run(**LORA)
+    return run(**LORA, evaluations=1)
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +107,28 @@ def tom(run, tiny_model) -> Callable[[], Any]:
     return lambda: copy.deepcopy(learned.model)
 
 
-def test_a_summary_is_scored_with_the_reference_of_its_own_row(tiny_tokenizer):
-    """The Trainer groups validation by length too: its order is not that of the pairs."""
-    rows = [encode_target(tiny_tokenizer, summary, 32) for _, summary in PAIRS]
-    width = max(map(len, rows))
-    labels = np.array([row + [-100] * (width - len(row)) for row in reversed(rows)])
-    score = _rouge(tiny_tokenizer)
-    assert score(EvalPrediction(predictions=labels, label_ids=labels))["rouge1"] == 1.0
-    assert score(EvalPrediction(predictions=labels, label_ids=labels[::-1]))["rouge1"] < 0.7
+def test_each_summary_is_scored_with_the_reference_of_its_own_dialogue(run, tiny_tokenizer):
+    """Validation is sorted by length: its order is not that of the pairs."""
+    validation = sorted(PAIRS, key=lambda pair: len(pair[0]))
+    done = run(method="full", max_steps=1, evaluations=1, validation=validation, precision="fp32")
+    said = [write(done.model, tiny_tokenizer, dialogue) for dialogue, _ in validation]
+    assert len(set(said)) > 1
+    [event] = [event for event in done.events if event["event"] == "evaluation"]
+    assert [row["summary"] for row in event["summaries"]] == said[:3]
+    assert [(row["dialogue"], row["reference"]) for row in event["summaries"]] == validation[:3]
+    own = [
+        score_summary(text, [reference])["rouge1"].fmeasure
+        for text, (_, reference) in zip(said, validation, strict=True)
+    ]
+    assert event["rouge1"] == pytest.approx(sum(own) / len(own))
+
+
+def write(model: Any, tokenizer: Any, dialogue: str) -> str:
+    ids = torch.tensor([encode_source(tokenizer, dialogue)])
+    model.eval()
+    with torch.no_grad():
+        [text] = model.generate(input_ids=ids, max_length=DECODE.max_new_tokens + 1, do_sample=False, num_beams=1)
+    return tokenizer.decode(text, skip_special_tokens=True)
 
 
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -158,7 +179,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, lora,
     def run_from(state: int, **changes: Any) -> Run:
         model = tiny_model(1)  # which seeds torch
         torch.manual_seed(state)
-        return run(model, **LORA, **changes)
+        return run(model, **LORA, evaluations=1, **changes)
 
     again, other = run_from(98), run_from(99, seed=43)
     wanted = adapter_weights(lora.model)
@@ -167,8 +188,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, lora,
     assert again.result.best == lora.result.best
 
 
+def test_how_often_one_validates_does_not_change_what_is_learned(run, full):
+    often = run(method="full", evaluations=2).model.state_dict()
+    assert all(torch.equal(tensor, often[name]) for name, tensor in full.model.state_dict().items())
+
+
 def test_full_fine_tuning_repeats_itself_with_dropout_and_all(run, full):
-    again = run(method="full").model.state_dict()
+    again = run(method="full", evaluations=1).model.state_dict()
     assert all(torch.equal(tensor, again[name]) for name, tensor in full.model.state_dict().items())
 
 
@@ -225,6 +251,7 @@ def test_best_of_full_loads_as_a_plain_model(full, tiny_model, tiny_tokenizer):
     folder = full.result.folder
     assert folder == full.folder / "best"
     loaded = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    assert full.result.best_step == full.result.steps, "the last step was the best: what is compared below"
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, full.model.state_dict()[name]), name
@@ -255,11 +282,33 @@ def test_best_of_lora_is_an_adapter_that_names_its_base(lora, tiny_model, tiny_t
 def test_the_best_checkpoint_is_kept_not_the_last(run, tom):
     # The warm-up begins at zero, so step 1 leaves the weights as they are; step 2 ruins them.
     ruined = run(tom(), validation=[(VALIDATION[1][0], "Tom")], method="full", learning_rate=1.0, warmup_share=0.5)
-    first, last = (event["eval_rouge1"] for event in ruined.events if "eval_rouge1" in event)
-    assert first == 1.0 > last and ruined.result.best["rouge1"] == first
+    first, last = scored(ruined)
+    assert first["rouge1"] == 1.0 > last["rouge1"] and (first["best"], last["best"]) == (True, False)
+    assert ruined.result.best["rouge1"] == 1.0 and ruined.result.best_step == 1
     kept = load_file(ruined.result.folder / "model.safetensors")
     assert all(torch.equal(tensor, ruined.before[name]) for name, tensor in kept.items())
-    assert all(torch.equal(tensor, ruined.before[name]) for name, tensor in ruined.model.state_dict().items())
+    assert not torch.equal(ruined.model.state_dict()["shared.weight"], ruined.before["shared.weight"])
+
+
+def test_the_best_can_be_chosen_by_the_validation_loss(run):
+    trained = run(**LORA, best_by="loss", max_steps=4, evaluations=4)
+    losses = [event["loss"] for event in scored(trained)]
+    assert trained.result.best["loss"] == min(losses)
+    assert [event["best"] for event in scored(trained)] == [
+        loss == min(losses[: n + 1]) for n, loss in enumerate(losses)
+    ]
+
+
+def test_a_run_that_gets_no_better_ends_by_itself(run, tom):
+    done = run(tom(), validation=[(VALIDATION[1][0], "Tom")], method="full", learning_rate=1e-9, max_steps=20,
+               evaluations=20, patience=2)  # fmt: skip
+    # Nothing is better than 1.0: the first evaluation is the best, and two more were waited for.
+    assert done.result.early and not done.result.stopped
+    assert (done.result.steps, done.result.best_step, len(scored(done))) == (3, 1, 3)
+
+
+def scored(run: Run) -> list[dict[str, Any]]:
+    return [event for event in run.events if event["event"] == "evaluation"]
 
 
 def test_validation_writes_as_many_tokens_as_it_is_told(run, tiny_model, tiny_tokenizer, monkeypatch):
@@ -275,13 +324,20 @@ def test_validation_writes_as_many_tokens_as_it_is_told(run, tiny_model, tiny_to
 
 
 def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
-    assert [(event["step"], event["steps"]) for event in full.events] == [(1, 2), (1, 2), (2, 2), (2, 2), (2, 2)]
-    losses = [event["loss"] for event in full.events if "loss" in event]
-    assert len(losses) == 2 and all(0 < loss < 100 for loss in losses)
-    scored = [event for event in full.events if "eval_rouge1" in event]
-    assert len(scored) == 2 and all(0 <= event[f"eval_{name}"] <= 1 for event in scored for name in ROUGE_TYPES)
+    kinds = [(event["event"], event["step"], event["steps"]) for event in full.events]
+    assert kinds == [("start", 0, 2), ("step", 1, 2), ("step", 2, 2), ("evaluation", 2, 2), ("checkpoint", 2, 2)]
+    start, *steps, evaluation, checkpoint = full.events
+    assert (start["batch_size"], start["accumulation"], start["processes"], start["resumed"]) == (2, 1, 1, False)
+    assert (start["train_dialogues"], start["validation_dialogues"]) == (len(TRAIN), len(VALIDATION))
+    assert start["trained_parameters"] == start["parameters"] == full.result.parameters
+    assert all(0 < step["loss"] < 100 and step["grad_norm"] > 0 for step in steps)
+    assert [step["learning_rate"] for step in steps] == [1e-2, 5e-3], "linear, to zero after the last"
+    assert all(0 < step["memory_bytes"] <= step["peak_memory_bytes"] for step in steps)
+    assert all(step["samples_per_second"] > 0 for step in steps) and steps[0]["seconds_left"] > 0
+    assert all(0 <= evaluation[name] <= 1 for name in ROUGE_TYPES) and evaluation["loss"] > 0
+    assert checkpoint["bytes"] > full.result.checkpoint_bytes > 0
     assert json.loads(json.dumps(full.events)) == full.events
-    assert set(full.result.best) == set(ROUGE_TYPES)
+    assert full.result.best == {name: evaluation[name] for name in (*ROUGE_TYPES, "loss")}
     assert full.result.steps == 2 and full.result.seconds > 0 and not full.result.stopped
 
 
@@ -301,7 +357,7 @@ def test_progress_goes_to_the_caller_and_not_to_standard_output(run, capsys):
 def test_epochs_decide_the_steps_unless_they_are_given(run, settings, steps, evaluated):
     trained = run(**LORA, **settings)
     assert trained.result.steps == steps
-    assert [event["step"] for event in trained.events if "eval_rouge1" in event] == evaluated
+    assert [event["step"] for event in scored(trained)] == evaluated
 
 
 # stopping
@@ -311,15 +367,32 @@ def test_a_stop_ends_the_run_after_the_step_and_keeps_what_was_learned(run):
     asked = []
     stopped = run(**LORA, max_steps=50, evaluations=1, should_stop=lambda: asked.append(0) or len(asked) == 2)
     assert stopped.result.stopped and stopped.result.steps == 2 and len(stopped.batches) == 2
-    assert len(load_file(stopped.result.folder / "adapter_model.safetensors")) == len(adapter_weights(stopped.model))
+    kept = load_file(stopped.result.folder / "adapter_model.safetensors")
+    assert len(kept) == len(adapter_weights(stopped.model))
     # Nothing was scored by then.
     assert stopped.result.best == {}
 
 
-def test_a_stop_after_an_evaluation_keeps_its_scores(run):
+def test_a_stop_within_an_evaluation_is_obeyed_before_the_text_is_finished(run):
+    """should_stop is asked after the step, and then after every token."""
     asked = []
-    stopped = run(**LORA, max_steps=10, evaluations=10, should_stop=lambda: asked.append(0) or len(asked) == 2)
-    assert stopped.result.stopped and stopped.result.steps == 2 and set(stopped.result.best) == set(ROUGE_TYPES)
+    stopped = run(**LORA, max_steps=5, evaluations=5, should_stop=lambda: asked.append(0) or len(asked) == 4)
+    assert len(asked) == 4 and stopped.result.stopped and stopped.result.steps == 1 and scored(stopped) == []
+
+
+def test_a_stop_after_an_evaluation_keeps_its_scores(run):
+    events = []
+    stopped = run(**LORA, max_steps=10, evaluations=10, events=events,
+                  should_stop=lambda: events[-1]["event"] == "step" and events[-1]["step"] == 2)  # fmt: skip
+    assert stopped.result.stopped and stopped.result.steps == 2 and len(scored(stopped)) == 1
+    assert set(stopped.result.best) == {*ROUGE_TYPES, "loss"}
+
+
+def test_a_stop_between_accumulated_batches_takes_no_half_a_step(run):
+    asked = []
+    stopped = run(**LORA, max_steps=5, accumulation=2, evaluations=1,
+                  should_stop=lambda: asked.append(0) or len(asked) == 3)  # fmt: skip
+    assert stopped.result.stopped and len(stopped.batches) == 3 and stopped.result.steps == 1
 
 
 def test_a_stop_at_once_takes_one_step(run):
@@ -354,74 +427,25 @@ def test_a_loss_of_exactly_zero_ends_the_run(run, tom):
         run(model, pairs=[(dialogue, "Tom") for dialogue, _ in TRAIN], method="full")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"target_modules": ["nowhere"]},
-        {"target_modules": []},
-        {"r": 0},
-        {"r": "many"},
-        {"lora_dropout": 2},
-        {"bias": "some"},
-    ],
-    ids=str,
-)
-def test_options_that_the_model_cannot_be_trained_with_are_refused(run, options):
+def test_modules_that_the_model_does_not_have_are_refused(run):
     with pytest.raises(InputError, match="LoRA cannot start with these options: "):
-        run(method="lora", options=options)
+        run(method="lora", options={"target_modules": ["nowhere"]})
 
 
-# the config
+def test_a_loss_that_explodes_ends_the_run_and_the_best_of_before_is_kept(run, tom, tmp_path):
+    model, before = tom(), tom().state_dict()
 
+    class Events(list):
+        def append(self, event):
+            super().append(event)
+            if event["event"] == "checkpoint" and event["step"] == 1:
+                with torch.no_grad():  # from now on it is sure of everything but the right answer
+                    model.decoder.final_layer_norm.weight.mul_(-100)
 
-def test_the_defaults_are_the_exercise_settings_and_go_into_a_record():
-    config = TrainingConfig(options={"r": 8})
-    assert (config.method, config.learning_rate, config.optimizer) == ("lora", 1e-3, "adamw")
-    record = json.loads(json.dumps(as_record(config)))
-    assert record["options"] == {"r": 8} and TrainingConfig(**record) == config
-
-
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"method": "qlora"}, "choose one of: full, lora"),
-        ({"options": {"rank": 4}}, "LoRA has no option 'rank'"),
-        ({"method": "full", "options": {"r": 4}}, "no option 'r'"),
-        ({"learning_rate": 0}, "learning_rate is 0; give a number above 0 and at most 1"),
-        ({"learning_rate": -1e-3}, "learning_rate is"),
-        ({"learning_rate": 1.5}, "learning_rate is"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
-        ({"optimizer": "sgd"}, "choose adamw or adafactor"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"epochs": float("nan")}, "epochs is nan"),
-        ({"epochs": float("inf")}, "epochs is inf"),
-        ({"max_steps": -1}, "max_steps is -1; give a whole number from 0 to 1000000"),
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 2.5}, "batch_size is 2.5; give a whole number"),
-        ({"batch_size": "16"}, "batch_size is '16'"),
-        ({"batch_size": True}, "batch_size is True"),
-        ({"evaluations": 0}, "evaluations is 0"),
-        ({"weight_decay": -0.1}, "weight_decay is -0.1; give a number from 0.0 to 1.0"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
-        ({"warmup_share": float("nan")}, "warmup_share is nan"),
-        ({"max_source_tokens": 0}, "max_source_tokens is 0"),
-        ({"max_target_tokens": 1}, "max_target_tokens is 1"),
-        ({"seed": -1}, "seed is -1"),
-        ({"seed": 2**32}, "seed is 4294967296"),
-    ],
-)
-def test_settings_out_of_bounds_are_refused(settings, sentence):
-    with pytest.raises(InputError) as refused:
-        TrainingConfig(**settings)
-    assert sentence in str(refused.value)
-
-
-def test_numbers_from_a_web_form_become_whole():
-    config = TrainingConfig(batch_size=8.0, max_steps=3.0, weight_decay=0)
-    assert (config.batch_size, config.max_steps, config.weight_decay) == (8, 3, 0.0)
-    assert isinstance(config.batch_size, int) and isinstance(config.weight_decay, float)
-
-
-def test_the_bounds_themselves_are_allowed():
-    config = TrainingConfig(learning_rate=1, warmup_share=1.0, label_smoothing=0.9, seed=2**32 - 1, epochs=0.01)
-    assert config.learning_rate == 1
+    with pytest.raises(TrainingError, match=r"loss exploded to .* at step [23], from .*; lower the learning rate"):
+        run(model, pairs=[(dialogue, "Tom") for dialogue, _ in TRAIN], validation=[(VALIDATION[1][0], "Tom")],
+            folder=tmp_path, events=Events(), method="full", warmup_share=0.1, max_steps=10,
+            evaluations=10)  # fmt: skip
+    kept = load_file(tmp_path / "best" / "model.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in kept.items()), "step 1 was at a rate of 0"
+    assert last_complete(tmp_path / "checkpoints")

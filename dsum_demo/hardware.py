@@ -1,0 +1,82 @@
+"""What the machine has and what this process takes of it: memory now and at its peak, processor, device.
+
+Knows psutil and torch; nothing of models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+_STATUS, _CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
+_CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+
+
+def memory_bytes() -> int:
+    """What this process holds: on the GPU where there is one, else resident in memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process ever held, counted where `memory_bytes` counts."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        # Not getrusage: after a fork it begins with what the parent held.
+        lines = _STATUS.read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_memory_bytes() -> int:
+    """What is left for this process: on the GPU where there is one, else in memory, a container's limit included."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):
+        free = min(free, int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text()))
+    return max(0, free)
+
+
+def memory_kind() -> str:
+    """What the numbers above count: "CUDA" or "RSS"."""
+    return "CUDA" if torch.cuda.is_available() else "RSS"
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
+def describe() -> dict[str, Any]:
+    """The machine in plain values, for the record of a run."""
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": int(psutil.virtual_memory().total),
+        "device": device_name(),
+    }
+
+
+def die_first() -> None:
+    """Where memory runs out, let the system end this process before the app that it was started from (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("900")
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = _CPUINFO.read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
