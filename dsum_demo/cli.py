@@ -1,4 +1,4 @@
-"""The command line: `dsum models | compare | score | train | serve`. Results on standard output, all
+"""The command line: `dsum models | compare | score | train | study | serve`. Results on standard output, all
 else on standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo import __version__
+from dsum_demo.commands.study import add_arguments as add_study_arguments
+from dsum_demo.commands.study import run_study_command
 from dsum_demo.commands.train import add_arguments as add_train_arguments
 from dsum_demo.commands.train import run_train
 from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
@@ -79,6 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
     add_train_arguments(train)
     train.set_defaults(run=run_train)
+
+    study = commands.add_parser("study", help="every fine-tuning method on the same data and budget")
+    add_study_arguments(study)
+    study.set_defaults(run=run_study_command)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -14,6 +14,7 @@ from dsum_demo.settings import Settings
 from dsum_demo.ui.api import add_api
 from dsum_demo.ui.compare import build_compare_tab
 from dsum_demo.ui.families import family_choices
+from dsum_demo.ui.methods import build_methods_tab
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
@@ -40,6 +41,8 @@ def build_demo(services: Services) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 build_compare_tab(demo, services, family)
+            with gr.Tab("Methods", id="methods"):
+                build_methods_tab(demo, services)
             with gr.Tab("Models", id="models"):
                 build_models_tab(demo, services)
         add_api(services)

@@ -14,8 +14,18 @@ from dsum_demo.bootstrap import Interval
 from dsum_demo.errors import DataError
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.peft_methods import METHODS
-from dsum_demo.study_report import COSTS, STUDY_FILE, Cost, MethodRow, Study, finding, method_rows, original_f1
-from dsum_demo.study_report import pareto_front, read_study
+from dsum_demo.study_report import (
+    COSTS,
+    STUDY_FILE,
+    Cost,
+    MethodRow,
+    Study,
+    finding,
+    method_rows,
+    original_f1,
+    pareto_front,
+    read_study,
+)
 from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import KINDS, LOOKS, QUIET
@@ -85,7 +95,7 @@ def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[s
 
 
 def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -> go.Figure:
-    """Quality (F1 x 100, with 95 % intervals) against one cost, with the Pareto front and lines for original and full."""
+    """Quality (F1 x 100, with 95 % intervals) against one cost, the Pareto front, and lines for original and full."""
     figure = go.Figure()
     measured = [row for row in rows if getattr(row, cost.key) is not None]
     front = pareto_front(measured, cost.key, rouge)
@@ -161,9 +171,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     if original:
         body += (
             f"<tr><td><b>Original</b><br><small>as it is, untuned</small></td><td>{_score(original['rouge1'])}</td>"
-            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>"
-            + "<td>–</td>" * 6
-            + "</tr>"
+            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>" + "<td>–</td>" * 6 + "</tr>"
         )
     heads = (
         "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Recovers of full’s gain", "Trained", "Checkpoint",
