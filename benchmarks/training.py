@@ -1,10 +1,10 @@
-"""What a fine-tuning step costs: dsum's full fine-tuning against the notebook's recipe, and LoRA's memory against full's.
+"""What fine-tuning costs: dsum's full fine-tuning against the notebook's recipe, and LoRA's memory against full's.
 
     python benchmarks/training.py [--data SOURCE] [--dialogues N] [--skip-memory]
 
 Speed: the embedded base, the same dialogues, batches of 8, AdamW. The notebook's way is transformers' Trainer in fp32
-with dialogue and summary both padded to 512 tokens; dsum's is `dsum_demo.training.train` with its defaults. The two take
-turns, so that a busy machine slows down both. Memory: a FLAN-T5-base-shaped model with random weights, `dsum train
+with dialogue and summary both padded to 512 tokens; dsum's is `dsum_demo.training.train` with its defaults. The two
+take turns, so that a busy machine slows down both. Memory: a FLAN-T5-base-shaped model with random weights, `dsum train
 --probe` in a child process for each method and optimizer. `benchmarks/README.md` holds a result.
 """
 
