@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,16 +147,16 @@ class _Work:
     should_stop: Callable[[], bool]
 
     def quality_units(self, examples: list[Example]) -> Iterator[_Unit]:
-        yield _Unit(f"{self.plan.base}, as it is", lambda: self._original(examples))
+        yield _Unit(f"{self.plan.base}, as it is", partial(self._original, examples))
         for name in self.plan.methods:
             for rate in self.plan.learning_rates(name):
-                yield _Unit(f"{name}: trying learning rate {rate:g}", lambda n=name, r=rate: self._search(n, r))
+                yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
             for seed in self.plan.seeds:
-                yield _Unit(f"{name}: seed {seed}", lambda n=name, s=seed: self._final(n, s, examples))
+                yield _Unit(f"{name}: seed {seed}", partial(self._final, name, seed, examples))
 
     def cost_units(self) -> Iterator[_Unit]:
         for name in self.plan.methods:
-            yield _Unit(f"{name}: memory and speed", lambda n=name: self._cost(n))
+            yield _Unit(f"{name}: memory and speed", partial(self._cost, name))
 
     def _write(self, **changes: Any) -> None:
         self.study = replace(self.study, **changes)

@@ -66,7 +66,7 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
 
 def studies(services: Services) -> dict[str, Path]:
     """Folders that hold a study, by name: those of the data folder, and the shipped one."""
-    found = {}
+    found: dict[str, Path] = {}
     for parent in (services.settings.data_dir / "studies", services.settings.root / "studies"):
         if parent.is_dir():
             found |= {folder.name: folder for folder in sorted(parent.iterdir()) if (folder / STUDY_FILE).is_file()}
