@@ -71,7 +71,8 @@ class Study:
 @dataclass(frozen=True)
 class MethodRow:
     """One method's line. f1: mean over seeds and dialogues with the interval over dialogues; spread: the means of the
-    single seeds, F1 0 to 1. Costs are None where they were not measured. recovered: share of full's gain, 1 for all.
+    single seeds, F1 0 to 1. Costs are None where they were not measured. recovered: share of full's gain, 1 for all of
+    it; None where there is no gain that is surely one.
     """
 
     method: str
@@ -119,6 +120,9 @@ def method_rows(study: Study) -> list[MethodRow]:
         if compared and study.original:
             columns += [_over_seeds(full, "rouge1"), study.original["f1"]["rouge1"]]
         table = Bootstrap(list(zip(*columns, strict=True)))
+        at_full, at_original = len(ROUGE_TYPES), len(ROUGE_TYPES) + 1
+        # A share of a gain that may be none says nothing.
+        sure = compared and table.difference(at_full, at_original).excludes_zero
         cost = study.costs.get(method, {})
         rows.append(
             MethodRow(
@@ -127,7 +131,7 @@ def method_rows(study: Study) -> list[MethodRow]:
                 learning_rate=finals[0]["learning_rate"],
                 f1={rouge: table.mean(place) for place, rouge in enumerate(ROUGE_TYPES)},
                 spread=tuple(fmean(row["f1"]["rouge1"]) for row in finals),
-                recovered=table.ratio_of_gains(0, len(ROUGE_TYPES), len(ROUGE_TYPES) + 1) if compared else None,
+                recovered=table.ratio_of_gains(0, at_full, at_original) if sure else None,
                 trained_parameters=cost.get("trained_parameters", finals[0].get("trained_parameters")),
                 share=cost.get("share", finals[0].get("share")),
                 checkpoint_bytes=cost.get("checkpoint_bytes", finals[0].get("checkpoint_bytes")),
@@ -159,7 +163,7 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
     if full is None or not original or len(rows) < 2:
         return "The study is not complete: it takes the original, full fine-tuning and another method to say anything."
     start, top = 100 * original["rouge1"].mean, 100 * full.f1["rouge1"].mean
-    text = f"Full fine-tuning lifts ROUGE-1 from {start:.1f} to {top:.1f}."
+    text = f"Full fine-tuning takes ROUGE-1 from {start:.1f} to {top:.1f}."
     tuned = [row for row in rows if row.method != "full"]
     best = max(tuned, key=lambda row: row.f1["rouge1"].mean)
     text += f" Of the others {best.title} comes highest: {100 * best.f1['rouge1'].mean:.1f}"
@@ -177,7 +181,7 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
         f"{len(plan['factors'])} learning rates; more training would change the order most where little is trained. "
-        f"Intervals are over {full.f1['rouge1'].n} dialogues, not over the {len(plan['seeds'])} seeds."
+        f"Intervals are over {full.f1['rouge1'].n} dialogues, not over seeds, of which there were {len(plan['seeds'])}."
     )
 
 

@@ -77,13 +77,18 @@ def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
     text = finding(study, rows)
     assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
     assert "LoRA comes highest" in text and "7.5 % of the parameters" in text and "IA3 comes highest" in text
-    assert "240 steps of 16 dialogues" in text and "40 dialogues, not over the 2 seeds" in text
+    assert "240 steps of 16 dialogues" in text and "40 dialogues, not over seeds, of which there were 2" in text
 
 
 def test_without_full_there_is_nothing_to_recover(study):
     only = Study(plan=PLAN, original=study.original, finals=[final("lora", 1, 0.3, 10)])
     assert method_rows(only)[0].recovered is None
     assert "not complete" in finding(only, method_rows(only))
+
+
+def test_a_gain_that_may_be_none_has_no_shares(study):
+    same = Study(plan=PLAN, original={"f1": f1(0.38, 5)}, finals=study.finals)
+    assert [row.recovered for row in method_rows(same)] == [None] * 4
 
 
 def test_the_best_learning_rate_has_the_lowest_loss_and_failures_do_not_count(study):

@@ -124,6 +124,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
             },
             text=[row.title for row in chosen],
             textposition=["top center" if place % 2 else "bottom center" for place in range(len(chosen))],
+            cliponaxis=False,
             marker={"color": color, "symbol": symbol, "size": 12},
             hovertemplate="%{text}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
         )  # fmt: skip
@@ -144,7 +145,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
         plot_bgcolor=CLEAR,
         font={"family": "Source Sans Pro, sans-serif", "size": 13},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
-        xaxis={"title": {"text": f"{cost.title} ({cost.unit})"}, "type": "log" if wide else "linear",
+        xaxis={"title": {"text": f"{cost.title} ({cost.unit})"}, "type": "log" if wide else "linear", **({"dtick": 1} if wide else {}),
                "gridcolor": "rgba(136,136,136,0.25)", "zeroline": False},
         yaxis={"title": {"text": f"{ROUGE_TITLES[rouge]} F1 × 100"}, "gridcolor": "rgba(136,136,136,0.25)",
                "zeroline": False},
