@@ -1,5 +1,5 @@
-"""The command line: `dsum models | compare | score | evaluate | train | push | serve`. Results on standard output, all
-else on standard error.
+"""The command line: `dsum models | compare | score | evaluate | train | push | study | serve`. Results on standard
+output, all else on standard error.
 
 Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
 mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted.
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
+from dsum_demo.commands.evaluate import add_evaluate
+from dsum_demo.commands.study import add_arguments as add_study_arguments
+from dsum_demo.commands.study import run_study_command
 from dsum_demo.commands.train import add_arguments as add_train_arguments
 from dsum_demo.commands.train import run_train
 from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
-from dsum_demo.evaluate_command import add_evaluate
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,6 +92,10 @@ def build_parser() -> argparse.ArgumentParser:
     push.add_argument("repository", metavar="OWNER/NAME", help="made where it does not exist")
     push.add_argument("--private", action="store_true", help="make the repository private")
     push.set_defaults(run=run_push)
+
+    study = commands.add_parser("study", help="every fine-tuning method on the same data and budget")
+    add_study_arguments(study)
+    study.set_defaults(run=run_study_command)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -30,7 +30,7 @@ LAYERS = [
         "training_batches", "training_card", "training_checkpoints", "training_run", "training_setup",
     },
     {"child_process", "jobs"},
-    {"cli", "commands", "evaluate_command", "ui"},
+    {"cli", "commands", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 FRONT_DOORS = {"__init__", "__main__"}

@@ -16,6 +16,7 @@ from dsum_demo.ui.api import add_api
 from dsum_demo.ui.compare import build_compare_tab
 from dsum_demo.ui.evaluate import build_evaluate_tab
 from dsum_demo.ui.families import family_choices
+from dsum_demo.ui.methods import build_methods_tab
 from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
@@ -49,6 +50,8 @@ def build_demo(services: Services) -> gr.Blocks:
                 build_evaluate_tab(services, evaluate, family)
             with gr.Tab("Train", id="train"):
                 build_train_tab(demo, services, tabs, compare_tab, memory)
+            with gr.Tab("Methods", id="methods"):
+                build_methods_tab(demo, services)
             with gr.Tab("Models", id="models") as models:
                 build_models_tab(models, services)
         add_api(services)

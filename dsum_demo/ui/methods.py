@@ -1,0 +1,225 @@
+"""The Methods tab: what each fine-tuning method gives and what it costs, as a study measured it. Trains nothing."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from dsum_demo.bootstrap import Interval
+from dsum_demo.errors import DataError
+from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.peft_methods import METHODS
+from dsum_demo.study_report import (
+    COSTS,
+    STUDY_FILE,
+    Cost,
+    MethodRow,
+    Study,
+    finding,
+    method_rows,
+    original_f1,
+    pareto_front,
+    read_study,
+)
+from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
+from dsum_demo.ui.looks import KINDS, LOOKS
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+OTHER = "#7a5bc4"
+EMPTY = (
+    "Here stands what each fine-tuning method gives and what it costs, once a study has measured it. "
+    "`dsum study --out dsum-data/studies/mine` runs one: every method on the same base, data, budget and seeds."
+)
+ABOUT = (
+    "Each point is a method: the higher the better its summaries, the further left the cheaper. Nothing on the dashed "
+    "line is beaten by another method in both."
+)
+
+
+def build_methods_tab(page: gr.Blocks, services: Services) -> None:
+    gr.Markdown(EMPTY if not studies(services) else ABOUT, elem_id="methods-about")
+    with gr.Row():
+        study = gr.Dropdown(label="Study", elem_id="study", filterable=False, min_width=220)
+        cost = gr.Radio(
+            [(each.title, each.key) for each in COSTS], value=COSTS[0].key, label="Cost", elem_id="methods-cost",
+            scale=3, min_width=300,
+        )  # fmt: skip
+        rouge = gr.Radio(
+            [(ROUGE_TITLES[name], name) for name in ROUGE_TYPES[:3]], value="rouge1", label="Quality",
+            elem_id="methods-quality", scale=2, min_width=260,
+        )  # fmt: skip
+    sentence = gr.HTML(elem_id="methods-finding")
+    chart = gr.Plot(show_label=False, elem_id="methods-chart")
+    table = gr.HTML(elem_id="methods-table")
+    shown: list[Any] = [sentence, chart, table]
+    gr.on(
+        [study.change, cost.change, rouge.change],
+        MethodType(show, services), [study, cost, rouge], shown, **QUIET,
+    )  # fmt: skip
+    page.load(MethodType(choose_study, services), None, study, **QUIET)
+
+
+def studies(services: Services) -> dict[str, Path]:
+    """Folders that hold a study, by name: those of the data folder, and the shipped one."""
+    found: dict[str, Path] = {}
+    for parent in (services.settings.data_dir / "studies", services.settings.root / "studies"):
+        if parent.is_dir():
+            found |= {folder.name: folder for folder in sorted(parent.iterdir()) if (folder / STUDY_FILE).is_file()}
+    return found
+
+
+def choose_study(services: Services) -> dict[str, Any]:
+    names = list(studies(services))
+    return gr.update(choices=names, value=names[-1] if names else None, visible=len(names) > 1)
+
+
+def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[str, Any, str]:
+    folder = studies(services).get(name or "")
+    if folder is None:
+        return "", gr.update(visible=False), ""
+    try:
+        study = read_study(folder)
+    except DataError as error:
+        return f'<div class="notice error">{escape(str(error))}</div>', gr.update(visible=False), ""
+    rows = method_rows(study)
+    if not rows:
+        return "<p>No method of this study is done yet.</p>", gr.update(visible=False), ""
+    axis = next(each for each in COSTS if each.key == cost)
+    figure = methods_chart(study, rows, axis, rouge)
+    return f"<p>{escape(finding(study, rows))}</p>", gr.update(value=figure, visible=True), methods_table(study, rows)
+
+
+def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -> go.Figure:
+    """Quality (F1 x 100, with 95 % intervals) against one cost, the Pareto front, and lines for original and full."""
+    figure = go.Figure()
+    measured = [row for row in rows if getattr(row, cost.key) is not None]
+    front = pareto_front(measured, cost.key, rouge)
+    figure.add_scatter(
+        name="Pareto front", mode="lines", hoverinfo="skip", line={"color": "#8a929e", "dash": "dot", "width": 2},
+        x=[getattr(row, cost.key) * cost.scale for row in front], y=[100 * row.f1[rouge].mean for row in front],
+    )  # fmt: skip
+    for title, color, symbol, chosen in (
+        ("Full fine-tuning", LOOKS[KINDS[1]].color, "square", [r for r in measured if r.method == "full"]),
+        ("LoRA and its kin", LOOKS[KINDS[2]].color, "diamond", [r for r in measured if METHODS[r.method].strength]),
+        ("Other methods", OTHER, "circle",
+         [r for r in measured if r.method != "full" and not METHODS[r.method].strength]),
+    ):  # fmt: skip
+        if not chosen:
+            continue
+        intervals = [row.f1[rouge] for row in chosen]
+        figure.add_scatter(
+            name=title,
+            mode="markers+text",
+            x=[getattr(row, cost.key) * cost.scale for row in chosen],
+            y=[100 * each.mean for each in intervals],
+            error_y={
+                "array": [_above(each) for each in intervals],
+                "arrayminus": [_below(each) for each in intervals],
+                "thickness": 1, "width": 3, "color": color,
+            },
+            text=[row.title for row in chosen],
+            textposition=["top center" if place % 2 else "bottom center" for place in range(len(chosen))],
+            cliponaxis=False,
+            marker={"color": color, "symbol": symbol, "size": 12},
+            hovertemplate="%{text}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
+        )  # fmt: skip
+    for name, f1, look in (
+        ("original", original_f1(study), LOOKS[KINDS[0]]),
+        ("full", next((row.f1 for row in rows if row.method == "full"), {}), LOOKS[KINDS[1]]),
+    ):
+        if f1:
+            figure.add_hline(
+                y=100 * f1[rouge].mean, line={"color": look.color, "dash": "dash", "width": 1},
+                annotation={"text": name, "font": {"size": 12}, "xanchor": "left", "x": 0},
+            )  # fmt: skip
+    wide = cost.key in ("trained_parameters", "checkpoint_bytes")
+    figure.update_layout(
+        height=440,
+        margin={"l": 48, "r": 12, "t": 12, "b": 48},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"family": "Source Sans Pro, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
+        xaxis={"title": {"text": f"{cost.title} ({cost.unit})"}, "type": "log" if wide else "linear",
+               "dtick": 1 if wide else None, "gridcolor": "rgba(136,136,136,0.25)", "zeroline": False},
+        yaxis={"title": {"text": f"{ROUGE_TITLES[rouge]} F1 × 100"}, "gridcolor": "rgba(136,136,136,0.25)",
+               "zeroline": False},
+        modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]},
+    )  # fmt: skip
+    return figure
+
+
+def methods_table(study: Study, rows: list[MethodRow]) -> str:
+    """The figures behind the chart, best ROUGE-1 first; the base as it is in the last line."""
+    body = "".join(
+        f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
+        f"<small>{escape(METHODS[row.method].paper)}</small></td>"
+        f"<td>{_score(row.f1['rouge1'])}<br><small>seeds {' / '.join(f'{100 * each:.1f}' for each in row.spread)}"
+        f"</small></td><td>{_plain(row.f1['rouge2'])}</td><td>{_plain(row.f1['rougeL'])}</td>"
+        f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
+        f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
+        f"<td>{_times(row.checkpoint_bytes, 1e-6, 'MB', 1)}</td><td>{_times(row.peak_memory_bytes, 1e-9, 'GB', 2)}</td>"
+        f"<td>{_times(row.samples_per_second, 1, '/s', 1)}</td><td>{row.learning_rate:g}</td></tr>"
+        for row in rows
+        if row.share is not None
+    )
+    original = original_f1(study)
+    if original:
+        body += (
+            f"<tr><td><b>Original</b><br><small>as it is, untuned</small></td><td>{_score(original['rouge1'])}</td>"
+            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>" + "<td>–</td>" * 6 + "</tr>"
+        )
+    heads = (
+        "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Recovers of full’s gain", "Trained", "Checkpoint",
+        "Peak memory", "Dialogues", "Learning rate",
+    )  # fmt: skip
+    said = study.signature.get("text", "")
+    made = study.environment
+    where = ", ".join(filter(None, (str(made.get("cpu", "")), f"torch {made['torch']}" if "torch" in made else "")))
+    return (
+        '<div class="scroll"><table class="scores methods"><thead><tr>'
+        + "".join(f"<th>{escape(head)}</th>" for head in heads)
+        + f'</tr></thead><tbody>{body}</tbody></table></div><p class="hint">F1 × 100. {escape(said)}. '
+        + f"{escape(where)}</p>"
+    )
+
+
+def _score(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.mean:.1f}"
+    return f"{100 * interval.mean:.1f} <small>({100 * interval.low:.1f}–{100 * interval.high:.1f})</small>"
+
+
+def _plain(interval: Interval) -> str:
+    return f"{100 * interval.mean:.1f}"
+
+
+def _recovered(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    text = f"{100 * interval.mean:.0f} %"
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text} <small>({100 * interval.low:.0f}–{100 * interval.high:.0f})</small>"
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _times(value: float | None, scale: float, unit: str, digits: int) -> str:
+    return "–" if value is None else f"{value * scale:,.{digits}f} {unit}"
+
+
+def _above(interval: Interval) -> float:
+    return 0.0 if interval.high is None else 100 * (interval.high - interval.mean)
+
+
+def _below(interval: Interval) -> float:
+    return 0.0 if interval.low is None else 100 * (interval.mean - interval.low)

@@ -1,0 +1,96 @@
+"""A study of one method on the tiny models, with real child processes: broken off, gone on with, and read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.cli import main
+from dsum_demo.errors import InputError, Stopped
+from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.peft_methods import METHODS
+from dsum_demo.runs import Runs
+from dsum_demo.study import StudyPlan, run_study
+from dsum_demo.study_report import STUDY_FILE, method_rows, read_study
+
+PLAN = StudyPlan(
+    "dsum-t5-base", methods=("lora",), source="samples", validation="samples", validation_share=0.2,
+    validation_limit=3, dialogues=8, batch_size=4, steps=2, search_steps=1, seeds=(1,), factors=(1.0,),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tiny_settings, tmp_path_factory) -> Path:
+    """A study that was stopped after the search for a learning rate and gone on with."""
+    folder = tmp_path_factory.mktemp("study")
+
+    def searched() -> bool:
+        return (folder / STUDY_FILE).is_file() and bool(read_study(folder).search)
+
+    with pytest.raises(Stopped, match="goes on"):
+        list(run_study(PLAN, tiny_settings, folder, should_stop=searched))
+    half = read_study(folder)
+    assert half.original and not half.finals
+    *_, last = run_study(PLAN, tiny_settings, folder)
+    assert (last.done, last.seconds_left) == (last.total, 0.0)
+    assert read_study(folder).search == half.search and read_study(folder).original == half.original
+    return folder
+
+
+def test_it_has_quality_and_costs_of_the_method(out):
+    study = read_study(out)
+    (row,) = method_rows(study)
+    assert row.method == "lora" and row.learning_rate == PLAN.learning_rates("lora")[0]
+    assert set(row.f1) == set(ROUGE_TYPES) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
+    assert row.trained_parameters and row.peak_memory_bytes and row.samples_per_second
+    assert study.signature["n"] == 3 and study.signature["references"] == 3
+    assert study.environment["torch"]
+
+
+def test_the_runs_lie_in_a_data_folder_like_any_other(out):
+    assert {run.name for run in Runs(out / "runs").all()} == {"search-lora-0.003", "lora-seed1"}
+    assert not (out / "runs" / "search-lora-0.003" / "best").exists(), "a search keeps no weights"
+    assert (out / "runs" / "lora-seed1" / "best" / "adapter_config.json").is_file()
+
+
+def test_what_is_done_is_not_done_again(out, tiny_settings):
+    before = (out / STUDY_FILE).read_bytes()
+    assert len(list(run_study(PLAN, tiny_settings, out))) == 5
+    assert (out / STUDY_FILE).read_bytes() == before
+
+
+def test_another_plan_wants_another_folder(out, tiny_settings):
+    with pytest.raises(InputError, match=r"another plan \(methods\)"):
+        list(run_study(StudyPlan(**{**vars(PLAN), "methods": ("ia3",)}), tiny_settings, out))
+
+
+def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys):
+    for name in ("DSUM_ROOT", "DSUM_DATA_DIR", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, tiny_environment[name])
+    plan = json.loads((out / STUDY_FILE).read_text())["plan"]
+    # The command has no flags for the split and the factors; with the defaults this is another plan.
+    code = main(["study", "--out", str(out), "--methods", "lora", "--data", "samples", "--validation", "samples",
+                 "--limit", "3", "--dialogues", "8", "--batch-size", "4", "--steps", "2", "--search-steps", "1",
+                 "--seeds", "1"])  # fmt: skip
+    assert code == 2 and "another plan (validation_share, factors)" in capsys.readouterr().err
+    assert plan["factors"] == [1.0]
+    assert main(["study", "--out", str(out), "--seeds", "one"]) == 2
+    assert "--seeds is 'one'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"methods": ("magic",)}, "magic"), ({"steps": 0}, "steps is 0"), ({"seeds": ()}, "at least one")],
+)
+def test_a_plan_that_cannot_be_run_is_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        StudyPlan("dsum-t5-base", **changes)
+
+
+def test_learning_rates_are_two_digits_around_the_methods_own():
+    plan = StudyPlan("dsum-t5-base")
+    assert plan.methods == tuple(METHODS)
+    assert plan.learning_rates("lora") == [9e-4, 3e-3, 9e-3]
+    assert plan.learning_rates("prompt")[-1] <= 1
