@@ -43,7 +43,7 @@ def pack(model: Any) -> None:
 
 def unpack(model: Any) -> None:
     """Give every packed layer of the model a plain matrix of its own, in place."""
-    for module in model.modules():
-        if isinstance(module, PackedLinear):
-            module.weight = torch.nn.Parameter(module.weight.to_dense(), requires_grad=False)
-            module.__class__ = torch.nn.Linear
+    packed: list[torch.nn.Linear] = [module for module in model.modules() if isinstance(module, PackedLinear)]
+    for module in packed:
+        module.weight = torch.nn.Parameter(module.weight.to_dense(), requires_grad=False)
+        module.__class__ = torch.nn.Linear
