@@ -25,7 +25,7 @@ from dsum_demo.generation import POLL_SECONDS, Generation, _decoded, _generation
 from dsum_demo.loading import LoadedModel
 from dsum_demo.prompts import DecodeConfig
 
-BATCH_ROWS = 32
+BATCH_ROWS = 16  # beyond it what a layer computes no longer fits into the processor's cache
 BATCH_TOKENS = 12_288  # of the prompts, padding included: what the encoder holds at once
 # Texts that are finished leave the batch once they are this share of it: moving the others costs about a step.
 LEAVING_SHARE = 1 / 8
