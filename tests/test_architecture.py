@@ -26,8 +26,9 @@ LAYERS = [
         "packed_linear", "strength",
     },
     {
-        "comparison", "evaluation", "evaluation_run", "probe", "scoring", "study", "trainer", "training",
-        "training_batches", "training_card", "training_checkpoints", "training_run", "training_setup",
+        "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "study", "trainer", "training",
+        "training_batches", "training_card", "training_checkpoints", "training_progress", "training_run",
+        "training_setup", "training_watch",
     },
     {"child_process", "jobs"},
     {"cli", "commands", "ui"},
