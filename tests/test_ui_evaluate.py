@@ -243,21 +243,28 @@ def test_texts_that_are_not_shipped_are_filled_in_where_the_data_is_at_hand(tiny
 def test_the_newest_evaluation_is_opened_on_arrival(services, key):
     answer = tab.arrive(services, "", None)
     assert answer[7]["value"] in [one.name for one in services.evaluations.saved.list()]
-    shown = tab.open_evaluation(services, key, "rouge1", "topic")
+    (shown,) = tab.open_evaluation(services, key, "rouge1", "topic")
     assert shown[0] == key and shown[1]["visible"]
-    assert len(shown) == 3 + len(results.PARTS) + 8
+    assert len(shown) == 3 + len(results.PARTS) + examples.FILLED
 
 
 def test_an_empty_tab_says_what_to_do_first(tiny_root, tmp_path):
     empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
     answer = tab.arrive(empty, "", None)
     assert "Begin with the samples" in answer[8] and answer[9]["visible"]
-    assert tab.open_evaluation(empty, None, "rouge1", "topic")[1]["visible"] is False
+    assert next(tab.open_evaluation(empty, None, "rouge1", "topic"))[1]["visible"] is False
 
 
 def test_an_evaluation_that_is_gone_says_so(services):
-    assert "no saved evaluation" in tab.open_evaluation(services, "gone", "rouge1", "topic")[2]
-    assert "no longer kept" in tab.open_evaluation(services, "run:gone", "rouge1", "topic")[2]
+    assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1", "topic"))[2]
+    assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1", "topic"))[2]
+
+
+def test_opening_a_large_evaluation_says_that_it_takes_a_while(services, key, monkeypatch):
+    monkeypatch.setattr("dsum_demo.ui.evaluation_runs.LARGE", 10)
+    services.evaluations.close(key)
+    waiting, shown = tab.open_evaluation(services, key, "rouge1", "topic")
+    assert "take some seconds" in waiting[2] and shown[0] == key
 
 
 def test_a_page_that_comes_back_finds_the_run_going_on(services, evaluation):

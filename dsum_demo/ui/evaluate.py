@@ -6,6 +6,7 @@ the app, not to the page, which only looks at it: reloading loses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from types import MethodType
 from typing import Any
@@ -16,7 +17,7 @@ from dsum_demo.errors import DsumError
 from dsum_demo.ui import evaluation_tables as tables
 from dsum_demo.ui.cards import notice
 from dsum_demo.ui.evaluation_charts import means_chart
-from dsum_demo.ui.evaluation_examples import build_examples, fill
+from dsum_demo.ui.evaluation_examples import FILLED, build_examples, fill
 from dsum_demo.ui.evaluation_form import build_evaluation_form, wanted
 from dsum_demo.ui.evaluation_results import PARTS, ROUGE_CHOICES, Results, build_summary, build_views, connect, draw
 from dsum_demo.ui.evaluation_runs import Run
@@ -127,16 +128,24 @@ def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...
     return _follow(services, run, drawn)
 
 
-def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str) -> tuple[Update, ...]:
+def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str) -> Iterator[tuple[Update, ...]]:
     """(key, the column that shows it, a problem, its parts, its examples)."""
+    nothing = [gr.skip()] * (len(PARTS) + FILLED)
+    hidden = gr.update(visible=False)
     try:
+        if long := services.evaluations.takes_long(chosen):
+            yield (gr.skip(), gr.skip(), notice("Opening; so many examples take some seconds."), *nothing)
         opened = services.evaluations.get(chosen)
     except DsumError as error:
-        nothing = [gr.skip()] * (len(PARTS) + 8)
-        return ("", gr.update(visible=False), notice(str(error), "error"), *nothing)
+        yield ("", hidden, notice(str(error), "error"), *nothing)
+        return
     if opened is None:
-        return ("", gr.update(visible=False), gr.skip(), *[gr.skip()] * (len(PARTS) + 8))
-    return (opened.key, gr.update(visible=True), gr.skip(), *draw(opened, rouge, by), *fill(opened, rouge))
+        yield ("", hidden, gr.skip(), *nothing)
+        return
+    # What was said of the run that made it stays.
+    run = services.evaluations.run
+    said = gr.skip() if run and run.key == chosen and not long else ""
+    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge, by), *fill(opened, rouge))
 
 
 def _follow(services: Services, run: Run, drawn: int) -> tuple[Update, ...]:
@@ -174,10 +183,11 @@ def progress_bar(run: Run) -> str:
     else:
         share = progress.done / progress.total
         said = f"{progress.done:,} of {progress.total:,} summaries"
-        if progress.seconds_left is not None and not run.stopping:
+        if progress.seconds_left is not None and not run.stopping and progress.done < progress.total:
             said += f" · {duration(progress.seconds_left)} left"
-        if progress.note:
-            said += f" · {progress.note}"
+        finished = progress.done >= progress.total
+        if finished or progress.note:
+            said += f" · {'computing intervals and saving' if finished else progress.note}"
     return (
         f'<div class="progress" role="progressbar" aria-label="Evaluation of {escape(run.title)}" aria-valuemin="0" '
         f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}"><div style="width:{100 * share:.1f}%"></div></div>'

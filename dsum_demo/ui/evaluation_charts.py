@@ -62,9 +62,9 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + names[system.name] + "</extra>",
             marker=_bar_marker(look),
         )
-    for title, means in scale(report):
-        is_human = means is report.human
-        _add_levels(figure, title, means, HUMAN.color if is_human else LEAD3_COLOR, "solid" if is_human else "dot")
+    for title, levels in scale(report):
+        is_human = levels is report.human
+        _add_levels(figure, title, levels, HUMAN.color if is_human else LEAD3_COLOR, "solid" if is_human else "dot")
     _add_published(figure, evaluation, report, places)
     _lay_out(figure, "F1 × 100", height=380)
     figure.update_layout(

@@ -20,6 +20,7 @@ from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import COPY_SUMMARY, QUIET
 
 ALL = [("All examples", "")]
+FILLED = 8  # how many components `fill` fills
 HOW = (
     "Choose a row to read its dialogue and every summary. In the table ↑ and ↓ move and Enter opens; with an example "
     "open ← and → go to the one before and after."

@@ -40,6 +40,7 @@ SOURCES = {
 PUBLIC_DIALOGUES, PUBLIC_ROWS = 50, 2_000
 PARTIAL_RESAMPLES = 1_000
 MOST_OPEN = 6
+LARGE = 2_000  # examples
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,12 @@ class Evaluations:
         evaluation = self.saved.open(key)
         shipped = any(saved.shipped for saved in self.saved.list() if saved.name == key)
         return self._put(Open(key, describe(evaluation.data), shipped, evaluation, build_report(evaluation)))
+
+    def takes_long(self, key: str | None) -> bool:
+        """Whether opening it is worth a word beforehand."""
+        if not key or key in self._open:
+            return False
+        return any(saved.n > LARGE for saved in self.saved.list() if saved.name == key)
 
     def with_texts(self, opened: Open) -> Open:
         """The same with dialogues and references filled in, where they are at hand. Nothing is downloaded."""

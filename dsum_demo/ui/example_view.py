@@ -102,7 +102,7 @@ def _system_card(
     return cards.card(
         css,
         title,
-        what,
+        " · ".join(what),
         body + _scores(evaluation, output) + _checks(output),
         _footer(output),
         copyable=bool(output.text),

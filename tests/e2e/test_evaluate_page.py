@@ -214,7 +214,7 @@ def test_recorded_outputs_are_mapped_and_broken_rows_left_out_on_a_tick(new_page
     view(page, "Examples")
     page.locator("#example-table tr[data-example]").first.click()
     expect(page.locator("#example .turns")).to_contain_text(EVIL)
-    expect(page.locator("#example .card").first).to_contain_text(EVIL)
+    expect(page.locator("#example .example-cards .card").first).to_contain_text(EVIL)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])
