@@ -51,8 +51,8 @@ def build_demo(services: Services) -> gr.Blocks:
     return demo
 
 
-def launch_options() -> dict[str, object]:
-    """What gradio 6 takes at launch: looks, and what must not be kept or sent."""
+def launch_options(public: bool = True) -> dict[str, object]:
+    """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
     return {
         "theme": THEME,
         "css": CSS + TRAINING_CSS,
@@ -61,7 +61,7 @@ def launch_options() -> dict[str, object]:
         "ssr_mode": False,
         # gradio keeps every value of so many past sessions in memory.
         "state_session_capacity": 200,
-        "max_file_size": "5mb",
+        "max_file_size": "5mb" if public else "200mb",
     }
 
 
@@ -70,7 +70,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
     services.jobs.watch()
-    build_demo(services).launch(server_name=host, server_port=port, **launch_options())  # type: ignore[arg-type]
+    build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
 
 
 def warm_up(services: Services) -> None:
