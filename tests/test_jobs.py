@@ -93,52 +93,38 @@ def test_runs_are_trained_one_after_the_other_in_the_order_of_asking(jobs):
     assert again.name == "lora-samples" and jobs.curve(again).steps == []
 
 
-def test_a_run_is_stopped_with_its_best_and_goes_on_after_that(jobs):
-    run = jobs.submit(config(max_steps=4000, evaluations=1000), "long")
-    until(jobs, lambda: jobs.curve(run).evaluations)
-    assert jobs.current().name == "long"
-    assert psutil.Process(run.status().pid).nice() > psutil.Process().nice(), "Compare comes first"
-    jobs.stop("long")
-    assert state(run) is RunState.STOPPING
-    until(jobs, lambda: state(run) is RunState.STOPPED)
-    assert "best weights were kept" in run.status().reason, "it stopped by itself"
-    assert run.result()["stopped"] and run.best.is_dir()
-    reached = jobs.curve(run).latest["step"]
-    with pytest.raises(InputError, match="nothing to stop"):
-        jobs.stop("long")
-    jobs.resume("long")
-    assert [waiting.name for waiting in jobs.line()] == ["long"]
-    until(jobs, lambda: (jobs.curve(run).latest or {"step": 0})["step"] > reached)
-    jobs.stop("long", keep=False)
-    until(jobs, lambda: state(run) is RunState.STOPPED)
-    assert run.result() is None and not run.best.exists()
-
-
-def test_a_killed_run_is_told_as_crashed_and_can_be_resumed(jobs):
-    run = jobs.submit(config(max_steps=4000, evaluations=1000), "unlucky")
-    jobs.submit(config(), "next")
-    until(jobs, lambda: jobs.curve(run).evaluations)
-    psutil.Process(run.status().pid).kill()
-    until(jobs, lambda: state(run) is RunState.CRASHED and "SIGKILL" in run.status().reason)
-    jobs.resume("unlucky")
-    assert [other.name for other in jobs.line()] == ["next", "unlucky"]
-
-
-def test_a_run_outlives_its_app_and_the_next_app_goes_on_with_the_line(jobs, settings):
+def test_a_run_outlives_its_app_and_is_stopped_resumed_and_found_dead_by_the_next(jobs, settings):
     run, waiting = jobs.submit(config(max_steps=4000, evaluations=1000), "running"), jobs.submit(config(), "waiting")
-    until(jobs, lambda: jobs.curve(run).steps)
+    until(jobs, lambda: jobs.curve(run).evaluations)
     pid = run.status().pid
+    assert psutil.Process(pid).nice() > psutil.Process().nice(), "Compare comes first"
     jobs.close()
+
     later = Jobs(settings)
     assert later.current().name == "running" and later.curve(run).steps
     assert [other.name for other in later.line()] == ["waiting"]
     later.tend()
     assert run.status().pid == pid and waiting.status().pid is None, "one at a time"
-    later.stop("running", keep=False)
-    # The app that started it has gone and reaps nothing here; that is the system's to do.
+    later.stop("waiting")
+
+    later.stop("running")
+    assert state(run) in (RunState.STOPPING, RunState.STOPPED)
+    # The process is a child of the first app's, which is still here to reap it.
     until(later, lambda: jobs._children["running"].poll() is not None and state(run) is RunState.STOPPED)
-    until(later, lambda: state(waiting) is RunState.FINISHED)
-    end_all(later)
+    assert "best weights were kept" in run.status().reason, "it stopped by itself"
+    assert run.result()["stopped"] and run.best.is_dir()
+    reached = later.curve(run).latest["step"]
+    with pytest.raises(InputError, match="nothing to stop"):
+        later.stop("running")
+
+    later.resume("running")
+    assert [other.name for other in later.line()] == ["running"]
+    until(later, lambda: later.curve(run).latest["step"] > reached)
+    psutil.Process(run.status().pid).kill()
+    until(later, lambda: state(run) is RunState.CRASHED and "SIGKILL" in run.status().reason)
+    later.resume("running")
+    later.stop("running", keep=False)
+    assert state(run) is RunState.STOPPED and not run.best.exists() and run.events_file.exists()
 
 
 def test_two_apps_start_a_run_once(jobs, settings, monkeypatch, tmp_path):
