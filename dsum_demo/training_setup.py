@@ -15,9 +15,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from dsum_demo.assembly import expected_parameters, load_tokenizer, load_whole
+from dsum_demo.download import fetch
 from dsum_demo.errors import InputError, ModelUnavailableError
 from dsum_demo.hardware import free_memory_bytes
-from dsum_demo.hub import Progress, StopAsked, fetch
+from dsum_demo.hub import Progress, StopAsked
 from dsum_demo.peft_methods import method
 from dsum_demo.registry import Family, Kind, ModelSpec, Registry
 from dsum_demo.settings import Settings

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from dsum_demo.registry import Kind
 from dsum_demo.run_events import Curve
 from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
-from dsum_demo.ui.theme import LOOKS
+from dsum_demo.ui.looks import LOOKS
 
 # An exponential mean forgets nine tenths of a point within about 22 steps; divided by its own weights' sum, so that it
 # does not begin at zero (Kingma and Ba 2015, section 3, do so with Adam's means).
