@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dsum_demo.metrics import Score
     from dsum_demo.prompts import DecodeConfig
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "compare", "score", "summarize"]
 
 

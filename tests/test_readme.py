@@ -1,14 +1,19 @@
-"""The README's Python runs as it stands there, on tiny models, and its two commands name files that exist."""
+"""The README's Python runs as it stands there, on tiny models; its commands are ones that there are."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dsum_demo.cli import build_parser
+from dsum_demo.commands.train import config_of
+from dsum_demo.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,9 +46,19 @@ def test_the_library_example_runs(run):
 
 
 def test_a_model_fine_tuned_as_shown_is_in_the_registry(run):
-    run("-c", block("Fine-tune your own"))
-    (line,) = [line for line in run("-m", "dsum_demo", "models").splitlines() if line.startswith("my-lora")]
+    run("-m", "dsum_demo", "train", "--preset", "smoke", "--set", "max_steps=2", "--name", "mine")
+    (line,) = [line for line in run("-m", "dsum_demo", "models").splitlines() if line.startswith("mine")]
     assert " adapter " in line and " local " in line
+
+
+COMMANDS = re.findall(r"^dsum (.+?)(?:\s+# .*)?$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_line_is_one_that_dsum_takes(command):
+    options = build_parser().parse_args(shlex.split(command))
+    if command.startswith("train") and not options.resume:
+        config_of(options, Settings(offline=True))
 
 
 def test_commands_name_files_that_exist():
