@@ -57,6 +57,9 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest summary, in tokens")
     parser.add_argument("--skip-broken", action="store_true", help="leave rows out that cannot be used, and list them")
+    parser.add_argument(
+        "--bf16", action="store_true", help="write in bfloat16: faster where the processor has it, a few texts differ"
+    )
     parser.add_argument("--no-cache", action="store_true", help="write every summary anew")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="a new folder for the evaluation (default: one in the data folder)"
@@ -193,6 +196,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         limit=options.limit,
         cache=cache,
         skipped=broken,
+        bf16=options.bf16,
         should_stop=stop.is_set,
     )
 

@@ -5,10 +5,13 @@ Knows loading, batched generation, the cache and scores; nothing of where exampl
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import torch
 
 from dsum_demo.batch_generation import batches, generate_batch
 from dsum_demo.errors import DsumError, ModelUnavailableError, Stopped
@@ -58,6 +61,7 @@ class Run:
     cache: OutputCache
     should_stop: Callable[[], bool]
     records: list[ExampleRecord]
+    bf16: bool = False
     places: dict[str, list[int]] = field(default_factory=dict)
     done: int = 0
     written: int = 0
@@ -118,6 +122,7 @@ class Run:
         if not missing:
             return
         loaded = self._load(system)
+        yield self.progress(note)
         limit = self.store.registry.family(system.spec.family).max_source_tokens
         fitted = {dialogue: fit_dialogue(loaded.tokenizer, dialogue, limit) for dialogue in missing}
         for batch in batches([len(fitted[dialogue].source_ids) for dialogue in missing]):
@@ -170,10 +175,17 @@ class Run:
             system.identity = identify(system.spec, registry, self.cache)
         if system.identity is None:
             raise ModelUnavailableError(f"The files of {system.spec.name} are not on this machine.")
+        if self.bf16:
+            system.identity = replace(system.identity, dtype="bfloat16")
         return system.identity
 
     def _load(self, system: System) -> LoadedModel:
-        system.loaded = system.loaded or self.store.load(system.spec, should_stop=self.should_stop)
+        if system.loaded is None:
+            loaded = self.store.load(system.spec, should_stop=self.should_stop)
+            if self.bf16 and loaded.dtype == "float32":
+                # A copy: the store's own model goes on serving in what it was scored in.
+                loaded = replace(loaded, model=copy.deepcopy(loaded.model).to(torch.bfloat16), dtype="bfloat16")
+            system.loaded = loaded
         return system.loaded
 
     def _key(self, system: System, dialogue: str) -> str:

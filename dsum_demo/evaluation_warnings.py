@@ -32,7 +32,11 @@ def warnings_of(evaluation: Evaluation, examples: Sequence[ExampleRecord], dialo
 
 def _of_the_whole(evaluation: Evaluation, n: int, dialogues: int) -> Iterator[Warning]:
     if not evaluation.finished:
-        yield Warning("incomplete", f"Incomplete: all systems have done {n:,} of {evaluation.total:,} examples.")
+        done = (
+            f"{system.title} has done {sum(system.name in e.outputs for e in evaluation.examples):,}"
+            for system in evaluation.systems
+        )
+        yield Warning("incomplete", f"Incomplete: of {evaluation.total:,} examples {', '.join(done)}.")
     if 0 < dialogues < MIN_EXAMPLES:
         yield Warning("few", f"{_count(dialogues, 'dialogue')}: too few to tell; intervals start at {MIN_EXAMPLES}.")
     elif 0 < dialogues < SMALL:

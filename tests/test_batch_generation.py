@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PromptTuningConfig
+from transformers import LogitsProcessor
 
+from dsum_demo import batch_generation
 from dsum_demo.batch_generation import batches, generate_batch
 from dsum_demo.data import read_samples
 from dsum_demo.errors import GenerationError, InputError, Stopped
@@ -57,23 +59,31 @@ def test_company_and_order_change_nothing(trio, sources):
     assert [back[i] for i in range(len(sources))] == [g.text for g in halves]
 
 
-def test_texts_that_end_early_are_not_counted_with_padding(trio, sources, monkeypatch):
-    """Half of the texts end with their fifth token, the others at the limit."""
-    from transformers import LogitsProcessorList
+@pytest.mark.parametrize("leaving", [0.0, 0.5, 1.0])
+def test_texts_that_end_early_leave_and_are_counted_without_padding(trio, sources, monkeypatch, leaving):
+    """Tokens with an even number are made to end a text, so that texts end at different steps."""
+    loaded = trio[1]
+    eos = loaded.tokenizer.eos_token_id
 
-    loaded = trio[0]
+    class End(LogitsProcessor):
+        def __init__(self, ngram):
+            pass
 
-    class End:
-        def __call__(self, input_ids, scores):
-            scores[:, loaded.tokenizer.eos_token_id] = -1e4
-            if input_ids.shape[1] == 5:
-                scores[::2, loaded.tokenizer.eos_token_id] = 1e4
+        def __call__(self, so_far, scores):
+            scores[:, eos] = -1e4
+            ends = scores.argmax(dim=-1) % 2 == 0
+            scores[ends & (so_far.shape[1] > 2), eos] = 1e4
             return scores
 
-    monkeypatch.setattr("dsum_demo.batch_generation.LogitsProcessorList", lambda: LogitsProcessorList([End()]))
-    written = generate_batch(loaded, sources[:4], DecodeConfig(max_new_tokens=12))
-    assert [g.new_tokens for g in written[::2]] == [4, 4] and not any(g.hit_length_limit for g in written[::2])
-    assert [g.new_tokens for g in written[1::2]] == [12, 12] and all(g.hit_length_limit for g in written[1::2])
+    monkeypatch.setattr(batch_generation, "NoRepeatNGramLogitsProcessor", End)
+    decode = DecodeConfig(max_new_tokens=12, no_repeat_ngram_size=2)
+    alone = [generate_batch(loaded, [source], decode)[0] for source in sources]
+    monkeypatch.setattr(batch_generation, "LEAVING_SHARE", leaving)
+    together = generate_batch(loaded, sources, decode)
+    assert [(g.text, g.new_tokens, g.hit_length_limit) for g in together] == [
+        (g.text, g.new_tokens, g.hit_length_limit) for g in alone
+    ]
+    assert len({g.new_tokens for g in together}) > 1
 
 
 def test_seconds_are_shares_of_the_batch(trio, sources):

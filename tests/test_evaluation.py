@@ -219,3 +219,14 @@ def test_runs_with_one_title_are_called_by_their_names(settings, root, tiny_stor
     specs = [registry.spec("dsum-t5-lora"), replace(registry.spec("mine"), title="LoRA")]
     last = run(ModelStore(registry, settings), specs, EXAMPLES[:2])
     assert [system.title for system in last.evaluation.systems] == ["dsum-t5-lora", "mine"]
+
+
+def test_bfloat16_is_a_copy_that_is_told_apart_in_the_cache(tiny_store, specs, cache):
+    in_fp32 = run(tiny_store, specs, EXAMPLES[:3], cache=cache)
+    last = run(tiny_store, specs, EXAMPLES[:3], cache=cache, bf16=True)
+    assert {system.dtype for system in last.evaluation.systems} == {"bfloat16"} and last.evaluation.finished
+    assert not any(output.cached for e in last.evaluation.examples for output in e.outputs.values())
+    assert tiny_store.load(specs[0]).dtype == "float32"
+    again = run(tiny_store, specs, EXAMPLES[:3])
+    for one, other in zip(in_fp32.evaluation.examples, again.evaluation.examples, strict=True):
+        assert {n: o.text for n, o in one.outputs.items()} == {n: o.text for n, o in other.outputs.items()}

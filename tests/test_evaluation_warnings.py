@@ -64,4 +64,6 @@ def test_what_was_left_out_failed_or_was_not_reached(recorded):
     )
     assert warnings["skipped"].text == "13 broken rows left out: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more."
     assert warnings["failed"].text == "lora failed: The disk is full." and warnings["failed"].system == "lora"
-    assert "29 of 99" in warnings["incomplete"].text
+    assert warnings["incomplete"].text == (
+        "Incomplete: of 99 examples original has done 29, full has done 29, lora has done 29."
+    )

@@ -1,0 +1,107 @@
+"""Dialogues per second of an evaluation with three systems, against the plain way, both in this run:
+
+    python benchmarks/evaluation_throughput.py [--data dialogsum:validation] [--limit 200]
+
+The plain way: one dialogue at a time, one model after the other, float32. The evaluation: batches of similar length,
+finished texts leave, in float32 and, where the processor multiplies it itself, in bfloat16. Scoring is part of both.
+Texts and tokens that differ from the plain way's are counted. Models: the embedded trio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dsum_demo.assembly import native_bf16
+from dsum_demo.data import Example, draw
+from dsum_demo.errors import DataError
+from dsum_demo.evaluation import evaluate
+from dsum_demo.example_scores import new_record, score_output
+from dsum_demo.generation import generate
+from dsum_demo.loading import ModelStore
+from dsum_demo.prompts import clean_dialogue, fit_dialogue
+from dsum_demo.registry import ModelSpec, Registry
+from dsum_demo.settings import Settings
+from dsum_demo.sources import SAMPLES, read_source
+
+Texts = Mapping[tuple[str, str], str]
+
+
+def plain(store: ModelStore, specs: list[ModelSpec], examples: list[Example]) -> Texts:
+    family = store.registry.family(specs[0].family)
+    records = [new_record(example, number) for number, example in enumerate(examples, 1)]
+    texts = {}
+    for spec in specs:
+        loaded = store.load(spec)
+        for record, example in zip(records, examples, strict=True):
+            fitted = fit_dialogue(loaded.tokenizer, clean_dialogue(example.dialogue), family.max_source_tokens)
+            text = generate(loaded, fitted.source_ids, family.decode).text
+            score_output(record, text)
+            texts[example.id, spec.name] = text
+    return texts
+
+
+def batched(store: ModelStore, specs: list[ModelSpec], examples: list[Example], bf16: bool) -> Texts:
+    *_, last = evaluate(store, specs, examples, bf16=bf16)
+    return {(e.id, name): output.text for e in last.evaluation.examples for name, output in e.outputs.items()}
+
+
+def differences(store: ModelStore, one: Texts, other: Texts) -> str:
+    """How many texts differ, and how many tokens, place by place."""
+    tokenizer = store.load(store.registry.default_family.base).tokenizer
+    texts = tokens = total = 0
+    for key, text in one.items():
+        left, right = (tokenizer(text)["input_ids"] for text in (text, other[key]))
+        total += len(left)
+        differ = sum(a != b for a, b in zip(left, right, strict=False)) + abs(len(left) - len(right))
+        texts, tokens = texts + bool(differ), tokens + differ
+    return f"{texts} of {len(one)} texts and {tokens} of {total:,} tokens differ from the plain way's"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="dialogsum:validation", help="a source, as `dsum evaluate` takes it")
+    parser.add_argument("--limit", type=int, default=200)
+    options = parser.parse_args()
+    settings = replace(Settings.from_environment(), data_dir=Path(tempfile.gettempdir()))
+    try:
+        examples = read_source(options.data, settings)
+    except DataError as error:
+        print(f"{error} The samples are used.", file=sys.stderr)
+        examples = read_source(SAMPLES, settings)
+    examples = draw(examples, options.limit, seed=0)
+    store = ModelStore(Registry(settings), settings)
+    specs = [spec for spec in store.registry.default_family.default_trio() if spec]
+    plain(store, specs, examples[:2])  # loaded and warm
+    print(
+        f"{len(examples)} dialogues, {len(specs)} systems, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    started = time.perf_counter()
+    reference = plain(store, specs, examples)
+    slow = time.perf_counter() - started
+    print(f"plain, float32:       {len(examples) / slow:6.2f} dialogues/s")
+    for bf16 in (False, True):
+        if bf16 and not native_bf16():
+            print("bfloat16: this processor does not multiply it itself")
+            continue
+        batched(store, specs, examples[:2], bf16)
+        started = time.perf_counter()
+        texts = batched(store, specs, examples, bf16)
+        seconds = time.perf_counter() - started
+        name = "bfloat16" if bf16 else "float32"
+        print(
+            f"evaluation, {name + ':':<10}{len(examples) / seconds:6.2f} dialogues/s, {slow / seconds:.1f}x;", end=" "
+        )
+        print(differences(store, reference, texts), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
