@@ -312,9 +312,10 @@ def test_recorded_outputs_are_all_scored_row_by_row_unless_asked_otherwise(servi
 
 
 def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(recorded):
-    references, outputs, _ = form.read_columns(RECORDED, str(recorded))
-    values = [RECORDED, [], str(recorded), references["value"], outputs["value"], None, 0, "mean", "rows", False]
-    listed, box, problem = form.list_broken(*values)
+    values = [RECORDED, [], str(recorded), [], [], 0, 0, "mean", "rows", False]
+    references, outputs, listed, box, problem = form.read_file(*values)
+    values[3:5] = references["value"], outputs["value"]
+    assert form.list_broken(*values)[0] == listed
     assert "1 row cannot be used" in listed and "value='5'" in listed.replace('"', "'") and problem == ""
     assert box["visible"] and box["value"] is False
     assert form.wanted(*values).skip_broken is False and form.wanted(*values).limit is None
@@ -327,7 +328,7 @@ def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(r
 def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path):
     file = tmp_path / "notes.csv"
     file.write_bytes(b"\xff\xfe\x00")
-    problem = form.read_columns(RECORDED, str(file))[2]
+    *_, problem = form.read_file(RECORDED, [], str(file), [], [], 0, 0, "mean", "rows", False)
     assert "notes.csv is not UTF-8" in problem and str(tmp_path) not in problem
 
 

@@ -130,10 +130,10 @@ def build_evaluation_form(services: Services, family: gr.Dropdown) -> Evaluation
         **QUIET,
     )
     family.change(MethodType(offer_systems, services), family, systems, **QUIET)
-    file.change(read_columns, [source, file], [references, outputs, problem], **QUIET).then(
-        list_broken, values, [broken, skip, problem], **QUIET
-    )
-    gr.on([references.input, outputs.input], list_broken, values, [broken, skip, problem], **QUIET)
+    found = [broken, skip, problem]
+    # One step, not two: a second one is dropped where an earlier file's is still going on.
+    file.change(read_file, values, [references, outputs, *found], **QUIET)
+    gr.on([references.input, outputs.input], list_broken, values, found, trigger_mode="always_last", **QUIET)
     return EvaluationForm(start, close, problem, systems, values)
 
 
@@ -167,18 +167,27 @@ def choose_source(services: Services, source: str) -> tuple[Update, ...]:
     )
 
 
-def read_columns(source: str, file: str | None) -> tuple[Update, ...]:
-    """The file's columns, as far as their names tell what they are; a visitor puts right what was guessed wrong."""
-    if source != RECORDED or file is None:
-        nothing = gr.update(choices=[], value=[])
-        return nothing, nothing, ""
-    try:
-        names = list(next(iter(read_rows(Path(file), {}).values())))
-    except DsumError as error:
-        nothing = gr.update(choices=[], value=[])
-        return nothing, nothing, notice(_without_folder(str(error), file), "error")
-    references, outputs = guess_columns(names)
-    return gr.update(choices=names, value=references), gr.update(choices=names, value=outputs), ""
+def read_file(source: str, systems: Sequence[str], file: str | None, *values: Any) -> tuple[Update, ...]:
+    """The file's columns, as far as their names tell what they are (a visitor puts right what was guessed wrong), and
+    what `list_broken` says of its rows.
+    """
+    references: list[str] = []
+    outputs: list[str] = []
+    names: list[str] = []
+    problem = ""
+    if source == RECORDED and file is not None:
+        try:
+            names = list(next(iter(read_rows(Path(file), {}).values())))
+            references, outputs = guess_columns(names)
+        except DsumError as error:
+            problem = notice(_without_folder(str(error), file), "error")
+    chosen = gr.update(choices=names, value=references), gr.update(choices=names, value=outputs)
+    if problem:
+        return (*chosen, "", gr.update(visible=False, value=False), problem)
+    _, _, *rest = values
+    broken, skip, said = list_broken(source, systems, file, references, outputs, *rest)
+    # Nothing to say clears what was said of another file.
+    return (*chosen, broken, skip, said if isinstance(said, str) else "")
 
 
 def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:

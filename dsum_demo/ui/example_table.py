@@ -227,7 +227,7 @@ def _holds(example: ExampleRecord, words: Sequence[str]) -> bool:
 def _heading(column: Column, selection: Selection) -> str:
     sorted_by = column.key == selection.sort
     state = ("descending" if selection.descending else "ascending") if sorted_by else "none"
-    arrow = (" ▼" if selection.descending else " ▲") if sorted_by else ""
+    arrow = ("&nbsp;▼" if selection.descending else "&nbsp;▲") if sorted_by else ""
     return (
         f'<th scope="col" aria-sort="{state}"{_css(column)}><button type="button" data-sort="{escape(column.key)}">'
         f"{escape(column.title)}{arrow}</button></th>"

@@ -76,7 +76,7 @@ EVALUATION_CSS = """
 .chart-title h3 { margin: 10px 0 0; font-size: 1.05rem; line-height: 1.35; }
 .empty { color: var(--body-text-color-subdued); padding: 8px 0; }
 .scores td, .scores th[scope] { font-weight: 400; }
-.scores th[scope=row] { min-width: 96px; } .scores.small th[scope=row] { min-width: 0; }
+.scores th[scope=row] { min-width: 132px; } .scores.small th[scope=row] { min-width: 0; }
 .scores thead th[scope] { font-weight: 700; vertical-align: bottom; }
 .scores td { white-space: nowrap; }
 .scores b { font-weight: 700; }
