@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
+from dsum_demo.data import fingerprint
+from dsum_demo.model_identity import TRAINING_FINGERPRINTS
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.training import Pair, TrainingConfig, train
@@ -104,10 +106,9 @@ def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> Non
     def show(event: dict[str, Any]) -> None:
         minutes = (time.monotonic() - started) / 60
         left = minutes / max(1, event["step"]) * (event["steps"] - event["step"])
-        parts = [
-            f"{key} {event[key]:.3f}" for key in ("loss", "eval_loss", "eval_rouge1", "eval_rouge2") if key in event
-        ]
-        print(f"{name} step {event['step']}/{event['steps']}  {'  '.join(parts)}  {left:.0f} min left", flush=True)
+        parts = [f"{key} {event[key]:.3f}" for key in ("loss", "rouge1", "rouge2") if key in event]
+        at = f"{event['event']} {event['step']}/{event['steps']}"
+        print(f"{name} {at}  {'  '.join(parts)}  {left:.0f} min left", flush=True)
         with (folder / "events.jsonl").open("a") as file:
             print(json.dumps(event), file=file)
 
@@ -123,6 +124,8 @@ def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> Non
         on_event=show,
         resume=True,
     )
+    marks = sorted({fingerprint(row["dialogue"]) for row in rows})
+    (result.folder / TRAINING_FINGERPRINTS).write_text("".join(f"{mark}\n" for mark in marks))
     record = {
         "config": config.as_record(),
         "steps": result.steps,

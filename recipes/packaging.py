@@ -10,6 +10,8 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from dsum_demo.model_identity import TRAINING_FINGERPRINTS
+
 CARDS = Path(__file__).parent / "cards"
 SYSTEMS = {"original": "models/dsum-t5-base", "full": "models/dsum-t5-full", "lora": "adapters/dsum-t5-lora"}
 BASE_NAME = "dsum-t5-base"
@@ -26,6 +28,9 @@ def package(work: Path, out: Path) -> None:
             package_adapter(source, target)
         else:
             package_model(source, target)
+        if system != "original":
+            # So that an evaluation can tell which dialogues a model was trained on.
+            shutil.copy(source / TRAINING_FINGERPRINTS, target / TRAINING_FINGERPRINTS)
         card = Template((CARDS / f"{system}.md").read_text(encoding="utf-8"))
         (target / "README.md").write_text(card.substitute(facts), encoding="utf-8")
     (work / "packaged").write_text("models/ and adapters/ were written\n")
