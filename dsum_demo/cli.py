@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
 from dsum_demo.commands.evaluate import add_evaluate
-from dsum_demo.commands.study import add_arguments as add_study_arguments
-from dsum_demo.commands.study import run_study_command
-from dsum_demo.commands.train import add_arguments as add_train_arguments
-from dsum_demo.commands.train import run_train
+from dsum_demo.commands.study import add_study
+from dsum_demo.commands.train import add_train
 from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
 from dsum_demo.settings import Settings
 
@@ -83,9 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_evaluate(commands)
 
-    train = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
-    add_train_arguments(train)
-    train.set_defaults(run=run_train)
+    add_train(commands)
 
     push = commands.add_parser("push", help="upload a finished run to the Hugging Face Hub, with its card")
     push.add_argument("run_name", metavar="RUN")
@@ -93,9 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="make the repository private")
     push.set_defaults(run=run_push)
 
-    study = commands.add_parser("study", help="every fine-tuning method on the same data and budget")
-    add_study_arguments(study)
-    study.set_defaults(run=run_study_command)
+    add_study(commands)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -8,12 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_study(commands: Any) -> None:
+    """Add the command to `commands`, what argparse's add_subparsers gives."""
+    parser = commands.add_parser("study", help="every fine-tuning method on the same data and budget")
+    parser.set_defaults(run=run_study_command)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where everything goes; resumed if there"
     )

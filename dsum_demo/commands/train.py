@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 2.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_train(commands: Any) -> None:
+    """Add the command to `commands`, what argparse's add_subparsers gives."""
+    parser = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
+    parser.set_defaults(run=run_train)
     parser.add_argument("--preset", metavar="NAME", help="begin from a preset: good-lora, good-full, notebook-lora, …")
     parser.add_argument(
         "--method", metavar="NAME", help="full, lora, dora, ia3, … with its own options and learning rate"
