@@ -174,7 +174,7 @@ def _progress(status: RunStatus, curve: Curve) -> str:
     percent = 100 * _share(curve)
     css = "" if status.state in ACTIVE else " ended"
     return (
-        f'<div class="bar{css}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'<div class="bar{css}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
     )
 
