@@ -210,7 +210,7 @@ def _tiles(cells: Mapping[str, str]) -> str:
 
 def _reason(status: RunStatus) -> str:
     if status.state is RunState.CRASHED:
-        return notice(f"It crashed. {status.reason} Resuming goes on from its last checkpoint.", "error")
+        return notice(f"It crashed. {status.reason}", "error")
     if status.state is RunState.FAILED:
         return notice(f"It failed. {status.reason}", "error")
     if status.state is RunState.STOPPING:

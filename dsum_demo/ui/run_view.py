@@ -254,6 +254,7 @@ def _watched(
     # One that waits without a process leaves the line by the button beside its name there.
     stoppable = may and (status.state is RunState.RUNNING or (status.state is RunState.QUEUED and bool(status.pid)))
     said = tail(run.output_file) if status.state in (RunState.FAILED, RunState.CRASHED) else ""
+    said = said.replace(f"{services.settings.data_dir}/", "")  # the server's folders are nobody's business
     changes |= {
         "keep": gr.update(visible=stoppable),
         "discard": gr.update(visible=stoppable),
