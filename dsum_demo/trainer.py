@@ -24,20 +24,15 @@ from transformers import (
     Seq2SeqTrainer,
     StoppingCriteria,
     StoppingCriteriaList,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 
+from dsum_demo.adalora import adaptive_state, orthogonality, rank_allocator, set_adaptive_state
 from dsum_demo.errors import Stopped, TrainingError
 from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
 from dsum_demo.training_batches import LengthGroupedOrder
 from dsum_demo.training_checkpoints import keep_only, seal, seal_of, swap_in
 
 ADVICE = "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
-# A run that is long between two evaluations still loses no more than this to a crash.
-SECONDS_BETWEEN_CHECKPOINTS = 600
 _ADAPTIVE = "adalora.pt"
 
 
@@ -75,9 +70,9 @@ class Trainer(Seq2SeqTrainer):
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
         chosen = self.compiled if self.compiled is not None and model.training else model
         loss: Any = super().compute_loss(chosen, inputs, *args, **kwargs)
-        if model.training and _rank_allocator(self.model) is not None:
+        if model.training and rank_allocator(self.model) is not None:
             # PEFT adds it to a loss that the model computes; here the loss is computed outside.
-            loss = loss + _orthogonality(self.model) / self.current_gradient_accumulation_steps
+            loss = loss + orthogonality(self.model) / self.current_gradient_accumulation_steps
         return loss
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
@@ -173,6 +168,10 @@ class Trainer(Seq2SeqTrainer):
         self.model.save_pretrained(output_dir, state_dict=state_dict, **unasked)
         self.tokenizer.save_pretrained(str(output_dir))
 
+    def keep_random_state(self) -> None:
+        """Remember what is random now: the state that a checkpoint of this step has to hold."""
+        self.random_state = _random_state()
+
     def save_where_it_stands(self) -> None:
         """A checkpoint of this very step, from outside the loop: after a stop, or where memory ran out."""
         _set_random_state(self.random_state)
@@ -191,8 +190,8 @@ class Trainer(Seq2SeqTrainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()  # each process writes its random state
             if main:
-                if _rank_allocator(self.model) is not None:
-                    torch.save(_adaptive_state(self.model), folder / _ADAPTIVE)
+                if rank_allocator(self.model) is not None:
+                    torch.save(adaptive_state(self.model), folder / _ADAPTIVE)
                 due = step % self.evaluate_every == 0 or step == self.state.max_steps
                 size = seal(folder, step=step, evaluation_due=due and self.evaluated_at != step)
                 keep_only(folder)
@@ -206,8 +205,8 @@ class Trainer(Seq2SeqTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         file = Path(resume_from_checkpoint) / _ADAPTIVE
-        if file.is_file() and _rank_allocator(self.model) is not None:
-            _set_adaptive_state(self.model, torch.load(file, weights_only=True))
+        if file.is_file() and rank_allocator(self.model) is not None:
+            set_adaptive_state(self.model, torch.load(file, weights_only=True))
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
@@ -222,62 +221,6 @@ class Trainer(Seq2SeqTrainer):
 
 # torch.save raises RuntimeError where the disk is full, safetensors an error of its own.
 _WRITING_FAILED = (OSError, SafetensorError, RuntimeError)
-
-
-class Watch(TrainerCallback):
-    """Tells every step, obeys a stop, plans checkpoints by the clock, and ends a run whose loss explodes."""
-
-    def __init__(self, trainer: Trainer, vocabulary: int):
-        self.trainer = trainer
-        self.certain = math.log(vocabulary)  # the loss of one that guesses: all words alike
-        self.first: float | None = None
-        self.level = 0.0
-        self.saved = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.random_state = _random_state()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        self.trainer.random_state = _random_state()
-        if self.trainer.stop_asked():
-            self.trainer.stopped = control.should_training_stop = True
-            # Both are made up for: the checkpoint after the loop, the evaluation by who resumes.
-            control.should_evaluate = control.should_save = False
-        elif time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
-            control.should_save = True
-        return control
-
-    def on_substep_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        if self.trainer.stop_asked():
-            self.trainer.stopped = control.should_training_stop = True
-        return control
-
-    def on_optimizer_step(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        if _rank_allocator(self.trainer.model) is not None:
-            self.trainer.model.base_model.update_and_allocate(state.global_step + 1)
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.saved = time.monotonic()
-
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        self.trainer.told("step", logs=logs)
-        self._look_for_an_explosion(logs["loss"], state.global_step)
-
-    def _look_for_an_explosion(self, loss: float, step: int) -> None:
-        """A smoothed loss of three times what the run began with, or what guessing costs, will not come back."""
-        if self.first is None:
-            self.first = self.level = loss
-        self.level = 0.8 * self.level + 0.2 * loss
-        if self.level > 3 * max(self.certain, self.first):
-            raise TrainingError(
-                f"The training loss exploded to {loss:.3g} at step {step}, from {self.first:.3g}; {ADVICE}"
-            )
 
 
 def token_loss(smoothing: float) -> Callable[..., torch.Tensor]:
@@ -343,44 +286,6 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
     torch.set_rng_state(cpu)
     if cuda is not None:
         torch.cuda.set_rng_state_all(cuda)
-
-
-def _rank_allocator(model: Any) -> Any:
-    """AdaLoRA's, None for every other method."""
-    return getattr(getattr(model, "base_model", None), "rankallocator", None)
-
-
-def _orthogonality(model: Any) -> torch.Tensor:
-    """AdaLoRA's regularization (Zhang et al. 2023, equation 4), as PEFT computes it."""
-    config = model.peft_config[model.active_adapter]
-    distances = []
-    for name, tensor in model.named_parameters():
-        if "lora_A" in name or "lora_B" in name:
-            products = tensor @ tensor.T if "lora_A" in name else tensor.T @ tensor
-            distances.append(torch.linalg.norm(products - torch.eye(len(products), device=tensor.device)))
-    return config.orth_reg_weight * torch.stack(distances).mean()
-
-
-def _adaptive_state(model: Any) -> dict[str, Any]:
-    """What AdaLoRA needs to go on, and an adapter does not hold: every rank, also those taken away for now, and how
-    important each has been.
-    """
-    allocator = _rank_allocator(model)
-    return {
-        "weights": {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad},
-        "importance": {name: getattr(allocator, name) for name in ("ipt", "exp_avg_ipt", "exp_avg_unc")},
-        "rank_pattern": model.peft_config[model.active_adapter].rank_pattern,
-    }
-
-
-def _set_adaptive_state(model: Any, state: dict[str, Any]) -> None:
-    own = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in state["weights"].items():
-            own[name].copy_(tensor)
-    for name, value in state["importance"].items():
-        setattr(_rank_allocator(model), name, value)
-    model.peft_config[model.active_adapter].rank_pattern = state["rank_pattern"]
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,9 +13,8 @@ import math
 import os
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +32,24 @@ from transformers import (
 )
 
 from dsum_demo.errors import InputError, Stopped, TrainingError
-from dsum_demo.hardware import device_name, memory_bytes, peak_memory_bytes
+from dsum_demo.hardware import peak_memory_bytes
 from dsum_demo.loading import native_bf16
 from dsum_demo.metrics import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.peft_methods import linear_modules, method
 from dsum_demo.prompts import LABEL_PAD_ID, DecodeConfig
 from dsum_demo.run_events import Event
-from dsum_demo.trainer import Scores, Trainer, Watch, token_loss
-from dsum_demo.training_batches import Pair, encode_pairs
+from dsum_demo.trainer import Scores, Trainer, token_loss
+from dsum_demo.training_batches import Pair, Rows, encode_pairs
 from dsum_demo.training_checkpoints import last_complete, recover, seal_of, weights_bytes
 from dsum_demo.training_config import TrainingConfig
+from dsum_demo.training_progress import Progress
+from dsum_demo.training_watch import Watch
 
 __all__ = ["Pair", "TrainingConfig", "TrainingResult", "encode_pairs", "train"]
 
 log = logging.getLogger(__name__)
 
 EVALUATION_BATCH = 32
-WATCHED_DIALOGUES = 3
-STEPS_IN_SPEED = 20
 
 
 @dataclass(frozen=True)
@@ -182,35 +181,6 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
 
 
-@dataclass
-class Rows:
-    """What is learned from and validated on, encoded once; validation sorted by length, longest first."""
-
-    tokenizer: PreTrainedTokenizerBase
-    train_pairs: Sequence[Pair]
-    validation_pairs: Sequence[Pair]
-    config: TrainingConfig
-    parameters: int = 0
-    trained_parameters: int = 0
-    order: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config)
-        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config)
-        lengths = [len(ids) for ids in validation["input_ids"]]
-        self.order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-        self.validation = validation.select(self.order)
-        self.references = [self.validation_pairs[i][1] for i in self.order]
-
-    def watched(self, texts: Sequence[str]) -> list[dict[str, str]]:
-        """The first dialogues of the validation part with what was written for them now."""
-        by_pair = dict(zip(self.order, texts, strict=True))
-        return [
-            {"dialogue": dialogue, "reference": reference, "summary": by_pair[number]}
-            for number, (dialogue, reference) in enumerate(self.validation_pairs[:WATCHED_DIALOGUES])
-        ]
-
-
 def build_trainer(
     trained: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -272,87 +242,6 @@ def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) 
     together = batch * accumulation
     smaller = next(size for size in range(batch // 2, 0, -1) if together % size == 0)
     return smaller, together // smaller
-
-
-class Progress:
-    """Turns what the trainer tells into events, with speed, memory and the time that is left."""
-
-    def __init__(self, trainer: Trainer, rows: Rows, on_event: Callable[[Event], None], steps: int):
-        self.trainer, self.rows, self.on_event, self.steps = trainer, rows, on_event, steps
-        self.began = self.mark = time.monotonic()
-        self.step_seconds: deque[float] = deque(maxlen=STEPS_IN_SPEED)
-        self.training_seconds, self.steps_here, self.evaluation_seconds = 0.0, 0, 0.0
-
-    @property
-    def together(self) -> int:
-        args = self.trainer.args
-        return args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-
-    @property
-    def samples_per_second(self) -> float:
-        """Over this process's training steps, evaluations and checkpoints left out."""
-        return self.together * self.steps_here / self.training_seconds if self.training_seconds else 0.0
-
-    def start(self, resumed_at: int, resumed: bool) -> None:
-        args = self.trainer.args
-        self.on_event(
-            {
-                "event": "start",
-                "step": resumed_at,
-                "steps": self.steps,
-                "resumed": resumed,
-                "batch_size": args.per_device_train_batch_size,
-                "accumulation": args.gradient_accumulation_steps,
-                "processes": args.world_size,
-                "precision": "bf16" if args.bf16 else "fp32",
-                "device": device_name(),
-                "parameters": self.rows.parameters,
-                "trained_parameters": self.rows.trained_parameters,
-                "train_dialogues": len(self.rows.train),
-                "validation_dialogues": len(self.rows.validation),
-            }
-        )
-
-    def emit(self, kind: str, **values: Any) -> None:
-        state = self.trainer.state
-        self.on_event({"event": kind, "step": state.global_step, "steps": self.steps, "epoch": state.epoch, **values})
-
-    def told(self, kind: str, **values: Any) -> None:
-        """What `trainer.Trainer` calls."""
-        if kind == "step":
-            self._step(values["logs"])
-        elif kind == "evaluation":
-            self._evaluation(**values)
-        else:
-            self.emit(kind, **values)
-        self.mark = time.monotonic()
-
-    def _step(self, logs: dict[str, float]) -> None:
-        now = time.monotonic()
-        self.step_seconds.append(now - self.mark)
-        self.training_seconds += now - self.mark
-        self.steps_here += 1
-        pace = sum(self.step_seconds) / len(self.step_seconds)
-        state, every = self.trainer.state, self.trainer.evaluate_every
-        to_come = self.steps - state.global_step
-        evaluations_to_come = math.ceil(self.steps / every) - state.global_step // every
-        self.emit(
-            "step",
-            loss=logs["loss"],
-            learning_rate=logs.get("learning_rate"),
-            grad_norm=logs.get("grad_norm"),
-            samples_per_second=self.together / pace if pace else None,
-            memory_bytes=memory_bytes(),
-            peak_memory_bytes=peak_memory_bytes(),
-            seconds=now - self.began,
-            seconds_left=pace * to_come + self.evaluation_seconds * evaluations_to_come,
-        )
-
-    def _evaluation(self, metrics: dict[str, float], best: bool, seconds: float) -> None:
-        self.evaluation_seconds = seconds
-        scores = {name: metrics[f"eval_{name}"] for name in ("loss", *ROUGE_TYPES)}
-        texts = self.trainer.scores.texts
-        self.emit("evaluation", **scores, best=best, seconds=seconds, summaries=self.rows.watched(texts))
 
 
 def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:

@@ -7,6 +7,7 @@ Knows tokenized rows and nothing of models.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
 from datasets import Dataset
@@ -17,6 +18,7 @@ from dsum_demo.prompts import encode_target, fit_dialogue
 from dsum_demo.training_config import TrainingConfig
 
 Pair = tuple[str, str]
+WATCHED_DIALOGUES = 3
 # Within so many batches rows are sorted by length: enough to waste little on padding, few enough to stay random.
 BATCHES_SORTED_TOGETHER = 50
 
@@ -32,6 +34,35 @@ def encode_pairs(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, conf
             for dialogue, summary in pairs
         ]
     )
+
+
+@dataclass
+class Rows:
+    """What is learned from and validated on, encoded once; validation sorted by length, longest first."""
+
+    tokenizer: PreTrainedTokenizerBase
+    train_pairs: Sequence[Pair]
+    validation_pairs: Sequence[Pair]
+    config: TrainingConfig
+    parameters: int = 0
+    trained_parameters: int = 0
+    order: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config)
+        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config)
+        lengths = [len(ids) for ids in validation["input_ids"]]
+        self.order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        self.validation = validation.select(self.order)
+        self.references = [self.validation_pairs[i][1] for i in self.order]
+
+    def watched(self, texts: Sequence[str]) -> list[dict[str, str]]:
+        """The first dialogues of the validation part with what was written for them now."""
+        by_pair = dict(zip(self.order, texts, strict=True))
+        return [
+            {"dialogue": dialogue, "reference": reference, "summary": by_pair[number]}
+            for number, (dialogue, reference) in enumerate(self.validation_pairs[:WATCHED_DIALOGUES])
+        ]
 
 
 class LengthGroupedOrder(Sampler[int]):

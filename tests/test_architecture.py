@@ -21,8 +21,9 @@ LAYERS = [
     },
     {"assembly", "generation", "hardware", "loading", "strength"},
     {
-        "comparison", "evaluation", "probe", "scoring", "study", "trainer", "training", "training_batches",
-        "training_card", "training_checkpoints", "training_run", "training_setup",
+        "adalora", "comparison", "evaluation", "probe", "scoring", "study", "trainer", "training", "training_batches",
+        "training_card", "training_checkpoints", "training_progress", "training_run", "training_setup",
+        "training_watch",
     },
     {"child_process", "jobs"},
     {"cli", "commands", "ui"},
