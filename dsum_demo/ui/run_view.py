@@ -63,7 +63,9 @@ def look(
     changes: dict[str, Update] = {}
     if watching != asked or keys["runs"] != drawn.get("runs"):
         changes["watching"] = gr.update(
-            choices=[(f"{name} · {state_of(states[name])}", name) for name in states], value=watching
+            choices=[(f"{name} · {state_of(states[name])}", name) for name in states],
+            value=watching,
+            visible=bool(states),
         )
     if not found:
         changes |= {"card": EMPTY, **_nothing()}
