@@ -109,7 +109,10 @@ def ended_because(code: int) -> str:
     if code >= 0:
         return f"Its process ended with exit code {code}."
     if -code == signal.SIGKILL:
-        return "Its process was killed (SIGKILL), as happens when memory runs out: use a smaller batch, or resume it."
+        return (
+            "Its process was killed (SIGKILL), as happens when memory runs out. Resume it to go on from its last "
+            "checkpoint, or begin again with a smaller batch."
+        )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     return f"Its process was ended by {name}; resume it."
 

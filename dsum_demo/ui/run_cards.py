@@ -174,7 +174,7 @@ def _progress(status: RunStatus, curve: Curve) -> str:
     percent = 100 * _share(curve)
     css = "" if status.state in ACTIVE else " ended"
     return (
-        f'<div class="bar{css}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'<div class="bar{css}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
     )
 
@@ -210,7 +210,7 @@ def _tiles(cells: Mapping[str, str]) -> str:
 
 def _reason(status: RunStatus) -> str:
     if status.state is RunState.CRASHED:
-        return notice(f"It crashed. {status.reason} Resuming goes on from its last checkpoint.", "error")
+        return notice(f"It crashed. {status.reason}", "error")
     if status.state is RunState.FAILED:
         return notice(f"It failed. {status.reason}", "error")
     if status.state is RunState.STOPPING:

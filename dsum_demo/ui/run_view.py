@@ -63,7 +63,9 @@ def look(
     changes: dict[str, Update] = {}
     if watching != asked or keys["runs"] != drawn.get("runs"):
         changes["watching"] = gr.update(
-            choices=[(f"{name} · {state_of(states[name])}", name) for name in states], value=watching
+            choices=[(f"{name} · {state_of(states[name])}", name) for name in states],
+            value=watching,
+            visible=bool(states),
         )
     if not found:
         changes |= {"card": EMPTY, **_nothing()}
@@ -254,6 +256,7 @@ def _watched(
     # One that waits without a process leaves the line by the button beside its name there.
     stoppable = may and (status.state is RunState.RUNNING or (status.state is RunState.QUEUED and bool(status.pid)))
     said = tail(run.output_file) if status.state in (RunState.FAILED, RunState.CRASHED) else ""
+    said = said.replace(f"{services.settings.data_dir}/", "")  # the server's folders are nobody's business
     changes |= {
         "keep": gr.update(visible=stoppable),
         "discard": gr.update(visible=stoppable),

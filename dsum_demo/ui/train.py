@@ -36,8 +36,10 @@ LOOKERS_AT_ONCE = 8  # handlers that only read files
 PROBES_AT_ONCE = 1  # two at once would measure each other
 FETCH_ZIP = "() => { setTimeout(() => document.querySelector('#zip-file').click(), 100); }"
 SHOW_RUN = "() => { document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
+# Nothing is kept before what was kept has been read; what was typed meanwhile is kept then.
 KEEP = """(saved, ...values) => [window.dsumTrainingRestored
   ? Object.fromEntries(%s.map((name, index) => [name, values[index]])) : saved]"""
+KEEP_FROM_NOW = "(...given) => { window.dsumTrainingRestored = true; return (%s)(...given); }"
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -182,13 +184,12 @@ def _connect_form(
         [form.uploaded, *file],
         **QUIET,
     )
-    page.load(handlers.restore, saved, filled, **QUIET).then(
-        None, None, None, js="() => { window.dsumTrainingRestored = true; }", **QUIET
-    ).then(describe, [*named, *form.columns.values()], file, **QUIET).then(
-        show_source, form.source, [left["uploading"], form.place], **QUIET
-    )
     keep = KEEP % json.dumps(form.names)
-    gr.on([part.change for part in form.components], None, [saved, *form.components], saved, js=keep, **QUIET)
+    kept: dict[str, Any] = {"fn": None, "inputs": [saved, *form.components], "outputs": saved, **QUIET}
+    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=KEEP_FROM_NOW % keep).then(
+        describe, [*named, *form.columns.values()], file, **QUIET
+    ).then(show_source, form.source, [left["uploading"], form.place], **QUIET)
+    gr.on([part.change for part in form.components], **kept, js=keep)
 
 
 def show_source(source: str) -> tuple[Update, ...]:

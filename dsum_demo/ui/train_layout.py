@@ -110,7 +110,9 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
 
 def build_view() -> dict[str, Any]:
     right: dict[str, Any] = {"line": plain(elem_id="line", js_on_load=PRESS)}
-    right["watching"] = gr.Dropdown([], label="Run", filterable=False, elem_id="watching", show_label=False)
+    right["watching"] = gr.Dropdown(
+        [], label="Run", filterable=False, elem_id="watching", show_label=False, visible=False
+    )
     right["card"] = plain(EMPTY, elem_id="run-card")
     right["told"] = plain(elem_id="run-told")
     with gr.Row(elem_id="run-buttons"):

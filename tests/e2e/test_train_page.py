@@ -31,6 +31,12 @@ def wait_for_more(page: Page, before: int) -> None:
     page.wait_for_function(f"(before) => {POINTS} > before", arg=before, timeout=PATIENCE)
 
 
+def wait_for_summaries(page: Page) -> None:
+    """Speed stands there while it still writes; the button comes back when all is written."""
+    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
+
+
 def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, leaves_midway):
     page = new_page()
     train_tab(page)
@@ -56,7 +62,7 @@ def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, lea
     page.wait_for_selector("#start")
     # Compare stays usable meanwhile.
     page.locator("#start").click()
-    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    wait_for_summaries(page)
     train_tab(page)
     expect(page.locator("#run-card h3")).to_have_text("watched")
     wait_for_more(page, before)
@@ -78,7 +84,7 @@ def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, lea
     expect(page.locator("#choose-adapter input")).to_have_value("watched")
     expect(page.locator("#card-adapter")).to_contain_text("watched")
     page.locator("#start").click()
-    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    wait_for_summaries(page)
 
     page.get_by_role("tab", name="Train").click()
     with page.expect_download() as download:
@@ -95,7 +101,7 @@ def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
     page.keyboard.press("Tab")
     page.wait_for_timeout(500)
     page.locator("#start").click()
-    expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
+    wait_for_summaries(page)
     expect(page.locator("#card-adapter .trained")).to_contain_text("strength 0: the original")
     original = page.locator("#card-base .text").inner_text()
     assert original and page.locator("#card-adapter .text").inner_text() == original
@@ -134,6 +140,7 @@ def test_a_file_of_ones_own_is_previewed_and_its_columns_are_mapped(new_page, tm
     for role, column in (("dialogue", "talk"), ("summary", "gist")):
         page.locator(f"#column-{role} input").click()
         page.get_by_role("option", name=column).click()
+        expect(page.get_by_role("option")).to_have_count(0)
     expect(page.locator("#train-preview")).to_contain_text("row 2: no summary")
     expect(page.locator("#train-preview")).to_contain_text("all fit")
 
