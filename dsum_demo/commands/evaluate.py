@@ -118,8 +118,8 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
     wide = max(len(name) for name in (*titles.values(), *(s.name for s in evaluation.systems), "each reference")) + 2
 
     def table(head: str, rows: Sequence[tuple[str, Sequence[str]]], columns: Sequence[str]) -> None:
-        lines.append(f"{head:<{wide}}" + "".join(f"{title:>22}" for title in columns))
-        lines.extend(f"{name:<{wide}}" + "".join(f"{value:>22}" for value in values) for name, values in rows)
+        lines.append(f"{head:<{wide}}" + "".join(f"{title:>25}" for title in columns))
+        lines.extend(f"{name:<{wide}}" + "".join(f"{value:>25}" for value in values) for name, values in rows)
         lines.append("")
 
     rows = [(titles.get(s.name, s.name), [score(i) for i in s.f1.values()]) for s in report.systems]

@@ -79,6 +79,7 @@ EVALUATION_CSS = """
 .scores th[scope=row] { min-width: 132px; } .scores.small th[scope=row] { min-width: 0; }
 .scores thead th[scope] { font-weight: 700; vertical-align: bottom; }
 .scores td { white-space: nowrap; }
+.scores:is(.learning, .models, .methods) td { white-space: normal; }
 .scores b { font-weight: 700; }
 .how { margin-top: 10px; } .how summary { cursor: pointer; }
 .how dl { margin: 8px 0 0; } .how dt { font-weight: 700; margin-top: 8px; } .how dd { margin: 0; line-height: 1.45; }
