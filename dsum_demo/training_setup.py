@@ -26,8 +26,8 @@ from dsum_demo.training_batches import Pair
 from dsum_demo.training_config import RunConfig, TrainingConfig
 from dsum_demo.training_data import TrainingData, read_training_data
 
-# Measured on T5s of 13 and 250 M parameters: activations that a training step keeps, in bytes, for each dialogue
-# token, layer and channel. Only decides whether a run is measured before it starts.
+# A guess on the safe side: activations that a training step keeps, in bytes, for each dialogue token, layer and
+# channel. It only decides whether a run is measured before it starts.
 ACTIVATION_BYTES = 200
 
 

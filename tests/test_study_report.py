@@ -26,8 +26,8 @@ def final(method: str, seed: int, mean: float, trained: int) -> dict[str, object
     }  # fmt: skip
 
 
-@pytest.fixture
-def study() -> Study:
+def example_study() -> Study:
+    """Full, LoRA, IA3 and prompt tuning over two seeds or one, OFT that did not train, costs of LoRA alone."""
     return Study(
         plan=PLAN,
         original={"model": "dsum-t5-base", "f1": f1(0.25, 0)},
@@ -43,6 +43,11 @@ def study() -> Study:
         ],
         costs={"lora": {"peak_memory_bytes": 10**9, "trained_parameters": 900_000, "seconds_per_step": 0.5}},
     )  # fmt: skip
+
+
+@pytest.fixture
+def study() -> Study:
+    return example_study()
 
 
 def test_rows_are_means_over_seeds_and_dialogues_best_first(study):

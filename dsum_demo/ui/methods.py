@@ -43,8 +43,8 @@ ABOUT = (
 
 
 def build_methods_tab(page: gr.Blocks, services: Services) -> None:
-    gr.Markdown(EMPTY if not studies(services) else ABOUT, elem_id="methods-about")
-    with gr.Row():
+    about = gr.Markdown(EMPTY, elem_id="methods-about")
+    with gr.Row(visible=False) as choices:
         study = gr.Dropdown(label="Study", elem_id="study", filterable=False, min_width=220)
         cost = gr.Radio(
             [(each.title, each.key) for each in COSTS], value=COSTS[0].key, label="Cost", elem_id="methods-cost",
@@ -55,14 +55,13 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
             elem_id="methods-quality", scale=2, min_width=260,
         )  # fmt: skip
     sentence = gr.HTML(elem_id="methods-finding")
-    chart = gr.Plot(show_label=False, elem_id="methods-chart")
+    chart = gr.Plot(show_label=False, visible=False, elem_id="methods-chart")
     table = gr.HTML(elem_id="methods-table")
-    shown: list[Any] = [sentence, chart, table]
     gr.on(
         [study.change, cost.change, rouge.change],
-        MethodType(show, services), [study, cost, rouge], shown, **QUIET,
+        MethodType(show, services), [study, cost, rouge], [sentence, chart, table], **QUIET,
     )  # fmt: skip
-    page.load(MethodType(choose_study, services), None, study, **QUIET)
+    page.load(MethodType(choose_study, services), None, [about, choices, study], **QUIET)
 
 
 def studies(services: Services) -> dict[str, Path]:
@@ -74,9 +73,14 @@ def studies(services: Services) -> dict[str, Path]:
     return found
 
 
-def choose_study(services: Services) -> dict[str, Any]:
+def choose_study(services: Services) -> tuple[Any, Any, Any]:
+    """What the tab begins with: its sentence, whether there is anything to choose, and the study that is shown."""
     names = list(studies(services))
-    return gr.update(choices=names, value=names[-1] if names else None, visible=len(names) > 1)
+    return (
+        ABOUT if names else EMPTY,
+        gr.update(visible=bool(names)),
+        gr.update(choices=names, value=names[-1] if names else None, visible=len(names) > 1),
+    )
 
 
 def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[str, Any, str]:
