@@ -273,7 +273,8 @@ def _arguments(
         gradient_accumulation_steps=accumulation,
         per_device_eval_batch_size=max(1, min(evaluated, share)),
         learning_rate=config.peak_learning_rate,
-        warmup_steps=math.ceil(config.warmup_share * steps),
+        # Rounded down: the first step of a warm-up has the learning rate 0, and a short run has none to give away.
+        warmup_steps=int(config.warmup_share * steps),
         lr_scheduler_type="linear",
         weight_decay=config.weight_decay,
         eval_strategy="steps",

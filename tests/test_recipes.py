@@ -611,6 +611,8 @@ def work(tmp_path_factory, tiny_model, tiny_tokenizer, save_adapter) -> Path:
         tiny_tokenizer.save_pretrained(folder / place)
     lora = LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, target_modules=["v", "q"])
     save_adapter(tiny_model(1), lora, folder / "lora" / "best", base_name="/somewhere/else/base")
+    for name in ("full", "lora"):
+        (folder / name / "best" / "train_fingerprints.txt").write_text("0123456789abcdef\n")
     (folder / "pretraining").mkdir()
     lines = [{"step": 20, "loss": 7.5, "seconds": 60}, {"step": 2300, "loss": 3.456, "seconds": 5400}]
     (folder / "pretraining" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -648,7 +650,7 @@ def test_a_packaged_model_holds_fp16_and_loads_as_fp32(out, tiny_model, tiny_tok
     assert loaded.generation_config.decoder_start_token_id == 0
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json",
+        "tokenizer_config.json", *(["train_fingerprints.txt"] if "full" in name else []),
     }  # fmt: skip
 
 
