@@ -20,6 +20,7 @@ from dsum_demo.commands.evaluate import add_evaluate
 from dsum_demo.commands.study import add_study
 from dsum_demo.commands.train import add_train
 from dsum_demo.errors import DataError, DsumError, InputError, ModelError, SettingsError, UnknownModelError
+from dsum_demo.metrics import SHORT_TITLES
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dsum_demo.registry import Registry
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-ROUGE_TITLES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,9 +167,9 @@ def run_score(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
         return DONE
-    print(f"{'system':<24}" + "".join(f"{title:>8}" for title in ROUGE_TITLES.values()))
+    print(f"{'system':<24}" + "".join(f"{title:>8}" for title in SHORT_TITLES.values()))
     for name, scores in report["systems"].items():
-        print(f"{name:<24}" + "".join(f"{100 * scores[rouge]:>8.2f}" for rouge in ROUGE_TITLES))
+        print(f"{name:<24}" + "".join(f"{100 * scores[rouge]:>8.2f}" for rouge in SHORT_TITLES))
     print(f"F1 x 100. {report['signature']['text']}")
     return DONE
 
@@ -217,7 +217,7 @@ def _comparison_text(comparison: Comparison) -> str:
         lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(nothing)'}"]
         if system.scores:
             lines.append(
-                "  " + "  ".join(f"{t} {100 * system.scores[r].fmeasure:.2f}" for r, t in ROUGE_TITLES.items())
+                "  " + "  ".join(f"{t} {100 * system.scores[r].fmeasure:.2f}" for r, t in SHORT_TITLES.items())
             )
         if system.generation:
             lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")

@@ -81,7 +81,7 @@ class SavedEvaluations:
 
     def open(self, name: str) -> Evaluation:
         """Raises InputError for an unknown name, DataError for a folder that cannot be read."""
-        return read_evaluation(self._find(name).folder)
+        return read_evaluation(self.find(name).folder)
 
     def save(
         self, evaluation: Evaluation, name: str = "", *, texts: bool = True, report: Report | None = None
@@ -107,7 +107,7 @@ class SavedEvaluations:
 
     def delete(self, name: str) -> None:
         """Raises InputError for an unknown name and for a shipped evaluation."""
-        saved = self._find(name)
+        saved = self.find(name)
         if saved.shipped:
             raise InputError(f"{name} comes with the project and cannot be deleted.")
         # Away at once, even where removing takes long or breaks off: a name with a dot is not listed.
@@ -115,7 +115,8 @@ class SavedEvaluations:
         os.replace(saved.folder, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def _find(self, name: str) -> SavedEvaluation:
+    def find(self, name: str) -> SavedEvaluation:
+        """Raises InputError for an unknown name."""
         found = self.list()
         for saved in found:
             if saved.name == name:

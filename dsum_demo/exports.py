@@ -15,10 +15,9 @@ from dsum_demo.bootstrap import Interval
 from dsum_demo.checks import CHECKS, Check
 from dsum_demo.evaluation_records import Evaluation
 from dsum_demo.evaluation_report import Report
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 
 DEFUSED = ("=", "+", "-", "@", "\t", "\r")
-ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
 def defuse(text: str) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 from dsum_demo.errors import InputError
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
+SHORT_TITLES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
 POLICIES = ("mean", "best", "first")
 # L and Lsum each fill tables of words by words: ten million cells take them four seconds and 80 MB.
 MAX_LCS_CELLS = 10_000_000

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from dsum_demo.metrics import ROUGE_TITLES
 from dsum_demo.settings import Settings
 from dsum_demo.study_report import COSTS, method_rows
 from dsum_demo.ui import methods
-from dsum_demo.ui.charts import ROUGE_TITLES
 from tests.test_study_report import example_study
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.errors import InputError
+from dsum_demo.metrics import SHORT_TITLES
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 TELL_SECONDS = 5.0  # between two lines of progress where they cannot overwrite one another
-ROUGE_TITLES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
 
 
 def add_evaluate(commands: Any) -> None:
@@ -124,13 +124,13 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
 
     rows = [(titles.get(s.name, s.name), [score(i) for i in s.f1.values()]) for s in report.systems]
     rows += [(title.split(",")[0], [score(i) for i in f1.values()]) for title, f1 in scale(report)]
-    table("F1 x 100", rows, list(ROUGE_TITLES.values()))
+    table("F1 x 100", rows, list(SHORT_TITLES.values()))
     if report.differences:
         pairs = [
             (f"{d.system} - {d.baseline}", [score(i, signed=True) for i in d.f1.values()]) for d in report.differences
         ]
         wide = max(wide, *(len(name) + 2 for name, _ in pairs))
-        table("Paired differences", pairs, list(ROUGE_TITLES.values()))
+        table("Paired differences", pairs, list(SHORT_TITLES.values()))
     names = [s.name for s in report.systems]
     wide = max(wide, *(len(check.title) + 2 for check in CHECKS))
     table("Checks", [(c.title, [checked(c, s.checks[c.name]) for s in report.systems]) for c in CHECKS], names)

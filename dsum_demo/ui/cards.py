@@ -8,9 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dsum_demo.highlighting import Segment, copied_from_dialogue, share_marked, shared_with_references
-from dsum_demo.metrics import ROUGE_TYPES, ungrounded
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES, ungrounded
 from dsum_demo.registry import Kind, ModelSpec
-from dsum_demo.ui.charts import ROUGE_TITLES, difference, label
+from dsum_demo.ui.charts import difference, label
 from dsum_demo.ui.looks import HUMAN, LOOKS
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.looks import HUMAN, KINDS, LOOKS
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison, SystemResult
 
-ROUGE_TITLES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 CLEAR = "rgba(0,0,0,0)"
 
 

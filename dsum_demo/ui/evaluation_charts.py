@@ -20,8 +20,8 @@ from dsum_demo.bootstrap import Interval
 from dsum_demo.evaluation_records import Evaluation, SystemInfo
 from dsum_demo.evaluation_report import Report, Slice, paired
 from dsum_demo.exports import scale
-from dsum_demo.metrics import ROUGE_TYPES
-from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.ui.charts import CLEAR
 from dsum_demo.ui.looks import HUMAN, Look, system_looks, system_titles
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")

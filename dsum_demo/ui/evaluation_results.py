@@ -14,8 +14,8 @@ import gradio as gr
 
 from dsum_demo.evaluation_records import Evaluation
 from dsum_demo.evaluation_report import Report
+from dsum_demo.metrics import ROUGE_TITLES
 from dsum_demo.ui import evaluation_tables as tables
-from dsum_demo.ui.charts import ROUGE_TITLES
 from dsum_demo.ui.evaluation_charts import Chart, differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.evaluation_runs import Open
 from dsum_demo.ui.looks import system_titles

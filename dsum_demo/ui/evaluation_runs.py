@@ -18,7 +18,7 @@ from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.evaluation import evaluate
 from dsum_demo.evaluation_records import Evaluation, Progress
 from dsum_demo.evaluation_report import Report, build_report
-from dsum_demo.evaluations import SavedEvaluations, fill_texts
+from dsum_demo.evaluations import SavedEvaluations, fill_texts, read_evaluation
 from dsum_demo.loading import ModelStore
 from dsum_demo.output_cache import OutputCache
 from dsum_demo.recorded import read_recorded
@@ -179,9 +179,9 @@ class Evaluations:
                 return self._open[key]
         if key.startswith("run:"):
             raise InputError("This result is no longer kept here. Evaluate again: what was written is remembered.")
-        evaluation = self.saved.open(key)
-        shipped = any(saved.shipped for saved in self.saved.list() if saved.name == key)
-        return self._put(Open(key, describe(evaluation.data), shipped, evaluation, build_report(evaluation)))
+        saved = self.saved.find(key)
+        evaluation = read_evaluation(saved.folder)
+        return self._put(Open(key, describe(evaluation.data), saved.shipped, evaluation, build_report(evaluation)))
 
     def takes_long(self, key: str | None) -> bool:
         """Whether opening it is worth a word beforehand."""
@@ -220,15 +220,16 @@ class Evaluations:
     def _keep(self, evaluation: Evaluation, run: Run) -> str:
         """Save it; a public Space keeps it in memory, since its visitors would see each other's."""
         key, problem = f"run:{run.token}", ""
+        report = build_report(evaluation)
         if not self.settings.public:
             try:
-                key = self.saved.save(evaluation).name
+                key = self.saved.save(evaluation, report=report).name
             except OSError as error:
                 problem = (
                     f"The evaluation could not be saved ({error.strerror or error}); download it before you leave."
                 )
         saved = not key.startswith("run:")
-        self._put(Open(key, describe(evaluation.data), False, evaluation, build_report(evaluation), saved))
+        self._put(Open(key, describe(evaluation.data), False, evaluation, report, saved))
         run.error = run.error or problem
         return key
 

@@ -17,9 +17,8 @@ import gradio as gr
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluations import SavedDifference, SavedEvaluation, compare_saved
 from dsum_demo.exports import write_exports
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.cards import notice
-from dsum_demo.ui.charts import ROUGE_TITLES
 from dsum_demo.ui.evaluation_runs import Open, describe
 from dsum_demo.ui.evaluation_tables import HOW_DIFFERENCES, change, day, html_table
 from dsum_demo.ui.report import html_report

@@ -13,10 +13,9 @@ from dsum_demo.checks import CHECKS
 from dsum_demo.evaluation_records import Evaluation
 from dsum_demo.evaluation_report import Report
 from dsum_demo.exports import scale
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.recovery import RULE
 from dsum_demo.ui.cards import millions, notice
-from dsum_demo.ui.charts import ROUGE_TITLES
 from dsum_demo.ui.looks import system_titles
 
 HOW_RECOVERY = (

@@ -9,10 +9,9 @@ from html import escape
 
 from dsum_demo.checks import CHECKS, Check
 from dsum_demo.evaluation_records import Evaluation, ExampleRecord, Output
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.prompts import speakers
 from dsum_demo.ui import cards
-from dsum_demo.ui.charts import ROUGE_TITLES
 from dsum_demo.ui.evaluation_tables import html_table
 from dsum_demo.ui.looks import HUMAN, system_looks, system_titles
 

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from dsum_demo.bootstrap import Interval
 from dsum_demo.errors import DataError
-from dsum_demo.metrics import ROUGE_TYPES
+from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.peft_methods import METHODS
 from dsum_demo.study_report import (
     COSTS,
@@ -26,7 +26,7 @@ from dsum_demo.study_report import (
     pareto_front,
     read_study,
 )
-from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
+from dsum_demo.ui.charts import CLEAR
 from dsum_demo.ui.looks import KINDS, LOOKS
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET

@@ -10,9 +10,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dsum_demo.metrics import ROUGE_TITLES
 from dsum_demo.registry import Kind
 from dsum_demo.run_events import Curve
-from dsum_demo.ui.charts import CLEAR, ROUGE_TITLES
+from dsum_demo.ui.charts import CLEAR
 from dsum_demo.ui.looks import LOOKS
 
 # An exponential mean forgets nine tenths of a point within about 22 steps; divided by its own weights' sum, so that it
