@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dsum_demo.errors import DataError, InputError
+from dsum_demo.folders import write_atomically
 
+TRAINING_FINGERPRINTS = "train_fingerprints.txt"
 LONGEST_FIELD = 2**31 - 1
 # A few megabytes can unpack to more than there is memory.
 LARGEST_UNPACKED_BYTES = 1_000_000_000
@@ -49,6 +51,20 @@ def fingerprint(dialogue: str) -> str:
     """
     text = "".join(unicodedata.normalize("NFC", dialogue).casefold().split())
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def read_fingerprints(folder: Path) -> frozenset[str]:
+    """Of the dialogues that the model in this folder was trained on; empty where the folder does not say."""
+    try:
+        return frozenset((folder / TRAINING_FINGERPRINTS).read_text(encoding="ascii", errors="ignore").split())
+    except OSError:
+        return frozenset()
+
+
+def write_fingerprints(folder: Path, dialogues: Iterable[str]) -> None:
+    """Say in a model's folder which dialogues it was trained on, a fingerprint a line; their texts stay out."""
+    marks = sorted({fingerprint(dialogue) for dialogue in dialogues})
+    write_atomically(folder / TRAINING_FINGERPRINTS, "".join(f"{mark}\n" for mark in marks))
 
 
 def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:

@@ -13,6 +13,7 @@ from typing import Any
 from dsum_demo.adapter_check import adapter_config, names_base
 from dsum_demo.catalog import PLAIN_NAME, Family, Kind, ModelSpec, Source, SourceKind
 from dsum_demo.errors import ModelError, ModelUnavailableError
+from dsum_demo.folders import child_folders
 from dsum_demo.settings import Settings
 from dsum_demo.weight_files import count_parameters, find_weights, read_entries, read_json, shapes_of
 
@@ -47,27 +48,19 @@ def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[Model
 
 
 def _adapters(parent: Path, named: set[Path]) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-    for folder in _folders(parent):
+    for folder in child_folders(parent):
         if (folder / "adapter_config.json").is_file() and folder not in named:
             yield folder.name, folder, {}
 
 
 def _finished_runs(parent: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-    for run in _folders(parent):
+    for run in child_folders(parent):
         if (run / "result.json").is_file():
             try:
                 record = read_json(run / "result.json")
             except ModelUnavailableError as error:
                 record = {"error": str(error)}
             yield run.name, run / "best", record
-
-
-def _folders(parent: Path) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    home = parent.resolve()
-    # A link that leads out of the folder is left out: what is listed here can be chosen by any visitor.
-    return sorted(child for child in parent.iterdir() if child.is_dir() and child.resolve().parent == home)
 
 
 def _as_spec(name: str, folder: Path, record: dict[str, Any], families: Sequence[Family], root: Path) -> ModelSpec:

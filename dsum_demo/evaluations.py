@@ -7,8 +7,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -22,6 +20,7 @@ from dsum_demo.errors import DataError, DsumError, InputError
 from dsum_demo.evaluation_records import Evaluation, ExampleRecord, f1_table
 from dsum_demo.evaluation_report import Report, build_report
 from dsum_demo.example_scores import split_references
+from dsum_demo.folders import child_folders, delete_folder, safe_name
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.settings import Settings
 
@@ -71,9 +70,9 @@ class SavedEvaluations:
 
     def list(self) -> list[SavedEvaluation]:
         """Newest first, shipped ones last; a broken folder is listed with its reason."""
-        own = [_look(folder, shipped=False) for folder in _folders(self.settings.evaluations_dir)]
+        own = [_look(folder, shipped=False) for folder in child_folders(self.settings.evaluations_dir)]
         taken = {saved.name for saved in own}
-        shipped = [_look(folder, shipped=True) for folder in _folders(self.settings.shipped_evaluations_dir)]
+        shipped = [_look(folder, shipped=True) for folder in child_folders(self.settings.shipped_evaluations_dir)]
         return [
             *sorted(own, key=lambda saved: saved.created, reverse=True),
             *(saved for saved in shipped if saved.name not in taken),
@@ -95,7 +94,7 @@ class SavedEvaluations:
         parent = self.settings.evaluations_dir
         parent.mkdir(parents=True, exist_ok=True)
         taken = {saved.name.casefold() for saved in self.list()}
-        wanted = _safe(name or f"{evaluation.data}-{evaluation.created[:10]}")
+        wanted = safe_name(name or f"{evaluation.data}-{evaluation.created[:10]}") or "evaluation"
         numbered = (wanted, *(f"{wanted}-{number}" for number in range(2, 100_000)))
         for free in (n for n in numbered if n.casefold() not in taken and not (parent / n).exists()):
             try:
@@ -110,10 +109,7 @@ class SavedEvaluations:
         saved = self.find(name)
         if saved.shipped:
             raise InputError(f"{name} comes with the project and cannot be deleted.")
-        # Away at once, even where removing takes long or breaks off: a name with a dot is not listed.
-        gone = saved.folder.with_name(f".{saved.folder.name}.{os.getpid()}.deleted")
-        os.replace(saved.folder, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        delete_folder(saved.folder)
 
     def find(self, name: str) -> SavedEvaluation:
         """Raises InputError for an unknown name."""
@@ -265,22 +261,6 @@ def _look(folder: Path, *, shipped: bool) -> SavedEvaluation:
         return SavedEvaluation(
             folder.name, folder, shipped, reason=f"{folder.name}/{REPORT} cannot be read: {_short(error)}"
         )
-
-
-def _folders(parent: Path) -> list[Path]:
-    if not parent.is_dir():
-        return []
-    home = parent.resolve()
-    # A link that leads out of the folder is left out: what is listed here can be opened by any visitor.
-    return sorted(
-        child
-        for child in parent.iterdir()
-        if child.is_dir() and not child.name.startswith(".") and child.resolve().parent == home
-    )
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "evaluation"
 
 
 def _short(error: BaseException) -> str:

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
-from filelock import FileLock, Timeout
 
 from dsum_demo.child_process import complaint, ended_because, send, start_child, tail
 from dsum_demo.errors import DsumError, InputError, TrainingError
+from dsum_demo.folders import locked
 from dsum_demo.run_events import Curve, read_events
 from dsum_demo.run_limits import PUBLIC, check_allowed
 from dsum_demo.runs import ACTIVE, DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
@@ -223,16 +223,9 @@ class Jobs:
 
     @contextmanager
     def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
-        self.runs.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.runs.folder / ".line.lock")
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout:
-            raise TrainingError("Another app is busy with this data folder's runs; try again.") from None
-        try:
+        refusal = "Another app is busy with this data folder's runs; try again."
+        with locked(self.runs.folder / ".line.lock", wait, refusal):
             yield
-        finally:
-            lock.release()
 
 
 def default_name(config: RunConfig) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsum_demo.assembly import expected_parameters, serving_dtype
+from dsum_demo.data import read_fingerprints
 from dsum_demo.output_cache import OutputCache
 from dsum_demo.registry import Kind, ModelSpec, Registry
 from dsum_demo.weight_files import find_weights
 
-TRAINING_FINGERPRINTS = "train_fingerprints.txt"
 READ_WITH_WEIGHTS = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "spiece.model")
 
 
@@ -49,11 +49,8 @@ def training_fingerprints(folder: Path) -> frozenset[str]:
     """What a model's folder says of its training data (`data.fingerprint`, one a line). A run keeps its weights in a
     folder best/ below its own.
     """
-    places = [folder, folder.parent] if folder.name == "best" else [folder]
-    for file in (place / TRAINING_FINGERPRINTS for place in places):
-        if file.is_file():
-            return frozenset(file.read_text(encoding="ascii", errors="ignore").split())
-    return frozenset()
+    here = read_fingerprints(folder)
+    return here if here or folder.name != "best" else read_fingerprints(folder.parent)
 
 
 def _files(folder: Path, *, adapter: bool) -> Iterator[Path]:

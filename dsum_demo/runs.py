@@ -18,8 +18,6 @@ The training process writes, everybody reads: no lock is needed to look. Knows n
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import time
 import zipfile
@@ -31,13 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-from filelock import FileLock, Timeout
 
+from dsum_demo.data import read_fingerprints
 from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.folders import child_folders, delete_folder, locked, safe_name, write_atomically
 
 KEEP, DISCARD = "keep", "discard"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LONGEST_NAME = 80
 # Claims of two processes at once are milliseconds apart; a training lasts longer.
 _CLAIM_SECONDS = 2.0
 
@@ -114,10 +111,7 @@ class Run:
 
     def fingerprints(self) -> frozenset[str]:
         """Of every dialogue that the run learns from; empty until its data was read."""
-        try:
-            return frozenset((self.folder / "train_fingerprints.txt").read_text(encoding="ascii").split())
-        except (OSError, UnicodeDecodeError):
-            return frozenset()
+        return read_fingerprints(self.folder)
 
     def status(self) -> RunStatus:
         """The state as it is now: a process that is gone makes a running run a crashed one."""
@@ -164,15 +158,8 @@ class Run:
 
         Raises TrainingError where another process holds it.
         """
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=_CLAIM_SECONDS)
-        except Timeout:
-            raise TrainingError(f"Another process is training {self.name} already.") from None
-        try:
+        with locked(self.folder / ".lock", _CLAIM_SECONDS, f"Another process is training {self.name} already."):
             yield
-        finally:
-            lock.release()
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         write_atomically(self.folder / name, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
@@ -187,10 +174,7 @@ class Run:
         """Delete the folder. Raises InputError while a process works on the run."""
         if self.status().state in ACTIVE:
             raise InputError(f"{self.name} is running; stop it before it is deleted.")
-        # Out of the list at once, even where deleting takes a while or is cut short.
-        grave = self.folder.with_name(f".deleted-{self.name}-{os.getpid()}-{time.monotonic_ns()}")
-        self.folder.rename(grave)
-        shutil.rmtree(grave, ignore_errors=True)
+        delete_folder(self.folder)
 
     def write_zip(self, file: Path) -> None:
         """Everything but the checkpoints and what is hidden, as `<name>/…`."""
@@ -217,15 +201,8 @@ class Runs:
 
     def all(self) -> list[Run]:
         """Newest first."""
-        if not self.folder.is_dir():
-            return []
-        home = self.folder.resolve()
-        runs = [
-            Run(child)
-            for child in self.folder.iterdir()
-            if not child.name.startswith(".") and child.is_dir() and child.resolve().parent == home
-        ]
-        return sorted((run for run in runs if (run.folder / "config.json").is_file()), key=_created, reverse=True)
+        runs = (Run(child) for child in child_folders(self.folder) if (child / "config.json").is_file())
+        return sorted(runs, key=_created, reverse=True)
 
     def get(self, name: str) -> Run:
         """Raises InputError for a name that no run has."""
@@ -257,35 +234,9 @@ class Runs:
 
         wait: seconds, -1 for as long as it takes. Raises TrainingError where the time is over.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".training.lock")
-        try:
-            lock.acquire(timeout=wait, poll_interval=0.2)
-        except Timeout:
-            raise TrainingError("Another run is training in this data folder; wait for it or stop it.") from None
-        try:
+        refusal = "Another run is training in this data folder; wait for it or stop it."
+        with locked(self.folder / ".training.lock", wait, refusal, poll=0.2):
             yield
-        finally:
-            lock.release()
-
-
-def safe_name(text: str) -> str:
-    """`text` as a plain folder name of letters, digits, ".", "_" and "-"; "" where nothing is left."""
-    return _UNSAFE.sub("-", text).strip("-.")[:_LONGEST_NAME].rstrip("-.")
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Whoever reads sees the old text or the new, also after a crash."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

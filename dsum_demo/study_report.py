@@ -14,9 +14,9 @@ from typing import Any
 
 from dsum_demo.bootstrap import Bootstrap, Interval
 from dsum_demo.errors import DataError
+from dsum_demo.folders import write_atomically
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.peft_methods import METHODS
-from dsum_demo.runs import write_atomically
 
 STUDY_FILE = "study.json"
 

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.runs import write_atomically
+from dsum_demo.folders import write_atomically
 
 SEAL = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")

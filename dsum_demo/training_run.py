@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo import __version__, hardware
-from dsum_demo.data import fingerprint
+from dsum_demo.data import write_fingerprints
 from dsum_demo.errors import DsumError, InputError, Stopped, TrainingError
+from dsum_demo.folders import write_atomically
 from dsum_demo.metrics import ROUGE_TYPES, signature
 from dsum_demo.run_events import Event, EventLog, read_curve, read_events
 from dsum_demo.run_limits import check_allowed
-from dsum_demo.runs import DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus, write_atomically
+from dsum_demo.runs import DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
 from dsum_demo.settings import Settings
 from dsum_demo.training import train, use_bf16
 from dsum_demo.training_card import card
@@ -214,8 +215,7 @@ def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
             },
         },
     )
-    marks = sorted({fingerprint(example.dialogue) for example in setup.data.train})
-    write_atomically(run.folder / "train_fingerprints.txt", "".join(f"{mark}\n" for mark in marks))
+    write_fingerprints(run.folder, (example.dialogue for example in setup.data.train))
 
 
 def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:

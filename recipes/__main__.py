@@ -22,8 +22,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
-from dsum_demo.data import fingerprint
-from dsum_demo.model_identity import TRAINING_FINGERPRINTS
+from dsum_demo.data import write_fingerprints
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.training import Pair, TrainingConfig, train
@@ -124,8 +123,7 @@ def make_tuned(data: Path, work: Path, config: TrainingConfig, name: str) -> Non
         on_event=show,
         resume=True,
     )
-    marks = sorted({fingerprint(row["dialogue"]) for row in rows})
-    (result.folder / TRAINING_FINGERPRINTS).write_text("".join(f"{mark}\n" for mark in marks))
+    write_fingerprints(result.folder, (row["dialogue"] for row in rows))
     record = {
         "config": config.as_record(),
         "steps": result.steps,

@@ -16,8 +16,9 @@ LAYERS = [
     {"errors", "fields", "prompts", "settings"},
     {
         "adapter_check", "bootstrap", "catalog", "checks", "data", "discovery", "download", "evaluation_records",
-        "evaluation_report", "evaluation_warnings", "evaluations", "example_scores", "exports", "highlighting", "hub",
-        "hub_upload", "metrics", "output_cache", "peft_methods", "presets", "ready_lists", "recorded", "recovery",
+        "evaluation_report", "evaluation_warnings", "evaluations", "example_scores", "exports", "folders",
+        "highlighting", "hub", "hub_upload", "metrics", "output_cache", "peft_methods", "presets",
+        "ready_lists", "recorded", "recovery",
         "registry", "run_events", "run_limits", "runs", "slices", "sources", "study_report", "training_config",
         "training_data", "votes", "weight_files",
     },

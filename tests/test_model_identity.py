@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from dsum_demo.data import TRAINING_FINGERPRINTS
 from dsum_demo.errors import ModelError
-from dsum_demo.model_identity import TRAINING_FINGERPRINTS, identify, training_fingerprints
+from dsum_demo.model_identity import identify, training_fingerprints
 from dsum_demo.output_cache import OutputCache
 from dsum_demo.registry import Registry
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from dsum_demo.errors import InputError, TrainingError
-from dsum_demo.runs import Run, Runs, RunState, differences, safe_name, write_atomically
+from dsum_demo.folders import safe_name, write_atomically
+from dsum_demo.runs import Run, Runs, RunState, differences
 
 CONFIG = {"base": "dsum-t5-base", "training": {"method": "lora", "options": {"r": 4}}}
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from dsum_demo.bootstrap import Interval
 from dsum_demo.errors import DataError
+from dsum_demo.folders import child_folders
 from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.peft_methods import METHODS
 from dsum_demo.study_report import (
@@ -68,8 +69,7 @@ def studies(services: Services) -> dict[str, Path]:
     """Folders that hold a study, by name: those of the data folder, and the shipped one."""
     found: dict[str, Path] = {}
     for parent in (services.settings.data_dir / "studies", services.settings.root / "studies"):
-        if parent.is_dir():
-            found |= {folder.name: folder for folder in sorted(parent.iterdir()) if (folder / STUDY_FILE).is_file()}
+        found |= {folder.name: folder for folder in child_folders(parent) if (folder / STUDY_FILE).is_file()}
     return found
 
 

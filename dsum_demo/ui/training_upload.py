@@ -19,11 +19,11 @@ import gradio as gr
 from dsum_demo.assembly import load_tokenizer
 from dsum_demo.data import read_table
 from dsum_demo.errors import DataError, DsumError, ModelError
+from dsum_demo.folders import safe_name
 from dsum_demo.jobs import source_title
 from dsum_demo.prompts import encode_source
 from dsum_demo.registry import Registry
 from dsum_demo.run_limits import PUBLIC, uploads_dir
-from dsum_demo.runs import safe_name
 from dsum_demo.settings import Settings
 from dsum_demo.sources import DIALOGSUM, ENDINGS
 from dsum_demo.training_data import Preview, map_columns, preview, sample_csv
