@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo import __version__
+from dsum_demo.commands import say
 from dsum_demo.commands.evaluate import add_evaluate
 from dsum_demo.commands.study import add_study
 from dsum_demo.commands.train import add_train
@@ -37,15 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except (InputError, SettingsError, UnknownModelError) as error:
         rows = getattr(error, "rows", ()) if isinstance(error, DataError) else ()
-        _say(
+        say(
             f"dsum: {error}" + (f" (rows {', '.join(map(str, rows[:20]))})" if rows and "row" not in str(error) else "")
         )
         return WRONG_INPUT
     except DsumError as error:
-        _say(f"dsum: {error}")
+        say(f"dsum: {error}")
         return FAILED
     except KeyboardInterrupt:
-        _say("dsum: interrupted")
+        say("dsum: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         return DONE
@@ -104,7 +105,7 @@ def run_models(options: argparse.Namespace) -> int:
     registry = Registry(Settings.from_environment())
     rows = [{**row, "estimate": None} for row in registry.as_rows()]
     if any(row["state"] == "downloadable" for row in rows):
-        _say("dsum: estimating what the models that can be downloaded will take on this machine")
+        say("dsum: estimating what the models that can be downloaded will take on this machine")
         _add_estimates(registry, rows)
     if options.json:
         print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
@@ -143,20 +144,20 @@ def run_compare(options: argparse.Namespace) -> int:
     family = store.registry.family(options.family) if options.family else store.registry.default_family
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
-    _say(f"dsum: comparing {family.title}")
+    say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
     said = ""
     for comparison in stream_comparison(store, family, specs, dialogue, options.reference, decode):
         note = next((system.note for system in comparison.systems if system.note), "")
         if note and note != said:
-            _say(f"dsum: {note}")
+            say(f"dsum: {note}")
             said = note
     if comparison.fitted and comparison.fitted.note:
-        _say(f"dsum: {comparison.fitted.note}")
+        say(f"dsum: {comparison.fitted.note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
     failed = [system for system in comparison.systems if system.error]
     for system in failed:
-        _say(f"dsum: {system.spec.name}: {system.error}")
+        say(f"dsum: {system.spec.name}: {system.error}")
     return FAILED if failed else DONE
 
 
@@ -180,7 +181,7 @@ def run_push(options: argparse.Namespace) -> int:
 
     settings = Settings.from_environment()
     run = Runs(settings.runs_dir).get(options.run_name)
-    _say(f"dsum: uploading {run.name} to {options.repository}")
+    say(f"dsum: uploading {run.name} to {options.repository}")
     print(push(run, options.repository, settings, private=options.private))
     return DONE
 
@@ -227,7 +228,3 @@ def _comparison_text(comparison: Comparison) -> str:
     else:
         lines.append("No ROUGE: it compares with a reference summary, and none was given (--reference).")
     return "\n".join(lines) + "\n"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

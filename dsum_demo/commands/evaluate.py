@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsum_demo.commands import duration, say
 from dsum_demo.errors import InputError
 from dsum_demo.metrics import SHORT_TITLES
 from dsum_demo.settings import Settings
@@ -101,7 +102,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(raw, ensure_ascii=False, indent=2))
     else:
         print(report_text(evaluation, report), end="")
-    _say(f"dsum: saved in {folder}")
+    say(f"dsum: saved in {folder}")
     _print_failures(evaluation)
     if stop.is_set():
         return INTERRUPTED
@@ -172,7 +173,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     specs = _specs(registry, options)
     broken: dict[int, str] | None = {} if options.skip_broken else None
     examples = read_source(
-        options.data, settings, on_progress=lambda text, share: _say(f"dsum: {text}"), should_stop=stop.is_set,
+        options.data, settings, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
         broken=broken,
     )  # fmt: skip
     from dsum_demo.evaluation import evaluate
@@ -183,7 +184,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     decode = registry.family(specs[0].family).decode
     cache = OutputCache(None if options.no_cache else settings.outputs_file)
     if cache.problem:
-        _say(f"dsum: {cache.problem}")
+        say(f"dsum: {cache.problem}")
     yield from evaluate(
         ModelStore(registry, settings),
         specs,
@@ -214,12 +215,12 @@ def _follow(progress: Iterator[Progress]) -> Progress:
     for now in progress:
         if live or time.monotonic() - told >= TELL_SECONDS:
             told = time.monotonic()
-            left = f", {_duration(now.seconds_left)} left" if now.seconds_left else ""
+            left = f", {duration(now.seconds_left)} left" if now.seconds_left else ""
             line = f"dsum: {now.note}: {now.done:,} of {now.total:,}{left}"
             width = max(width, len(line))
             print(f"\r{line:<{width}}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
     if live:
-        _say("")
+        say("")
     return now
 
 
@@ -232,7 +233,7 @@ def _stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        _say("\ndsum: stopping; what is done will be kept. Ctrl+C again gives up.")
+        say("\ndsum: stopping; what is done will be kept. Ctrl+C again gives up.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -248,7 +249,7 @@ def _export(evaluation: Evaluation, report: Report, folder: Path) -> None:
     try:
         from dsum_demo.ui.report import html_report
     except ModuleNotFoundError as error:
-        _say(f"dsum: no report.html: {error.name} is not installed.")
+        say(f"dsum: no report.html: {error.name} is not installed.")
         return
     (folder / "report.html").write_text(html_report(evaluation, report), encoding="utf-8", errors="replace")
 
@@ -256,18 +257,8 @@ def _export(evaluation: Evaluation, report: Report, folder: Path) -> None:
 def _print_failures(evaluation: Evaluation) -> None:
     for system in evaluation.systems:
         if system.error:
-            _say(f"dsum: {system.name}: {system.error}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+            say(f"dsum: {system.name}: {system.error}")
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

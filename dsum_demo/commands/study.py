@@ -6,10 +6,10 @@ Knows how arguments become a plan and how progress is shown; the work is done be
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from dsum_demo.commands import duration, say
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
 
@@ -64,8 +64,8 @@ def run_study_command(options: argparse.Namespace) -> int:
     }
     plan = StudyPlan(base.name, **{name: value for name, value in given.items() if value})
     for progress in run_study(plan, settings, options.out, parts=(options.only,) if options.only else PARTS):
-        left = f", about {progress.seconds_left / 60:.0f} min left" if progress.seconds_left else ""
-        print(f"dsum: {progress.done} of {progress.total}: {progress.note}{left}", file=sys.stderr, flush=True)
+        left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
+        say(f"dsum: {progress.done} of {progress.total}: {progress.note}{left}")
     study = read_study(options.out)
     rows = method_rows(study)
     if options.json:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dsum_demo.commands import duration, say
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.runs import Run, Runs
 from dsum_demo.settings import Settings
@@ -77,18 +78,18 @@ def run_train(options: argparse.Namespace) -> int:
     die_first()
     run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
     if is_main():
-        _say(f"dsum: run {run.name} in {run.folder}")
+        say(f"dsum: run {run.name} in {run.folder}")
     with stopping_on_signals(run):
         status = execute(
             run,
             settings,
             on_event=Lines(),
-            tell=lambda text: _say(f"dsum: {text}"),
+            tell=lambda text: say(f"dsum: {text}"),
             check_memory=(lambda setup: "") if options.no_check else check_memory,
         )
     if is_main():
         said = f" {status.reason}" if status.reason else ""
-        _say(f"dsum: {run.name} {status.state}.{said}")
+        say(f"dsum: {run.name} {status.state}.{said}")
         if run.result():
             print(run.best)
     return 0
@@ -129,7 +130,7 @@ def check_memory(setup: Setup) -> str:
     shape = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, lambda name: int(getattr(shape, name))):
         return ""
-    _say("dsum: memory may be short; measuring two steps first")
+    say("dsum: memory may be short; measuring two steps first")
     words = [sys.executable, "-m", "dsum_demo", *setup.config.command(), "--probe"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGKILL:
@@ -150,7 +151,7 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
         # Whoever asked before may have asked to throw the weights away.
         if is_main() and run.stop_request() is None:
             run.request_stop(keep=True)
-            _say("dsum: stopping; the best weights are kept. Ctrl-C again ends it at once.")
+            say("dsum: stopping; the best weights are kept. Ctrl-C again ends it at once.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -172,21 +173,21 @@ class Lines:
             if time.monotonic() - self.said < SECONDS_BETWEEN_LINES and event["step"] < event["steps"]:
                 return
             self.said = time.monotonic()
-            _say(
+            say(
                 f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}  "
                 f"{event['samples_per_second'] or 0:.1f} dialogues/s  {event['peak_memory_bytes'] / 1e9:.2f} GB  "
-                f"{_duration(event['seconds_left'])} left"
+                f"{duration(event['seconds_left'])} left"
             )
         elif kind == "evaluation":
             best = "  (best so far)" if event["best"] else ""
-            _say(
+            say(
                 f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
                 f"R1 {100 * event['rouge1']:.2f}  R2 {100 * event['rouge2']:.2f}  RL {100 * event['rougeL']:.2f}{best}"
             )
             for row in event["summaries"][:1]:
-                _say(f"    {row['summary']}")
+                say(f"    {row['summary']}")
         elif kind == "batch":
-            _say(f"dsum: memory ran out; going on with batches of {event['batch_size']} x {event['accumulation']}")
+            say(f"dsum: memory ran out; going on with batches of {event['batch_size']} x {event['accumulation']}")
 
 
 def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run:
@@ -217,17 +218,3 @@ def _probe(config: RunConfig, settings: Settings) -> int:
 
     print(json.dumps(measure(config, settings).as_dict(), ensure_ascii=False, indent=2))
     return 0
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
