@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import psutil  # type: ignore[import-untyped]
 import torch
 
 from dsum_demo.assembly import device, native_bf16, serving_dtype
+from dsum_demo.hardware import free_memory_bytes
 from dsum_demo.loading import ModelStore
 from dsum_demo.registry import Family, Kind, ModelSpec, Registry, State
 
@@ -108,7 +108,7 @@ def describe_family(registry: Registry, family: Family, speed: Speed | None = No
         return ""
     download = sum(cost.download_bytes for _, cost in waiting)
     memory = sum(cost.memory_bytes for _, cost in costs)
-    free = psutil.virtual_memory().available
+    free = free_memory_bytes()
     each = ", ".join(f"{spec.title} {_size(cost.download_bytes)}" for spec, cost in waiting)
     said = (
         f"The first comparison downloads {_size(download)} ({each}). "

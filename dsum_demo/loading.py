@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 from transformers import PreTrainedTokenizerBase
 
 from dsum_demo.adapter_check import adapter_config, check_adapter, has_strength
@@ -32,6 +31,7 @@ from dsum_demo.assembly import (
 )
 from dsum_demo.download import discard_damaged, fetch
 from dsum_demo.errors import IncompatibleAdapterError, InputError, ModelUnavailableError, Stopped, UnsafeWeightsError
+from dsum_demo.hardware import free_memory_bytes
 from dsum_demo.hub import HubRefusal, Progress, StopAsked, cached_tokenizer
 from dsum_demo.registry import Kind, ModelSpec, Registry, SourceKind
 from dsum_demo.settings import Settings
@@ -230,7 +230,7 @@ class ModelStore:
         parameters = expected_parameters(folder)
         needed = parameters * serving_dtype(parameters).itemsize
         self._make_room(keep=spec.family, coming=needed)
-        free = psutil.virtual_memory().available
+        free = free_memory_bytes()
         if device().type == "cpu" and needed > free:
             raise ModelUnavailableError(
                 f"{spec.name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free. "

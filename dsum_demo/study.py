@@ -7,9 +7,7 @@ Everything that is done stands in study.json (`study_report`), so that a study t
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsum_demo.child_process import probe, start_child
 from dsum_demo.data import Example, draw
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
 from dsum_demo.evaluation import evaluate
@@ -210,13 +209,7 @@ class _Work:
             return False
         rate = self.study.best_learning_rate(name) or method(name).learning_rate
         config = self.plan.config(name, rate, self.plan.steps, seed=self.plan.seeds[0])
-        done = subprocess.run(
-            [sys.executable, "-m", "dsum_demo", *config.command(), "--probe"],
-            env=self._environment(), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise TrainingError(f"{name} could not be measured: {done.stderr.strip()[-500:]}")
-        self._write(costs={**self.study.costs, name: json.loads(done.stdout)})
+        self._write(costs={**self.study.costs, name: probe(config, self.settings, self.should_stop)})
         return True
 
     def _train(self, name: str, config: RunConfig) -> Run:
@@ -225,11 +218,8 @@ class _Work:
         run = next((run for run in runs.all() if run.name == name), None) or runs.create(config.as_record(), name)
         if run.status().state is RunState.FINISHED:
             return run
-        with run.output_file.open("a", encoding="utf-8") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "dsum_demo", "train", "--resume", run.name],
-                env=self._environment(), stdout=output, stderr=output,
-            )  # fmt: skip
+        with run.output_file.open("ab") as output:
+            child = start_child(["train", "--resume", run.name], self.settings, output, subprocess.STDOUT)
             try:
                 while child.poll() is None:
                     time.sleep(POLL_SECONDS)
@@ -246,15 +236,6 @@ class _Work:
         if run.result() and not self.study.environment:
             self._write(environment=run.environment())
         return run
-
-    def _environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "DSUM_ROOT": str(self.settings.root),
-            "DSUM_DATA_DIR": str(self.settings.data_dir),
-            # A child imports this very package, wherever the study was started.
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.getenv("PYTHONPATH")])),
-        }
 
     def _f1(self, model: str, examples: list[Example]) -> dict[str, list[float]]:
         """ROUGE F1 of every example, in their order; four digits, so that the file stays small."""

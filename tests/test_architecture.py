@@ -27,11 +27,11 @@ LAYERS = [
         "packed_linear", "strength",
     },
     {
-        "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "study", "trainer", "training",
+        "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "trainer", "training",
         "training_batches", "training_card", "training_checkpoints", "training_progress", "training_run",
         "training_setup", "training_watch",
     },
-    {"child_process", "jobs"},
+    {"child_process", "jobs", "study"},
     {"cli", "commands", "ui"},
 ]  # fmt: skip
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
