@@ -21,7 +21,6 @@ from dsum_demo.ui.models import build_models_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
 from dsum_demo.ui.train import BrowserMemory, build_train_tab
-from dsum_demo.ui.training_style import TRAINING_CSS
 
 
 def build_demo(services: Services) -> gr.Blocks:
@@ -62,7 +61,7 @@ def launch_options(public: bool = True) -> dict[str, object]:
     """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
     return {
         "theme": THEME,
-        "css": CSS + TRAINING_CSS,
+        "css": CSS,
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,

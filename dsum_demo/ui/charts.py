@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -12,7 +13,7 @@ from dsum_demo.ui.looks import HUMAN, KINDS, LOOKS
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison, SystemResult
 
-CLEAR = "rgba(0,0,0,0)"
+CLEAR, GRID = "rgba(0,0,0,0)", "rgba(136,136,136,0.25)"
 
 
 def rouge_chart(comparison: Comparison) -> go.Figure:
@@ -56,26 +57,25 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
             marker={"symbol": "line-ew", "size": 44, "line": {"color": HUMAN.color, "width": 3}},
             hovertemplate="%{x}: %{y:.2f}<extra>Human</extra>",
         )
+    figure.update_layout(barmode="group", bargap=0.22, bargroupgap=0.06, yaxis={"range": [0, _top(figure)]})
+    return dressed(figure, "F1 × 100", height=330, margin={"l": 48, "r": 8, "t": 12, "b": 28})
+
+
+def dressed(figure: go.Figure, y_title: str, *, height: int, margin: Mapping[str, int]) -> go.Figure:
+    """The figure in the page's clothes: see-through, with its legend above and nothing to zoom by accident. height and
+    margin in pixels.
+    """
     figure.update_layout(
-        barmode="group",
-        bargap=0.22,
-        bargroupgap=0.06,
-        height=330,
-        margin={"l": 48, "r": 8, "t": 12, "b": 28},
+        height=height,
+        margin=margin,
         paper_bgcolor=CLEAR,
         plot_bgcolor=CLEAR,
         font={"family": "Source Sans Pro, sans-serif", "size": 13},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
-        yaxis={
-            "title": {"text": "F1 × 100"},
-            "range": [0, _top(figure)],
-            "zeroline": False,
-            "gridcolor": "rgba(136,136,136,0.25)",
-        },
-        xaxis={"fixedrange": True},
         modebar={"remove": ["select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
     )
-    figure.update_yaxes(fixedrange=True)
+    figure.update_xaxes(fixedrange=True)
+    figure.update_yaxes(fixedrange=True, zeroline=False, gridcolor=GRID, title={"text": y_title})
     return figure
 
 

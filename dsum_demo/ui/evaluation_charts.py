@@ -21,14 +21,13 @@ from dsum_demo.evaluation_records import Evaluation, SystemInfo
 from dsum_demo.evaluation_report import Report, Slice, paired
 from dsum_demo.exports import scale
 from dsum_demo.metrics import ROUGE_TITLES, ROUGE_TYPES
-from dsum_demo.ui.charts import CLEAR
+from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.looks import HUMAN, Look, system_looks, system_titles
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 LEAD3_COLOR = "#7d6b9e"
 MOST_POINTS = 1_500  # of one system; more make a page slow and a figure a blot
 MOST_RANKS = 1_000
-GRID = "rgba(136,136,136,0.25)"
 LINE = "rgba(136,136,136,0.9)"
 SLICE_TITLES = {
     "topic": "By topic", "length": "By the dialogue’s length", "speakers": "By number of speakers",
@@ -286,17 +285,8 @@ def _interval_text(mean: Interval) -> str:
 
 
 def _lay_out(figure: go.Figure, y_title: str, height: int) -> None:
-    figure.update_layout(
-        height=height,
-        margin={"l": 52, "r": 10, "t": 12, "b": 34},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        font={"family": "Source Sans Pro, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
-        modebar={"remove": ["select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
-    )
-    figure.update_xaxes(fixedrange=True, zeroline=False, automargin=True)
-    figure.update_yaxes(fixedrange=True, zeroline=False, gridcolor=GRID, title={"text": y_title})
+    dressed(figure, y_title, height=height, margin={"l": 52, "r": 10, "t": 12, "b": 34})
+    figure.update_xaxes(zeroline=False, automargin=True)
 
 
 def _best(report: Report, names: Mapping[str, str]) -> str:

@@ -27,7 +27,8 @@ from dsum_demo.study_report import (
     pareto_front,
     read_study,
 )
-from dsum_demo.ui.charts import CLEAR
+from dsum_demo.ui.charts import GRID, dressed
+from dsum_demo.ui.evaluation_tables import interval
 from dsum_demo.ui.looks import KINDS, LOOKS
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
@@ -143,19 +144,15 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
                 annotation={"text": name, "font": {"size": 12}, "xanchor": "left", "x": 0},
             )  # fmt: skip
     wide = cost.key in ("trained_parameters", "checkpoint_bytes")
-    figure.update_layout(
-        height=440,
-        margin={"l": 48, "r": 12, "t": 12, "b": 48},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        font={"family": "Source Sans Pro, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
-        xaxis={"title": {"text": f"{cost.title} ({cost.unit})"}, "type": "log" if wide else "linear",
-               "dtick": 1 if wide else None, "gridcolor": "rgba(136,136,136,0.25)", "zeroline": False},
-        yaxis={"title": {"text": f"{ROUGE_TITLES[rouge]} F1 × 100"}, "gridcolor": "rgba(136,136,136,0.25)",
-               "zeroline": False},
-        modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]},
+    figure.update_xaxes(
+        title={"text": f"{cost.title} ({cost.unit})"}, type="log" if wide else "linear", dtick=1 if wide else None,
+        gridcolor=GRID, zeroline=False,
     )  # fmt: skip
+    dressed(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=440, margin={"l": 48, "r": 12, "t": 12, "b": 48})
+    # Points may lie close together: this one can be zoomed.
+    figure.update_xaxes(fixedrange=False)
+    figure.update_yaxes(fixedrange=False)
+    figure.update_layout(modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]})
     return figure
 
 
@@ -164,7 +161,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     body = "".join(
         f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
         f"<small>{escape(METHODS[row.method].paper)}</small></td>"
-        f"<td>{_score(row.f1['rouge1'])}<br><small>seeds {' / '.join(f'{100 * each:.1f}' for each in row.spread)}"
+        f"<td>{interval(row.f1['rouge1'])}<br><small>seeds {' / '.join(f'{100 * each:.1f}' for each in row.spread)}"
         f"</small></td><td>{_plain(row.f1['rouge2'])}</td><td>{_plain(row.f1['rougeL'])}</td>"
         f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
         f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
@@ -176,7 +173,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     original = original_f1(study)
     if original:
         body += (
-            f"<tr><td><b>Original</b><br><small>as it is, untuned</small></td><td>{_score(original['rouge1'])}</td>"
+            f"<tr><td><b>Original</b><br><small>as it is, untuned</small></td><td>{interval(original['rouge1'])}</td>"
             f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>" + "<td>–</td>" * 6 + "</tr>"
         )
     heads = (
@@ -194,23 +191,12 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     )
 
 
-def _score(interval: Interval) -> str:
-    if interval.low is None or interval.high is None:
-        return f"{100 * interval.mean:.1f}"
-    return f"{100 * interval.mean:.1f} <small>({100 * interval.low:.1f}–{100 * interval.high:.1f})</small>"
-
-
 def _plain(interval: Interval) -> str:
     return f"{100 * interval.mean:.1f}"
 
 
-def _recovered(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    text = f"{100 * interval.mean:.0f} %"
-    if interval.low is None or interval.high is None:
-        return text
-    return f"{text} <small>({100 * interval.low:.0f}–{100 * interval.high:.0f})</small>"
+def _recovered(share: Interval | None) -> str:
+    return "–" if share is None else f"{interval(share, digits=0)} %"
 
 
 def _count(number: int | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.ui.style import EVALUATION_CSS, SHARED_CSS
+from dsum_demo.ui.training_style import TRAINING_CSS
 
 TITLE = "dsum"
 # Every listener of the page: not part of the API, and no progress bars over what shows its own progress.
@@ -68,6 +69,7 @@ CSS = (
   .card { min-height: 120px; }
 }
 """
+    + TRAINING_CSS
 )
 
 CLICK_START = "() => { document.querySelector('#start').click(); }"

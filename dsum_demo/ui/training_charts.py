@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from dsum_demo.metrics import ROUGE_TITLES
 from dsum_demo.registry import Kind
 from dsum_demo.run_events import Curve
-from dsum_demo.ui.charts import CLEAR
+from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.looks import LOOKS
 
 # An exponential mean forgets nine tenths of a point within about 22 steps; divided by its own weights' sum, so that it
@@ -127,20 +127,8 @@ def _thinned(points: Sequence[float]) -> list[float]:
 
 
 def _dressed(figure: go.Figure, unit: str, steps: int) -> go.Figure:
-    axis: dict[str, Any] = {"title": {"text": "step"}, "zeroline": False, "gridcolor": "rgba(136,136,136,0.25)"}
     figure.update_traces(cliponaxis=False)
-    figure.update_layout(
-        height=300,
-        margin={"l": 52, "r": 12, "t": 8, "b": 40},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        font={"family": "Source Sans Pro, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": CLEAR},
-        showlegend=True,
-        xaxis={**axis, "range": [0, steps], "fixedrange": True} if steps else {**axis, "fixedrange": True},
-        yaxis={"title": {"text": unit}, "zeroline": False, "gridcolor": "rgba(136,136,136,0.25)", "fixedrange": True},
-        modebar={"remove": ["select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
-        # What a reader hid in the legend stays hidden while the curve grows.
-        uirevision="run",
-    )
-    return figure
+    axis: dict[str, Any] = {"title": {"text": "step"}, "zeroline": False, "gridcolor": GRID}
+    # What a reader hid in the legend stays hidden while the curve grows.
+    figure.update_layout(xaxis={**axis, "range": [0, steps]} if steps else axis, showlegend=True, uirevision="run")
+    return dressed(figure, unit, height=300, margin={"l": 52, "r": 12, "t": 8, "b": 40})
