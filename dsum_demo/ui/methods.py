@@ -39,7 +39,7 @@ EMPTY = (
     "`dsum study --out dsum-data/studies/mine` runs one: every method on the same base, data, budget and seeds."
 )
 ABOUT = (
-    "Each point is a method: the higher the better its summaries, the further left the cheaper. Nothing on the dashed "
+    "Each point is a method: the higher the better its summaries, the further left the cheaper. Nothing on the dotted "
     "line is beaten by another method in both."
 )
 
@@ -129,7 +129,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
                 "thickness": 1, "width": 3, "color": color,
             },
             text=[row.title for row in chosen],
-            textposition=["top center" if place % 2 else "bottom center" for place in range(len(chosen))],
+            textposition=[_beside(getattr(row, cost.key), measured, cost) for row in chosen],
             cliponaxis=False,
             marker={"color": color, "symbol": symbol, "size": 12},
             hovertemplate="%{text}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
@@ -154,6 +154,12 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
     figure.update_yaxes(fixedrange=False)
     figure.update_layout(modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]})
     return figure
+
+
+def _beside(value: float, measured: list[MethodRow], cost: Cost) -> str:
+    """Where a point's name stands: to the side on which the figure has room."""
+    cheaper = sum(getattr(row, cost.key) < value for row in measured)
+    return "middle right" if 2 * cheaper < len(measured) else "middle left"
 
 
 def methods_table(study: Study, rows: list[MethodRow]) -> str:
