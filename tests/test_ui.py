@@ -205,6 +205,17 @@ def test_a_dropped_file_that_is_too_long_is_refused(services, tmp_path):
 # The run
 
 
+@pytest.mark.parametrize(
+    ("text", "left_out"), [("Ana: Rice?\nBo: Yes, please.", True), ("{first turn}\nBo: No.", False)]
+)
+def test_an_examples_references_do_not_score_another_dialogue(services, text, left_out):
+    sample = services.samples[0]
+    text = text.replace("{first turn}", sample.dialogue.splitlines()[0])
+    kept = dialogue.without_strangers(services, text, sample.references)
+    assert kept == (() if left_out else sample.references)
+    assert dialogue.without_strangers(services, text, ("My own.", "", "")) == ("My own.", "", "")
+
+
 def run(services: Services, text: str = DIALOGUE, reference: str = "", session: str = "s", **changes) -> list[dict]:
     values = {
         "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",

@@ -20,7 +20,7 @@ from dsum_demo.prompts import DecodeConfig
 from dsum_demo.registry import Family, Kind, ModelSpec
 from dsum_demo.ui import cards
 from dsum_demo.ui.charts import headline, rouge_chart
-from dsum_demo.ui.dialogue import build_dialogue_input
+from dsum_demo.ui.dialogue import build_dialogue_input, without_strangers
 from dsum_demo.ui.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.looks import KINDS, LOOKS
 from dsum_demo.ui.services import Services
@@ -30,6 +30,10 @@ from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, QUIET
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
 REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
 WRITERS_AT_ONCE = 4
+STRANGERS = (
+    "The reference summaries were an example’s, and this is another dialogue: they were left out. Write your own under "
+    "“Reference summaries”, or clear them there."
+)
 NO_ROUGE = "No ROUGE: it compares with a reference summary, and none was given. Add one under “Reference summaries”."
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -207,12 +211,15 @@ def run_comparison(
     try:
         family = services.registry.family(family_name)
         specs = [family.base, *(services.registry.spec(name) for name in (full, lora) if name)]
+        references = (reference1, reference2, reference3)
+        own = without_strangers(services, dialogue, references)
+        strangers = "" if own == references else cards.notice(STRANGERS, "warning")
         states = stream_comparison(
             services.store,
             family,
             specs,
             dialogue,
-            (reference1, reference2, reference3),
+            own,
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
             max_chars=services.settings.max_input_chars,
             should_stop=asked.is_set if asked else None,
@@ -222,9 +229,10 @@ def run_comparison(
             now = [system.phase for system in comparison.systems]
             if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
                 phases, drawn = now, time.monotonic()
-                yield results(**_texts(comparison, highlight), **_emptied(), problem=_cut(comparison))
+                yield results(**_texts(comparison, highlight), **_emptied(), problem=strangers + _cut(comparison))
         assert comparison is not None
-        yield results(**_finished(comparison, highlight))
+        finished = _finished(comparison, highlight)
+        yield results(**finished, problem=strangers + _cut(comparison))
     except DsumError as error:
         yield results(problem=cards.notice(str(error), "error"))
 
@@ -322,7 +330,6 @@ def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
     }
     return {
         **_texts(comparison, highlight),
-        "problem": _cut(comparison),
         "comparison": comparison,
         "options": gr.update(visible=True),
         "downloads": cards.downloads(comparison),

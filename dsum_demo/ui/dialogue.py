@@ -103,6 +103,17 @@ def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:
     return (*_replace(services, typed, [""] * len(typed)), None)
 
 
+def without_strangers(services: Services, dialogue: str, references: Sequence[str]) -> tuple[str, ...]:
+    """The references, or none where they are an example's and not one turn of that example is in the dialogue: whoever
+    pastes over the example that the page begins with would be scored against its summaries.
+    """
+    kept, turns = tuple(references), set(map(str.strip, dialogue.splitlines()))
+    for sample in services.samples:
+        if kept == _padded(sample.references) and turns.isdisjoint(sample.dialogue.splitlines()):
+            return ()
+    return kept
+
+
 def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update, ...]:
     """A dropped text file becomes the dialogue; one that cannot be read leaves everything as it was."""
     if file is None:

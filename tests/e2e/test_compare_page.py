@@ -166,6 +166,14 @@ def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, lea
     expect(page.locator("#card-human")).to_contain_text(REFERENCE)
 
 
+def test_a_dialogue_over_the_first_example_is_not_scored_against_that_examples_summaries(new_page):
+    page = new_page()
+    page.locator("#dialogue textarea").fill(DIALOGUE)
+    compare(page)
+    expect(page.locator("#problem")).to_contain_text("were an example’s")
+    expect(page.locator("#card-human")).to_be_empty()
+
+
 def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_page):
     page = new_page()
     paste(page, dialogue="word " * 210_000)
