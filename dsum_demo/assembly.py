@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.utils.logging import disable_progress_bar
 
 from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
@@ -113,6 +114,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
             f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
         )
     model.generation_config = _only_token_ids(model, tokenizer)
+    _fuse_gelu(model)
     model = model.to(device()).eval().requires_grad_(False)
     if can_pack(model):
         pack(model)
@@ -227,6 +229,15 @@ def _only_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> Generatio
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id if start is None else start,
     )
+
+
+def _fuse_gelu(model: Any) -> None:
+    """T5 v1.1's GELU in one step: transformers' `gelu_new` spells the same formula as eight, each with a tensor of the
+    widest layer's size (benchmarks/README.md).
+    """
+    for module in model.modules():
+        if isinstance(getattr(module, "act", None), NewGELUActivation):
+            module.act = ACT2FN["gelu_pytorch_tanh"]
 
 
 def _runs_code(folder: Path) -> UnsafeWeightsError:

@@ -106,10 +106,11 @@ def test_it_is_the_same_model_as_transformers_and_peft_load(store, root):
     ids = torch.tensor([encode_source(lora.tokenizer, "Maya: Hello, Tom!")])
     with torch.inference_mode():
         expected = plain(input_ids=ids, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
-        assert torch.equal(logits(load(store, "dsum-t5-base")), expected)
+        # Not to the bit: the activation is computed in one step instead of eight.
+        assert torch.allclose(logits(load(store, "dsum-t5-base")), expected, rtol=1e-5, atol=1e-4)
         adapted = PeftModel.from_pretrained(plain, root / "adapters" / "dsum-t5-lora").eval()
         expected = adapted(input_ids=ids, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
-    assert torch.equal(logits(lora), expected)
+    assert torch.allclose(logits(lora), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_models_do_not_train_and_have_no_dropout(store):

@@ -61,6 +61,11 @@ def logits(model) -> torch.Tensor:
         return model(input_ids=ids, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits.float()
 
 
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """But for rounding: what is loaded to write computes its activation in one step, where transformers takes eight."""
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-4)
+
+
 def write(spec, model, tokenizer, decode: DecodeConfig) -> str:
     loaded = LoadedModel(spec, model, tokenizer, 0, 0, "float32")
     return generate(loaded, encode_source(tokenizer, PAIRS[0][0]), decode).text
@@ -84,7 +89,7 @@ def test_saved_and_loaded_again_the_logits_are_the_same(tuned, loaded_by):
         if loaded_by == "dsum"
         else AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     )
-    assert torch.equal(logits(again), logits(model))
+    assert same(logits(again), logits(model))
     # Once more: what is saved from a loaded model is the same model.
     again.save_pretrained(folder.parent / "again")
     assert torch.equal(logits(AutoModelForSeq2SeqLM.from_pretrained(folder.parent / "again").eval()), logits(model))
@@ -118,7 +123,7 @@ def test_a_run_is_served_as_it_was_trained(tuned, settings):
     shutil.copytree(folder.parent, settings.runs_dir / "flan-full")
     store = ModelStore(Registry(settings), settings)
     loaded = store.load(store.registry.spec("flan-full"))
-    assert torch.equal(logits(loaded.model), logits(model))
+    assert same(logits(loaded.model), logits(model))
 
 
 def test_served_as_a_large_model_it_is_the_same_one_rounded(tuned, monkeypatch):
