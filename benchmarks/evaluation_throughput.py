@@ -2,9 +2,10 @@
 
     python benchmarks/evaluation_throughput.py [--data dialogsum:validation] [--limit 200]
 
-The plain way: one dialogue at a time, one model after the other, float32. The evaluation: batches of similar length,
-finished texts leave, in float32 and, where the processor multiplies it itself, in bfloat16. Scoring is part of both.
-Texts and tokens that differ from the plain way's are counted. Models: the embedded trio.
+The plain way: transformers and PEFT as they come, one dialogue at a time, one model after the other, float32. The
+evaluation: `dsum_demo.evaluation`, in float32 and, where the processor multiplies it itself, in bfloat16. Models are
+loaded before; scoring is part of both. Texts and tokens that differ from the plain way's are counted. Models: the
+embedded trio.
 """
 
 from __future__ import annotations
@@ -16,35 +17,52 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from peft import PeftModel
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 from dsum_demo.assembly import native_bf16
 from dsum_demo.data import Example, draw
 from dsum_demo.errors import DataError
 from dsum_demo.evaluation import evaluate
 from dsum_demo.example_scores import new_record, score_output
-from dsum_demo.generation import generate
 from dsum_demo.loading import ModelStore
 from dsum_demo.prompts import clean_dialogue, fit_dialogue
-from dsum_demo.registry import ModelSpec, Registry
+from dsum_demo.registry import Kind, ModelSpec, Registry
 from dsum_demo.settings import Settings
 from dsum_demo.sources import SAMPLES, read_source
 
 Texts = Mapping[tuple[str, str], str]
 
 
-def plain(store: ModelStore, specs: list[ModelSpec], examples: list[Example]) -> Texts:
-    family = store.registry.family(specs[0].family)
+def plain_models(store: ModelStore, specs: list[ModelSpec]) -> dict[str, Any]:
+    models = {}
+    for spec in specs:
+        base = store.registry.spec(spec.base) if spec.kind is Kind.ADAPTER else spec
+        model: Any = AutoModelForSeq2SeqLM.from_pretrained(store.registry.folder_of(base), dtype=torch.float32)
+        models[spec.name] = model if base is spec else PeftModel.from_pretrained(model, store.registry.folder_of(spec))
+    return models
+
+
+def plain(store: ModelStore, models: Mapping[str, Any], examples: list[Example]) -> Texts:
+    family = store.registry.default_family
+    decode = family.decode
+    tokenizer = AutoTokenizer.from_pretrained(store.registry.folder_of(family.base))
+    config = GenerationConfig(
+        max_new_tokens=decode.max_new_tokens, num_beams=decode.num_beams, do_sample=False,
+        no_repeat_ngram_size=decode.no_repeat_ngram_size, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id, decoder_start_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
     records = [new_record(example, number) for number, example in enumerate(examples, 1)]
     texts = {}
-    for spec in specs:
-        loaded = store.load(spec)
+    for name, model in models.items():
         for record, example in zip(records, examples, strict=True):
-            fitted = fit_dialogue(loaded.tokenizer, clean_dialogue(example.dialogue), family.max_source_tokens)
-            text = generate(loaded, fitted.source_ids, family.decode).text
-            score_output(record, text)
-            texts[example.id, spec.name] = text
+            fitted = fit_dialogue(tokenizer, clean_dialogue(example.dialogue), family.max_source_tokens)
+            written = model.generate(input_ids=torch.tensor([fitted.source_ids]), generation_config=config)
+            texts[example.id, name] = tokenizer.decode(written[0], skip_special_tokens=True).strip()
+            score_output(record, texts[example.id, name])
     return texts
 
 
@@ -79,12 +97,13 @@ def main() -> int:
     examples = draw(examples, options.limit, seed=0)
     store = ModelStore(Registry(settings), settings)
     specs = [spec for spec in store.registry.default_family.default_trio() if spec]
-    plain(store, specs, examples[:2])  # loaded and warm
+    models = plain_models(store, specs)
+    plain(store, models, examples[:2])
     print(
         f"{len(examples)} dialogues, {len(specs)} systems, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     started = time.perf_counter()
-    reference = plain(store, specs, examples)
+    reference = plain(store, models, examples)
     slow = time.perf_counter() - started
     print(f"plain, float32:       {len(examples) / slow:6.2f} dialogues/s")
     for bf16 in (False, True):

@@ -18,8 +18,8 @@ from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.utils.logging import disable_progress_bar
 
 from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
+from dsum_demo.bfloat16_layers import computes_in_float32, suit_cpu, unpack
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
-from dsum_demo.packed_linear import can_pack, pack, unpack
 from dsum_demo.weight_files import (
     Shape,
     WeightFiles,
@@ -49,12 +49,12 @@ def device() -> torch.device:
 
 
 def serving_dtype(parameters: int) -> torch.dtype:
-    """bfloat16 for large models where the hardware has it, else float32; never float16, in which T5 overflows to NaN.
-
-    A large model takes half the memory so; a small one stays in what it was trained and scored in.
+    """What a model's weights are kept in: bfloat16 for a large one, which takes half the memory so, on a CPU without
+    bfloat16 too (`bfloat16_layers`); float32 for a small one, which stays in what it was trained and scored in. Never
+    float16, in which T5 overflows to NaN.
     """
     large = parameters * 4 >= HALF_PRECISION_FROM_BYTES
-    return torch.bfloat16 if large and native_bf16() else torch.float32
+    return torch.bfloat16 if large and (native_bf16() or device().type == "cpu") else torch.float32
 
 
 def expected_parameters(folder: Path) -> int:
@@ -116,8 +116,8 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
     model.generation_config = _only_token_ids(model, tokenizer)
     _fuse_gelu(model)
     model = model.to(device()).eval().requires_grad_(False)
-    if can_pack(model):
-        pack(model)
+    if model.device.type == "cpu" and model.dtype is torch.bfloat16:
+        suit_cpu(model)
     return model
 
 
@@ -154,8 +154,9 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
             unpack(second)
         # The adapter computes in its base's precision: no casts to float32 and back inside every layer.
         model = PeftModel.from_pretrained(
-            second, str(folder), is_trainable=False, autocast_adapter_dtype=False, local_files_only=True
-        )
+            second, str(folder), is_trainable=False, autocast_adapter_dtype=computes_in_float32(base),
+            local_files_only=True,
+        )  # fmt: skip
     except Exception as error:
         raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {_first_line(error)}") from error
     # Vocabulary rows are compared with the Hub otherwise.

@@ -19,14 +19,17 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from dsum_demo.errors import GenerationError, InputError, Stopped
 from dsum_demo.generation import POLL_SECONDS, Generation, _decoded, _generation_config, _sentence
 from dsum_demo.loading import LoadedModel
 from dsum_demo.prompts import DecodeConfig
 
-BATCH_ROWS = 16  # beyond it what a layer computes no longer fits into the processor's cache
-BATCH_TOKENS = 12_288  # of the prompts, padding included: what the encoder holds at once
+BATCH_ROWS = 64
+BATCH_TOKENS = 12_288  # of the prompts, padding included
+# What a CPU's encoder reads at once: beyond it what a layer computes no longer fits into the processor's cache.
+ENCODER_TOKENS = 1_024
 # Texts that are finished leave the batch once they are this share of it: moving the others costs about a step.
 LEAVING_SHARE = 1 / 8
 
@@ -126,7 +129,7 @@ def _greedy(
     """
     model, eos = loaded.model, loaded.tokenizer.eos_token_id
     ids, mask = _padded(loaded, sources)
-    encoded = model.get_encoder()(input_ids=ids, attention_mask=mask, return_dict=True)
+    states = _encode(model, ids, mask)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
     start = loaded.model.generation_config.decoder_start_token_id
     so_far = torch.full((len(sources), 1), start, dtype=torch.long, device=ids.device)
@@ -136,7 +139,7 @@ def _greedy(
     for _ in range(decode.max_new_tokens):
         logits = (
             model(
-                encoder_outputs=encoded,
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=mask,
                 decoder_input_ids=so_far[:, -1:],
                 past_key_values=cache,
@@ -158,9 +161,21 @@ def _greedy(
         if len(places) - len(going) >= LEAVING_SHARE * len(places):
             kept = torch.tensor(going, device=ids.device)
             cache.batch_select_indices(kept)
-            encoded.last_hidden_state, mask, so_far = encoded.last_hidden_state[kept], mask[kept], so_far[kept]
+            states, mask, so_far = states[kept], mask[kept], so_far[kept]
             places = [places[row] for row in going]
     return written
+
+
+def _encode(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What the encoder gives for (texts, tokens), a few texts at a time on a CPU; zeros where there is no token."""
+    texts, longest = ids.shape
+    together = max(1, ENCODER_TOKENS // longest) if ids.device.type == "cpu" else texts
+    parts = []
+    for some, seen in zip(ids.split(together), mask.split(together), strict=True):
+        length = int(seen.sum(dim=1).max())
+        states = model.get_encoder()(input_ids=some[:, :length], attention_mask=seen[:, :length]).last_hidden_state
+        parts.append(torch.nn.functional.pad(states, (0, 0, 0, longest - length)))
+    return torch.cat(parts)
 
 
 def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

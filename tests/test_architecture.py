@@ -23,8 +23,8 @@ LAYERS = [
         "training_data", "votes", "weight_files",
     },
     {
-        "assembly", "batch_generation", "costs", "generation", "hardware", "loading", "model_identity",
-        "packed_linear", "strength",
+        "assembly", "batch_generation", "bfloat16_layers", "costs", "generation", "hardware", "loading",
+        "model_identity", "strength",
     },
     {
         "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "trainer", "training",

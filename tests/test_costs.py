@@ -9,7 +9,6 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from dsum_demo import costs
-from dsum_demo.assembly import native_bf16
 from dsum_demo.costs import Speed, describe_family, estimate, measure_speed
 from dsum_demo.registry import Registry
 
@@ -48,7 +47,7 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
 
 
 def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
-    monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda: True)
+    monkeypatch.setattr("dsum_demo.costs.serving_dtype", lambda parameters: torch.bfloat16)
     base, full, lora = (estimate(online, spec, SPEED) for spec in online.family("flan-t5-base").default_trio())
     assert (base.download_bytes, base.memory_bytes) == (990_311_424, 2 * 247_577_856)
     assert (lora.download_bytes, lora.memory_bytes) == (14_155_776, 2 * 3_538_944)
@@ -57,7 +56,7 @@ def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
     assert base.seconds == full.seconds == lora.seconds == pytest.approx(expected)
     assert base.text == "about 495 MB of memory, about 1.4 s a summary here"
     assert lora.text == "about 7 MB of memory on top of its base, about 1.4 s a summary here"
-    monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda: False)
+    monkeypatch.setattr("dsum_demo.costs.serving_dtype", lambda parameters: torch.float32)
     plain = estimate(online, online.spec("flan-t5-base"), SPEED)
     assert plain.memory_bytes == 2 * base.memory_bytes and plain.seconds > base.seconds
 
@@ -91,7 +90,7 @@ def test_offline_nothing_is_promised(settings):
 def test_this_machine_is_measured_with_the_embedded_original(tiny_store):
     speed = measure_speed(tiny_store)
     assert 0 <= speed.layer_seconds < 1
-    assert set(speed.reads) == set(speed.products) == ({"float32", "bfloat16"} if native_bf16() else {"float32"})
+    assert set(speed.reads) == set(speed.products) == {"float32", "bfloat16"}
     assert all(1e6 < rate < 1e14 for rate in speed.reads.values())
     assert all(1e7 < rate < 1e17 for rate in speed.products.values())
     assert speed.products["float32"] > speed.reads["float32"]

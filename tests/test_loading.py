@@ -453,12 +453,13 @@ def test_progress_is_told_in_sentences(store):
 # Precision and size
 
 
-def test_precision_is_never_half(monkeypatch):
-    assert serving_dtype(12_500_000) is torch.float32
-    monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda: True)
-    assert serving_dtype(247_577_856) is torch.bfloat16 and serving_dtype(76_961_152) is torch.float32
-    monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda: False)
-    assert serving_dtype(783_150_080) is torch.float32
+def test_a_large_model_is_kept_in_bfloat16_a_small_one_in_float32(monkeypatch):
+    for native, large_on_cuda in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("dsum_demo.assembly.native_bf16", lambda native=native: native)
+        for kind, large in (("cpu", torch.bfloat16), ("cuda", large_on_cuda)):
+            monkeypatch.setattr("dsum_demo.assembly.device", lambda kind=kind: torch.device(kind))
+            assert serving_dtype(12_500_000) is serving_dtype(76_961_152) is torch.float32
+            assert serving_dtype(247_577_856) is large
 
 
 def test_native_bf16_is_what_the_processor_says():

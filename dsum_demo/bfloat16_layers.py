@@ -1,0 +1,97 @@
+"""How the matrices of a large bfloat16 model are multiplied on a CPU: packed where it has bfloat16, else widened.
+
+A token of a summary is written by reading every weight of the decoder once, so that reading is what takes the time, and
+half the bytes take about half of it. What it comes to is measured in benchmarks/README.md. Knows torch only, nothing of
+files or families.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+# Up to here a row costs another reading of the weight at most; from here on, widening it first is faster.
+FEW_ROWS = 3
+
+
+class PackedLinear(torch.nn.Linear):
+    """A linear layer without bias whose `weight` has its shape and dtype, but an order of bytes that only oneDNN reads.
+
+    torch multiplies a row by a plain bfloat16 matrix at little more than half of the memory's speed; oneDNN's blocked
+    order, which torch's compiler uses too, comes close to all of it. The layer takes the place of the plain one:
+    nothing is kept twice. Whatever else reads the values gets an error of torch's.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._linear_pointwise.default(input, self.weight, None, "none", [], "")
+
+
+class WideningLinear(torch.nn.Linear):
+    """A linear layer without bias that keeps its `weight` in bfloat16 and gives float32, for a CPU without bfloat16.
+
+    A few rows are multiplied in bfloat16, as fast as the weight is read; for more, arithmetic is what takes the time,
+    and the weight is widened for the moment.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.numel() <= FEW_ROWS * self.in_features:
+            return torch.nn.functional.linear(input.to(self.weight.dtype), self.weight).float()
+        return torch.nn.functional.linear(input.float(), self.weight.float())
+
+
+class WideningEmbedding(torch.nn.Embedding):
+    """An embedding that keeps its `weight` in bfloat16 and gives float32."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).float()
+
+
+def suit_cpu(model: Any) -> None:
+    """Let a bfloat16 model on the CPU multiply as that CPU does best, in place."""
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pack(model)
+    else:
+        widen(model)
+
+
+def pack(model: Any) -> None:
+    """Turn the linear layers into packed ones; one that shares its matrix with an embedding stays."""
+    embedded = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
+    plain = [module for module in _linear(model) if id(module.weight) not in embedded]
+    # The largest first: what its plain matrix leaves free holds the next, and memory does not grow in between.
+    for module in sorted(plain, key=lambda module: -module.weight.numel()):
+        packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+        module.weight = torch.nn.Parameter(packed, requires_grad=False)
+        module.__class__ = PackedLinear
+
+
+def widen(model: Any) -> None:
+    """Let the model compute in float32, keeping its matrices as they are."""
+    embeddings = [module for module in model.modules() if type(module) is torch.nn.Embedding]
+    matrices = {id(module.weight) for module in (*_linear(model), *embeddings)}
+    for module in _linear(model):
+        module.__class__ = WideningLinear
+    for module in embeddings:
+        module.__class__ = WideningEmbedding
+    for parameter in model.parameters():
+        if id(parameter) not in matrices:
+            parameter.data = parameter.data.float()
+
+
+def computes_in_float32(model: Any) -> bool:
+    """Whether `widen` was here, and activations are not of the weights' dtype."""
+    return any(isinstance(module, WideningLinear) for module in model.modules())
+
+
+def unpack(model: Any) -> None:
+    """Give every packed or widening linear layer of the model a plain matrix of its own, in place."""
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, PackedLinear | WideningLinear)]
+    for module in layers:
+        values = module.weight.to_dense() if isinstance(module, PackedLinear) else module.weight.float()
+        module.weight = torch.nn.Parameter(values, requires_grad=False)
+        module.__class__ = torch.nn.Linear
+
+
+def _linear(model: Any) -> list[Any]:
+    return [module for module in model.modules() if type(module) is torch.nn.Linear and module.bias is None]
