@@ -64,7 +64,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """What the run will cost, as `dsum_demo.probe.Probe.as_dict()`, from two steps in a child process.
+    """What the run will cost, as `dsum_demo.probe.Probe.as_dict()`, from three steps in a child process.
 
     Raises InputError for a config that cannot be run, TrainingError where the child fails, and Stopped.
     """

@@ -86,7 +86,8 @@ def stream(
     if not source_ids:
         raise InputError("There is nothing to summarize: the prompt has no tokens.")
     work = _Work(loaded, tuple(source_ids), decode, should_stop)
-    # A thread of its own: transformers calls back for every token, and a generator has to be called.
+    # A thread of its own: transformers calls back for every token, and a generator has to be called. One that ends: as
+    # long as more threads have used OpenMP than there are cores, all of them sleep between operations, a third slower.
     worker = threading.Thread(target=work.run, name=f"generate {loaded.spec.name}", daemon=True)
     worker.start()
     try:

@@ -1,4 +1,4 @@
-"""What a run will cost, measured before it starts: two real training steps, meant for a process of their own.
+"""What a run will cost, measured before it starts: three real training steps, meant for a process of their own.
 
 Knows how a run is set up and measures it; it writes nothing into a run's folder.
 """
@@ -75,7 +75,7 @@ class Probe:
 
 
 def measure(config: RunConfig, settings: Settings) -> Probe:
-    """Set the run up, take two steps of it and one evaluation, and say what the whole will cost.
+    """Set the run up, take three steps of it and one evaluation, and say what the whole will cost.
 
     The process's peak is measured, so that a second call in one process sees the first one's. Raises DsumErrors where
     the run cannot be set up.
@@ -113,7 +113,8 @@ def measure(config: RunConfig, settings: Settings) -> Probe:
 def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any]:
     training = setup.config.training
     pairs, batch = _longest_and_usual(setup, training.batch_size)
-    short = replace(training, max_steps=2, batch_size=batch, accumulation=1, evaluations=1, patience=0, compile=False,
+    # The longest dialogues once more at the end: the optimizer has nothing in memory before its first step.
+    short = replace(training, max_steps=3, batch_size=batch, accumulation=1, evaluations=1, patience=0, compile=False,
                     validation_sample=VALIDATION_MEASURED, warmup_share=0.0)  # fmt: skip
     trained = prepare(setup.load_model(), training, setup.base.name, steps)
     if not torch.cuda.is_available():
@@ -134,7 +135,7 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
     needed = peak_memory_bytes() - before
     if not refusal and needed > USABLE_SHARE * free:
         refusal = _refusal(setup, "", needed, free)
-    step = (moments[1] - moments[0]) * training.accumulation if len(moments) == 2 else 0.0
+    step = (moments[1] - moments[0]) * training.accumulation if len(moments) > 1 else 0.0
     validation = min(len(setup.data.validation), training.validation_sample)
     # Dialogues of a batch are written together, so that more of them hardly take longer.
     batches = math.ceil(validation / EVALUATION_BATCH)
@@ -154,7 +155,9 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
 
 
 def _longest_and_usual(setup: Setup, batch: int) -> tuple[list[Pair], int]:
-    """A batch of the longest dialogues and one of those of usual length; the trainer takes the longest first."""
+    """A batch of the longest dialogues and one of those of usual length; the trainer takes the longest first, in every
+    epoch.
+    """
     # Characters tell length well enough to choose by, and cost nothing.
     pairs = sorted(setup.train_pairs, key=lambda pair: -len(pair[0]))
     batch = min(batch, len(pairs))

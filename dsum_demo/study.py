@@ -80,6 +80,7 @@ class StudyPlan:
                 batch_size=self.batch_size,
                 evaluations=1,
                 best_by="loss",
+                validation_sample=64,
                 seed=seed,
             ),
             DataConfig(source=self.source, validation_share=self.validation_share, limit=self.dialogues),

@@ -130,7 +130,7 @@ def check_memory(setup: Setup) -> str:
     shape = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, lambda name: int(getattr(shape, name))):
         return ""
-    say("dsum: memory may be short; measuring two steps first")
+    say("dsum: memory may be short; measuring three steps first")
     words = [sys.executable, "-m", "dsum_demo", *setup.config.command(), "--probe"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGKILL:

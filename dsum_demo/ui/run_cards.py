@@ -124,7 +124,7 @@ def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:
     }
     data = (
         f"{cost['train_dialogues']:,} dialogues to learn from, {cost['validation_dialogues']:,} to validate on; "
-        f"{escape(str(cost['precision']))} on {escape(str(cost['device']))}. Measured with two steps."
+        f"{escape(str(cost['precision']))} on {escape(str(cost['device']))}. Measured with three steps."
     )
     notes = " ".join(str(note) for note in cost.get("notes", ()))
     busy = "Another run trained while this was measured: alone it will be faster." if elsewhere else ""

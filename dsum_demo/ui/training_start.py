@@ -193,4 +193,4 @@ def command_html(config: RunConfig, public: bool = False) -> str:
 
 
 def _measuring(seconds: float) -> str:
-    return notice(f"Measuring two steps in a process of their own… {seconds:.0f} s")
+    return notice(f"Measuring three steps in a process of their own… {seconds:.0f} s")
