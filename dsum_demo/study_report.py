@@ -178,6 +178,9 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         least = max(small, key=lambda row: row.f1["rouge1"].mean)
         text += f" With at most 1 % trained, {least.title} comes highest: {100 * least.f1['rouge1'].mean:.1f}."
     plan = study.plan
+    missing = [METHODS[name].title for name in plan.get("methods", ()) if name in METHODS and name not in by_method]
+    if missing:
+        text += f" Not measured yet: {', '.join(missing)}."
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
         f"{len(plan['factors'])} learning rates; more training would change the order most where little is trained. "

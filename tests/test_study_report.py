@@ -11,7 +11,8 @@ from dsum_demo.errors import DataError
 from dsum_demo.metrics import ROUGE_TYPES
 from dsum_demo.study_report import COSTS, Study, finding, method_rows, original_f1, pareto_front, read_study
 
-PLAN = {"steps": 240, "batch_size": 16, "factors": [0.3, 1.0, 3.0], "seeds": [1, 2]}
+METHODS = ["full", "lora", "ia3", "ln_tuning"]
+PLAN = {"methods": METHODS, "steps": 240, "batch_size": 16, "factors": [0.3, 1.0, 3.0], "seeds": [1, 2]}
 
 
 def f1(mean: float, seed: int, n: int = 40) -> dict[str, list[float]]:
@@ -82,6 +83,7 @@ def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
     text = finding(study, rows)
     assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
     assert "LoRA comes highest" in text and "7.5 % of the parameters" in text and "IA3 comes highest" in text
+    assert "Not measured yet: LayerNorm tuning. " in text
     assert "240 steps of 16 dialogues" in text and "40 dialogues, not over seeds, of which there were 2" in text
 
 
