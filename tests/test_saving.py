@@ -132,4 +132,5 @@ def test_served_as_a_large_model_it_is_the_same_one_rounded(tuned, monkeypatch):
     again = load_whole(folder, load_tokenizer(folder))
     rounded = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     assert again.config.scale_decoder_outputs == model.config.scale_decoder_outputs is False
-    assert (logits(again) - logits(rounded)).norm() < 0.05 * logits(rounded).norm()
+    # Its activations are rounded elsewhere; another head or scale would be as far off as the logits are large.
+    assert (logits(again) - logits(rounded)).norm() < 0.2 * logits(rounded).norm()
