@@ -116,8 +116,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
     model.generation_config = _only_token_ids(model, tokenizer)
     _fuse_gelu(model)
     model = model.to(device()).eval().requires_grad_(False)
-    if model.device.type == "cpu" and model.dtype is torch.bfloat16:
-        suit_cpu(model)
+    suit_cpu(model)
     return model
 
 

@@ -48,7 +48,10 @@ class WideningEmbedding(torch.nn.Embedding):
 
 
 def suit_cpu(model: Any) -> None:
-    """Let a bfloat16 model on the CPU multiply as that CPU does best, in place."""
+    """Let a bfloat16 model on the CPU multiply as that CPU does best, in place; any other stays as it is."""
+    weight = next(model.parameters())
+    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+        return
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack(model)
     else:
@@ -68,9 +71,10 @@ def pack(model: Any) -> None:
 
 def widen(model: Any) -> None:
     """Let the model compute in float32, keeping its matrices as they are."""
+    linear = _linear(model)
     embeddings = [module for module in model.modules() if type(module) is torch.nn.Embedding]
-    matrices = {id(module.weight) for module in (*_linear(model), *embeddings)}
-    for module in _linear(model):
+    matrices = {id(module.weight) for module in (*linear, *embeddings)}
+    for module in linear:
         module.__class__ = WideningLinear
     for module in embeddings:
         module.__class__ = WideningEmbedding

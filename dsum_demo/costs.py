@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -127,16 +126,22 @@ def describe_family(registry: Registry, family: Family, speed: Speed | None = No
 
 def _rates(precision: torch.dtype) -> tuple[float, float]:
     """Weights read a second, and multiplications and additions a second, by layers as they are served."""
-    kind: dict[str, Any] = {"bias": False, "dtype": precision, "device": device()}
-    # The first is more than a cache holds.
-    matrix, square = torch.nn.Linear(2_048, 16_384, **kind), torch.nn.Linear(2_048, 2_048, **kind)
+    matrix = _layer(2_048, 16_384, precision)  # more than fits into a cache
+    square = _layer(2_048, 2_048, precision)
     texts = torch.ones(SOURCE_TOKENS, 2_048, dtype=precision, device=device())
-    if precision is torch.bfloat16 and device().type == "cpu":
-        suit_cpu(matrix)
-        suit_cpu(square)
     read = _fastest(lambda: matrix(texts[:1])[0, 0].item())
     product = _fastest(lambda: square(texts)[0, 0].item())
     return matrix.weight.numel() / read, 2 * SOURCE_TOKENS * square.weight.numel() / product
+
+
+def _layer(inputs: int, outputs: int, precision: torch.dtype) -> torch.nn.Linear:
+    # A random beginning would take longer than the measurement, and out of everybody's generator.
+    layer: torch.nn.Linear = torch.nn.utils.skip_init(
+        torch.nn.Linear, inputs, outputs, bias=False, dtype=precision, device=device()
+    )
+    torch.nn.init.ones_(layer.weight)
+    suit_cpu(layer)
+    return layer
 
 
 def _fastest(work: Callable[[], object]) -> float:

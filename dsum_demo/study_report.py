@@ -178,7 +178,7 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         least = max(small, key=lambda row: row.f1["rouge1"].mean)
         text += f" With at most 1 % trained, {least.title} comes highest: {100 * least.f1['rouge1'].mean:.1f}."
     plan = study.plan
-    missing = [METHODS[name].title for name in plan.get("methods", ()) if name in METHODS and name not in by_method]
+    missing = [METHODS[name].title for name in plan["methods"] if name in METHODS and name not in by_method]
     if missing:
         text += f" Not measured yet: {', '.join(missing)}."
     return (
