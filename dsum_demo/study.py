@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,8 @@ class StudyPlan:
 
     dialogues: how many are learned from; with steps x batch_size equal to it, each is seen once. validation_share: cut
     off the training source before, and what learning rates are chosen by. factors: of each method's own learning rate,
-    tried with `search_steps` steps. validation: where quality is measured, `validation_limit` dialogues of it.
+    rising, tried with `search_steps` steps; beyond: how many more are tried where the best is the first or the last of
+    them. validation: where quality is measured, `validation_limit` dialogues of it.
     """
 
     base: str
@@ -56,6 +57,7 @@ class StudyPlan:
     search_steps: int = 60
     seeds: tuple[int, ...] = (1, 2)
     factors: tuple[float, ...] = (0.3, 1.0, 3.0)
+    beyond: int = 2
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -68,7 +70,15 @@ class StudyPlan:
 
     def learning_rates(self, name: str) -> list[float]:
         """Two digits each; more would claim a precision that a search of three does not have."""
-        return [min(1.0, float(f"{method(name).learning_rate * factor:.1e}")) for factor in self.factors]
+        return [_rounded(method(name).learning_rate * factor) for factor in self.factors]
+
+    def further(self, tried: Sequence[float], best: float) -> float | None:
+        """The learning rate to try next: one more step of the factors where the best is at an end; None elsewhere."""
+        if len(self.factors) == 1 or min(tried) < best < max(tried):
+            return None
+        step = self.factors[-1] / self.factors[-2]
+        rate = _rounded(best * step if best == max(tried) else best / step)
+        return None if rate in tried else rate
 
     def config(self, name: str, learning_rate: float, steps: int, seed: int) -> RunConfig:
         return RunConfig(
@@ -151,6 +161,8 @@ class _Work:
         for name in self.plan.methods:
             for rate in self.plan.learning_rates(name):
                 yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
+            for _ in range(self.plan.beyond):
+                yield _Unit(f"{name}: a learning rate beyond those, if need be", partial(self._search_beyond, name))
             for seed in self.plan.seeds:
                 yield _Unit(f"{name}: seed {seed}", partial(self._final, name, seed, examples))
 
@@ -185,6 +197,11 @@ class _Work:
         self._write(search={**self.study.search, name: [*tried, entry]})
         run.drop_weights()
         return True
+
+    def _search_beyond(self, name: str) -> bool:
+        best = self.study.best_learning_rate(name)
+        rate = self.plan.further([entry[0] for entry in self.study.search[name]], best) if best else None
+        return rate is not None and self._search(name, rate)
 
     def _final(self, name: str, seed: int, examples: list[Example]) -> bool:
         if self.study.final(name, seed):
@@ -254,6 +271,10 @@ class _Work:
             rouge: [round(records[e.id].outputs[model].scores[rouge].fmeasure, 4) for e in examples]
             for rouge in ROUGE_TYPES
         }
+
+
+def _rounded(rate: float) -> float:
+    return min(1.0, float(f"{rate:.1e}"))
 
 
 def _begun(plan: StudyPlan, out: Path) -> Study:

@@ -183,9 +183,14 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         text += f" Not measured yet: {', '.join(missing)}."
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
-        f"{len(plan['factors'])} learning rates; more training would change the order most where little is trained. "
+        f"{_tried(plan)} learning rates; more training would change the order most where little is trained. "
         f"Intervals are over {full.f1['rouge1'].n} dialogues, not over seeds, of which there were {len(plan['seeds'])}."
     )
+
+
+def _tried(plan: Mapping[str, Any]) -> str:
+    fewest = len(plan["factors"])
+    return f"{fewest} to {fewest + plan['beyond']}" if plan.get("beyond") else str(fewest)
 
 
 def _over_seeds(finals: Sequence[Mapping[str, Any]], rouge: str) -> list[float]:

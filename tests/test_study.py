@@ -57,7 +57,7 @@ def test_the_runs_lie_in_a_data_folder_like_any_other(out):
 
 def test_what_is_done_is_not_done_again(out, tiny_settings):
     before = (out / STUDY_FILE).read_bytes()
-    assert len(list(run_study(PLAN, tiny_settings, out))) == 5
+    assert len(list(run_study(PLAN, tiny_settings, out))) == 5 + PLAN.beyond
     assert (out / STUDY_FILE).read_bytes() == before
 
 
@@ -94,3 +94,13 @@ def test_learning_rates_are_two_digits_around_the_methods_own():
     assert plan.methods == tuple(METHODS)
     assert plan.learning_rates("lora") == [9e-4, 3e-3, 9e-3]
     assert plan.learning_rates("prompt")[-1] <= 1
+
+
+def test_where_the_best_is_at_an_end_the_search_goes_on_from_there():
+    plan = StudyPlan("dsum-t5-base")
+    tried = plan.learning_rates("lora")
+    assert plan.further(tried, 3e-3) is None
+    assert plan.further(tried, 9e-3) == 2.7e-2 and plan.further(tried, 9e-4) == 3e-4
+    assert plan.further([*tried, 2.7e-2], 9e-3) is None, "bracketed now"
+    assert plan.further([0.1, 0.3, 1.0], 1.0) is None, "no rate is above 1"
+    assert StudyPlan("dsum-t5-base", factors=(1.0,)).further([3e-3], 3e-3) is None
