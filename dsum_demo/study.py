@@ -57,7 +57,7 @@ class StudyPlan:
     search_steps: int = 60
     seeds: tuple[int, ...] = (1, 2)
     factors: tuple[float, ...] = (0.3, 1.0, 3.0)
-    beyond: int = 2
+    beyond: int = 3
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -74,7 +74,8 @@ class StudyPlan:
 
     def further(self, tried: Sequence[float], best: float) -> float | None:
         """The learning rate to try next: one more step of the factors where the best is at an end; None elsewhere."""
-        if len(self.factors) == 1 or min(tried) < best < max(tried):
+        enough = len(self.factors) == 1 or len(tried) >= len(self.factors) + self.beyond
+        if enough or min(tried) < best < max(tried):
             return None
         step = self.factors[-1] / self.factors[-2]
         rate = _rounded(best * step if best == max(tried) else best / step)

@@ -17,7 +17,7 @@ from dsum_demo.study_report import STUDY_FILE, method_rows, read_study
 
 PLAN = StudyPlan(
     "dsum-t5-base", methods=("lora",), source="samples", validation="samples", validation_share=0.2,
-    validation_limit=3, dialogues=8, batch_size=4, steps=2, search_steps=1, seeds=(1,), factors=(1.0,),
+    validation_limit=3, dialogues=8, batch_size=4, steps=2, search_steps=1, seeds=(1,), factors=(0.3, 1.0), beyond=1,
 )  # fmt: skip
 
 
@@ -35,14 +35,17 @@ def out(tiny_settings, tmp_path_factory) -> Path:
     assert half.original and not half.finals
     *_, last = run_study(PLAN, tiny_settings, folder)
     assert (last.done, last.seconds_left) == (last.total, 0.0)
-    assert read_study(folder).search == half.search and read_study(folder).original == half.original
+    whole = read_study(folder)
+    assert whole.search["lora"][:1] == half.search["lora"] and whole.original == half.original
     return folder
 
 
 def test_it_has_quality_and_costs_of_the_method(out):
     study = read_study(out)
     (row,) = method_rows(study)
-    assert row.method == "lora" and row.learning_rate == PLAN.learning_rates("lora")[0]
+    tried = {rate: loss for rate, loss, _ in study.search["lora"]}
+    assert len(tried) == 3, "two, of which either is at an end, and one beyond it"
+    assert row.method == "lora" and row.learning_rate == min(tried, key=tried.__getitem__)
     assert set(row.f1) == set(ROUGE_TYPES) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
     assert row.trained_parameters and row.peak_memory_bytes and row.samples_per_second
     assert study.signature["n"] == 3 and study.signature["references"] == 3
@@ -50,14 +53,15 @@ def test_it_has_quality_and_costs_of_the_method(out):
 
 
 def test_the_runs_lie_in_a_data_folder_like_any_other(out):
-    assert {run.name for run in Runs(out / "runs").all()} == {"search-lora-0.003", "lora-seed1"}
+    names = {run.name for run in Runs(out / "runs").all()}
+    assert len(names) == 4 and names > {"search-lora-0.0009", "search-lora-0.003", "lora-seed1"}
     assert not (out / "runs" / "search-lora-0.003" / "best").exists(), "a search keeps no weights"
     assert (out / "runs" / "lora-seed1" / "best" / "adapter_config.json").is_file()
 
 
 def test_what_is_done_is_not_done_again(out, tiny_settings):
     before = (out / STUDY_FILE).read_bytes()
-    assert len(list(run_study(PLAN, tiny_settings, out))) == 5 + PLAN.beyond
+    assert len(list(run_study(PLAN, tiny_settings, out))) == 7
     assert (out / STUDY_FILE).read_bytes() == before
 
 
@@ -74,8 +78,8 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
     code = main(["study", "--out", str(out), "--methods", "lora", "--data", "samples", "--validation", "samples",
                  "--limit", "3", "--dialogues", "8", "--batch-size", "4", "--steps", "2", "--search-steps", "1",
                  "--seeds", "1"])  # fmt: skip
-    assert code == 2 and "another plan (validation_share, factors)" in capsys.readouterr().err
-    assert plan["factors"] == [1.0]
+    assert code == 2 and "another plan (validation_share, factors, beyond)" in capsys.readouterr().err
+    assert (plan["factors"], plan["beyond"]) == ([0.3, 1.0], 1)
     assert main(["study", "--out", str(out), "--seeds", "one"]) == 2
     assert "--seeds is 'one'" in capsys.readouterr().err
 
@@ -103,4 +107,4 @@ def test_where_the_best_is_at_an_end_the_search_goes_on_from_there():
     assert plan.further(tried, 9e-3) == 2.7e-2 and plan.further(tried, 9e-4) == 3e-4
     assert plan.further([*tried, 2.7e-2], 9e-3) is None, "bracketed now"
     assert plan.further([0.1, 0.3, 1.0], 1.0) is None, "no rate is above 1"
-    assert StudyPlan("dsum-t5-base", factors=(1.0,)).further([3e-3], 3e-3) is None
+    assert plan.further([*tried, 2.7e-2, 8.1e-2, 0.24], 0.24) is None, "three more at most, in however many starts"
