@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
 from dsum_demo.bfloat16_layers import computes_in_float32, suit_cpu, unpack
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
+from dsum_demo.t5_short_ways import step_by_step
 from dsum_demo.weight_files import (
     Shape,
     WeightFiles,
@@ -115,6 +116,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
         )
     model.generation_config = _only_token_ids(model, tokenizer)
     _fuse_gelu(model)
+    step_by_step(model)
     model = model.to(device()).eval().requires_grad_(False)
     suit_cpu(model)
     return model

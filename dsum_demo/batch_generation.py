@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     DynamicCache,
     EncoderDecoderCache,
@@ -20,16 +21,16 @@ from transformers import (
     StoppingCriteriaList,
 )
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.errors import GenerationError, InputError, Stopped
 from dsum_demo.generation import POLL_SECONDS, Generation, _decoded, _generation_config, _sentence
 from dsum_demo.loading import LoadedModel
 from dsum_demo.prompts import DecodeConfig
+from dsum_demo.t5_short_ways import read_texts
 
 BATCH_ROWS = 64
 BATCH_TOKENS = 12_288  # of the prompts, padding included
-# What a CPU's encoder reads at once: beyond it what a layer computes no longer fits into the processor's cache.
-ENCODER_TOKENS = 1_024
 # Texts that are finished leave the batch once they are this share of it: moving the others costs about a step.
 LEAVING_SHARE = 1 / 8
 
@@ -129,7 +130,7 @@ def _greedy(
     """
     model, eos = loaded.model, loaded.tokenizer.eos_token_id
     ids, mask = _padded(loaded, sources)
-    states = _encode(model, ids, mask)
+    states = _encode(model, sources, ids, mask)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
     start = loaded.model.generation_config.decoder_start_token_id
     so_far = torch.full((len(sources), 1), start, dtype=torch.long, device=ids.device)
@@ -166,16 +167,13 @@ def _greedy(
     return written
 
 
-def _encode(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """What the encoder gives for (texts, tokens), a few texts at a time on a CPU; zeros where there is no token."""
-    texts, longest = ids.shape
-    together = max(1, ENCODER_TOKENS // longest) if ids.device.type == "cpu" else texts
-    parts = []
-    for some, seen in zip(ids.split(together), mask.split(together), strict=True):
-        length = int(seen.sum(dim=1).max())
-        states = model.get_encoder()(input_ids=some[:, :length], attention_mask=seen[:, :length]).last_hidden_state
-        parts.append(torch.nn.functional.pad(states, (0, 0, 0, longest - length)))
-    return torch.cat(parts)
+def _encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(texts, tokens, width); anything where there is no token."""
+    encoder = model.get_encoder()
+    if type(encoder) is T5Stack and ids.device.type == "cpu":
+        return pad_sequence(read_texts(encoder, sources), batch_first=True)
+    states: torch.Tensor = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    return states
 
 
 def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:

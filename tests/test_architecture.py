@@ -24,7 +24,7 @@ LAYERS = [
     },
     {
         "assembly", "batch_generation", "bfloat16_layers", "costs", "generation", "hardware", "loading",
-        "model_identity", "strength",
+        "model_identity", "strength", "t5_short_ways",
     },
     {
         "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "trainer", "training",

@@ -1,0 +1,135 @@
+"""Short ways through T5 where a summary is written: transformers' operations without what lies between them.
+
+One new token passes thirty modules a layer, each with masks, hooks and choices that were made long ago; many texts are
+read with padding, and the mask that hides it is made anew in every layer. What leaving that out saves is measured in
+benchmarks/README.md. Layers are called as modules, so that an adapter does here what it does elsewhere. Knows
+transformers' T5, nothing of files, families or what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.models.t5.modeling_t5 import T5Stack
+
+# What a CPU reads at once: beyond it what a layer computes no longer fits into the processor's cache.
+READ_TOGETHER = 1_024
+
+
+class StepDecoder(T5Stack):
+    """A decoder that takes the short way where one token is added to texts that have begun, and T5Stack's elsewhere."""
+
+    def forward(self, **inputs: Any) -> Any:
+        if self.training or not _adds_a_token(**inputs):
+            return super().forward(**inputs)
+        hidden, cache = self.embed_tokens(inputs["input_ids"]), inputs["past_key_values"]
+        seen = inputs.get("encoder_attention_mask")
+        mask = None if seen is None or bool(seen.all()) else seen.bool()[:, None, None, :]
+        bias = None
+        block: Any
+        for block in self.block:
+            layer, cross, feed_forward = block.layer
+            attention, normed = layer.SelfAttention, layer.layer_norm(hidden)
+            keys, values = cache.self_attention_cache.update(
+                _heads(attention, attention.k(normed)), _heads(attention, attention.v(normed)), attention.layer_idx
+            )
+            if bias is None:
+                bias = attention.compute_bias(1, keys.shape[2], past_seen_tokens=keys.shape[2] - 1).contiguous()
+            found = _attend(_heads(attention, attention.q(normed)), keys, values, bias)
+            hidden = hidden + attention.o(found)
+            attention, normed = cross.EncDecAttention, cross.layer_norm(hidden)
+            kept = cache.cross_attention_cache.layers[attention.layer_idx]
+            found = _attend(_heads(attention, attention.q(normed)), kept.keys, kept.values, mask)
+            hidden = hidden + attention.o(found)
+            hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=self.final_layer_norm(hidden), past_key_values=cache
+        )
+
+
+def step_by_step(model: Any) -> None:
+    """Let a T5's decoder take the short way, in place; any other model stays as it is."""
+    if type(model.get_decoder()) is T5Stack:
+        model.get_decoder().__class__ = StepDecoder
+
+
+def read_texts(encoder: T5Stack, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """What the encoder makes of tokenized texts, (tokens, width) each, without padding.
+
+    The texts stand one behind the other in one row for everything but attention, which sees one at a time; a row has
+    READ_TOGETHER tokens, or one text that is longer.
+    """
+    return [states for row in _rows(texts) for states in _read_row(encoder, row)]
+
+
+def _rows(texts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    row: list[Sequence[int]] = []
+    for text in texts:
+        if row and sum(map(len, row)) + len(text) > READ_TOGETHER:
+            yield row
+            row = []
+        row.append(text)
+    if row:
+        yield row
+
+
+def _read_row(encoder: Any, texts: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
+    lengths = [len(text) for text in texts]
+    device = encoder.embed_tokens.weight.device
+    hidden = encoder.embed_tokens(torch.tensor([[token for text in texts for token in text]], device=device))
+    biases: list[torch.Tensor] = []
+    for block in encoder.block:
+        layer, feed_forward = block.layer
+        attention, normed = layer.SelfAttention, layer.layer_norm(hidden)
+        if not biases:
+            # By distance alone: the longest text's holds every shorter one's.
+            longest = attention.compute_bias(max(lengths), max(lengths))
+            biases = [longest[:, :, :length, :length].contiguous() for length in lengths]
+        queries, keys, values = (
+            _heads(attention, project(normed)).split(lengths, dim=2)
+            for project in (attention.q, attention.k, attention.v)
+        )
+        found = [_attend(*each) for each in zip(queries, keys, values, biases, strict=True)]
+        hidden = hidden + attention.o(torch.cat(found, dim=1))
+        hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
+    result: Sequence[torch.Tensor] = encoder.final_layer_norm(hidden)[0].split(lengths)
+    return result
+
+
+def _adds_a_token(
+    input_ids: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    inputs_embeds: torch.Tensor | None = None,
+    past_key_values: Any = None,
+    encoder_hidden_states: Any = None,
+    encoder_attention_mask: Any = None,
+    use_cache: Any = None,
+    **wishes: Any,
+) -> bool:
+    """Whether that is all there is to do: nothing of the text is hidden, and nobody asks for more than the result."""
+    return (
+        input_ids is not None
+        and input_ids.shape[1] == 1
+        and isinstance(past_key_values, EncoderDecoderCache)
+        and bool(past_key_values.is_updated.get(0))
+        and (attention_mask is None or bool(attention_mask.all()))
+        and not any(wishes.values())
+    )
+
+
+def _heads(attention: Any, projected: torch.Tensor) -> torch.Tensor:
+    """(texts, tokens, heads * size) as (texts, heads, tokens, size)."""
+    return projected.view(*projected.shape[:2], -1, attention.key_value_proj_dim).transpose(1, 2)
+
+
+def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """(texts, tokens, heads * size). T5 does not divide by the root of a head's size, hence the scale of 1 (Raffel et
+    al. 2020, arXiv:1910.10683).
+    """
+    found = scaled_dot_product_attention(queries, keys, values, mask, scale=1.0)
+    return found.transpose(1, 2).flatten(2)
