@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 NEW_TOKENS = 48
 SOURCE_TOKENS = 230
-REPEATS = 2  # comparisons that are timed in one process, after one that is not
+REPEATS = 4  # comparisons that are timed in one process, after one that is not
 NAMES = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
 
 
@@ -36,7 +36,7 @@ def make_family(folder: Path) -> None:
     """Three models laid out like a checkout: 247,577,856 parameters, a sibling, and LoRA of rank 32 on q and v."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import T5Config, T5ForConditionalGeneration
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
     config = T5Config(
         vocab_size=32128, d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_decoder_layers=12, num_heads=12,
@@ -61,6 +61,7 @@ def make_family(folder: Path) -> None:
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.02)
         adapted.save_pretrained(folder / "adapters" / name)
+    (folder / "dialogue.txt").write_text(dialogue(AutoTokenizer.from_pretrained(folder / "models" / NAMES[0])))
 
 
 def _copy_tokenizer(folder: Path) -> None:
@@ -96,7 +97,7 @@ def run_notebook(folder: Path) -> dict[str, Any]:
         for name in (NAMES[0], NAMES[1], NAMES[0])
     )
     adapted = PeftModel.from_pretrained(third, folder / "adapters" / NAMES[2], is_trainable=False)
-    prompt = PROMPT_TEMPLATE.format(dialogue=dialogue(tokenizer))
+    prompt = PROMPT_TEMPLATE.format(dialogue=(folder / "dialogue.txt").read_text())
 
     def write() -> list[int]:
         lengths = []
@@ -116,8 +117,6 @@ def run_notebook(folder: Path) -> dict[str, Any]:
 
 
 def run_dsum(folder: Path) -> dict[str, Any]:
-    from transformers import AutoTokenizer
-
     from dsum_demo.comparison import compare
     from dsum_demo.loading import ModelStore
     from dsum_demo.prompts import DecodeConfig
@@ -129,7 +128,7 @@ def run_dsum(folder: Path) -> dict[str, Any]:
     store = ModelStore(Registry(settings), settings)
     family = store.registry.default_family
     specs = [spec for spec in family.default_trio() if spec]
-    text = dialogue(AutoTokenizer.from_pretrained(folder / "models" / NAMES[0]))
+    text = (folder / "dialogue.txt").read_text()
 
     def write() -> list[int]:
         comparison = compare(store, family, specs, text, decode=DecodeConfig(max_new_tokens=NEW_TOKENS))
@@ -206,7 +205,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dsum-benchmark-") as temporary:
         folder = arguments.folder or Path(temporary)
-        if not (folder / "adapters").is_dir():
+        if not (folder / "dialogue.txt").is_file():
             in_a_process("family", folder, arguments.cores)
         rounds = []
         for number in range(1, arguments.rounds + 1):
