@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -53,7 +54,9 @@ def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
     rows = method_rows(study)
     figure = methods.methods_chart(study, rows, cost, rouge)
     points = {
-        title: (x, y) for trace in figure.data[1:] for title, x, y in zip(trace.text, trace.x, trace.y, strict=True)
+        title: (x, y)
+        for trace in figure.data[1:]
+        for title, x, y in zip(trace.hovertext, trace.x, trace.y, strict=True)
     }
     expected = {
         row.title: (getattr(row, cost.key) * cost.scale, 100 * row.f1[rouge].mean)
@@ -63,6 +66,15 @@ def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
     assert points == pytest.approx(expected)
     assert cost.unit in figure.layout.xaxis.title.text and ROUGE_TITLES[rouge] in figure.layout.yaxis.title.text
     assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
+
+
+def test_names_of_points_that_lie_together_stand_on_different_sides(study):
+    rows = method_rows(study)
+    near = [replace(row, trained_parameters=1_000_000 + number, f1=rows[0].f1) for number, row in enumerate(rows)]
+    (cost,) = (cost for cost in COSTS if cost.key == "trained_parameters")
+    figure = methods.methods_chart(study, near, cost, "rouge1")
+    sides = [side for trace in figure.data[1:] for side in trace.textposition]
+    assert len(set(sides)) == len(near) == 4
 
 
 def test_a_file_that_is_no_study_is_a_sentence(services):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from math import log10
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -34,6 +35,14 @@ from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
 OTHER = "#7a5bc4"
+PLOT = (400.0, 220.0)  # pixels between the outermost points, of a figure that is rather narrow
+Box = tuple[float, float, float, float]
+# Where a name may stand, the best first: how many of its widths and pixels to the right of its point, how far above.
+SIDES = {
+    "middle right": (0.0, 10, -8), "middle left": (-1.0, -10, -8),
+    "top right": (0.0, 0, 6), "top left": (-1.0, 0, 6), "bottom right": (0.0, 0, -22), "bottom left": (-1.0, 0, -22),
+    "top center": (-0.5, 0, 6), "bottom center": (-0.5, 0, -22),
+}  # fmt: skip
 EMPTY = (
     "Here stands what each fine-tuning method gives and what it costs, once a study has measured it. "
     "`dsum study --out dsum-data/studies/mine` runs one: every method on the same base, data, budget and seeds."
@@ -105,6 +114,8 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
     figure = go.Figure()
     measured = [row for row in rows if getattr(row, cost.key) is not None]
     front = pareto_front(measured, cost.key, rouge)
+    wide = cost.key in ("trained_parameters", "checkpoint_bytes")
+    sides = _sides(measured, cost, rouge, logarithmic=wide)
     figure.add_scatter(
         name="Pareto front", mode="lines", hoverinfo="skip", line={"color": "#8a929e", "dash": "dot", "width": 2},
         x=[getattr(row, cost.key) * cost.scale for row in front], y=[100 * row.f1[rouge].mean for row in front],
@@ -128,22 +139,22 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
                 "arrayminus": [_below(each) for each in intervals],
                 "thickness": 1, "width": 3, "color": color,
             },
-            text=[row.title for row in chosen],
-            textposition=[_beside(getattr(row, cost.key), measured, cost) for row in chosen],
+            text=[_short(row) for row in chosen],
+            hovertext=[row.title for row in chosen],
+            textposition=[sides[row.method] for row in chosen],
             cliponaxis=False,
             marker={"color": color, "symbol": symbol, "size": 12},
-            hovertemplate="%{text}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
+            hovertemplate="%{hovertext}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
         )  # fmt: skip
-    for name, f1, look in (
-        ("original", original_f1(study), LOOKS[KINDS[0]]),
-        ("full", next((row.f1 for row in rows if row.method == "full"), {}), LOOKS[KINDS[1]]),
+    for name, f1, look, end in (
+        ("original", original_f1(study), LOOKS[KINDS[0]], "right"),
+        ("full", next((row.f1 for row in rows if row.method == "full"), {}), LOOKS[KINDS[1]], "left"),
     ):
         if f1:
             figure.add_hline(
                 y=100 * f1[rouge].mean, line={"color": look.color, "dash": "dash", "width": 1},
-                annotation={"text": name, "font": {"size": 12}, "xanchor": "left", "x": 0},
+                annotation={"text": name, "font": {"size": 12}, "xanchor": end, "x": float(end == "right")},
             )  # fmt: skip
-    wide = cost.key in ("trained_parameters", "checkpoint_bytes")
     figure.update_xaxes(
         title={"text": f"{cost.title} ({cost.unit})"}, type="log" if wide else "linear", dtick=1 if wide else None,
         gridcolor=GRID, zeroline=False,
@@ -156,10 +167,48 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: Cost, rouge: str) -
     return figure
 
 
-def _beside(value: float, measured: list[MethodRow], cost: Cost) -> str:
-    """Where a point's name stands: to the side on which the figure has room."""
-    cheaper = sum(getattr(row, cost.key) < value for row in measured)
-    return "middle right" if 2 * cheaper < len(measured) else "middle left"
+def _sides(rows: list[MethodRow], cost: Cost, rouge: str, logarithmic: bool) -> dict[str, str]:
+    """On which side of its point each method's name stands: one after the other, where least of it is covered.
+
+    Reckoned for PLOT's size; on a wider figure there is more room.
+    """
+    across = [getattr(row, cost.key) for row in rows]
+    xs = _spread([log10(value) for value in across] if logarithmic else across, PLOT[0])
+    ys = _spread([row.f1[rouge].mean for row in rows], PLOT[1])
+    covered = [(x - 8, y - 8, x + 8, y + 8) for x, y in zip(xs, ys, strict=True)]
+    found = {}
+    for row, x, y in sorted(zip(rows, xs, ys, strict=True), key=lambda each: -each[2]):
+        width = 7.5 * len(_short(row))
+        boxes = {
+            side: (x + widths * width + aside, y + low, x + (1 + widths) * width + aside, y + low + 16)
+            for side, (widths, aside, low) in SIDES.items()
+        }
+        cost_of = {side: sum(_shared(box, other) for other in covered) + _outside(box) for side, box in boxes.items()}
+        side = min(cost_of, key=cost_of.__getitem__)
+        found[row.method] = side
+        covered.append(boxes[side])
+    return found
+
+
+def _short(row: MethodRow) -> str:
+    return row.title.removesuffix(" tuning").removesuffix(" fine-tuning")
+
+
+def _spread(values: list[float], size: float) -> list[float]:
+    low, high = min(values), max(values)
+    return [size * (value - low) / (high - low) if high > low else size / 2 for value in values]
+
+
+def _shared(one: Box, other: Box) -> float:
+    """How much two boxes (left, low, right, high) cover of each other."""
+    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
+        0.0, min(one[3], other[3]) - max(one[1], other[1])
+    )
+
+
+def _outside(box: Box) -> float:
+    """What would be cut off by the figure's edges counts like being covered."""
+    return (max(0.0, -box[0] - 20) + max(0.0, box[2] - PLOT[0] - 20)) * (box[3] - box[1])
 
 
 def methods_table(study: Study, rows: list[MethodRow]) -> str:
@@ -171,7 +220,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
         f"</small></td><td>{_plain(row.f1['rouge2'])}</td><td>{_plain(row.f1['rougeL'])}</td>"
         f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
         f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
-        f"<td>{_times(row.checkpoint_bytes, 1e-6, 'MB', 1)}</td><td>{_times(row.peak_memory_bytes, 1e-9, 'GB', 2)}</td>"
+        f"<td>{_times(row.checkpoint_bytes, 1e-6, 'MB', 2)}</td><td>{_times(row.peak_memory_bytes, 1e-9, 'GB', 2)}</td>"
         f"<td>{_times(row.samples_per_second, 1, '/s', 1)}</td><td>{row.learning_rate:g}</td></tr>"
         for row in rows
         if row.share is not None
