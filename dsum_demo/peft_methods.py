@@ -26,11 +26,11 @@ TASK_TYPE = "SEQ_2_SEQ_LM"
 class Method:
     """One row. `peft_class` names a class of `peft`; None trains every weight.
 
-    learning_rate, optimizer: what it learns well with on T5, taken where a run's config names none; about a third of
-    what the shipped study liked best in so few steps. constants: what makes the method what it is, beside its fields.
-    finish: from checked options and the run's steps to PEFT's own arguments, for methods whose PEFT config is not
-    spelled like their fields. strength: whether what it learned is added to the original's output and can be turned
-    down to nothing.
+    learning_rate, optimizer: what it learns well with on T5, taken where a run's config names none: the best of the
+    shipped study, which had few steps, or about a third of it where that was high. constants: what makes the method
+    what it is, beside its fields. finish: from checked options and the run's steps to PEFT's own arguments, for methods
+    whose PEFT config is not spelled like their fields. strength: whether what it learned is added to the original's
+    output and can be turned down to nothing.
     """
 
     name: str

@@ -64,6 +64,8 @@ class StudyPlan:
             method(name)
         if not self.methods or not self.seeds or not self.factors:
             raise InputError("A study needs at least one method, one seed and one learning rate.")
+        if self.factors[0] <= 0 or list(self.factors) != sorted(set(self.factors)):
+            raise InputError(f"The factors of learning rates are {self.factors}; give rising ones above 0.")
         for name in ("validation_limit", "dialogues", "batch_size", "steps", "search_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 1 or more.")
@@ -188,8 +190,14 @@ class _Work:
 
     def _search(self, name: str, rate: float) -> bool:
         tried = self.study.search.get(name, [])
-        if any(entry[0] == rate for entry in tried):
+        # Not by the rates alone: a study that was begun with other rates of the methods' own is not searched anew.
+        if len(tried) >= len(self.plan.factors) or any(entry[0] == rate for entry in tried):
             return False
+        self._try(name, rate)
+        return True
+
+    def _try(self, name: str, rate: float) -> None:
+        tried = self.study.search.get(name, [])
         config = self.plan.config(name, rate, self.plan.search_steps, seed=self.plan.seeds[0])
         run = self._train(f"search-{name}-{rate:g}", config)
         result = run.result() or {}
@@ -197,12 +205,14 @@ class _Work:
         entry = [rate, loss, "" if loss is not None else run.status().reason or "It left no result."]
         self._write(search={**self.study.search, name: [*tried, entry]})
         run.drop_weights()
-        return True
 
     def _search_beyond(self, name: str) -> bool:
         best = self.study.best_learning_rate(name)
         rate = self.plan.further([entry[0] for entry in self.study.search[name]], best) if best else None
-        return rate is not None and self._search(name, rate)
+        if rate is None:
+            return False
+        self._try(name, rate)
+        return True
 
     def _final(self, name: str, seed: int, examples: list[Example]) -> bool:
         if self.study.final(name, seed):

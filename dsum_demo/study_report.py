@@ -190,7 +190,7 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
 
 def _tried(plan: Mapping[str, Any]) -> str:
     fewest = len(plan["factors"])
-    return f"{fewest} to {fewest + plan['beyond']}" if plan.get("beyond") else str(fewest)
+    return f"{fewest} to {fewest + plan['beyond']}" if fewest > 1 and plan.get("beyond") else str(fewest)
 
 
 def _over_seeds(finals: Sequence[Mapping[str, Any]], rouge: str) -> list[float]:

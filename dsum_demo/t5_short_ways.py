@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 from transformers.models.t5.modeling_t5 import T5Stack
+from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
 # What a CPU reads at once: beyond it what a layer computes no longer fits into the processor's cache.
 READ_TOGETHER = 1_024
@@ -24,12 +25,11 @@ READ_TOGETHER = 1_024
 class StepDecoder(T5Stack):
     """A decoder that takes the short way where one token is added to texts that have begun, and T5Stack's elsewhere."""
 
-    def forward(self, **inputs: Any) -> Any:
-        if self.training or not _adds_a_token(**inputs):
-            return super().forward(**inputs)
+    def forward(self, *places: Any, **inputs: Any) -> Any:
+        if self.training or places or self._wants_more() or not _adds_a_token(**inputs):
+            return super().forward(*places, **inputs)
         hidden, cache = self.embed_tokens(inputs["input_ids"]), inputs["past_key_values"]
-        seen = inputs.get("encoder_attention_mask")
-        mask = None if seen is None or bool(seen.all()) else seen.bool()[:, None, None, :]
+        mask = _hiding(inputs.get("encoder_attention_mask"), hidden.dtype)
         bias = None
         block: Any
         for block in self.block:
@@ -51,11 +51,17 @@ class StepDecoder(T5Stack):
             last_hidden_state=self.final_layer_norm(hidden), past_key_values=cache
         )
 
+    def _wants_more(self) -> bool:
+        return bool(self.config.output_attentions or self.config.output_hidden_states)
+
 
 def step_by_step(model: Any) -> None:
     """Let a T5's decoder take the short way, in place; any other model stays as it is."""
-    if type(model.get_decoder()) is T5Stack:
-        model.get_decoder().__class__ = StepDecoder
+    decoder = model.get_decoder()
+    if type(decoder) is T5Stack:
+        decoder.__class__ = StepDecoder
+        # What can be asked for besides the result is kept by class, and noted when one is built.
+        _CAN_RECORD_REGISTRY[decoder] = decoder._can_record_outputs
 
 
 def read_texts(encoder: T5Stack, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -104,10 +110,9 @@ def _read_row(encoder: Any, texts: Sequence[Sequence[int]]) -> Sequence[torch.Te
 def _adds_a_token(
     input_ids: torch.Tensor | None = None,
     attention_mask: torch.Tensor | None = None,
-    inputs_embeds: torch.Tensor | None = None,
+    encoder_hidden_states: torch.Tensor | None = None,
+    encoder_attention_mask: torch.Tensor | None = None,
     past_key_values: Any = None,
-    encoder_hidden_states: Any = None,
-    encoder_attention_mask: Any = None,
     use_cache: Any = None,
     **wishes: Any,
 ) -> bool:
@@ -115,11 +120,26 @@ def _adds_a_token(
     return (
         input_ids is not None
         and input_ids.shape[1] == 1
+        and encoder_hidden_states is not None
         and isinstance(past_key_values, EncoderDecoderCache)
+        and type(past_key_values.self_attention_cache) is DynamicCache
         and bool(past_key_values.is_updated.get(0))
-        and (attention_mask is None or bool(attention_mask.all()))
-        and not any(wishes.values())
+        and (attention_mask is None or _sees_all(attention_mask, past_key_values.get_seq_length() + 1))
+        and (encoder_attention_mask is None or encoder_attention_mask.dim() == 2)
+        and all(wish is None for wish in wishes.values())
     )
+
+
+def _sees_all(mask: torch.Tensor, tokens: int) -> bool:
+    return mask.dim() == 2 and mask.shape[1] == tokens and bool(mask.all())
+
+
+def _hiding(seen: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """What transformers adds to attention's scores for (texts, tokens) of which some cannot be seen; None for none."""
+    if seen is None or bool(seen.all()):
+        return None
+    added = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return added.masked_fill(~seen.bool(), torch.finfo(dtype).min)[:, None, None, :]
 
 
 def _heads(attention: Any, projected: torch.Tensor) -> torch.Tensor:

@@ -65,6 +65,13 @@ def test_what_is_done_is_not_done_again(out, tiny_settings):
     assert (out / STUDY_FILE).read_bytes() == before
 
 
+def test_a_study_begun_with_other_rates_is_not_searched_anew(out, tiny_settings, monkeypatch):
+    before = (out / STUDY_FILE).read_bytes()
+    monkeypatch.setattr(StudyPlan, "learning_rates", lambda plan, name: [0.1, 0.2])
+    list(run_study(PLAN, tiny_settings, out))
+    assert (out / STUDY_FILE).read_bytes() == before
+
+
 def test_another_plan_wants_another_folder(out, tiny_settings):
     with pytest.raises(InputError, match=r"another plan \(methods\)"):
         list(run_study(StudyPlan(**{**vars(PLAN), "methods": ("ia3",)}), tiny_settings, out))
@@ -86,7 +93,12 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"methods": ("magic",)}, "magic"), ({"steps": 0}, "steps is 0"), ({"seeds": ()}, "at least one")],
+    [
+        ({"methods": ("magic",)}, "magic"),
+        ({"steps": 0}, "steps is 0"),
+        ({"seeds": ()}, "at least one"),
+        ({"factors": (3.0, 1.0)}, "rising"),
+    ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(changes, said):
     with pytest.raises(InputError, match=said):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, get_peft_model
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, T5ForConditionalGeneration
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, StaticCache, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import T5Stack
 
@@ -101,14 +101,57 @@ def test_training_and_whole_texts_are_left_to_transformers(pair, short_steps):
     assert not short_steps
 
 
-def test_who_asks_for_attentions_gets_them(pair, short_steps):
+def test_who_asks_for_hidden_states_gets_them(pair, short_steps):
     config = GenerationConfig(
         max_new_tokens=3, eos_token_id=1, pad_token_id=0, decoder_start_token_id=0,
         output_hidden_states=True, return_dict_in_generate=True,
     )  # fmt: skip
-    output = pair[1].generate(**padded(TEXTS), generation_config=config)
-    assert len(output.decoder_hidden_states) == output.sequences.shape[1] - 1
+    one, other = (model.generate(**padded(TEXTS), generation_config=config).decoder_hidden_states for model in pair)
+    assert len(one) == len(other) == 3
+    for wanted, layers in zip(one, other, strict=True):
+        assert all(map(torch.equal, wanted, layers))
     assert not short_steps
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"past_key_values": "static"},
+        {"decoder_attention_mask": torch.tensor([[1, 0, 1]] * 3)},
+        {"decoder_attention_mask": torch.ones(3, 2, dtype=torch.long)},
+        {"attention_mask": torch.ones(3, 1, 1, 7, dtype=torch.bool)},
+        {"output_hidden_states": True},
+    ],
+    ids=["static cache", "hidden token", "short mask", "mask of four dimensions", "hidden states"],
+)
+def test_what_is_not_plain_is_left_to_transformers(pair, short_steps, changes):
+    inputs = padded(TEXTS)
+    with torch.inference_mode():
+        states = pair[0].get_encoder()(**inputs).last_hidden_state
+    results = []
+    for model in pair:
+        static = changes.get("past_key_values") == "static"
+        own = StaticCache(config=model.config, max_cache_len=6) if static else DynamicCache()
+        cache = EncoderDecoderCache(own, DynamicCache())
+        for tokens in ([0, 0, 0], [5, 9, 20]):
+            step(model, states, inputs["attention_mask"], cache, tokens)
+        short_steps.clear()
+        arguments = {
+            "attention_mask": inputs["attention_mask"], **changes, "past_key_values": cache,
+            "encoder_outputs": BaseModelOutput(last_hidden_state=states),
+            "decoder_input_ids": torch.tensor([[7], [8], [9]]),
+        }  # fmt: skip
+        with torch.inference_mode():
+            results.append(model(**arguments).logits)
+        assert not short_steps
+    assert torch.equal(*results)
+
+
+def test_a_source_of_which_nothing_is_seen_gives_what_transformers_gives(pair):
+    config = GenerationConfig(max_new_tokens=6, eos_token_id=1, pad_token_id=0, decoder_start_token_id=0)
+    hidden = {"input_ids": torch.tensor([[5, 6, 7, 1]]), "attention_mask": torch.zeros(1, 4, dtype=torch.long)}
+    one, other = (model.generate(**hidden, generation_config=config).tolist() for model in pair)
+    assert one == other
 
 
 @pytest.mark.parametrize("together", [1, 8, 1_024])

@@ -68,6 +68,13 @@ def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
     assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
 
 
+def test_a_cost_that_is_not_measured_yet_leaves_the_lines(study):
+    unmeasured = replace(study, costs={})
+    (cost,) = (cost for cost in COSTS if cost.key == "peak_memory_bytes")
+    figure = methods.methods_chart(unmeasured, method_rows(unmeasured), cost, "rouge1")
+    assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
+
+
 def test_names_of_points_that_lie_together_stand_on_different_sides(study):
     alone, *rows = method_rows(study)
     near = [replace(row, trained_parameters=1_000_000 + number, f1=alone.f1) for number, row in enumerate(rows)]

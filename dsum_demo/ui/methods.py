@@ -195,7 +195,7 @@ def _short(row: MethodRow) -> str:
 
 
 def _spread(values: list[float], size: float) -> list[float]:
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=0.0)
     return [size * (value - low) / (high - low) if high > low else size / 2 for value in values]
 
 
