@@ -72,12 +72,12 @@ def batched(store: ModelStore, specs: list[ModelSpec], examples: list[Example], 
     return {(e.id, name): output.text for e in last.evaluation.examples for name, output in e.outputs.items()}
 
 
-def apart(work: Callable[[], Any]) -> Any:
-    """In a thread that ends: as long as more threads have used OpenMP than there are cores, all of them sleep between
-    operations, and whoever comes second is a third slower.
+def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` gives, in a thread that ends: where more threads have used OpenMP than there are cores, all of them
+    sleep between operations, and whoever comes second is a third slower.
     """
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+        return pool.submit(work, *arguments).result()
 
 
 def differences(store: ModelStore, one: Texts, other: Texts) -> str:
@@ -106,22 +106,22 @@ def main() -> int:
     examples = draw(examples, options.limit, seed=0)
     store = ModelStore(Registry(settings), settings)
     specs = [spec for spec in store.registry.default_family.default_trio() if spec]
-    models = apart(lambda: plain_models(store, specs))
-    apart(lambda: plain(store, models, examples[:2]))
+    models = apart(plain_models, store, specs)
+    apart(plain, store, models, examples[:2])
     print(
         f"{len(examples)} dialogues, {len(specs)} systems, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     started = time.perf_counter()
-    reference = apart(lambda: plain(store, models, examples))
+    reference = apart(plain, store, models, examples)
     slow = time.perf_counter() - started
     print(f"plain, float32:       {len(examples) / slow:6.2f} dialogues/s")
     for bf16 in (False, True):
         if bf16 and not native_bf16():
             print("bfloat16: this processor does not multiply it itself")
             continue
-        apart(lambda: batched(store, specs, examples[:2], bf16))  # noqa: B023
+        apart(batched, store, specs, examples[:2], bf16)
         started = time.perf_counter()
-        texts = apart(lambda: batched(store, specs, examples, bf16))  # noqa: B023
+        texts = apart(batched, store, specs, examples, bf16)
         seconds = time.perf_counter() - started
         name = "bfloat16" if bf16 else "float32"
         print(

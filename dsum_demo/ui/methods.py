@@ -183,8 +183,8 @@ def _sides(rows: list[MethodRow], cost: Cost, rouge: str, logarithmic: bool) -> 
             side: (x + widths * width + aside, y + low, x + (1 + widths) * width + aside, y + low + 16)
             for side, (widths, aside, low) in SIDES.items()
         }
-        cost_of = {side: sum(_shared(box, other) for other in covered) + _outside(box) for side, box in boxes.items()}
-        side = min(cost_of, key=cost_of.__getitem__)
+        lost = {side: sum(_shared(box, other) for other in covered) + _outside(box) for side, box in boxes.items()}
+        side = min(lost, key=lost.__getitem__)
         found[row.method] = side
         covered.append(boxes[side])
     return found
