@@ -154,11 +154,11 @@ def test_highlighting_switches_without_changing_the_text(new_page):
     assert summary(page, "full") == before
 
 
-def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, leaves_midway):
+def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, reload_midway):
     page = new_page()
     paste(page, reference=REFERENCE)
     page.locator("#start").click()
-    page.reload()
+    reload_midway(page)
     page.wait_for_selector("#start")
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
     expect(page.locator("#start")).to_have_text("Compare")

@@ -75,7 +75,7 @@ def many_dialogues(tmp_path) -> Path:
     return file
 
 
-def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_dialogues, leaves_midway):
+def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_dialogues, reload_midway):
     page = new_page()
     open_form(page)
     page.get_by_label("A file of dialogues and references").check()
@@ -89,7 +89,7 @@ def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_
     expect(page.locator("#evaluation-partial .bars").first).to_be_attached()
     expect(page.locator("#evaluation-progress")).to_contain_text("left")
 
-    page.reload()
+    reload_midway(page)
     open_tab(page)
     expect(page.locator("#evaluation-progress")).to_contain_text("many.jsonl")
     page.locator("#evaluation-stop").click()
@@ -169,9 +169,9 @@ def test_every_file_opens(evaluated, browser):
     alone.close()
 
 
-def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_question(evaluated, leaves_midway):
+def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_question(evaluated, reload_midway):
     page = evaluated
-    page.reload()
+    reload_midway(page)
     open_tab(page)
     expect(page.locator("#evaluation-facts")).to_contain_text("6 examples")
     view(page, "Saved")

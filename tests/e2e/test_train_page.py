@@ -37,7 +37,7 @@ def wait_for_summaries(page: Page) -> None:
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
 
 
-def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, leaves_midway):
+def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, reload_midway):
     page = new_page()
     train_tab(page)
     expect(page.locator("#run-card")).to_contain_text("Start training")
@@ -58,7 +58,7 @@ def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, lea
     expect(page.locator("#learning tbody tr").first).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#learning tfoot")).to_contain_text("Human")
 
-    page.reload()
+    reload_midway(page)
     page.wait_for_selector("#start")
     # Compare stays usable meanwhile.
     page.locator("#start").click()
