@@ -1,4 +1,4 @@
-"""Writes many summaries with one loaded model, in batches of similar length: the texts that one at a time would give.
+"""Writes many summaries with one loaded model, together with others of similar length: the texts of one at a time.
 
 Knows one loaded model and tokenized prompts; nothing of dialogues, families or pages.
 """
@@ -6,33 +6,61 @@ Knows one loaded model and tokenized prompts; nothing of dialogues, families or 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
-    DynamicCache,
-    EncoderDecoderCache,
     LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
 )
-from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from dsum_demo.errors import GenerationError, InputError, Stopped
+from dsum_demo.batch_rows import NOT_BEGUN, Choose, Rows
+from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
 from dsum_demo.generation import POLL_SECONDS, Generation, _decoded, _generation_config, _sentence
 from dsum_demo.loading import LoadedModel
 from dsum_demo.prompts import DecodeConfig
 from dsum_demo.t5_short_ways import read_texts
 
-BATCH_ROWS = 64
-BATCH_TOKENS = 12_288  # of the prompts, padding included
-# Texts that are finished leave the batch once they are this share of it: moving the others costs about a step.
-LEAVING_SHARE = 1 / 8
+BATCH_ROWS = 96
+BATCH_TOKENS = 16_384  # of the prompts, padding included
+# Texts that are finished leave the batch, and others join, once they are this share of it: that costs about two steps.
+LEAVING_SHARE = 1 / 6
+
+
+def generate_many(
+    loaded: LoadedModel,
+    sources: Sequence[Sequence[int]],
+    decode: DecodeConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[dict[int, Generation]]:
+    """Yield summaries of tokenized prompts by their places in `sources`, some at a time, as they are finished.
+
+    In float32 they are what `generation.generate` gives: padding is masked, and moves a logit by rounding alone; in
+    bfloat16 a near tie may fall otherwise. seconds is a text's share of the time that it was under way with others.
+    Raises Stopped where a stop came before the end; InputError for an empty prompt and for sampling, which draws by
+    text; GenerationError, naming the model, where the model fails.
+    """
+    if decode.do_sample:
+        raise InputError("Sampling is not offered for many dialogues at once; turn it off.")
+    if not all(sources):
+        raise InputError("There is nothing to summarize: a prompt has no tokens.")
+    stop = _Stop(should_stop)
+    # Adapters of PEFT's prompt methods, which write one call at a time, have to see the whole call.
+    write = _greedy if decode.num_beams == 1 and loaded.turn is None else _in_batches
+    try:
+        for written in write(loaded, sources, decode, stop):
+            yield {place: _generation(loaded, row, decode, seconds) for place, (row, seconds) in written.items()}
+    except DsumError:
+        raise
+    except Exception as error:
+        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {_sentence(error)}") from error
 
 
 def batches(lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS) -> list[list[int]]:
@@ -45,38 +73,6 @@ def batches(lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_
             found.append([])
         found[-1].append(place)
     return found
-
-
-def generate_batch(
-    loaded: LoadedModel,
-    sources: Sequence[Sequence[int]],
-    decode: DecodeConfig,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> list[Generation]:
-    """A summary for each tokenized prompt, in their order, all in one batch (see `batches`).
-
-    In float32 they are what `generation.generate` gives: padding is masked, and moves a logit by rounding alone; in
-    bfloat16 a near tie may fall otherwise. seconds is a text's share of the batch. Raises Stopped where a stop came
-    before the end, since half a batch is no result; InputError for an empty prompt and for sampling, which draws by
-    text; GenerationError, naming the model, where the model fails.
-    """
-    if decode.do_sample:
-        raise InputError("Sampling is not offered for many dialogues at once; turn it off.")
-    if not all(sources):
-        raise InputError("There is nothing to summarize: a prompt has no tokens.")
-    stop = _Stop(should_stop)
-    # Adapters of PEFT's prompt methods, which write one call at a time, have to see the whole call.
-    write = _greedy if decode.num_beams == 1 and loaded.turn is None else _generate
-    with _turn(loaded, stop), torch.inference_mode():
-        started = time.perf_counter()
-        try:
-            written = write(loaded, sources, decode, stop)
-        except Exception as error:
-            raise GenerationError(f"{loaded.spec.name} failed while it wrote: {_sentence(error)}") from error
-        seconds = (time.perf_counter() - started) / len(sources)
-    if stop.asked:
-        raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
-    return [_generation(loaded, row, decode, seconds) for row in written]
 
 
 class _Stop(StoppingCriteria):
@@ -106,65 +102,89 @@ def _turn(loaded: LoadedModel, stop: _Stop) -> Iterator[None]:
             loaded.turn.release()
 
 
-def _generate(
-    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodeConfig, stop: _Stop
-) -> list[list[int]]:
-    """transformers' own generate; token ids without the decoder's start token."""
-    ids, mask = _padded(loaded, sources)
-    output: torch.Tensor = loaded.model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        generation_config=_generation_config(loaded, decode),
-        logits_processor=LogitsProcessorList(),
-        stopping_criteria=StoppingCriteriaList([stop]),
-    )
-    rows: list[list[int]] = output[:, 1:].tolist()
-    return rows
+# By places, token ids without the decoder's start token, and seconds.
+Written = Iterator[dict[int, tuple[list[int], float]]]
 
 
-def _greedy(
-    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodeConfig, stop: _Stop
-) -> list[list[int]]:
-    """What `_generate` gives for one beam. There every text is carried along until the longest one is finished, two
-    thirds of the work for summaries; here the finished ones leave.
-    """
-    model, eos = loaded.model, loaded.tokenizer.eos_token_id
-    ids, mask = _padded(loaded, sources)
-    states = _encode(model, sources, ids, mask)
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    start = loaded.model.generation_config.decoder_start_token_id
-    so_far = torch.full((len(sources), 1), start, dtype=torch.long, device=ids.device)
-    forbid = NoRepeatNGramLogitsProcessor(decode.no_repeat_ngram_size) if decode.no_repeat_ngram_size else None
-    written: list[list[int]] = [[] for _ in sources]
-    places = list(range(len(sources)))  # which text each row of the batch is
-    for _ in range(decode.max_new_tokens):
-        logits = (
-            model(
-                encoder_outputs=BaseModelOutput(last_hidden_state=states),
+def _in_batches(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodeConfig, stop: _Stop) -> Written:
+    """transformers' own generate, a batch at a time."""
+    for places in batches([len(source) for source in sources]):
+        with _turn(loaded, stop), torch.inference_mode():
+            started = time.perf_counter()
+            ids, mask = _padded(loaded, [sources[place] for place in places])
+            output = loaded.model.generate(
+                input_ids=ids,
                 attention_mask=mask,
-                decoder_input_ids=so_far[:, -1:],
-                past_key_values=cache,
-                use_cache=True,
+                generation_config=_generation_config(loaded, decode),
+                logits_processor=LogitsProcessorList(),
+                stopping_criteria=StoppingCriteriaList([stop]),
             )
-            .logits[:, -1]
-            .float()
-        )
-        chosen = (forbid(so_far, logits) if forbid else logits).argmax(dim=-1)
-        for place, token in zip(places, chosen.tolist(), strict=True):
-            if not written[place] or written[place][-1] != eos:
-                written[place].append(token)
-        if stop(so_far, None).any():
-            break
-        going = [row for row, place in enumerate(places) if written[place][-1] != eos]
-        if not going:
-            break
-        so_far = torch.cat([so_far, chosen[:, None]], dim=1)
-        if len(places) - len(going) >= LEAVING_SHARE * len(places):
-            kept = torch.tensor(going, device=ids.device)
-            cache.batch_select_indices(kept)
-            states, mask, so_far = states[kept], mask[kept], so_far[kept]
-            places = [places[row] for row in going]
-    return written
+            seconds = (time.perf_counter() - started) / len(places)
+        if stop.asked:
+            raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
+        yield {place: (row, seconds) for place, row in zip(places, output[:, 1:].tolist(), strict=True)}
+
+
+@torch.inference_mode()
+def _greedy(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodeConfig, stop: _Stop) -> Written:
+    """What `_in_batches` gives for one beam. There every text is carried along until the longest of its batch is
+    finished, two thirds of the work for summaries; here the finished ones leave, and others take their places.
+    """
+
+    def choose(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        if 0 < decode.no_repeat_ngram_size <= tokens.shape[1]:
+            _forbid_repeats(tokens, logits, decode.no_repeat_ngram_size)
+        return logits.argmax(dim=-1)
+
+    # What is left in the end is written in small company: the short ones are done soonest.
+    waiting = deque(sorted(range(len(sources)), key=lambda place: -len(sources[place])))
+    rows = _begun(loaded, sources, _joining(sources, [], waiting), choose)
+    while rows:
+        started = time.perf_counter()
+        if stop.should_stop():
+            raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
+        rows.step(loaded.model, choose)
+        rows.spend(time.perf_counter() - started)
+        ended = (rows.tokens == loaded.tokenizer.eos_token_id).any(dim=1) | (rows.lengths() >= decode.max_new_tokens)
+        if ended.sum() < LEAVING_SHARE * len(ended):
+            continue
+        yield {rows.names[row]: (rows.written(row), rows.seconds[row]) for row in ended.nonzero()[:, 0].tolist()}
+        staying = (~ended).nonzero()[:, 0].tolist()
+        joining = _begun(loaded, sources, _joining(sources, [rows.names[row] for row in staying], waiting), choose)
+        if staying:
+            rows.change(staying, joining)
+        else:
+            rows = joining
+
+
+def _forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> None:
+    """What transformers' NoRepeatNGramLogitsProcessor does, in place, which looks at one row after the other in Python
+    and would take what stands before a text began for a token.
+    """
+    ngrams = tokens.unfold(1, size, 1)
+    begun = tokens[:, None, tokens.shape[1] - size + 1 :]
+    repeated = (ngrams[:, :, :-1] == begun).all(dim=2) & (ngrams[:, :, -1] != NOT_BEGUN)
+    rows, places = repeated.nonzero(as_tuple=True)
+    logits[rows, ngrams[rows, places, -1]] = -torch.inf
+
+
+def _joining(sources: Sequence[Sequence[int]], staying: Sequence[int], waiting: deque[int]) -> list[int]:
+    """Who of those that wait, the longest first, comes beside those that stay; they wait no longer."""
+    longest = max((len(sources[place]) for place in (*staying, *islice(waiting, 1))), default=1)
+    room = max(1, min(BATCH_ROWS, BATCH_TOKENS // longest)) - len(staying)
+    return [waiting.popleft() for _ in range(min(room, len(waiting)))]
+
+
+def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[int], choose: Choose) -> Rows | None:
+    """The texts at these places, read, with their first token; None for none."""
+    if not places:
+        return None
+    started = time.perf_counter()
+    texts = [sources[place] for place in places]
+    ids, mask = _padded(loaded, texts)
+    rows = Rows.begin(loaded.model, places, _encode(loaded.model, texts, ids, mask), mask, choose)
+    rows.spend(time.perf_counter() - started)
+    return rows
 
 
 def _encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -187,6 +207,7 @@ def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torc
 
 def _generation(loaded: LoadedModel, row: list[int], decode: DecodeConfig, seconds: float) -> Generation:
     eos, pad = loaded.tokenizer.eos_token_id, loaded.tokenizer.pad_token_id
+    row = row[: decode.max_new_tokens]  # a row goes on until it leaves
     ended = eos in row
     ids = [i for i in (row[: row.index(eos)] if ended else row) if i != pad]
     return Generation(

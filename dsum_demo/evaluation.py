@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dsum_demo.batch_generation import BATCH_ROWS
 from dsum_demo.data import Broken, Example, draw, name_rows
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.evaluation_records import BrokenRow, Evaluation, ExampleRecord, Progress, Published
@@ -25,7 +24,7 @@ from dsum_demo.registry import ModelSpec, Registry
 
 __all__ = ["Progress", "evaluate"]
 
-CHUNK = 8 * BATCH_ROWS  # dialogues that all systems do before the next: enough to find batches of similar length in
+CHUNK = 512  # dialogues that all systems do before the next: enough to find many of similar length in
 DIALOGSUM = "dialogsum"
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from dsum_demo.batch_generation import batches, generate_batch
+from dsum_demo.assembly import merged
+from dsum_demo.batch_generation import generate_many
 from dsum_demo.errors import DsumError, ModelUnavailableError, Stopped
 from dsum_demo.evaluation_records import Evaluation, ExampleRecord, Progress, SystemInfo
 from dsum_demo.example_scores import score_output
@@ -125,14 +126,14 @@ class Run:
         yield self.progress(note)
         limit = self.store.registry.family(system.spec.family).max_source_tokens
         fitted = {dialogue: fit_dialogue(loaded.tokenizer, dialogue, limit) for dialogue in missing}
-        for batch in batches([len(fitted[dialogue].source_ids) for dialogue in missing]):
-            self._stop_if_asked()
-            started = time.monotonic()
-            texts = [missing[place] for place in batch]
-            written = generate_batch(loaded, [fitted[text].source_ids for text in texts], self.decode, self.should_stop)
+        started = time.monotonic()
+        prompts = [fitted[dialogue].source_ids for dialogue in missing]
+        for written in generate_many(loaded, prompts, self.decode, self.should_stop):
             outputs = {
-                text: CachedOutput(g.text, g.new_tokens, g.seconds, g.hit_length_limit, fitted[text].turns_left_out)
-                for text, g in zip(texts, written, strict=True)
+                missing[place]: CachedOutput(
+                    g.text, g.new_tokens, g.seconds, g.hit_length_limit, fitted[missing[place]].turns_left_out
+                )
+                for place, g in written.items()
             }
             self.cache.put({keys[text]: output for text, output in outputs.items()})
             before = self.done
@@ -141,6 +142,7 @@ class Run:
             self.written += self.done - before
             self.seconds += time.monotonic() - started
             yield self.progress(note)
+            started = time.monotonic()
 
     def _trained_on(self, records: Sequence[ExampleRecord]) -> dict[str, tuple[str, ...]]:
         found = {
@@ -182,9 +184,11 @@ class Run:
     def _load(self, system: System) -> LoadedModel:
         if system.loaded is None:
             loaded = self.store.load(system.spec, should_stop=self.should_stop)
-            if self.bf16 and loaded.dtype == "float32":
-                # A copy: the store's own model goes on serving in what it was scored in.
-                loaded = replace(loaded, model=copy.deepcopy(loaded.model).to(torch.bfloat16), dtype="bfloat16")
+            if loaded.dtype == "float32":
+                loaded = replace(loaded, model=merged(loaded.model))
+                if self.bf16:
+                    # A copy: the store's own model goes on serving in what it was scored in.
+                    loaded = replace(loaded, model=copy.deepcopy(loaded.model).to(torch.bfloat16), dtype="bfloat16")
             system.loaded = loaded
         return system.loaded
 

@@ -29,7 +29,8 @@ class StepDecoder(T5Stack):
         if self.training or places or self._wants_more() or not _adds_a_token(**inputs):
             return super().forward(*places, **inputs)
         hidden, cache = self.embed_tokens(inputs["input_ids"]), inputs["past_key_values"]
-        mask = _hiding(inputs.get("encoder_attention_mask"), hidden.dtype)
+        hidden_steps = _hiding(inputs.get("attention_mask"), hidden.dtype)
+        hidden_sources = _hiding(inputs.get("encoder_attention_mask"), hidden.dtype)
         bias = None
         block: Any
         for block in self.block:
@@ -40,11 +41,12 @@ class StepDecoder(T5Stack):
             )
             if bias is None:
                 bias = attention.compute_bias(1, keys.shape[2], past_seen_tokens=keys.shape[2] - 1).contiguous()
+                bias = bias if hidden_steps is None else bias + hidden_steps
             found = _attend(_heads(attention, attention.q(normed)), keys, values, bias)
             hidden = hidden + attention.o(found)
             attention, normed = cross.EncDecAttention, cross.layer_norm(hidden)
             kept = cache.cross_attention_cache.layers[attention.layer_idx]
-            found = _attend(_heads(attention, attention.q(normed)), kept.keys, kept.values, mask)
+            found = _attend(_heads(attention, attention.q(normed)), kept.keys, kept.values, hidden_sources)
             hidden = hidden + attention.o(found)
             hidden = hidden + feed_forward.DenseReluDense(feed_forward.layer_norm(hidden))
         return BaseModelOutputWithPastAndCrossAttentions(
@@ -116,7 +118,7 @@ def _adds_a_token(
     use_cache: Any = None,
     **wishes: Any,
 ) -> bool:
-    """Whether that is all there is to do: nothing of the text is hidden, and nobody asks for more than the result."""
+    """Whether that is all there is to do, and nobody asks for more than the result."""
     return (
         input_ids is not None
         and input_ids.shape[1] == 1
@@ -124,14 +126,10 @@ def _adds_a_token(
         and isinstance(past_key_values, EncoderDecoderCache)
         and type(past_key_values.self_attention_cache) is DynamicCache
         and bool(past_key_values.is_updated.get(0))
-        and (attention_mask is None or _sees_all(attention_mask, past_key_values.get_seq_length() + 1))
+        and (attention_mask is None or attention_mask.shape[1:] == (past_key_values.get_seq_length() + 1,))
         and (encoder_attention_mask is None or encoder_attention_mask.dim() == 2)
         and all(wish is None for wish in wishes.values())
     )
-
-
-def _sees_all(mask: torch.Tensor, tokens: int) -> bool:
-    return mask.dim() == 2 and mask.shape[1] == tokens and bool(mask.all())
 
 
 def _hiding(seen: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:

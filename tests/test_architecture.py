@@ -23,7 +23,7 @@ LAYERS = [
         "training_data", "votes", "weight_files",
     },
     {
-        "assembly", "batch_generation", "bfloat16_layers", "costs", "generation", "hardware", "loading",
+        "assembly", "batch_generation", "batch_rows", "bfloat16_layers", "costs", "generation", "hardware", "loading",
         "model_identity", "strength", "t5_short_ways",
     },
     {

@@ -136,13 +136,13 @@ def test_a_system_that_fails_says_so_and_leaves_the_others_alone(settings, root)
 
 def test_rows_are_references_by_themselves_written_once_a_dialogue(tiny_store, specs, monkeypatch):
     written = []
-    real = evaluation_run.generate_batch
+    real = evaluation_run.generate_many
 
     def counting(loaded, sources, *rest):
         written.extend(sources)
         return real(loaded, sources, *rest)
 
-    monkeypatch.setattr(evaluation_run, "generate_batch", counting)
+    monkeypatch.setattr(evaluation_run, "generate_many", counting)
     last = run(tiny_store, specs[:1], reading="rows")
     references = sum(len(example.references) for example in EXAMPLES)
     assert len(last.evaluation.examples) == last.done == references and len(written) == len(EXAMPLES)

@@ -27,7 +27,7 @@ from peft import (
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from dsum_demo.assembly import count, native_bf16, serving_dtype
+from dsum_demo.assembly import count, merged, native_bf16, serving_dtype
 from dsum_demo.errors import (
     IncompatibleAdapterError,
     ModelUnavailableError,
@@ -188,6 +188,22 @@ def test_the_original_is_bit_identical_whatever_is_loaded_beside_it(store, add_a
         for tensor in load_file(Path(adapted.spec.source.location) / "adapter_model.safetensors").values()
     )
     assert text(adapted) == own
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_merged_lora_writes_the_same_by_matrices_of_its_own(store, add_adapter, kind):
+    base, adapted = load(store, "dsum-t5-base"), store.load(add_adapter(kind))
+    computed, own = logits(base), logits(adapted)
+    whole = merged(adapted.model)
+    if adapted.model.peft_config["default"].peft_type != "LORA":
+        assert whole is adapted.model
+        return
+    assert not any("lora" in name for name, _ in whole.named_modules())
+    assert not torch.equal(own, computed)
+    rounding = logits(replace(adapted, model=whole)) - own
+    assert rounding.abs().max() < 1e-4 * (own - computed).abs().max()
+    assert torch.equal(logits(base), computed) and torch.equal(logits(adapted), own)
+    assert merged(base.model) is base.model
 
 
 def test_adapters_side_by_side_write_what_each_writes_alone(store, add_adapter, settings):

@@ -117,12 +117,11 @@ def test_who_asks_for_hidden_states_gets_them(pair, short_steps):
     "changes",
     [
         {"past_key_values": "static"},
-        {"decoder_attention_mask": torch.tensor([[1, 0, 1]] * 3)},
         {"decoder_attention_mask": torch.ones(3, 2, dtype=torch.long)},
         {"attention_mask": torch.ones(3, 1, 1, 7, dtype=torch.bool)},
         {"output_hidden_states": True},
     ],
-    ids=["static cache", "hidden token", "short mask", "mask of four dimensions", "hidden states"],
+    ids=["static cache", "short mask", "mask of four dimensions", "hidden states"],
 )
 def test_what_is_not_plain_is_left_to_transformers(pair, short_steps, changes):
     inputs = padded(TEXTS)
@@ -145,6 +144,34 @@ def test_what_is_not_plain_is_left_to_transformers(pair, short_steps, changes):
             results.append(model(**arguments).logits)
         assert not short_steps
     assert torch.equal(*results)
+
+
+def test_a_token_that_some_texts_do_not_see_is_hidden_as_transformers_hides_it(pair, short_steps):
+    inputs = padded(TEXTS)
+    seen = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 1, 1]])
+    with torch.inference_mode():
+        states = pair[0].get_encoder()(**inputs).last_hidden_state
+    results = []
+    for hidden in (True, False):
+        for model in pair:
+            cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+            for tokens in ([0, 0, 0], [5, 9, 20]):
+                step(model, states, inputs["attention_mask"], cache, tokens)
+            short_steps.clear()
+            with torch.inference_mode():
+                results.append(
+                    model(
+                        encoder_outputs=BaseModelOutput(last_hidden_state=states), past_key_values=cache,
+                        attention_mask=inputs["attention_mask"], decoder_input_ids=torch.tensor([[7], [8], [9]]),
+                        decoder_attention_mask=seen if hidden else None,
+                    ).logits
+                )  # fmt: skip
+            assert bool(short_steps) == (model is pair[1])
+    plain, short, all_seen, _ = results
+    torch.testing.assert_close(short, plain, rtol=1e-5, atol=1e-5)
+    assert (
+        (plain - all_seen).abs().amax(dim=(1, 2)).tolist()[2] == 0 < (plain - all_seen).abs().amax(dim=(1, 2))[:2].min()
+    )
 
 
 def test_a_source_of_which_nothing_is_seen_gives_what_transformers_gives(pair):
