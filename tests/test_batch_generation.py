@@ -73,9 +73,11 @@ def test_company_and_order_change_nothing(trio, sources):
 
 @pytest.mark.parametrize("rows", [1, 2, 64])
 @pytest.mark.parametrize("leaving", [0.01, 0.5, 1.0])
-def test_texts_that_end_early_make_room_and_are_counted_without_padding(trio, sources, monkeypatch, leaving, rows):
-    """Tokens with an even number are made to end a text, so that texts end at different steps."""
+def test_texts_that_end_early_make_room_and_are_counted_without_padding(trio, monkeypatch, leaving, rows):
+    """Tokens with an even number are made to end a text, so that texts end at different steps: of sixteen, some do."""
     loaded = trio[1]
+    draw = random.Random(0)
+    sources = [[*draw.choices(range(5, 100), k=draw.randint(2, 30)), 1] for _ in range(16)]
     eos = loaded.tokenizer.eos_token_id
 
     def end(so_far, scores, size):
