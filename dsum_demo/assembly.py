@@ -182,13 +182,15 @@ def merged(model: Any) -> Any:
     The others' tensors are shared, and the model stays untouched. Sums are rounded otherwise than beside a matrix, by
     about a float32's last digit.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     configs = getattr(model, "peft_config", {}).values()
     if {config.peft_type for config in configs} != {"LORA"}:
         return model
     second = twin(model)
     for module in second.modules():
-        if hasattr(module, "merge") and hasattr(module, "get_base_layer"):
-            layer = module.get_base_layer()
+        if isinstance(module, BaseTunerLayer):
+            layer: Any = module.get_base_layer()
             layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
     return second.merge_and_unload()
 

@@ -14,11 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.batch_rows import NOT_BEGUN, Choose, Rows
@@ -138,23 +134,26 @@ def _greedy(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: Decod
 
     # What is left in the end is written in small company: the short ones are done soonest.
     waiting = deque(sorted(range(len(sources)), key=lambda place: -len(sources[place])))
-    rows = _begun(loaded, sources, _joining(sources, [], waiting), choose)
-    while rows:
-        started = time.perf_counter()
+    rows: Rows | None = None
+    while waiting or rows:
         if stop.should_stop():
             raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
-        rows.step(loaded.model, choose)
-        rows.spend(time.perf_counter() - started)
+        if rows is None:
+            rows = _begun(loaded, sources, _joining(sources, [], waiting), choose)
+        else:
+            started = time.perf_counter()
+            rows.step(loaded.model, choose)
+            rows.spend(time.perf_counter() - started)
         ended = (rows.tokens == loaded.tokenizer.eos_token_id).any(dim=1) | (rows.lengths() >= decode.max_new_tokens)
         if ended.sum() < LEAVING_SHARE * len(ended):
             continue
         yield {rows.names[row]: (rows.written(row), rows.seconds[row]) for row in ended.nonzero()[:, 0].tolist()}
         staying = (~ended).nonzero()[:, 0].tolist()
-        joining = _begun(loaded, sources, _joining(sources, [rows.names[row] for row in staying], waiting), choose)
-        if staying:
-            rows.change(staying, joining)
-        else:
-            rows = joining
+        if not staying:
+            rows = None
+            continue
+        joining = _joining(sources, [rows.names[row] for row in staying], waiting)
+        rows.change(staying, _begun(loaded, sources, joining, choose) if joining else None)
 
 
 def _forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> None:
@@ -175,10 +174,8 @@ def _joining(sources: Sequence[Sequence[int]], staying: Sequence[int], waiting: 
     return [waiting.popleft() for _ in range(min(room, len(waiting)))]
 
 
-def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[int], choose: Choose) -> Rows | None:
-    """The texts at these places, read, with their first token; None for none."""
-    if not places:
-        return None
+def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[int], choose: Choose) -> Rows:
+    """The texts at these places, read, with their first token."""
     started = time.perf_counter()
     texts = [sources[place] for place in places]
     ids, mask = _padded(loaded, texts)

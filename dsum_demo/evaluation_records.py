@@ -36,9 +36,10 @@ class SystemInfo:
 class Output:
     """One system's summary of one example.
 
-    tokens, seconds: None where recorded; seconds is the example's share of its batch. turns_left_out: the dialogue was
-    too long for the model by so many turns. scores: by the evaluation's reference policy. by_reference: a score for
-    each reference, in their order. checks: see `checks.CHECKS`. ungrounded: names and numbers not in the dialogue.
+    tokens, seconds: None where recorded; seconds is its share of the time that it was under way with others.
+    turns_left_out: the dialogue was too long for the model by so many turns. scores: by the evaluation's reference
+    policy. by_reference: a score for each reference, in their order. checks: see `checks.CHECKS`. ungrounded: names and
+    numbers not in the dialogue.
     """
 
     text: str

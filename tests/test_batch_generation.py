@@ -147,6 +147,12 @@ def test_a_stop_in_the_middle_leaves_no_half_texts(trio, sources):
         write(trio[0], sources[:3], DecodeConfig(max_new_tokens=200), lambda: next(asked))
 
 
+def test_a_stop_before_the_first_text_is_read_reads_none(trio, sources, monkeypatch):
+    monkeypatch.setattr(batch_generation, "_encode", lambda *given: pytest.fail("it was read"))
+    with pytest.raises(Stopped, match="dsum-t5-base was stopped"):
+        write(trio[0], sources, DecodeConfig(), lambda: True)
+
+
 @pytest.mark.parametrize(
     ("sources", "decode", "sentence"),
     [

@@ -28,7 +28,6 @@ class Noted:
     """Chooses the likeliest, and keeps what every row had to choose from."""
 
     def __init__(self):
-        self.rows: Rows | None = None
         self.logits: list[torch.Tensor] = []
 
     def __call__(self, tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
