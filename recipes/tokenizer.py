@@ -22,8 +22,10 @@ SPLIT = r"▁?#Person\d+#|▁?\n|▁?[^\w\s'▁\-]"
 
 
 def in_fixed_order(tokenizer: Tokenizer, specials: int) -> list[tuple[str, float]]:
-    """A trained Unigram tokenizer's (piece, score), best first; the trainer orders ties anew in every process."""
-    pieces = [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    """A trained Unigram tokenizer's (piece, score), best first; the trainer orders ties anew in every process, and sums
+    in another order, so that what is equal differs in its last digits.
+    """
+    pieces = [(piece, round(score, 6)) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
     return pieces[:specials] + sorted(pieces[specials:], key=lambda piece: (-piece[1], piece[0]))
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
+from tokenizers import Tokenizer, models
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsum_demo.prompts import PROMPT_TEMPLATE, DecodeConfig
@@ -48,7 +49,7 @@ from recipes.objectives import (
 from recipes.packaging import BASE_NAME, package
 from recipes.pretraining import Examples, new_model, pretrain
 from recipes.report import load_trio, scores, summarize_all
-from recipes.tokenizer import SENTINELS, train_tokenizer
+from recipes.tokenizer import SENTINELS, in_fixed_order, train_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = 520  # of DialogSum; the selection takes 500 of them
@@ -161,6 +162,16 @@ def windows(conversations) -> Windows:
 # the tokenizer
 
 DIALOGUE = '#Person1#: Hi, Mr. Smith! I\'m a check-up (late).\n#Person2#: "Well", $5.00 or 12:30?'
+
+
+def test_pieces_that_are_equal_but_for_how_sums_were_rounded_have_one_order():
+    def order(scores: dict[str, float]) -> list[tuple[str, float]]:
+        pieces = [("<unk>", 0.0), *scores.items()]
+        return in_fixed_order(Tokenizer(models.Unigram(pieces, unk_id=0)), specials=1)
+
+    once = order({"k": -3.995803991374124, "#": -3.995803991414082, "a": -2.5})
+    again = order({"#": -3.995803991374124, "a": -2.5, "k": -3.995803991414082})
+    assert once == again and [piece for piece, _ in once] == ["<unk>", "a", "#", "k"]
 
 
 def test_newlines_labels_and_punctuation_stand_alone(tokenizer):
