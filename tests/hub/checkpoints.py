@@ -26,7 +26,11 @@ TOPICS = ("lunch", "travel", "work", "health")
 
 
 def flan_model(tokenizer: PreTrainedTokenizerBase, seed: int, **changes: int) -> T5ForConditionalGeneration:
-    """A small T5 v1.1 with random weights and a head of its own; `changes` go to its config."""
+    """A small T5 v1.1 with random weights and a head of its own; `changes` go to its config.
+
+    Whatever the tokenizer, its texts are of full length and can be seen: no logit but 0 has an id that ends or shows
+    nothing, and of some hundred random ones the largest is above it.
+    """
     torch.manual_seed(seed)
     config = T5Config(
         **{
@@ -38,6 +42,9 @@ def flan_model(tokenizer: PreTrainedTokenizerBase, seed: int, **changes: int) ->
     )  # fmt: skip
     model = T5ForConditionalGeneration(config).eval()
     head = torch.randn(model.lm_head.weight.shape, generator=torch.Generator().manual_seed(seed + 100))
+    for piece in range(len(head)):
+        if not tokenizer.decode([piece], skip_special_tokens=True).strip():
+            head[piece] = 0
     model.lm_head.weight = torch.nn.Parameter(head)
     return model
 
