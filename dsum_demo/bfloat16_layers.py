@@ -7,6 +7,7 @@ files or families.
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import torch
@@ -52,10 +53,32 @@ def suit_cpu(model: Any) -> None:
     weight = next(model.parameters())
     if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
         return
+    _leave_rows_on_disk(model)
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack(model)
     else:
         widen(model)
+
+
+def _leave_rows_on_disk(model: Any) -> None:
+    """Let the input embedding, of which a text needs some hundred rows, be read from the disk where it is needed.
+
+    The values are the same; the file has no name and ends with the process. An embedding that is the head as well stays
+    in memory: every token reads all of it.
+    """
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is not None and head.weight is embedding.weight:
+        return
+    weight = embedding.weight
+    try:
+        with tempfile.NamedTemporaryFile(prefix="dsum-embedding-") as file:
+            weight.detach().view(torch.int16).numpy().tofile(file)
+            file.flush()
+            rows = torch.from_file(file.name, size=weight.numel(), dtype=weight.dtype)
+    except (OSError, RuntimeError):
+        return  # A full disk, or a system that opens no file twice: memory is what there is.
+    # The parameter stays the same object, which the encoder, the decoder and trees over the same tensors share.
+    weight.data = rows.view(weight.shape)
 
 
 def pack(model: Any) -> None:

@@ -166,13 +166,10 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
     text = f"Full fine-tuning takes ROUGE-1 from {start:.1f} to {top:.1f}."
     tuned = [row for row in rows if row.method != "full"]
     best = max(tuned, key=lambda row: row.f1["rouge1"].mean)
-    text += f" Of the others {best.title} comes highest: {100 * best.f1['rouge1'].mean:.1f}"
-    if best.recovered and best.recovered.low is not None and best.recovered.high is not None:
-        text += (
-            f", {100 * best.recovered.mean:.0f} % of that gain "
-            f"(95 % interval {100 * best.recovered.low:.0f} to {100 * best.recovered.high:.0f})"
-        )
+    text += f" Of the others {best.title} comes highest: {_gained(best)}"
     text += f", with {100 * best.share:.1f} % of the parameters trained." if best.share else "."
+    if "lora" in by_method and best.method != "lora":
+        text += f" LoRA comes to {_gained(by_method['lora'])}."
     small = [row for row in tuned if row.share and row.share <= 0.01]
     if small:
         least = max(small, key=lambda row: row.f1["rouge1"].mean)
@@ -186,6 +183,14 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         f"{_tried(plan)} learning rates; more training would change the order most where little is trained. "
         f"Intervals are over {full.f1['rouge1'].n} dialogues, not over seeds, of which there were {len(plan['seeds'])}."
     )
+
+
+def _gained(row: MethodRow) -> str:
+    text = f"{100 * row.f1['rouge1'].mean:.1f}"
+    share = row.recovered
+    if share is None or share.low is None or share.high is None:
+        return text
+    return f"{text}, {100 * share.mean:.0f} % of that gain (95 % interval {100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def _tried(plan: Mapping[str, Any]) -> str:

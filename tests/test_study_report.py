@@ -87,6 +87,15 @@ def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
     assert "240 steps of 16 dialogues" in text and "40 dialogues, not over seeds, of which there were 2" in text
 
 
+def test_lora_is_told_where_another_comes_higher(study):
+    more = Study(plan=PLAN, original=study.original, finals=[*study.finals, final("dora", 1, 0.375, 950_000)])
+    text = finding(more, method_rows(more))
+    assert "DoRA comes highest" in text
+    lora = next(row for row in method_rows(more) if row.method == "lora")
+    assert f"LoRA comes to {100 * lora.f1['rouge1'].mean:.1f}, {100 * lora.recovered.mean:.0f} % of that gain" in text
+    assert "LoRA comes to" not in finding(study, method_rows(study))
+
+
 def test_without_full_there_is_nothing_to_recover(study):
     only = Study(plan=PLAN, original=study.original, finals=[final("lora", 1, 0.3, 10)])
     assert method_rows(only)[0].recovered is None

@@ -48,6 +48,18 @@ def test_a_study_is_a_sentence_a_chart_and_a_table(study, services):
     assert "7.50 %" in table and "arXiv:2106.09685" in table
 
 
+def test_it_says_what_trained_and_where_costs_were_measured_elsewhere(study, services):
+    made = {"device": "NVIDIA H200", "precision": "bf16", "torch": "2.11.0", "cpu": "Some Xeon"}
+    costs = {"lora": {**study.costs["lora"], "device": "CPU", "precision": "fp32"}}
+    save(replace(study, environment=made, costs=costs), services)
+    *_, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "Trained on NVIDIA H200, bf16, torch 2.11.0. Memory and speed: CPU, fp32." in table
+    here = replace(study, environment={**made, "device": "CPU"}, costs=costs)
+    here.write(services.settings.data_dir / "studies" / "mine")
+    *_, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "Trained on Some Xeon, bf16, torch 2.11.0.</p>" in table
+
+
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
 @pytest.mark.parametrize("rouge", list(ROUGE_TITLES)[:3])
 def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):

@@ -236,14 +236,23 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
         "Peak memory", "Dialogues", "Learning rate",
     )  # fmt: skip
     said = study.signature.get("text", "")
-    made = study.environment
-    where = ", ".join(filter(None, (str(made.get("cpu", "")), f"torch {made['torch']}" if "torch" in made else "")))
     return (
         '<div class="scroll"><table class="scores methods"><thead><tr>'
         + "".join(f"<th>{escape(head)}</th>" for head in heads)
         + f'</tr></thead><tbody>{body}</tbody></table></div><p class="hint">F1 × 100. {escape(said)}. '
-        + f"{escape(where)}</p>"
+        + f"{escape(_where(study))}</p>"
     )
+
+
+def _where(study: Study) -> str:
+    """What trained, and, where that was another device, what memory and speed were measured on."""
+    made = study.environment
+    device = made.get("cpu") if made.get("device", "CPU") == "CPU" else made["device"]
+    trained = [part for part in (device, made.get("precision")) if part]
+    text = f"Trained on {', '.join(trained)}, torch {made.get('torch', 'unknown')}." if trained else ""
+    measured = {(cost["device"], cost["precision"]) for cost in study.costs.values() if "device" in cost}
+    elsewhere = sorted(f"{device}, {precision}" for device, precision in measured if device != made.get("device"))
+    return f"{text} Memory and speed: {'; '.join(elsewhere)}." if elsewhere else text
 
 
 def _plain(interval: Interval) -> str:
