@@ -190,7 +190,8 @@ def _gained(row: MethodRow) -> str:
     share = row.recovered
     if share is None or share.low is None or share.high is None:
         return text
-    return f"{text}, {100 * share.mean:.0f} % of that gain (95 % interval {100 * share.low:.0f} to {100 * share.high:.0f})"
+    interval = f"95 % interval {100 * share.low:.0f} to {100 * share.high:.0f}"
+    return f"{text}, {100 * share.mean:.0f} % of that gain ({interval})"
 
 
 def _tried(plan: Mapping[str, Any]) -> str:

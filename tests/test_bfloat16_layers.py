@@ -5,6 +5,8 @@ ones are.
 from __future__ import annotations
 
 import copy
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from dsum_demo import bfloat16_layers
 from dsum_demo.assembly import count, load_adapted, load_tokenizer, load_whole, twin
-from dsum_demo.bfloat16_layers import PackedLinear, WideningEmbedding, WideningLinear, pack, unpack, widen
+from dsum_demo.bfloat16_layers import PackedLinear, WideningEmbedding, WideningLinear, pack, suit_cpu, unpack, widen
 from dsum_demo.loading import ModelStore
 from dsum_demo.registry import Registry
 
@@ -91,6 +93,34 @@ def test_a_large_model_says_what_a_plain_one_says(plain, served, kind, tokens):
     assert {name: tensor.shape for name, tensor in served.state_dict().items()} == {
         name: tensor.shape for name, tensor in plain.state_dict().items()
     }
+
+
+def mapped(weight: torch.Tensor) -> str:
+    """The line of Linux's list of mappings that the values lie in."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        begin, end = (int(address, 16) for address in line.split()[0].split("-"))
+        if begin <= weight.data_ptr() < end:
+            return line
+    raise AssertionError("in no mapping")
+
+
+def test_rows_of_the_embedding_are_read_from_a_file_without_a_name(plain, served):
+    assert "dsum-embedding-" in mapped(served.shared.weight) and mapped(served.shared.weight).endswith("(deleted)")
+    assert served.shared.weight is served.encoder.embed_tokens.weight is served.decoder.embed_tokens.weight
+    assert twin(served).shared.weight is served.shared.weight
+    assert torch.equal(served.shared.weight.float(), plain.shared.weight.float())
+    assert "dsum-embedding-" not in mapped(served.lm_head.weight)
+
+
+def test_an_embedding_that_is_the_head_or_finds_no_disk_stays_in_memory(folder, kind, tiny_model, monkeypatch):
+    tied = tiny_model(1).to(torch.bfloat16).requires_grad_(False)
+    suit_cpu(tied)
+    assert "dsum-embedding-" not in mapped(tied.shared.weight) and tied.lm_head.weight is tied.shared.weight
+    expected = load_whole(folder, load_tokenizer(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
+    without = load_whole(folder, load_tokenizer(folder))
+    assert "dsum-embedding-" not in mapped(without.shared.weight)
+    assert torch.equal(logits(without), logits(expected))
 
 
 def test_a_small_model_keeps_its_precision_and_its_layers(folder):
