@@ -18,7 +18,7 @@ from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.utils.logging import disable_progress_bar
 
 from dsum_demo.adapter_check import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
-from dsum_demo.bfloat16_layers import computes_in_float32, suit_cpu, unpack
+from dsum_demo.bfloat16_layers import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
 from dsum_demo.t5_short_ways import step_by_step
 from dsum_demo.weight_files import (
@@ -119,6 +119,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
     step_by_step(model)
     model = model.to(device()).eval().requires_grad_(False)
     suit_cpu(model)
+    leave_rows_in_a_file(model)
     return model
 
 

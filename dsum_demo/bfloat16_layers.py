@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+# What is written at once, Linux brings back at once: a row's neighbors too.
+PIECE = 65_536
 # Up to here a row costs another reading of the weight at most; from here on, widening it first is faster.
 FEW_ROWS = 3
 
@@ -53,26 +55,32 @@ def suit_cpu(model: Any) -> None:
     weight = next(model.parameters())
     if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
         return
-    _leave_rows_on_disk(model)
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack(model)
     else:
         widen(model)
 
 
-def _leave_rows_on_disk(model: Any) -> None:
-    """Let the input embedding, of which a text needs some hundred rows, be read from the disk where it is needed.
+def leave_rows_in_a_file(model: Any) -> None:
+    """Let the input embedding of a bfloat16 model on the CPU, of which a text needs some hundred rows, be read from a
+    temporary file where it is needed, in place.
 
-    The values are the same; the file has no name and ends with the process. An embedding that is the head as well stays
+    The values are the same; the file has no name and ends with the model. An embedding that is the head as well stays
     in memory: every token reads all of it.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if head is not None and head.weight is embedding.weight:
-        return
     weight = embedding.weight
+    if (
+        weight.device.type != "cpu"
+        or weight.dtype is not torch.bfloat16
+        or (head is not None and head.weight is weight)
+    ):
+        return
+    values = memoryview(weight.detach().view(torch.int16).numpy()).cast("B")
     try:
-        with tempfile.NamedTemporaryFile(prefix="dsum-embedding-") as file:
-            weight.detach().view(torch.int16).numpy().tofile(file)
+        with tempfile.NamedTemporaryFile(prefix="dsum-embedding-", buffering=PIECE) as file:
+            for begin in range(0, len(values), PIECE):
+                file.write(values[begin : begin + PIECE])
             file.flush()
             rows = torch.from_file(file.name, size=weight.numel(), dtype=weight.dtype)
     except (OSError, RuntimeError):

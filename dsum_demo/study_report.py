@@ -180,7 +180,7 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         text += f" Not measured yet: {', '.join(missing)}."
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
-        f"{_tried(plan)} learning rates; more training would change the order most where little is trained. "
+        f"{_tried(study, rows)} learning rates; more training would change the order most where little is trained. "
         f"Intervals are over {full.f1['rouge1'].n} dialogues, not over seeds, of which there were {len(plan['seeds'])}."
     )
 
@@ -194,9 +194,11 @@ def _gained(row: MethodRow) -> str:
     return f"{text}, {100 * share.mean:.0f} % of that gain ({interval})"
 
 
-def _tried(plan: Mapping[str, Any]) -> str:
-    fewest = len(plan["factors"])
-    return f"{fewest} to {fewest + plan['beyond']}" if fewest > 1 and plan.get("beyond") else str(fewest)
+def _tried(study: Study, rows: Sequence[MethodRow]) -> str:
+    tried = [len(study.search[row.method]) for row in rows if study.search.get(row.method)]
+    if not tried:
+        return str(len(study.plan["factors"]))
+    return str(min(tried)) if min(tried) == max(tried) else f"{min(tried)} to {max(tried)}"
 
 
 def _over_seeds(finals: Sequence[Mapping[str, Any]], rouge: str) -> list[float]:

@@ -84,7 +84,8 @@ def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
     assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
     assert "LoRA comes highest" in text and "7.5 % of the parameters" in text and "IA3 comes highest" in text
     assert "Not measured yet: LayerNorm tuning. " in text
-    assert "240 steps of 16 dialogues" in text and "40 dialogues, not over seeds, of which there were 2" in text
+    assert "240 steps of 16 dialogues and the best of 3 learning rates" in text
+    assert "40 dialogues, not over seeds, of which there were 2" in text
 
 
 def test_lora_is_told_where_another_comes_higher(study):
