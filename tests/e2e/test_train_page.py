@@ -108,7 +108,7 @@ def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
     expect(page.locator("#strength-full")).to_be_hidden()
 
 
-def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page):
+def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page, reload_midway):
     page = new_page()
     train_tab(page)
     fill(page, "field-r", "0")
@@ -116,7 +116,7 @@ def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page):
     page.locator("#train-start").click()
     expect(page.locator("#train-problem")).to_contain_text("give a whole number from 1 to 512")
     expect(page.locator("#train-start")).to_be_enabled()
-    page.reload()
+    reload_midway(page)
     page.wait_for_selector("#start")
     train_tab(page)
     expect(page.locator("#field-r input")).to_have_value("0")
