@@ -1,4 +1,5 @@
-"""How the matrices of a large bfloat16 model are multiplied on a CPU: packed where it has bfloat16, else widened.
+"""How a large bfloat16 model is kept and multiplied on a CPU: matrices packed where it has bfloat16, else widened, and
+the input embedding in a file.
 
 A token of a summary is written by reading every weight of the decoder once, so that reading is what takes the time, and
 half the bytes take about half of it. What it comes to is measured in benchmarks/README.md. Knows torch only, nothing of
@@ -52,8 +53,7 @@ class WideningEmbedding(torch.nn.Embedding):
 
 def suit_cpu(model: Any) -> None:
     """Let a bfloat16 model on the CPU multiply as that CPU does best, in place; any other stays as it is."""
-    weight = next(model.parameters())
-    if weight.device.type != "cpu" or weight.dtype is not torch.bfloat16:
+    if not _bfloat16_on_cpu(next(model.parameters())):
         return
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pack(model)
@@ -70,11 +70,7 @@ def leave_rows_in_a_file(model: Any) -> None:
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     weight = embedding.weight
-    if (
-        weight.device.type != "cpu"
-        or weight.dtype is not torch.bfloat16
-        or (head is not None and head.weight is weight)
-    ):
+    if not _bfloat16_on_cpu(weight) or (head is not None and head.weight is weight):
         return
     values = memoryview(weight.detach().view(torch.int16).numpy()).cast("B")
     try:
@@ -126,6 +122,10 @@ def unpack(model: Any) -> None:
         values = module.weight.to_dense() if isinstance(module, PackedLinear) else module.weight.float()
         module.weight = torch.nn.Parameter(values, requires_grad=False)
         module.__class__ = torch.nn.Linear
+
+
+def _bfloat16_on_cpu(weight: torch.Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype is torch.bfloat16
 
 
 def _linear(model: Any) -> list[Any]:
