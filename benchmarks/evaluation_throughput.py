@@ -26,16 +26,17 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
-from dsum_demo.assembly import native_bf16
-from dsum_demo.data import Example, draw
+from dsum_demo.data.dialogues import clean_dialogue
+from dsum_demo.data.examples import Example, draw
+from dsum_demo.data.sources import SAMPLES, read_source
 from dsum_demo.errors import DataError
-from dsum_demo.evaluation import evaluate
-from dsum_demo.example_scores import new_record, score_output
-from dsum_demo.loading import ModelStore
-from dsum_demo.prompts import clean_dialogue, fit_dialogue
-from dsum_demo.registry import Kind, ModelSpec, Registry
+from dsum_demo.evaluation.runner import evaluate
+from dsum_demo.evaluation.scoring import new_record, score_output
+from dsum_demo.models.loading import native_bf16
+from dsum_demo.models.prompts import fit_dialogue
+from dsum_demo.models.registry import Kind, ModelSpec, Registry
+from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import Settings
-from dsum_demo.sources import SAMPLES, read_source
 
 Texts = Mapping[tuple[str, str], str]
 

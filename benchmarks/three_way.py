@@ -71,8 +71,8 @@ def _copy_tokenizer(folder: Path) -> None:
 
 def dialogue(tokenizer: Any) -> str:
     """The samples' turns until the prompt has about SOURCE_TOKENS tokens."""
-    from dsum_demo.data import read_samples
-    from dsum_demo.prompts import encode_source
+    from dsum_demo.data.examples import read_samples
+    from dsum_demo.models.prompts import encode_source
 
     turns = [
         turn for sample in read_samples(ROOT / "samples" / "dialogues.jsonl") for turn in sample.dialogue.split("\n")
@@ -88,7 +88,7 @@ def run_notebook(folder: Path) -> dict[str, Any]:
     from peft import PeftModel
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
-    from dsum_demo.prompts import PROMPT_TEMPLATE
+    from dsum_demo.models.prompts import PROMPT_TEMPLATE
 
     started = time.perf_counter()
     tokenizer = AutoTokenizer.from_pretrained(folder / "models" / NAMES[0])
@@ -118,9 +118,9 @@ def run_notebook(folder: Path) -> dict[str, Any]:
 
 def run_dsum(folder: Path) -> dict[str, Any]:
     from dsum_demo.comparison import compare
-    from dsum_demo.loading import ModelStore
-    from dsum_demo.prompts import DecodeConfig
-    from dsum_demo.registry import Registry
+    from dsum_demo.models.decoding import DecodingConfig
+    from dsum_demo.models.registry import Registry
+    from dsum_demo.models.store import ModelStore
     from dsum_demo.settings import Settings
 
     started = time.perf_counter()
@@ -131,7 +131,7 @@ def run_dsum(folder: Path) -> dict[str, Any]:
     text = (folder / "dialogue.txt").read_text()
 
     def write() -> list[int]:
-        comparison = compare(store, family, specs, text, decode=DecodeConfig(max_new_tokens=NEW_TOKENS))
+        comparison = compare(store, family, specs, text, decode=DecodingConfig(max_new_tokens=NEW_TOKENS))
         return [system.generation.new_tokens if system.generation else 0 for system in comparison.systems]
 
     return measured(started, write)

@@ -3,7 +3,7 @@
     python benchmarks/training.py [--data SOURCE] [--dialogues N] [--only speed|memory]
 
 Speed: the embedded base, the same dialogues, batches of 8, AdamW. The notebook's way is transformers' Trainer in fp32
-with dialogue and summary both padded to 512 tokens; dsum's is `dsum_demo.training.train` with its defaults. The two
+with dialogue and summary both padded to 512 tokens; dsum's is `dsum_demo.training.loop.train` with its defaults. They
 take turns, so that a busy machine slows down both. Memory: a FLAN-T5-base-shaped model with random weights, AdamW, and
 `dsum train --probe` in a child process for each method: a step of 8 dialogues, all at once or accumulated one by one.
 `benchmarks/README.md` holds a result.
@@ -34,11 +34,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from dsum_demo.prompts import LABEL_PAD_ID, PROMPT_TEMPLATE, DecodeConfig
+from dsum_demo.data.sources import read_source
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import LABEL_PAD_ID, PROMPT_TEMPLATE
 from dsum_demo.settings import PROJECT_ROOT, Settings
-from dsum_demo.sources import read_source
-from dsum_demo.training import train
-from dsum_demo.training_config import TrainingConfig
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.loop import train
 
 BATCH, PADDED, STEPS, ROUNDS = 8, 512, 6, 3
 AT_ONCE = (8, 1)  # dialogues in memory at once, of the 8 that make a step
@@ -102,7 +103,7 @@ def dsum_way(pairs: Pairs, folder: Path) -> float:
 
     train(
         model, tokenizer, pairs, pairs[:1], config, folder, base_name="dsum-t5-base",
-        decode=DecodeConfig(max_new_tokens=8), on_event=told,
+        decode=DecodingConfig(max_new_tokens=8), on_event=told,
     )  # fmt: skip
     return speeds[-1]
 

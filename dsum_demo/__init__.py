@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
-    from dsum_demo.loading import ModelStore
-    from dsum_demo.metrics import Score
-    from dsum_demo.prompts import DecodeConfig
+    from dsum_demo.metrics.rouge import Score
+    from dsum_demo.models.decoding import DecodingConfig
+    from dsum_demo.models.store import ModelStore
 
 __version__ = "0.2.0"
 __all__ = ["__version__", "compare", "score", "summarize"]
@@ -22,15 +22,15 @@ __all__ = ["__version__", "compare", "score", "summarize"]
 
 @cache
 def _store() -> ModelStore:
-    from dsum_demo.loading import ModelStore
-    from dsum_demo.registry import Registry
+    from dsum_demo.models.registry import Registry
+    from dsum_demo.models.store import ModelStore
     from dsum_demo.settings import Settings
 
     settings = Settings.from_environment()
     return ModelStore(Registry(settings), settings)
 
 
-def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodeConfig | None = None) -> str:
+def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodingConfig | None = None) -> str:
     """One model's summary of one dialogue ("Name: text", a turn a line).
 
     Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
@@ -51,7 +51,7 @@ def compare(
     dialogue: str,
     references: Sequence[str] = (),
     family: str | None = None,
-    decode: DecodeConfig | None = None,
+    decode: DecodingConfig | None = None,
 ) -> Comparison:
     """Original, full fine-tune and LoRA of one family on one dialogue, scored where there are references.
 
@@ -69,6 +69,6 @@ def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:
 
     Raises InputError without a reference.
     """
-    from dsum_demo.metrics import score_summary
+    from dsum_demo.metrics.rouge import score_summary
 
     return score_summary(prediction, references)

@@ -2,6 +2,6 @@
 
 import sys
 
-from dsum_demo.cli import main
+from dsum_demo.cli.main import main
 
 sys.exit(main())

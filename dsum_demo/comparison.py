@@ -16,14 +16,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dsum_demo.data.dialogues import clean_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
-from dsum_demo.exports import defuse
-from dsum_demo.generation import Generation, stream
-from dsum_demo.loading import LoadedModel, ModelStore
-from dsum_demo.metrics import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
-from dsum_demo.prompts import DecodeConfig, FittedDialogue, clean_dialogue, fit_dialogue
-from dsum_demo.registry import Family, ModelSpec
-from dsum_demo.strength import check_strength
+from dsum_demo.evaluation.export import defuse
+from dsum_demo.generation.streaming import Generation, stream
+from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
+from dsum_demo.models.adapter_scaling import check_strength
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import FittedDialogue, fit_dialogue
+from dsum_demo.models.registry import Family, ModelSpec
+from dsum_demo.models.store import LoadedModel, ModelStore
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Comparison:
     family: Family
     dialogue: str
     references: tuple[str, ...]
-    decode: DecodeConfig
+    decode: DecodingConfig
     systems: tuple[SystemResult, ...]
     fitted: FittedDialogue | None = None
     signature: Signature | None = field(default=None)
@@ -178,7 +180,7 @@ def stream_comparison(
     specs: Sequence[ModelSpec],
     dialogue: str,
     references: Sequence[str] = (),
-    decode: DecodeConfig | None = None,
+    decode: DecodingConfig | None = None,
     *,
     max_chars: int = 1_000_000,
     should_stop: Callable[[], bool] | None = None,

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
-from dsum_demo.data import write_fingerprints
-from dsum_demo.prompts import DecodeConfig
+from dsum_demo.data.examples import write_fingerprints
+from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.settings import PROJECT_ROOT
-from dsum_demo.training import Pair, TrainingConfig, train
+from dsum_demo.training.loop import Pair, TrainingConfig, train
 from recipes.augmentation import rename
 from recipes.corpus import dialogsum_train, merge_turns, read_conversations, relabel
 from recipes.packaging import package
@@ -38,7 +38,7 @@ STAGES = ("tokenizer", "pretrain", "full", "lora", "report", "package")
 TOKENIZER_SHARES = {"sgd": 0.4, "topical_chat": 0.6, "crd3_aligned": 0.15, "qmsum": 0.15}
 PRETRAINING_STEPS = 1300
 VALIDATION_SAMPLE = 128  # of the 500 selection dialogues: enough to choose a checkpoint by
-GREEDY = DecodeConfig(max_new_tokens=80)
+GREEDY = DecodingConfig(max_new_tokens=80)
 FULL = TrainingConfig(
     method="full",
     optimizer="adafactor",

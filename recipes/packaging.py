@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from dsum_demo.data import TRAINING_FINGERPRINTS
+from dsum_demo.data.examples import TRAINING_FINGERPRINTS
 
 CARDS = Path(__file__).parent / "cards"
 SYSTEMS = {"original": "models/dsum-t5-base", "full": "models/dsum-t5-full", "lora": "adapters/dsum-t5-lora"}

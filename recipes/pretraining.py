@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from dsum_demo.prompts import PROMPT_TEMPLATE
+from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from recipes.corpus import SOURCE_WEIGHTS, Conversation, merge_turns, relabel
 from recipes.objectives import (
     OBJECTIVES,

@@ -22,9 +22,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from dsum_demo.catalog import read_catalog
-from dsum_demo.metrics import ROUGE_TYPES, grounded_share, mean_scores, score_summary, signature
-from dsum_demo.prompts import DecodeConfig, fit_dialogue
+from dsum_demo.metrics.grounding import grounded_share
+from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary, signature
+from dsum_demo.models.catalog import read_catalog
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import fit_dialogue
 from dsum_demo.settings import PROJECT_ROOT
 from recipes.corpus import dialogsum_train, read_rows
 
@@ -32,7 +34,7 @@ MAX_SOURCE_TOKENS = 512
 SELECTION_SHOWN = 100  # enough to choose decode settings by
 LABEL = re.compile(r"#Person\d+#")
 DECODES = {
-    "greedy": DecodeConfig(max_new_tokens=80),
+    "greedy": DecodingConfig(max_new_tokens=80),
     "shipped": read_catalog(PROJECT_ROOT).families[0].decode,
 }
 
@@ -50,7 +52,7 @@ def load_trio(work: Path) -> dict[str, PreTrainedModel]:
 
 @torch.inference_mode()
 def summarize_all(
-    model: Any, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], decode: DecodeConfig
+    model: Any, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], decode: DecodingConfig
 ) -> list[str]:
     """Summaries in the dialogues' order, written in batches of similar length."""
     sources = [list(fit_dialogue(tokenizer, dialogue, MAX_SOURCE_TOKENS).source_ids) for dialogue in dialogues]

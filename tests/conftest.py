@@ -38,12 +38,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from tokenizers.decoders import Metaspace as MetaspaceDecoder
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from dsum_demo.data import read_samples
-from dsum_demo.evaluation_records import Evaluation
-from dsum_demo.loading import ModelStore
-from dsum_demo.prompts import PROMPT_TEMPLATE
-from dsum_demo.registry import Registry
-from dsum_demo.scoring import evaluate_recorded
+from dsum_demo.data.examples import read_samples
+from dsum_demo.evaluation.recorded import evaluate_recorded
+from dsum_demo.evaluation.records import Evaluation
+from dsum_demo.models.prompts import PROMPT_TEMPLATE
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import PROJECT_ROOT, Settings
 from recipes.tokenizer import in_fixed_order
 

@@ -11,9 +11,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from dsum_demo.metrics import score_summary
+from dsum_demo.metrics.rouge import score_summary
 from dsum_demo.settings import PROJECT_ROOT
-from dsum_demo.ui.build import build_demo, launch_options, warm_up
+from dsum_demo.ui.app import build_demo, launch_options, warm_up
 from dsum_demo.ui.services import Services
 
 DIALOGUE = "Maya: Are you free on Friday?\nTom: Yes, after six."

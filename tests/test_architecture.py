@@ -12,30 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dsum_demo"
-LAYERS = [
-    {"errors", "fields", "prompts", "settings"},
-    {
-        "adapter_check", "bootstrap", "catalog", "checks", "data", "discovery", "download", "evaluation_records",
-        "evaluation_report", "evaluation_warnings", "evaluations", "example_scores", "exports", "folders",
-        "highlighting", "hub", "hub_upload", "metrics", "output_cache", "peft_methods", "presets",
-        "ready_lists", "recorded", "recovery",
-        "registry", "run_events", "run_limits", "runs", "slices", "sources", "study_report", "training_config",
-        "training_data", "votes", "weight_files",
-    },
-    {
-        "assembly", "batch_generation", "batch_rows", "bfloat16_layers", "costs", "generation", "hardware", "loading",
-        "model_identity", "strength", "t5_short_ways",
-    },
-    {
-        "adalora", "comparison", "evaluation", "evaluation_run", "probe", "scoring", "trainer", "training",
-        "training_batches", "training_card", "training_checkpoints", "training_progress", "training_run",
-        "training_setup", "training_watch",
-    },
-    {"child_process", "jobs", "study"},
-    {"cli", "commands", "ui"},
+# From the bottom up: an import may only point to an earlier entry, or into its own package.
+ORDER = [
+    "errors", "settings", "utils", "hub", "data", "metrics", "models", "generation", "comparison", "evaluation",
+    "training", "runs", "study", "ui", "cli",
 ]  # fmt: skip
-LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-FRONT_DOORS = {"__init__", "__main__"}
+ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {"gradio", "torch", "transformers", "peft", "datasets", "plotly"}
 
 
@@ -58,16 +40,33 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=str(p.relative_to(ROOT))) for n, p in modules()])
 def test_imports_only_point_down(name, path):
-    if name in FRONT_DOORS:
+    if name in ENTRY_POINTS:
         return
-    assert name in LAYER_OF, f"{name} stands in no layer: add it to LAYERS, or rename it"
     for imported in imports(path):
         top, _, rest = imported.partition(".")
         assert top not in {"app", "recipes", "tests", "benchmarks"}, f"{path.name} imports {imported}"
-        if top == "dsum_demo" and rest and not rest.startswith("_"):
-            module = rest.split(".")[0]
-            if module in LAYER_OF:
-                assert LAYER_OF[module] <= LAYER_OF[name], f"{path.name} imports {imported}, which lies above it"
+        package = rest.split(".")[0]
+        if top == "dsum_demo" and package and not package.startswith("_"):
+            assert ORDER.index(package) <= ORDER.index(name), f"{path.name} imports {imported}, which is above {name}"
+
+
+def test_every_package_is_listed_and_every_listed_package_exists():
+    assert {name for name, _ in modules()} - ENTRY_POINTS == set(ORDER)
+
+
+@pytest.mark.parametrize("package", sorted(path.parent for path in PACKAGE.rglob("__init__.py")), ids=str)
+def test_every_package_has_a_docstring(package):
+    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+
+
+def test_no_two_classes_share_a_name():
+    classes = [
+        node.name
+        for _, path in modules()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted({name for name in classes if classes.count(name) > 1}) == []
 
 
 @pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=str(p.relative_to(ROOT))) for n, p in modules()])
@@ -76,7 +75,7 @@ def test_only_the_ui_imports_gradio(name, path):
         assert not [module for module in imports(path) if module.split(".")[0] == "gradio"]
 
 
-@pytest.mark.parametrize("module", sorted(LAYERS[0]))
+@pytest.mark.parametrize("module", ["errors", "settings"])
 def test_the_lowest_layer_is_standard_library_only(module):
     for imported in imports(PACKAGE / f"{module}.py"):
         top = imported.split(".")[0]
@@ -90,15 +89,11 @@ def loaded_by(statement: str) -> set[str]:
     return set(result.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["dsum_demo", "dsum_demo.cli", "dsum_demo.registry"])
+@pytest.mark.parametrize("module", ["dsum_demo", "dsum_demo.cli.main", "dsum_demo.models.registry"])
 def test_importing_loads_nothing_heavy(module):
     assert loaded_by(f"import {module}").isdisjoint(HEAVY)
 
 
 def test_loading_and_generating_need_no_gradio():
-    loaded = loaded_by("import dsum_demo.generation")
+    loaded = loaded_by("import dsum_demo.generation.streaming")
     assert "torch" in loaded and "gradio" not in loaded
-
-
-def test_every_layer_names_modules_once():
-    assert sum(len(layer) for layer in LAYERS) == len(LAYER_OF)

@@ -12,10 +12,10 @@ import pytest
 
 from dsum_demo.comparison import Comparison, clean_references, compare, stream_comparison
 from dsum_demo.errors import InputError
-from dsum_demo.loading import ModelStore
-from dsum_demo.metrics import ROUGE_TYPES, score_summary
-from dsum_demo.prompts import DecodeConfig
-from dsum_demo.registry import Registry
+from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import ModelStore
 
 DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
 REFERENCES = ["Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until Friday."]
@@ -29,7 +29,7 @@ def trio(tiny_store):
 
 def run(tiny_store, trio, **kwargs) -> Comparison:
     family, specs = trio
-    return compare(tiny_store, family, specs, DIALOGUE, decode=DecodeConfig(max_new_tokens=12), **kwargs)
+    return compare(tiny_store, family, specs, DIALOGUE, decode=DecodingConfig(max_new_tokens=12), **kwargs)
 
 
 def test_three_systems_answer_in_their_order(tiny_store, trio):
@@ -63,7 +63,7 @@ def test_text_grows_while_it_streams(tiny_store, trio):
     texts = [
         state.systems[0].summary
         for state in stream_comparison(
-            tiny_store, family, specs[:1], DIALOGUE, decode=DecodeConfig(max_new_tokens=12, seed=3)
+            tiny_store, family, specs[:1], DIALOGUE, decode=DecodingConfig(max_new_tokens=12, seed=3)
         )
     ]
     assert len(set(texts)) > 2

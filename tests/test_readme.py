@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dsum_demo.cli import build_parser
-from dsum_demo.commands.train import config_of
+from dsum_demo.cli.main import build_parser
+from dsum_demo.cli.train import config_of
 from dsum_demo.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,26 +16,27 @@ from typing import Any
 
 import pytest
 
-from dsum_demo.adapter_check import check_adapter
+from dsum_demo.data.sources import read_source
 from dsum_demo.errors import InputError
-from dsum_demo.evaluation import evaluate
-from dsum_demo.evaluation_report import build_report
-from dsum_demo.evaluations import SavedEvaluations, compare_saved
-from dsum_demo.exports import write_exports
-from dsum_demo.generation import generate
-from dsum_demo.jobs import Jobs
-from dsum_demo.loading import ModelStore
-from dsum_demo.output_cache import OutputCache
-from dsum_demo.prompts import DecodeConfig, fit_dialogue
-from dsum_demo.registry import Registry
-from dsum_demo.run_events import read_curve, read_events
-from dsum_demo.runs import Run, Runs, RunState
+from dsum_demo.evaluation.export import write_exports
+from dsum_demo.evaluation.output_cache import OutputCache
+from dsum_demo.evaluation.report import build_report
+from dsum_demo.evaluation.runner import evaluate
+from dsum_demo.evaluation.storage import SavedEvaluations, compare_saved
+from dsum_demo.generation.streaming import generate
+from dsum_demo.models.adapters import check_adapter
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import fit_dialogue
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import ModelStore
+from dsum_demo.runs.queue import RunQueue
+from dsum_demo.runs.runner import execute
+from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.settings import Settings
-from dsum_demo.sources import read_source
-from dsum_demo.study import StudyPlan, run_study
-from dsum_demo.study_report import COSTS, finding, method_rows, original_f1, pareto_front, read_study
-from dsum_demo.training_config import RunConfig
-from dsum_demo.training_run import execute
+from dsum_demo.study.report import COSTS, finding, method_rows, original_f1, pareto_front, read_study
+from dsum_demo.study.runner import StudyPlan, run_study
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.events import read_curve, read_events
 
 SAVED = Path(__file__).parent / "fixtures" / "saved"
 RUNS = ("full", "lora", "stopped", "failed", "waiting")
@@ -102,7 +103,7 @@ def texts(settings: Settings, names: tuple[str, ...], strength: float = 1.0) -> 
         loaded = store.load(registry.spec(name))
         loaded = loaded if strength == 1.0 else loaded.at_strength(strength)
         ids = fit_dialogue(loaded.tokenizer, dialogue, 512).source_ids
-        found[name] = generate(loaded, ids, DecodeConfig(max_new_tokens=16)).text
+        found[name] = generate(loaded, ids, DecodingConfig(max_new_tokens=16)).text
     return found
 
 
@@ -203,7 +204,7 @@ def test_a_failed_run_says_its_reason_and_keeps_its_best_as_a_model(saved):
 
 
 def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
-    jobs = Jobs(replace(saved, public=True))
+    jobs = RunQueue(replace(saved, public=True))
     (run,) = jobs.line()
     assert run.name == "waiting" and jobs.may_change(run, SECRET) and not jobs.may_change(run, "another")
 
@@ -293,7 +294,7 @@ def test_the_same_evaluation_again_writes_nothing_anew(saved, expected):
     specs = [registry.spec(name) for name in MODELS[:3]]
     *_, last = evaluate(
         ModelStore(registry, saved), specs, read_source("samples", saved), cache=cache, data="samples", limit=6,
-        decode=DecodeConfig(max_new_tokens=12),
+        decode=DecodingConfig(max_new_tokens=12),
     )  # fmt: skip
     outputs = {s.name: [e.outputs[s.name] for e in last.evaluation.examples] for s in specs}
     assert not cache.problem and all(output.cached for each in outputs.values() for output in each)

@@ -1,1 +1,1 @@
-"""The page: the only importer of gradio. One tab a module; what a tab shows is computed below."""
+"""The Gradio app. The only package that imports gradio."""

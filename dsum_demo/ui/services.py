@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from dsum_demo.costs import Speed
-from dsum_demo.data import Example, read_samples
+from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError
-from dsum_demo.jobs import Jobs
-from dsum_demo.loading import ModelStore
-from dsum_demo.registry import Registry
+from dsum_demo.evaluation.background import EvaluationQueue
+from dsum_demo.models.estimates import Speed
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import ModelStore
+from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
-from dsum_demo.ui.evaluation_runs import Evaluations
+from dsum_demo.utils.path_redaction import hide_paths
 
 
 @dataclass(repr=False)
@@ -27,13 +28,13 @@ class Services:
     registry: Registry
     store: ModelStore
     samples: list[Example]
-    jobs: Jobs
+    jobs: RunQueue
     running: dict[str, threading.Event] = field(default_factory=dict)
     speed: Speed | None = None
-    evaluations: Evaluations = field(init=False)
+    evaluations: EvaluationQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.evaluations = Evaluations(self.settings, self.store)
+        self.evaluations = EvaluationQueue(self.settings, self.store)
 
     @classmethod
     def start(cls, settings: Settings) -> Services:
@@ -42,7 +43,11 @@ class Services:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        return cls(settings, registry, ModelStore(registry, settings), samples, Jobs(settings))
+        return cls(settings, registry, ModelStore(registry, settings), samples, RunQueue(settings))
+
+    def told(self, error: object) -> str:
+        """What a visitor is told of an error: on a public Space without the server's folders."""
+        return hide_paths(str(error), self.settings) if self.settings.public else str(error)
 
     def begin(self, session: str) -> None:
         """A new run of this session; one that is still going is stopped."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dsum_demo.hub import PROBE_SECONDS
+from dsum_demo.hub.client import PROBE_SECONDS
 from tests.hub.checkpoints import BASE, FULL, LORA, save_flan_trio
 
 COMPARE = ("compare", "-", "--family", "flan-t5-base", "--max-new-tokens", "8")

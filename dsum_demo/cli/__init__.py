@@ -1,0 +1,1 @@
+"""The `dsum` command: one module per subcommand."""

@@ -1,0 +1,73 @@
+"""The command `dsum compare`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsum_demo.cli.console import say
+from dsum_demo.errors import InputError
+from dsum_demo.metrics.rouge import SHORT_TITLES
+
+if TYPE_CHECKING:
+    from dsum_demo.comparison import Comparison
+from dsum_demo.cli.console import DONE, FAILED
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from dsum_demo import _store
+    from dsum_demo.comparison import stream_comparison
+
+    dialogue = _read_text(options.file)
+    store = _store()
+    family = store.registry.family(options.family) if options.family else store.registry.default_family
+    wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
+    decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
+    say(f"dsum: comparing {family.title}")
+    specs = [spec for spec in family.default_trio() if spec]
+    said = ""
+    for comparison in stream_comparison(store, family, specs, dialogue, options.reference, decode):
+        note = next((system.note for system in comparison.systems if system.note), "")
+        if note and note != said:
+            say(f"dsum: {note}")
+            said = note
+    if comparison.fitted and comparison.fitted.note:
+        say(f"dsum: {comparison.fitted.note}")
+    print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
+    failed = [system for system in comparison.systems if system.error]
+    for system in failed:
+        say(f"dsum: {system.spec.name}: {system.error}")
+    return FAILED if failed else DONE
+
+
+def _read_text(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+
+
+def _comparison_text(comparison: Comparison) -> str:
+    lines = []
+    for system in comparison.systems:
+        lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(nothing)'}"]
+        if system.scores:
+            lines.append(
+                "  " + "  ".join(f"{t} {100 * system.scores[r].fmeasure:.2f}" for r, t in SHORT_TITLES.items())
+            )
+        if system.generation:
+            lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")
+        lines.append("")
+    if comparison.signature:
+        lines.append(f"F1 x 100. {comparison.signature.text}")
+    else:
+        lines.append("No ROUGE: it compares with a reference summary, and none was given (--reference).")
+    return "\n".join(lines) + "\n"

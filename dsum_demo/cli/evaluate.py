@@ -1,0 +1,264 @@
+"""`dsum evaluate`: a data set times several systems, or outputs recorded elsewhere, on the command line.
+
+Knows how to read its arguments and print; the work is done below, and imported when it begins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsum_demo.cli.console import duration, say
+from dsum_demo.errors import InputError
+from dsum_demo.metrics.rouge import SHORT_TITLES
+from dsum_demo.settings import Settings
+
+if TYPE_CHECKING:
+    from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
+    from dsum_demo.evaluation.report import Report
+    from dsum_demo.models.registry import ModelSpec, Registry
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+TELL_SECONDS = 5.0  # between two lines of progress where they cannot overwrite one another
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command to `commands`, what argparse's add_subparsers gives."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="a whole data set: means with intervals, differences, warnings",
+        description="Write and score summaries of a whole data set with several systems, or score recorded outputs. "
+        "Ctrl+C stops and keeps what is done; the same command goes on from there.",
+    )
+    parser.add_argument(
+        "--data", required=True, metavar="SOURCE", help="samples, dialogsum:validation (or :train, :test), or a file"
+    )
+    parser.add_argument("--systems", metavar="A,B,C", help="models that `dsum models` lists (default: a family's trio)")
+    parser.add_argument("--family", metavar="NAME", help="whose trio, and whose decode config")
+    parser.add_argument("--references", metavar="COLS", help="recorded outputs: reference columns, comma-separated")
+    parser.add_argument("--recorded", metavar="COLS", help="recorded outputs: a column for each system")
+    parser.add_argument("--limit", type=int, metavar="N", help="N examples, drawn by the seed")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of drawing and of intervals (default: 0)")
+    parser.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
+    parser.add_argument(
+        "--reading",
+        choices=("rows", "dialogues"),
+        help="rows: every reference or row counts by itself, as in published figures (default for recorded outputs); "
+        "dialogues: rows of one dialogue are one example with several references (default for models)",
+    )
+    parser.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest summary, in tokens")
+    parser.add_argument("--skip-broken", action="store_true", help="leave rows out that cannot be used, and list them")
+    parser.add_argument(
+        "--bf16", action="store_true", help="write in bfloat16: faster where the processor has it, a few texts differ"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="write every summary anew")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="a new folder for the evaluation (default: one in the data folder)"
+    )
+    parser.add_argument("--export", action="store_true", help="write CSV, JSON Lines, Markdown and HTML there too")
+    parser.add_argument(
+        "--without-texts", action="store_true", help="leave dialogues and references out of what is written"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run_evaluate)
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Exit code: 0 done, 1 a system failed, 130 stopped; what was done is written in each case."""
+    from dsum_demo.evaluation.report import build_report
+    from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
+
+    settings = Settings.from_environment()
+    if options.out and options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise InputError(f"{options.out} is there already; give a new folder.")
+    if options.export and options.without_texts:
+        raise InputError("--export writes texts, and --without-texts leaves them out; choose one.")
+    with _stopping() as stop:
+        last = _follow(_progress(options, settings, stop))
+    evaluation = last.evaluation
+    if not evaluation.examples:
+        _print_failures(evaluation)
+        return INTERRUPTED if stop.is_set() else FAILED
+    report = build_report(evaluation)
+    texts = not options.without_texts
+    if options.out:
+        folder = write_evaluation(evaluation, options.out, texts=texts, report=report)
+    else:
+        folder = SavedEvaluations(settings).save(evaluation, texts=texts, report=report).folder
+    if options.export:
+        _export(evaluation, report, folder)
+    if options.json:
+        raw = {"folder": str(folder), "evaluation": evaluation.facts(), "report": report.as_dict()}
+        print(json.dumps(raw, ensure_ascii=False, indent=2))
+    else:
+        print(report_text(evaluation, report), end="")
+    say(f"dsum: saved in {folder}")
+    _print_failures(evaluation)
+    if stop.is_set():
+        return INTERRUPTED
+    return FAILED if any(system.error for system in evaluation.systems) else DONE
+
+
+def report_text(evaluation: Evaluation, report: Report) -> str:
+    """The report as a table for a terminal."""
+    from dsum_demo.evaluation.export import checked, scale, score
+    from dsum_demo.metrics.checks import CHECKS
+
+    lines = [report.recovery.sentence, ""] if report.recovery else []
+    titles = {s.name: f"{s.title} ({s.name})" for s in evaluation.systems if s.title != s.name}
+    wide = max(len(name) for name in (*titles.values(), *(s.name for s in evaluation.systems), "each reference")) + 2
+
+    def table(head: str, rows: Sequence[tuple[str, Sequence[str]]], columns: Sequence[str]) -> None:
+        lines.append(f"{head:<{wide}}" + "".join(f"{title:>25}" for title in columns))
+        lines.extend(f"{name:<{wide}}" + "".join(f"{value:>25}" for value in values) for name, values in rows)
+        lines.append("")
+
+    rows = [(titles.get(s.name, s.name), [score(i) for i in s.f1.values()]) for s in report.systems]
+    rows += [(title.split(",")[0], [score(i) for i in f1.values()]) for title, f1 in scale(report)]
+    table("F1 x 100", rows, list(SHORT_TITLES.values()))
+    if report.differences:
+        pairs = [
+            (f"{d.system} - {d.baseline}", [score(i, signed=True) for i in d.f1.values()]) for d in report.differences
+        ]
+        wide = max(wide, *(len(name) + 2 for name, _ in pairs))
+        table("Paired differences", pairs, list(SHORT_TITLES.values()))
+    names = [s.name for s in report.systems]
+    wide = max(wide, *(len(check.title) + 2 for check in CHECKS))
+    table("Checks", [(c.title, [checked(c, s.checks[c.name]) for s in report.systems]) for c in CHECKS], names)
+    if report.published:
+        published = [(kind, [f"{value:.2f}" for value in values]) for kind, values in report.published.scores.items()]
+        table(f"Published: {report.published.title}", published, ("R1", "R2", "RL"))
+        lines += [f"{report.published.source}.", ""]
+    lines += [f"! {warning.text}" for warning in report.warnings]
+    if report.signature:
+        lines.append(report.signature.text)
+    return "\n".join(lines) + "\n"
+
+
+def _progress(options: argparse.Namespace, settings: Settings, stop: threading.Event) -> Iterator[EvaluationProgress]:
+    if options.recorded or options.references:
+        if not (options.recorded and options.references) or options.systems or options.family:
+            raise InputError(
+                "Recorded outputs need --references and --recorded, columns of the file that --data names; --systems "
+                "and --family name models, which they do not need."
+            )
+        from dsum_demo.evaluation.recorded import evaluate_recorded
+
+        yield from evaluate_recorded(
+            Path(options.data),
+            _names(options.references),
+            _names(options.recorded),
+            policy=options.policy,
+            reading=options.reading or "rows",
+            seed=options.seed,
+            limit=options.limit,
+            skip_broken=options.skip_broken,
+            should_stop=stop.is_set,
+        )
+        return
+    from dsum_demo.data.sources import read_source
+    from dsum_demo.models.registry import Registry
+
+    registry = Registry(settings)
+    specs = _specs(registry, options)
+    broken: dict[int, str] | None = {} if options.skip_broken else None
+    examples = read_source(
+        options.data, settings, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
+        broken=broken,
+    )  # fmt: skip
+    from dsum_demo.evaluation.output_cache import OutputCache
+    from dsum_demo.evaluation.runner import evaluate
+    from dsum_demo.models.store import ModelStore
+
+    wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
+    decode = registry.family(specs[0].family).decode
+    cache = OutputCache(None if options.no_cache else settings.outputs_file)
+    if cache.problem:
+        say(f"dsum: {cache.problem}")
+    yield from evaluate(
+        ModelStore(registry, settings),
+        specs,
+        examples,
+        data=options.data,
+        decode=replace(decode, **{name: value for name, value in wanted.items() if value is not None}),
+        policy=options.policy,
+        reading=options.reading or "dialogues",
+        seed=options.seed,
+        limit=options.limit,
+        cache=cache,
+        skipped=broken,
+        bf16=options.bf16,
+        should_stop=stop.is_set,
+    )
+
+
+def _specs(registry: Registry, options: argparse.Namespace) -> list[ModelSpec]:
+    if options.systems:
+        return [registry.spec(name) for name in _names(options.systems)]
+    family = registry.family(options.family) if options.family else registry.default_family
+    return [spec for spec in family.default_trio() if spec]
+
+
+def _follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:
+    """Tell on standard error how far it is; the last state."""
+    live, told, width = sys.stderr.isatty(), 0.0, 0
+    for now in progress:
+        if live or time.monotonic() - told >= TELL_SECONDS:
+            told = time.monotonic()
+            left = f", {duration(now.seconds_left)} left" if now.seconds_left else ""
+            line = f"dsum: {now.note}: {now.done:,} of {now.total:,}{left}"
+            width = max(width, len(line))
+            print(f"\r{line:<{width}}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+    if live:
+        say("")
+    return now
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """The event is set by the first Ctrl+C; the second one ends the command at once."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("\ndsum: stopping; what is done will be kept. Ctrl+C again gives up.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _export(evaluation: Evaluation, report: Report, folder: Path) -> None:
+    from dsum_demo.evaluation.export import write_exports
+
+    write_exports(evaluation, report, folder)
+    try:
+        from dsum_demo.ui.evaluate.html_report import html_report
+    except ModuleNotFoundError as error:
+        say(f"dsum: no report.html: {error.name} is not installed.")
+        return
+    (folder / "report.html").write_text(html_report(evaluation, report), encoding="utf-8", errors="replace")
+
+
+def _print_failures(evaluation: Evaluation) -> None:
+    for system in evaluation.systems:
+        if system.error:
+            say(f"dsum: {system.name}: {system.error}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

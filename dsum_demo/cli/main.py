@@ -1,0 +1,96 @@
+"""The command line: `dsum models | compare | score | evaluate | train | push | study | serve`. Results on standard
+output, all else on standard error.
+
+Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
+mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsum_demo import __version__
+from dsum_demo.cli.console import say
+from dsum_demo.cli.evaluate import add_evaluate
+from dsum_demo.cli.study import add_study
+from dsum_demo.cli.train import add_train
+from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
+
+if TYPE_CHECKING:
+    pass
+from dsum_demo.cli.compare import run_compare
+from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT
+from dsum_demo.cli.models import run_models
+from dsum_demo.cli.push import run_push
+from dsum_demo.cli.score import run_score
+from dsum_demo.cli.serve import run_serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (InputError, SettingsError, UnknownModelError) as error:
+        rows = getattr(error, "rows", ()) if isinstance(error, DataError) else ()
+        say(
+            f"dsum: {error}" + (f" (rows {', '.join(map(str, rows[:20]))})" if rows and "row" not in str(error) else "")
+        )
+        return WRONG_INPUT
+    except DsumError as error:
+        say(f"dsum: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        say("dsum: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return DONE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dsum", description="Original, fully fine-tuned and LoRA summaries of a dialogue, side by side."
+    )
+    parser.add_argument("--version", action="version", version=f"dsum {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    models = commands.add_parser("models", help="list the families and their variants")
+    models.add_argument("--json", action="store_true", help="print JSON")
+    models.set_defaults(run=run_models)
+
+    compare = commands.add_parser("compare", help="summarize one dialogue with a family's three systems")
+    compare.add_argument("file", metavar="FILE|-", help="a text file, a turn a line; - reads standard input")
+    compare.add_argument("--reference", action="append", default=[], metavar="TEXT", help="a reference; up to three")
+    compare.add_argument("--family", metavar="NAME", help="a family that `dsum models` lists")
+    compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
+    compare.add_argument("--max-new-tokens", type=int, metavar="N", help="longest summary, in tokens")
+    compare.add_argument("--json", action="store_true", help="print JSON")
+    compare.set_defaults(run=run_compare)
+
+    score = commands.add_parser("score", help="ROUGE of outputs recorded in a CSV, JSON or JSONL file")
+    score.add_argument("file", type=Path, metavar="FILE")
+    score.add_argument("--references", required=True, metavar="COLS", help="reference columns, comma-separated")
+    score.add_argument("--systems", required=True, metavar="COLS", help="columns of outputs, comma-separated")
+    score.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
+    score.add_argument("--json", action="store_true", help="print JSON")
+    score.set_defaults(run=run_score)
+
+    add_evaluate(commands)
+
+    add_train(commands)
+
+    push = commands.add_parser("push", help="upload a finished run to the Hugging Face Hub, with its card")
+    push.add_argument("run_name", metavar="RUN")
+    push.add_argument("repository", metavar="OWNER/NAME", help="made where it does not exist")
+    push.add_argument("--private", action="store_true", help="make the repository private")
+    push.set_defaults(run=run_push)
+
+    add_study(commands)
+
+    serve = commands.add_parser("serve", help="start the app in the browser")
+    serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=int, default=None, help="port (default: 7860 or the next free one)")
+    serve.set_defaults(run=run_serve)
+    return parser

@@ -1,0 +1,50 @@
+"""The command `dsum models`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dsum_demo.cli.console import say
+from dsum_demo.errors import ModelError
+from dsum_demo.settings import Settings
+
+if TYPE_CHECKING:
+    from dsum_demo.models.registry import Registry
+from dsum_demo.cli.console import DONE
+
+
+def run_models(options: argparse.Namespace) -> int:
+    from dsum_demo.models.registry import Registry
+
+    registry = Registry(Settings.from_environment())
+    rows = [{**row, "estimate": None} for row in registry.as_rows()]
+    if any(row["state"] == "downloadable" for row in rows):
+        say("dsum: estimating what the models that can be downloaded will take on this machine")
+        _add_estimates(registry, rows)
+    if options.json:
+        print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
+        return DONE
+    for row in rows:
+        size = f"{row['size_bytes'] / 1e6:.0f} MB" if row["size_bytes"] else ""
+        print(
+            f"{row['name']:<24} {row['kind']:<8} {row['state']:<13} {size:>8}  {row['reason'] or row['note']}".rstrip()
+        )
+        if row["estimate"]:
+            print(f"{'':<25}{row['estimate']['text']}")
+    return DONE
+
+
+def _add_estimates(registry: Registry, rows: list[dict[str, Any]]) -> None:
+    from dsum_demo.models.estimates import estimate, measure_speed
+    from dsum_demo.models.store import ModelStore
+
+    try:
+        speed = measure_speed(ModelStore(registry, registry.settings))
+    except ModelError:
+        speed = None  # then the time stays open
+    for row in rows:
+        if row["state"] == "downloadable" and (cost := estimate(registry, registry.spec(row["name"]), speed)):
+            row["estimate"] = {**asdict(cost), "text": cost.text}

@@ -1,0 +1,220 @@
+"""`dsum train`: one training run in the foreground, or its probe. The page starts the same command as a child process.
+
+Knows how arguments become a config and how progress is shown; the work is done below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dsum_demo.cli.console import duration, say
+from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.runs.store import Run, Runs
+from dsum_demo.settings import Settings
+
+if TYPE_CHECKING:
+    from dsum_demo.runs.setup import Setup
+    from dsum_demo.training.config import RunConfig
+    from dsum_demo.training.events import Event
+
+SECONDS_BETWEEN_LINES = 2.0
+
+
+def add_train(commands: Any) -> None:
+    """Add the command to `commands`, what argparse's add_subparsers gives."""
+    parser = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
+    parser.set_defaults(run=run_train)
+    parser.add_argument("--preset", metavar="NAME", help="begin from a preset: good-lora, good-full, notebook-lora, …")
+    parser.add_argument(
+        "--method", metavar="NAME", help="full, lora, dora, ia3, … with its own options and learning rate"
+    )
+    parser.add_argument("--base", metavar="NAME", default="", help="an original that `dsum models` lists")
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="samples, dialogsum, a file, or a folder with train and validation"
+    )
+    parser.add_argument(
+        "--validation", metavar="SOURCE", help="where validation dialogues come from (default: a split)"
+    )
+    parser.add_argument("--column", metavar="ROLE=NAME", action="append", default=[],
+                        help="which column of a file is dialogue, summary or id")  # fmt: skip
+    parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], dest="settings",
+                        help="any setting of the training or option of the method; may be repeated")  # fmt: skip
+    parser.add_argument("--name", metavar="NAME", default="", help="what the run and its model are called")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped, broke, or waits")
+    parser.add_argument(
+        "--probe", action="store_true", help="measure what the run will cost, print JSON, train nothing"
+    )
+    parser.add_argument("--no-check", action="store_true", help="start even where memory may not suffice")
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Exit code: 0 finished or stopped on request; errors are raised."""
+    settings = Settings.from_environment()
+    runs = Runs(settings.runs_dir)
+    given = [f"--{n}" for n in ("preset", "method", "base", "data", "validation", "name") if getattr(options, n)]
+    given += ["--set"] * bool(options.settings) + ["--column"] * bool(options.column)
+    if options.resume and given:
+        raise InputError(f"A run goes on as it began: leave {given[0]} out beside --resume, or start a new run.")
+    if options.probe:
+        from dsum_demo.training.config import RunConfig
+
+        config = (
+            RunConfig.from_record(runs.get(options.resume).config()) if options.resume else config_of(options, settings)
+        )
+        return _probe(config, settings)
+    from dsum_demo.runs.runner import execute, is_main
+    from dsum_demo.utils.hardware import die_first
+
+    die_first()
+    run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
+    if is_main():
+        say(f"dsum: run {run.name} in {run.folder}")
+    with stopping_on_signals(run):
+        status = execute(
+            run,
+            settings,
+            on_event=Lines(),
+            tell=lambda text: say(f"dsum: {text}"),
+            check_memory=(lambda setup: "") if options.no_check else check_memory,
+        )
+    if is_main():
+        said = f" {status.reason}" if status.reason else ""
+        say(f"dsum: {run.name} {status.state}.{said}")
+        if run.result():
+            print(run.best)
+    return 0
+
+
+def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
+    """The config that the arguments describe. Raises InputError or UnknownModelError."""
+    from dsum_demo.models.registry import Registry
+    from dsum_demo.runs.limits import check_allowed
+    from dsum_demo.runs.setup import find_base
+    from dsum_demo.training.config import RunConfig, apply_settings, with_method
+    from dsum_demo.training.presets import preset
+
+    _, base = find_base(Registry(settings), options.base)
+    config = preset(options.preset).run_config(base.name) if options.preset else RunConfig(base.name)
+    if options.method:
+        config = replace(config, training=with_method(config.training, options.method))
+    data: dict[str, Any] = {"source": options.data} if options.data else {}
+    data |= {"validation_source": options.validation} if options.validation else {}
+    if options.column:
+        pairs = [text.partition("=") for text in options.column]
+        if wrong := [
+            text for text, (_, equals, name) in zip(options.column, pairs, strict=True) if not (equals and name)
+        ]:
+            raise InputError(f"--column {wrong[0]!r} has no '='; write it as dialogue=NAME or summary=NAME.")
+        data["columns"] = {role.strip(): name.strip() for role, _, name in pairs}
+    config = apply_settings(replace(config, data=replace(config.data, **data)), options.settings)
+    check_allowed(config, settings)
+    return config
+
+
+def check_memory(setup: Setup) -> str:
+    """Why the run will not fit in memory, "" where it does; measured in a child process where it may be close."""
+    from transformers import AutoConfig
+
+    from dsum_demo.runs.setup import may_not_fit
+
+    shape = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, lambda name: int(getattr(shape, name))):
+        return ""
+    say("dsum: memory may be short; measuring three steps first")
+    words = [sys.executable, "-m", "dsum_demo", *setup.config.command(), "--probe"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGKILL:
+        return "The run does not fit in memory: the system ended the probe. Choose LoRA, a smaller batch_size or base."
+    if done.returncode != 0:
+        raise TrainingError(f"The probe failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
+    return str(json.loads(done.stdout)["refusal"])
+
+
+@contextmanager
+def stopping_on_signals(run: Run) -> Iterator[None]:
+    """The first Ctrl-C or a SIGTERM stops the run and keeps the best; a second Ctrl-C ends the process."""
+    from dsum_demo.runs.runner import is_main
+
+    def stop(number: int, frame: Any) -> None:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Whoever asked before may have asked to throw the weights away.
+        if is_main() and run.stop_request() is None:
+            run.request_stop(keep=True)
+            say("dsum: stopping; the best weights are kept. Ctrl-C again ends it at once.")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Lines:
+    """Events as lines on standard error: every evaluation, and steps as often as one likes to read them."""
+
+    def __init__(self) -> None:
+        self.said = 0.0
+
+    def __call__(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "step":
+            if time.monotonic() - self.said < SECONDS_BETWEEN_LINES and event["step"] < event["steps"]:
+                return
+            self.said = time.monotonic()
+            say(
+                f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}  "
+                f"{event['samples_per_second'] or 0:.1f} dialogues/s  {event['peak_memory_bytes'] / 1e9:.2f} GB  "
+                f"{duration(event['seconds_left'])} left"
+            )
+        elif kind == "evaluation":
+            best = "  (best so far)" if event["best"] else ""
+            say(
+                f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
+                f"R1 {100 * event['rouge1']:.2f}  R2 {100 * event['rouge2']:.2f}  RL {100 * event['rougeL']:.2f}{best}"
+            )
+            for row in event["summaries"][:1]:
+                say(f"    {row['summary']}")
+        elif kind == "batch":
+            say(f"dsum: memory ran out; going on with batches of {event['batch_size']} x {event['accumulation']}")
+
+
+def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run:
+    """A new run, made by the first process; the others learn its name."""
+    from dsum_demo.runs.runner import is_main
+
+    config = config_of(options, settings) if is_main() else None
+    name = [""]
+    if config is not None:
+        wanted = options.name or config.preset or f"{config.base}-{config.training.method}"
+        name = [runs.create(config.as_record(), wanted).name]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        _share(name)
+    return Run(runs.folder / name[0])
+
+
+def _share(name: list[str]) -> None:
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=not torch.cuda.is_available())
+    broadcast_object_list(name)
+
+
+def _probe(config: RunConfig, settings: Settings) -> int:
+    from dsum_demo.runs.cost_probe import measure
+
+    print(json.dumps(measure(config, settings).as_dict(), ensure_ascii=False, indent=2))
+    return 0

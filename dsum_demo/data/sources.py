@@ -1,0 +1,162 @@
+"""Where examples come from, by a name that a person can type: the samples, a split of DialogSum, or a file.
+
+DialogSum comes from the folder that DSUM_DIALOGSUM names, else from the Hub through the datasets library, which keeps
+it in its cache. Knows settings, files and the Hub; nothing of models. datasets is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dsum_demo.data.examples import Example, read_samples, to_examples
+from dsum_demo.data.tables import Broken
+from dsum_demo.errors import DataError, InputError, Stopped
+from dsum_demo.hub.client import POLL_SECONDS, HubProbe, Progress, StopAsked
+from dsum_demo.settings import Settings
+
+SAMPLES, DIALOGSUM = "samples", "dialogsum"
+SPLITS = ("train", "validation", "test")
+DIALOGSUM_ON_HUB = "knkarthick/dialogsum"
+PATIENCE_SECONDS = 600
+ENDINGS = (".csv", ".jsonl", ".json", ".csv.gz", ".jsonl.gz", ".json.gz")
+# DialogSum's test split names its rows test_0_1, test_0_2 and test_0_3: one dialogue, three people's summaries.
+ROW_OF_SEVERAL = re.compile(r"(.*\d)_\d+", re.DOTALL)
+
+
+def source_names() -> list[str]:
+    """The sources that have a name; a path to a file is one too, except on a public Space."""
+    return [SAMPLES, *(f"{DIALOGSUM}:{split}" for split in SPLITS)]
+
+
+def read_source(
+    source: str,
+    settings: Settings,
+    *,
+    on_progress: Progress = lambda text, share: None,
+    should_stop: StopAsked = lambda: False,
+    broken: Broken | None = None,
+) -> list[Example]:
+    """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file for `read_samples`.
+
+    One example a dialogue: rows that share one are regrouped. Only DialogSum from the Hub can take long; on_progress
+    gets a sentence then, and a stop is obeyed. Raises InputError for a source that there is not, DataError for rows
+    that cannot be read or had, and Stopped. Where `broken` is given, rows of a file that cannot be used are put there,
+    by their numbers, and left out.
+    """
+    name, _, split = source.strip().partition(":")
+    if source.strip() == SAMPLES:
+        return read_samples(settings.samples_file, broken)
+    if name == DIALOGSUM:
+        if split not in SPLITS:
+            wanted = ", ".join(f"{DIALOGSUM}:{known}" for known in SPLITS)
+            raise InputError(f"DialogSum has no split {split!r}; give one of: {wanted}.")
+        if settings.dialogsum_dir:
+            return regroup(read_samples(_split_file(settings.dialogsum_dir, split), broken))
+        return regroup(_from_hub(split, settings, on_progress, should_stop))
+    if settings.public:
+        raise InputError(f"There is no source {source!r} here; give one of: {', '.join(source_names())}.")
+    if not Path(source).is_file():
+        raise InputError(f"There is no file {source!r}; give one, or one of: {', '.join(source_names())}.")
+    return regroup(read_samples(Path(source), broken))
+
+
+def regroup(examples: Sequence[Example]) -> list[Example]:
+    """One example a dialogue, in the order of their first rows: the references and topics of its rows together.
+
+    Rows belong together where dialogue and group are the same, the group being an id like test_0_2 without its last
+    part; the group then is the id. Of other rows with the same dialogue the first keeps its id.
+    """
+    groups: dict[tuple[str, str], list[Example]] = {}
+    for example in examples:
+        several = ROW_OF_SEVERAL.fullmatch(example.id)
+        groups.setdefault((several[1] if several else "", example.dialogue), []).append(example)
+    named = [group for group, _ in groups]
+    return [
+        rows[0]
+        if len(rows) == 1
+        else replace(
+            rows[0],
+            # One group of ids over two dialogues names neither.
+            id=group if group and named.count(group) == 1 else rows[0].id,
+            references=tuple(text for row in rows for text in row.references),
+            topics=tuple(text for row in rows for text in row.topics),
+        )
+        for (group, _), rows in groups.items()
+    ]
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    for ending in ENDINGS:
+        if (file := folder / f"{split}{ending}").is_file():
+            return file
+    raise DataError(
+        f"DSUM_DIALOGSUM names {folder}, and there is no {split}{ENDINGS[0]} in it (nor with "
+        f"{', '.join(ENDINGS[1:])}); put it there, or unset DSUM_DIALOGSUM to fetch DialogSum from the Hub."
+    )
+
+
+def _from_hub(split: str, settings: Settings, on_progress: Progress, should_stop: StopAsked) -> list[Example]:
+    rows = _cached(split)
+    if rows is None:
+        reason = HubProbe(settings.offline).unreachable_because()
+        if reason:
+            raise DataError(f"DialogSum is not on this machine and cannot be downloaded. {reason} {_OTHER_WAYS}")
+        on_progress("Downloading DialogSum from the Hub (12 MB)", None)
+        rows = _downloaded(split, should_stop)
+    return to_examples(rows, f"DialogSum's {split} split")
+
+
+_OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
+
+
+def _cached(split: str) -> list[dict[str, str]] | None:
+    """The split as datasets' cache has it, else None. Never asks the network."""
+    import datasets
+    from datasets.packaged_modules.cache.cache import Cache
+
+    datasets.logging.set_verbosity_error()  # it warns of every use of its cache
+    with contextlib.suppress(ValueError, OSError):
+        name = DIALOGSUM_ON_HUB.split("/")[-1]
+        builder = Cache(dataset_name=name, repo_id=DIALOGSUM_ON_HUB, version="auto", hash="auto")
+        return _texts(builder.as_dataset(split=split))
+    return None
+
+
+def _downloaded(split: str, should_stop: StopAsked) -> list[dict[str, str]]:
+    import datasets
+
+    outcome: list[list[dict[str, str]] | Exception] = []
+
+    def download() -> None:
+        try:
+            datasets.disable_progress_bars()
+            outcome.append(_texts(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split)))
+        except Exception as error:
+            outcome.append(error)
+
+    # A thread of its own, so that a stop is obeyed at once even while the network stands still.
+    worker = threading.Thread(target=download, name="download DialogSum", daemon=True)
+    worker.start()
+    begun = time.monotonic()
+    while worker.is_alive():
+        worker.join(POLL_SECONDS)
+        if should_stop():
+            raise Stopped("The download of DialogSum was stopped.")
+        # Some of the library's requests wait without limit.
+        if time.monotonic() - begun > PATIENCE_SECONDS:
+            raise DataError(f"DialogSum was not here after {PATIENCE_SECONDS} s of downloading. {_OTHER_WAYS}")
+    result = outcome[0]
+    if isinstance(result, Exception):
+        said = str(result).strip().split("\n")[0] or type(result).__name__
+        raise DataError(f"DialogSum could not be downloaded from the Hub: {said} {_OTHER_WAYS}") from result
+    return result
+
+
+def _texts(rows: object) -> list[dict[str, str]]:
+    return [{name: str(value) for name, value in row.items() if value is not None} for row in rows]  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Evaluates systems on many examples: running, recording, reporting, saving and exporting."""

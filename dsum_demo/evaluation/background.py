@@ -1,0 +1,315 @@
+"""The evaluation that is going on, in a thread of its own, and those that are open, by key.
+
+A page only looks at them: it may be reloaded, and the run goes on. Knows settings, models and files; no components.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dsum_demo.data.examples import read_samples
+from dsum_demo.data.sources import DIALOGSUM, SAMPLES, read_source, regroup
+from dsum_demo.data.tables import Broken
+from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.evaluation.output_cache import OutputCache
+from dsum_demo.evaluation.recorded import evaluate_recorded, read_recorded
+from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
+from dsum_demo.evaluation.report import Report, build_report
+from dsum_demo.evaluation.runner import evaluate
+from dsum_demo.evaluation.storage import SavedEvaluations, fill_texts, read_evaluation
+from dsum_demo.models.store import ModelStore
+from dsum_demo.settings import Settings
+from dsum_demo.utils.path_redaction import hide_paths
+
+log = logging.getLogger(__name__)
+
+UPLOAD, RECORDED = "upload", "recorded"
+SOURCES = {
+    SAMPLES: "The samples, written for this project",
+    f"{DIALOGSUM}:validation": "DialogSum, validation",
+    f"{DIALOGSUM}:test": "DialogSum, test",
+    UPLOAD: "A file of dialogues and references",
+    RECORDED: "A file of recorded outputs",
+}
+# A public page shares two cores among its visitors.
+PUBLIC_DIALOGUES, PUBLIC_ROWS = 50, 2_000
+PARTIAL_RESAMPLES = 1_000
+MOST_OPEN = 6
+LARGE = 2_000  # examples
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody asks to have evaluated. systems: names of models, or of columns for recorded outputs. owner: the
+    secret of whoever asks, for models that are theirs alone.
+    """
+
+    source: str
+    systems: tuple[str, ...]
+    file: Path | None = None
+    references: tuple[str, ...] = ()
+    limit: int | None = None
+    seed: int = 0
+    policy: str = "mean"
+    reading: str = "dialogues"
+    skip_broken: bool = False
+    owner: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.file.name if self.file else SOURCES[self.source]
+
+
+@dataclass
+class Open:
+    """An evaluation with its report. texts: why its texts are not here, "" where they are or nobody has asked."""
+
+    key: str
+    title: str
+    shipped: bool
+    evaluation: Evaluation
+    report: Report
+    saved: bool = True
+    asked_for_texts: bool = False
+    texts: str = ""
+
+
+@dataclass
+class BackgroundEvaluation:
+    """One evaluation going on, or over. `token` is known to the page that began it alone.
+
+    key: where the result is once it is over; error: a sentence; rows: numbers of rows that cannot be used.
+    """
+
+    title: str
+    token: str
+    note: str = ""
+    progress: EvaluationProgress | None = None
+    over: bool = False
+    error: str = ""
+    rows: tuple[int, ...] = ()
+    key: str = ""
+    _asked: threading.Event = field(default_factory=threading.Event)
+    _partial: tuple[int, Evaluation, Report] | None = None
+
+    def stop(self) -> None:
+        self._asked.set()
+
+    @property
+    def stopping(self) -> bool:
+        return self._asked.is_set()
+
+    def partial(self) -> tuple[Evaluation, Report] | None:
+        """What is there so far; None before the first summary."""
+        progress = self.progress
+        if progress is None or not progress.evaluation.examples:
+            return None
+        if self._partial is None or self._partial[0] != progress.done:
+            report = build_report(progress.evaluation, resamples=PARTIAL_RESAMPLES)
+            self._partial = (progress.done, progress.evaluation, report)
+        return self._partial[1:]
+
+    def follow(self, states: Iterator[EvaluationProgress], keep: Callable[[Evaluation], str]) -> None:
+        """Run to the end or the stop; what was done is kept, whatever happens."""
+        try:
+            for progress in states:
+                self.progress = progress
+        except Stopped:
+            pass
+        except DsumError as error:
+            self.error, self.rows = str(error), getattr(error, "rows", ())
+        except Exception as error:
+            log.exception("the evaluation of %s failed", self.title)
+            self.error = f"The evaluation failed unexpectedly: {type(error).__name__}: {error}"
+        try:
+            if self.progress and self.progress.evaluation.examples:
+                self.key = keep(self.progress.evaluation)
+        except Exception as error:
+            log.exception("the evaluation of %s could not be kept", self.title)
+            self.error = f"The evaluation could not be saved: {error}"
+        self.over = True
+
+
+class EvaluationQueue:
+    """Opened evaluations and the one that is going on; safe to use from several threads.
+
+    One runs at a time: two would take each other's time, and a progress that tells the time left would be wrong.
+    """
+
+    def __init__(self, settings: Settings, store: ModelStore):
+        self.settings, self.store = settings, store
+        self.saved = SavedEvaluations(settings)
+        self.cache = OutputCache(settings.outputs_file)
+        self.run: BackgroundEvaluation | None = None
+        self._open: OrderedDict[str, Open] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def start(self, wanted: Wanted) -> BackgroundEvaluation:
+        """Begin in a thread of its own. Raises InputError for what cannot be evaluated, and while another one runs."""
+        check(wanted, self.settings)
+        with self._lock:
+            if self.run and not self.run.over:
+                raise InputError("An evaluation is running; wait until it is over, or stop it.")
+            run = self.run = BackgroundEvaluation(wanted.title, secrets.token_hex(16))
+
+        def work() -> None:
+            run.follow(self._states(wanted, run), lambda evaluation: self._keep(evaluation, run))
+            if wanted.file:
+                # Where an upload lies on the server helps nobody.
+                run.error = run.error.replace(str(wanted.file), wanted.file.name)
+            if self.settings.public:
+                run.error = hide_paths(run.error, self.settings)
+
+        threading.Thread(target=work, name="evaluation", daemon=True).start()
+        return run
+
+    def run_for(self, token: str | None) -> BackgroundEvaluation | None:
+        """The run as far as a page may see it: on a public Space only the page that began it."""
+        if self.run and (not self.settings.public or self.run.token == token):
+            return self.run
+        return None
+
+    def get(self, key: str | None) -> Open | None:
+        """The evaluation, opened if it is not. Raises InputError for an unknown key, DataError for a broken folder."""
+        if not key:
+            return None
+        with self._lock:
+            if key in self._open:
+                self._open.move_to_end(key)
+                return self._open[key]
+        if key.startswith("run:"):
+            raise InputError("This result is no longer kept here. Evaluate again: what was written is remembered.")
+        saved = self.saved.find(key)
+        evaluation = read_evaluation(saved.folder)
+        return self._put(Open(key, describe(evaluation.data), saved.shipped, evaluation, build_report(evaluation)))
+
+    def takes_long(self, key: str | None) -> bool:
+        """Whether opening it is worth a word beforehand."""
+        if not key or key in self._open:
+            return False
+        return any(saved.n > LARGE for saved in self.saved.list() if saved.name == key)
+
+    def with_texts(self, opened: Open) -> Open:
+        """The same with dialogues and references filled in, where they are at hand. Nothing is downloaded."""
+        missing = any(e.dialogue is None for e in opened.evaluation.examples)
+        if opened.asked_for_texts or opened.evaluation.recorded or not missing:
+            return opened
+        opened.asked_for_texts = True
+        try:
+            examples = read_source(opened.evaluation.data, replace(self.settings, offline=True))
+            opened.evaluation = fill_texts(opened.evaluation, examples)
+        except DsumError:
+            opened.texts = (
+                "DialogSum’s texts are not this project’s to ship. They are filled in here once the data is on this "
+                "machine: set DSUM_DIALOGSUM to a folder that holds its splits, or let the datasets library fetch "
+                "knkarthick/dialogsum from the Hub."
+            )
+        return opened
+
+    def close(self, key: str) -> None:
+        with self._lock:
+            self._open.pop(key, None)
+
+    def _put(self, opened: Open) -> Open:
+        with self._lock:
+            self._open[opened.key] = opened
+            while len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)
+        return opened
+
+    def _keep(self, evaluation: Evaluation, run: BackgroundEvaluation) -> str:
+        """Save it; a public Space keeps it in memory, since its visitors would see each other's."""
+        key, problem = f"run:{run.token}", ""
+        report = build_report(evaluation)
+        if not self.settings.public:
+            try:
+                key = self.saved.save(evaluation, report=report).name
+            except OSError as error:
+                problem = (
+                    f"The evaluation could not be saved ({error.strerror or error}); download it before you leave."
+                )
+        saved = not key.startswith("run:")
+        self._put(Open(key, describe(evaluation.data), False, evaluation, report, saved))
+        run.error = run.error or problem
+        return key
+
+    def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
+        limit = most(wanted.source, self.settings)
+        limit = min(filter(None, (wanted.limit, limit)), default=None)
+        if wanted.source == RECORDED:
+            assert wanted.file is not None
+            run.note = "Reading the file."
+            yield from evaluate_recorded(
+                wanted.file, wanted.references, wanted.systems, policy=wanted.policy, reading=wanted.reading,
+                seed=wanted.seed, limit=limit, skip_broken=wanted.skip_broken, should_stop=run._asked.is_set,
+            )  # fmt: skip
+            return
+        registry = self.store.registry.seen_by(wanted.owner)
+        specs = [registry.spec(name) for name in wanted.systems]
+        broken: Broken | None = {} if wanted.skip_broken else None
+        run.note = "Reading the dialogues."
+        if wanted.file:
+            examples = regroup(read_samples(wanted.file, broken))
+        else:
+
+            def tell(text: str, share: float | None) -> None:
+                run.note = text
+
+            examples = read_source(wanted.source, self.settings, on_progress=tell, should_stop=run._asked.is_set)
+        run.note = ""
+        yield from evaluate(
+            self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,
+            policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, limit=limit, cache=self.cache,
+            skipped=broken, should_stop=run._asked.is_set,
+        )  # fmt: skip
+
+
+def broken_rows(wanted: Wanted) -> Broken:
+    """Rows of the file that cannot be used, by their numbers, with the reason. Raises DataError and InputError for a
+    file or columns that cannot be used at all.
+    """
+    broken: Broken = {}
+    if wanted.file is None:
+        return broken
+    try:
+        if wanted.source == RECORDED:
+            read_recorded(wanted.file, wanted.references, wanted.systems, broken)
+        else:
+            read_samples(wanted.file, broken)
+    except DsumError as error:
+        # Where an upload lies on the server helps nobody.
+        raise type(error)(str(error).replace(str(wanted.file), wanted.file.name)) from None
+    return dict(sorted(broken.items()))
+
+
+def check(wanted: Wanted, settings: Settings) -> None:
+    """Raises InputError for what can be seen to be wrong before anything is read."""
+    if wanted.source not in SOURCES:
+        raise InputError(f"There is no data {wanted.source!r}; choose one of the list.")
+    if wanted.source in (UPLOAD, RECORDED) and wanted.file is None:
+        raise InputError("There is no file; drop one first.")
+    if not wanted.systems:
+        missing = "a column of outputs" if wanted.source == RECORDED else "a system"
+        raise InputError(f"Nothing is chosen to evaluate; choose {missing}.")
+    if wanted.source == RECORDED and not wanted.references:
+        raise InputError("No column of references is chosen; ROUGE compares with at least one.")
+    if wanted.limit is not None and wanted.limit < 1:
+        raise InputError(f"The limit is {wanted.limit}; give 1 or more, or leave it empty for all.")
+
+
+def most(source: str, settings: Settings) -> int | None:
+    """The most examples that are evaluated, None for any number."""
+    if not settings.public:
+        return None
+    return PUBLIC_ROWS if source == RECORDED else PUBLIC_DIALOGUES
+
+
+def describe(data: str) -> str:
+    """What people call the data of an evaluation."""
+    return {SAMPLES: "Samples"}.get(data, SOURCES.get(data, data))

@@ -1,0 +1,189 @@
+"""An evaluation as files: CSV and JSON Lines of every example, JSON and Markdown of the report.
+
+Knows records and reports; nothing of models or pages. A cell that a spreadsheet would run as a formula is made text.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from dsum_demo.evaluation.records import Evaluation
+from dsum_demo.evaluation.report import Report
+from dsum_demo.metrics.bootstrap import Interval
+from dsum_demo.metrics.checks import CHECKS, Check
+from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+
+DEFUSED = ("=", "+", "-", "@", "\t", "\r")
+
+
+def defuse(text: str) -> str:
+    """A cell that a spreadsheet shows instead of running."""
+    return "'" + text if text.startswith(DEFUSED) else text
+
+
+def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
+    """Lines, the header first: a row an example and system. The signature stands in every row."""
+    scores = [f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1")]
+    references = max((len(example.references) for example in evaluation.examples), default=0)
+    yield _line(
+        [
+            *"id row fingerprint topics words turns speakers system kind summary".split(),
+            *scores,
+            *(check.name for check in CHECKS),
+            *"not_in_dialogue tokens seconds hit_length_limit turns_left_out dialogue".split(),
+            *(f"reference{number}" for number in range(1, references + 1)),
+            "signature",
+        ]
+    )
+    signature = report.signature.text if report.signature else ""
+    kinds = {system.name: system.kind for system in evaluation.systems}
+    for example in evaluation.examples:
+        about = [example.id, example.row, example.fingerprint, "; ".join(example.topics)]
+        about += [example.words, example.turns, example.speakers]
+        texts = [example.dialogue, *example.references, *[""] * (references - len(example.references))]
+        for name, output in example.outputs.items():
+            values = [output.scores[rouge] for rouge in ROUGE_TYPES]
+            yield _line(
+                [
+                    *about,
+                    name,
+                    kinds.get(name, ""),
+                    output.text,
+                    *(part for score in values for part in (score.precision, score.recall, score.fmeasure)),
+                    *(output.checks.get(check.name) for check in CHECKS),
+                    "; ".join(output.ungrounded),
+                    output.tokens,
+                    output.seconds,
+                    int(output.hit_length_limit),
+                    output.turns_left_out,
+                    *texts,
+                    signature,
+                ]
+            )
+
+
+def examples_jsonl(evaluation: Evaluation, report: Report) -> Iterator[str]:
+    """Lines: an object an example, with texts, outputs, scores and the signature."""
+    signature = report.signature.text if report.signature else None
+    for example in evaluation.examples:
+        yield json.dumps({**example.as_dict(), "signature": signature}, ensure_ascii=False) + "\n"
+
+
+def report_json(evaluation: Evaluation, report: Report) -> str:
+    """What was evaluated and how, and the report."""
+    raw = {"evaluation": evaluation.facts(), "report": report.as_dict()}
+    return json.dumps(raw, ensure_ascii=False, indent=2) + "\n"
+
+
+def report_markdown(evaluation: Evaluation, report: Report) -> str:
+    """Tables for a README or a pull request, with the signature under each."""
+    lines = [f"# Evaluation on {_cell(report.data)}", ""]
+    if report.signature is None:
+        return "\n".join([*lines, "No summary has been scored.", ""])
+    signature = ["", f"F1 × 100 with 95 % intervals. {report.signature.text}", ""]
+    if report.recovery:
+        lines += [f"**{report.recovery.sentence}**", ""]
+    titles = {system.name: _cell(system.title) for system in evaluation.systems}
+    rows: list[tuple[str, Mapping[str, Interval]]] = [(titles[s.name], s.f1) for s in report.systems]
+    rows += [(f"{title} (for scale)", f1) for title, f1 in scale(report)]
+    lines += _table(["System", *ROUGE_TITLES.values()], ([name, *map(score, f1.values())] for name, f1 in rows))
+    lines += signature
+    if report.differences:
+        lines += ["## Paired differences", ""]
+        lines += _table(
+            ["Difference", *ROUGE_TITLES.values()],
+            (
+                [f"{titles[d.system]} − {titles[d.baseline]}", *(score(i, signed=True) for i in d.f1.values())]
+                for d in report.differences
+            ),
+        )
+        lines += signature
+    lines += ["## Checks", ""]
+    names = [titles[system.name] for system in report.systems]
+    lines += _table(
+        ["Check", *names, "How it is computed", "What it misses"],
+        (
+            [check.title, *(checked(check, s.checks[check.name]) for s in report.systems), check.how, check.misses]
+            for check in CHECKS
+        ),
+    )
+    lines += signature
+    for by in dict.fromkeys(part.by for part in report.slices):
+        lines += [f"## By {by}: ROUGE-1", ""]
+        lines += _table(
+            [by.capitalize(), "n", *names],
+            (
+                [_cell(part.name), str(part.n), *(score(part.f1[s.name]["rouge1"]) for s in report.systems)]
+                for part in report.slices
+                if part.by == by
+            ),
+        )
+        lines += signature
+    if report.published:
+        lines += [f"## As published: {_cell(report.published.title)}", ""]
+        lines += _table(
+            ["System", "ROUGE-1", "ROUGE-2", "ROUGE-L"],
+            ([kind, *(f"{value:.2f}" for value in values)] for kind, values in report.published.scores.items()),
+        )
+        lines += ["", f"{_cell(report.published.source)}. Published, not computed here.", ""]
+    if report.warnings:
+        lines += ["## Warnings", "", *(f"- {_cell(warning.text)}" for warning in report.warnings), ""]
+    return "\n".join(lines)
+
+
+def scale(report: Report) -> list[tuple[str, Mapping[str, Interval]]]:
+    """What the systems' scores are set against: LEAD-3, and how well humans agree, where there are any."""
+    lead3, human = "LEAD-3, the first three turns", "Human, each reference against the others"
+    return [(title, f1) for title, f1 in ((lead3, report.lead3), (human, report.human)) if f1]
+
+
+def score(interval: Interval, *, signed: bool = False) -> str:
+    """F1 × 100 with its interval: "39.00 [38.10, 39.90]"."""
+    sign = "+" if signed else ""
+    mean = f"{100 * interval.mean:{sign}.2f}"
+    if interval.low is None or interval.high is None:
+        return mean
+    return f"{mean} [{100 * interval.low:{sign}.2f}, {100 * interval.high:{sign}.2f}]"
+
+
+def checked(check: Check, interval: Interval | None) -> str:
+    """A check's mean in its unit."""
+    if interval is None:
+        return "–"
+    if check.unit in ("share", "yes/no"):
+        return f"{100 * interval.mean:.1f} %"
+    return f"{interval.mean:.2f}"
+
+
+def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:
+    """examples.csv, examples.jsonl, report.json, report.md in `folder`, which is made; returned in this order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, Iterable[str]] = {
+        "examples.csv": examples_csv(evaluation, report),
+        "examples.jsonl": examples_jsonl(evaluation, report),
+        "report.json": [report_json(evaluation, report)],
+        "report.md": [report_markdown(evaluation, report)],
+    }
+    for name, content in contents.items():
+        # A lone half of a character, which JSON may hold, cannot be written as UTF-8.
+        with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
+            file.writelines(content)
+    return [folder / name for name in contents]
+
+
+def _line(cells: Iterable[object]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerow([defuse(c) if isinstance(c, str) else c for c in cells])
+    return file.getvalue()
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

@@ -1,0 +1,99 @@
+"""Ready lists of examples worth reading: where tuning helped and where it hurt, and what was invented or swapped.
+
+Knows records; nothing of models, files or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord, SystemInfo
+
+LIST_LENGTH = 50
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An example in a ready list. system: whose output it is about; value: what the list is sorted by."""
+
+    id: str
+    system: str
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ReadyList:
+    """name: "gain", "loss", "lora_beats_full", "invented" or "swapped". how: what it shows, in a sentence. entries: at
+    most LIST_LENGTH of the `total` there are.
+    """
+
+    name: str
+    title: str
+    how: str
+    entries: tuple[Entry, ...]
+    total: int = 0
+
+
+def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
+    """The lists that these systems allow: gains need an original and a tuned system, "lora_beats_full" those two."""
+    base, full, lora = (evaluation.of_kind(kind) for kind in ("base", "full", "adapter"))
+    tuned = full or lora
+    lists = []
+    if base and tuned:
+        gains = differences(evaluation.examples, tuned.name, base.name)
+        against = f"ROUGE-1 F1 of {tuned.title} minus {base.title}, × 100"
+        lists += [
+            _list("gain", "Biggest gain from tuning", f"{against}, the highest first.", tuned, gains, best=True),
+            _list("loss", "Biggest loss from tuning", f"{against}, the lowest first.", tuned, gains, best=False),
+        ]
+    if full and lora:
+        over = differences(evaluation.examples, lora.name, full.name)
+        how = f"ROUGE-1 F1 of {lora.title} minus {full.title}, × 100, the highest first."
+        lists.append(_list("lora_beats_full", "LoRA beats the full fine-tune", how, lora, over, best=True))
+    return (*lists, _invented(evaluation), _swapped(evaluation))
+
+
+def differences(
+    examples: Sequence[ExampleRecord], system: str, baseline: str, rouge: str = "rouge1"
+) -> list[tuple[str, float]]:
+    """(example id, F1 of system minus F1 of baseline) of the examples that both have done, in ascending order."""
+    pairs = [
+        (example.id, example.outputs[system].scores[rouge].fmeasure - example.outputs[baseline].scores[rouge].fmeasure)
+        for example in examples
+        if system in example.outputs and baseline in example.outputs
+    ]
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _list(
+    name: str, title: str, how: str, system: SystemInfo, pairs: list[tuple[str, float]], *, best: bool
+) -> ReadyList:
+    kept = [(id_, value) for id_, value in (reversed(pairs) if best else pairs) if (value > 0 if best else value < 0)]
+    entries = (Entry(id_, system.name, value, f"{100 * value:+.1f}") for id_, value in kept[:LIST_LENGTH])
+    return ReadyList(name, title, how, tuple(entries), len(kept))
+
+
+def _invented(evaluation: Evaluation) -> ReadyList:
+    found = [
+        Entry(example.id, name, float(len(output.ungrounded)), ", ".join(output.ungrounded))
+        for example in evaluation.examples
+        for name, output in example.outputs.items()
+        if output.ungrounded
+    ]
+    found.sort(key=lambda entry: -entry.value)
+    how = "Summaries with names or numbers that do not stand in the dialogue, those with most of them first."
+    return ReadyList("invented", "Invented names and numbers", how, tuple(found[:LIST_LENGTH]), len(found))
+
+
+def _swapped(evaluation: Evaluation) -> ReadyList:
+    found = [
+        Entry(example.id, name, score := output.scores["rouge1"].fmeasure, f"ROUGE-1 {100 * score:.1f}")
+        for example in evaluation.examples
+        for name, output in example.outputs.items()
+        if output.checks.get("swapped")
+    ]
+    found.sort(key=lambda entry: -entry.value)
+    how = "Summaries that probably take one speaker for the other; ROUGE-1 does not see it, so its highest come first."
+    return ReadyList("swapped", "Swapped speakers", how, tuple(found[:LIST_LENGTH]), len(found))

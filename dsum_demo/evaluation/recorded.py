@@ -1,0 +1,294 @@
+"""Reads recorded outputs from a file and evaluates them."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.data.examples import Example, draw, fingerprint
+from dsum_demo.data.sources import ROW_OF_SEVERAL
+from dsum_demo.data.tables import Broken, name_rows, read_rows
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
+from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
+from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, signature, too_long
+
+# What a column's name says of how the system was trained; the first that fits ("flan-t5-base-lora" is an adapter).
+KINDS = (
+    ("adapter", r"lora|peft|adapter|ia3|prompt.?tun|prefix"),
+    ("full", r"full|instruct|fine.?tun|sft"),
+    ("base", r"orig|zero.?shot|base|pretrained"),
+)
+
+
+@dataclass(frozen=True)
+class RecordedRow:
+    """A row that can be scored, or the rows of one dialogue put together. group: what rows of one dialogue share."""
+
+    row: int
+    group: str
+    example: Example
+    outputs: Mapping[str, str]
+
+
+def read_recorded(
+    file: Path, references: Sequence[str], systems: Sequence[str], broken: Broken | None = None
+) -> list[RecordedRow]:
+    """The rows of a file that `data.read_rows` reads. Beside the named columns, `id`, `dialogue` and `topic` to
+    `topic3` are used where they are there. A row is compared with the references that are not empty in it; an empty
+    output scores 0.
+
+    Rows are of one dialogue where the dialogue is the same; without that column, where ids are numbered like test_0_2;
+    without ids too, where rows follow one another in which every system wrote the very same text.
+
+    Raises InputError for columns that cannot be used, and DataError for a file or rows that cannot; where `broken` is
+    given, such rows are put there and left out instead.
+    """
+    _check_columns(references, systems)
+    rows = read_rows(file, broken)
+    columns = next(iter(rows.values()))
+    missing = [name for name in (*references, *systems) if name not in columns]
+    if missing:
+        raise DataError(f"{file} has no column {', '.join(missing)}; its columns are: {', '.join(columns)}.")
+    used = {n: tuple(row[name] for name in references if row[name].strip()) for n, row in rows.items()}
+    _leave_out(
+        {n: "It has no reference." for n, texts in used.items() if not texts}, rows, broken,
+        lambda wrong: f"{file} has no reference in {name_rows(wrong)}; fill one in, or leave the row out.",
+    )  # fmt: skip
+    long = {
+        n: next(filter(None, (too_long(row[name], text) for name in systems for text in used[n])), "")
+        for n, row in rows.items()
+    }
+    _leave_out(
+        {n: reason for n, reason in long.items() if reason}, rows, broken,
+        lambda wrong: f"{file}, {name_rows(wrong)}: {long[wrong[0]]}",
+    )  # fmt: skip
+    if not rows:
+        raise DataError(f"{file} has no rows that can be used.")
+    groups = _groups(rows, systems)
+    ids = _unique_ids(rows)
+    return [
+        RecordedRow(
+            number,
+            groups[number],
+            Example(ids[number], row.get("dialogue", "").strip(), used[number], _topics(row)),
+            {name: row[name] for name in systems},
+        )
+        for number, row in rows.items()
+    ]
+
+
+def together(rows: Sequence[RecordedRow]) -> list[RecordedRow]:
+    """The reading "dialogues": rows of one dialogue as one example with all their references.
+
+    Raises DataError where the rows of a dialogue hold different outputs of one system: which one is its summary?
+    """
+    groups: dict[str, list[RecordedRow]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    if len(groups) == len(rows):
+        raise InputError('No two rows share a dialogue; choose the reading "rows".')
+    for same in groups.values():
+        for name, text in same[0].outputs.items():
+            if any(row.outputs[name] != text for row in same):
+                numbers = [row.row for row in same]
+                raise DataError(
+                    f"Outputs of {name} differ in {name_rows(numbers)}, which share a dialogue; "
+                    'choose the reading "rows", or keep one output for each dialogue.',
+                    numbers,
+                )
+    return [
+        replace(
+            same[0],
+            example=replace(
+                same[0].example,
+                references=tuple(text for row in same for text in row.example.references),
+                topics=tuple(dict.fromkeys(topic for row in same for topic in row.example.topics)),
+            ),
+        )
+        for same in groups.values()
+    ]
+
+
+def recorded_system(column: str) -> SystemInfo:
+    """A column as a system, its kind told from its name."""
+    kind = next((kind for kind, words in KINDS if re.search(words, column, re.IGNORECASE)), "recorded")
+    return SystemInfo(column, column, kind)
+
+
+def _check_columns(references: Sequence[str], systems: Sequence[str]) -> None:
+    if not references or not systems:
+        raise InputError("Scoring needs at least one column of references and one of system outputs; name them.")
+    twice = [name for name, times in Counter((*references, *systems)).items() if times > 1]
+    if twice:
+        raise InputError(
+            f"The column {twice[0]!r} is named twice; a column is a reference or a system's output, and counts once."
+        )
+
+
+def _leave_out(
+    reasons: Mapping[int, str],
+    rows: dict[int, dict[str, str]],
+    broken: Broken | None,
+    sentence: Callable[[list[int]], str],
+) -> None:
+    if reasons and broken is None:
+        raise DataError(sentence(list(reasons)), list(reasons))
+    for number, reason in reasons.items():
+        assert broken is not None
+        broken[number] = reason
+        del rows[number]
+
+
+def _groups(rows: Mapping[int, Mapping[str, str]], systems: Sequence[str]) -> dict[int, str]:
+    found, before, run = {}, None, 0
+    for number, row in rows.items():
+        several = ROW_OF_SEVERAL.fullmatch(row.get("id", "").strip())
+        wrote = tuple(row[name] for name in systems)
+        run = run if wrote == before and any(map(str.strip, wrote)) else number
+        before = wrote
+        if row.get("dialogue", "").strip():
+            found[number] = fingerprint(row["dialogue"])
+        elif several:
+            found[number] = several[1]
+        else:
+            found[number] = f"row {number}" if row.get("id", "").strip() else f"row {run}"
+    return found
+
+
+def _unique_ids(rows: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
+    own = {number: row.get("id", "").strip() for number, row in rows.items()}
+    times = Counter(own.values())
+    return {
+        number: id_ if id_ and times[id_] == 1 else f"{id_} (row {number})" if id_ else f"row {number}"
+        for number, id_ in own.items()
+    }
+
+
+def _topics(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(filter(None, (row.get(name, "").strip() for name in ("topic", "topic1", "topic2", "topic3"))))
+
+
+YIELD_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """Mean scores over the rows, for each system column."""
+
+    signature: Signature
+    systems: Mapping[str, Mapping[str, Score]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `dsum score --json` prints: mean F1, each from 0 to 1."""
+        return {
+            "signature": self.signature.as_dict(),
+            "systems": {
+                name: {rouge: scores[rouge].fmeasure for rouge in ROUGE_TYPES} for name, scores in self.systems.items()
+            },
+        }
+
+
+def score_file(file: Path, references: Sequence[str], systems: Sequence[str], policy: str = "mean") -> ScoreReport:
+    """Plain means over the rows of what `evaluate_recorded` gives. The signature counts the references of the row that
+    has most. Raises what it raises.
+    """
+    *_, last = evaluate_recorded(file, references, systems, policy=policy)
+    examples = last.evaluation.examples
+    return ScoreReport(
+        signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
+        {name: mean_scores([example.outputs[name].scores for example in examples]) for name in systems},
+    )
+
+
+def evaluate_recorded(
+    file: Path,
+    references: Sequence[str],
+    systems: Sequence[str],
+    *,
+    policy: str = "mean",
+    reading: str = "rows",
+    seed: int = 0,
+    limit: int | None = None,
+    skip_broken: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[EvaluationProgress]:
+    """Score the columns `systems` against the columns `references` (see `recorded.read_recorded`), row by row in an
+    order drawn by the seed; the last one yielded is complete, or as far as it was when `should_stop` said so.
+
+    reading: "rows" scores every row, "dialogues" the rows of one dialogue as one example with several references.
+    limit: so many examples, drawn by the seed. skip_broken: rows that cannot be used are left out and listed in the
+    evaluation; else they are refused. Raises InputError for arguments, DataError for a file or rows that cannot.
+    """
+    check_reading(reading)
+    signature(n=0, references=1, policy=policy)  # refuses an unknown policy before the file is read
+    broken: Broken | None = {} if skip_broken else None
+    rows = read_recorded(file, references, systems, broken)
+    everything = rows
+    if reading == "dialogues":
+        rows = together(rows)
+    rows = draw(rows, limit, seed)
+    evaluation = Evaluation(
+        data=file.name,
+        systems=tuple(map(recorded_system, systems)),
+        examples=(),
+        total=len(rows),
+        policy=policy,
+        reading=reading,
+        seed=seed,
+        recorded=True,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        skipped=tuple(BrokenRow(number, reason) for number, reason in sorted((broken or {}).items())),
+    )
+    yield from _score_rows(evaluation, rows, _others(everything), should_stop)
+
+
+def _score_rows(
+    evaluation: Evaluation,
+    rows: Sequence[RecordedRow],
+    others: Mapping[str, Sequence[tuple[int, str]]],
+    should_stop: Callable[[], bool],
+) -> Iterator[EvaluationProgress]:
+    order = list(rows)
+    random.Random(evaluation.seed).shuffle(order)
+    records: list[ExampleRecord] = []
+    systems, total = len(evaluation.systems), len(rows) * len(evaluation.systems)
+    started = told = time.monotonic()
+
+    def progress(note: str, finished: bool = False) -> EvaluationProgress:
+        now = replace(evaluation, examples=tuple(sorted(records, key=lambda r: r.row)), finished=finished)
+        passed, done = time.monotonic() - started, len(records)
+        left = passed / done * (len(rows) - done) if done else None
+        return EvaluationProgress(done * systems, total, left, note, now)
+
+    yield progress("Scoring recorded outputs")
+    for row in order:
+        if should_stop():
+            yield progress("Stopped")
+            return
+        records.append(_scored(row, evaluation.policy, others))
+        if time.monotonic() - told >= YIELD_SECONDS:
+            told = time.monotonic()
+            yield progress("Scoring recorded outputs")
+    yield progress("Done", finished=True)
+
+
+def _scored(row: RecordedRow, policy: str, others: Mapping[str, Sequence[tuple[int, str]]]) -> ExampleRecord:
+    rest = [text for number, text in others[row.group] if number != row.row]
+    record = new_record(row.example, row.row, policy, group=row.group, other_references=rest)
+    return replace(record, outputs={name: score_output(record, text, policy) for name, text in row.outputs.items()})
+
+
+def _others(rows: Sequence[RecordedRow]) -> dict[str, list[tuple[int, str]]]:
+    """For each dialogue the references of all its rows, with the row's number."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for row in rows:
+        found.setdefault(row.group, []).extend((row.row, text) for text in row.example.references)
+    return found

@@ -1,0 +1,1 @@
+"""Writes summaries with a loaded model: one at a time as a stream, or many in a continuous batch."""

@@ -1,0 +1,280 @@
+"""Writes a summary with a loaded model: streamed, timed, stoppable, and the same every time for the same seed.
+
+Knows one loaded model and one tokenized prompt; nothing of dialogues, families or pages.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.generation.streamers import BaseStreamer
+
+from dsum_demo.errors import DsumError, GenerationError, InputError
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.store import LoadedModel
+
+POLL_SECONDS = 0.05
+HALF_A_CHARACTER = "\ufffd"  # what bytes that are no whole character yet are decoded to
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A summary, complete or as far as it has come.
+
+    new_tokens: without start, padding and end. seconds: from the start of the work to the last token so far, the
+    reading of the prompt included, the consumer's time not. first_token_seconds: None for beams, which have no first
+    token to show. finished: it came to its own end, by the end token or by the length limit; False while it grows and
+    when it was stopped.
+    """
+
+    text: str
+    new_tokens: int
+    seconds: float
+    first_token_seconds: float | None = None
+    finished: bool = False
+    stopped: bool = False
+    hit_length_limit: bool = False
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens over the whole time, the reading of the prompt included."""
+        return self.new_tokens / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def words(self) -> int:
+        return len(self.text.split())
+
+
+def generate(
+    loaded: LoadedModel,
+    source_ids: Sequence[int],
+    decode: DecodingConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generation:
+    """The whole summary: the last that `stream` yields."""
+    *_, last = stream(loaded, source_ids, decode, should_stop)
+    return last
+
+
+def stream(
+    loaded: LoadedModel,
+    source_ids: Sequence[int],
+    decode: DecodingConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Generation]:
+    """Yield the summary as it grows, then once more, complete. Beams yield only the complete one.
+
+    source_ids: the tokenized prompt, end token included (`prompts.fit_dialogue`). A consumer that is slower than the
+    model gets several tokens at once. Closing the iterator stops the work. Raises GenerationError, naming the model,
+    where the model fails, and InputError for an empty prompt.
+    """
+    if not source_ids:
+        raise InputError("There is nothing to summarize: the prompt has no tokens.")
+    work = _Work(loaded, tuple(source_ids), decode, should_stop)
+    # A thread of its own: transformers calls back for every token, and a generator has to be called. One that ends: as
+    # long as more threads have used OpenMP than there are cores, all of them sleep between operations, a third slower.
+    worker = threading.Thread(target=work.run, name=f"generate {loaded.spec.name}", daemon=True)
+    worker.start()
+    try:
+        while (event := work.events.get()) is not None:
+            while not work.events.empty():
+                newer = work.events.get()
+                if newer is None:
+                    work.events.put(None)
+                    break
+                event = newer
+            if decode.streams:
+                yield work.generation(event)
+    finally:
+        work.abandoned.set()
+        worker.join()
+    if work.error is not None:
+        if isinstance(work.error, DsumError):
+            raise work.error
+        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {_sentence(work.error)}") from work.error
+    yield work.final()
+
+
+@dataclass
+class _Tick:
+    """After how many tokens, and how long after the start."""
+
+    tokens: int
+    seconds: float
+
+
+@dataclass(eq=False)
+class _Work(BaseStreamer, StoppingCriteria):
+    """One call of `generate`, run in a thread of its own, seen from both sides."""
+
+    loaded: LoadedModel
+    source_ids: tuple[int, ...]
+    decode: DecodingConfig
+    should_stop: Callable[[], bool]
+    events: queue.SimpleQueue[_Tick | None] = field(default_factory=queue.SimpleQueue)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    ids: list[int] = field(default_factory=list)
+    started: float = 0.0
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    stopped: bool = False
+    error: BaseException | None = None
+    _prompt_seen: bool = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Work:
+        # PEFT's prompt tuning copies the arguments of the call, and this is the one that is listened to.
+        return self
+
+    def run(self) -> None:
+        try:
+            with torch.inference_mode(), self._turn() as mine:
+                if mine and not self._asked_to_stop():
+                    self._generate()
+                else:
+                    self.stopped = True
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.events.put(None)
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Wait for the model where it writes one text at a time; False where a stop came first."""
+        turn = self.loaded.turn
+        if turn is None:
+            yield True
+            return
+        mine = False
+        while not mine and not self._asked_to_stop():
+            mine = turn.acquire(timeout=POLL_SECONDS)
+        try:
+            yield mine
+        finally:
+            if mine:
+                turn.release()
+
+    def _asked_to_stop(self) -> bool:
+        return self.abandoned.is_set() or self.should_stop()
+
+    def _generate(self) -> None:
+        model = self.loaded.model
+        ids = torch.tensor([self.source_ids], device=next(model.parameters()).device)
+        self.started = time.perf_counter()
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=_generation_config(self.loaded, self.decode),
+            logits_processor=_sampling(self.decode),
+            stopping_criteria=StoppingCriteriaList([self]),
+            streamer=self if self.decode.streams else None,
+        )
+        self.seconds = time.perf_counter() - self.started
+        if not self.decode.streams:
+            self.ids = output[0, 1:].tolist()
+
+    def put(self, value: torch.Tensor) -> None:
+        """Called by transformers with the decoder's start token first, then with each new token."""
+        if not self._prompt_seen:
+            self._prompt_seen = True
+            return
+        self.ids.append(int(value.reshape(-1)[0]))
+        self.seconds = time.perf_counter() - self.started
+        if self.first_token_seconds is None:
+            self.first_token_seconds = self.seconds
+        self.events.put(_Tick(len(self.ids), self.seconds))
+
+    def end(self) -> None:
+        """Called by transformers after the last token; `run` says that the work is over."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        self.stopped = self.stopped or self._asked_to_stop()
+        return torch.full((input_ids.shape[0],), self.stopped, dtype=torch.bool, device=input_ids.device)
+
+    def generation(self, tick: _Tick) -> Generation:
+        ids = self._without_specials(self.ids[: tick.tokens])
+        return Generation(self._text(ids), len(ids), tick.seconds, self.first_token_seconds)
+
+    def final(self) -> Generation:
+        ids = self._without_specials(self.ids)
+        ended = self.loaded.tokenizer.eos_token_id in self.ids
+        at_limit = not ended and len(self.ids) >= self.decode.max_new_tokens
+        stopped = self.stopped and not ended and not at_limit
+        return Generation(
+            text=self._text(ids),
+            new_tokens=len(ids),
+            seconds=self.seconds,
+            first_token_seconds=self.first_token_seconds,
+            finished=not stopped,
+            stopped=stopped,
+            hit_length_limit=at_limit,
+        )
+
+    def _without_specials(self, ids: Sequence[int]) -> list[int]:
+        tokenizer = self.loaded.tokenizer
+        return [i for i in ids if i not in (tokenizer.pad_token_id, tokenizer.eos_token_id)]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return _decoded(self.loaded.tokenizer, ids)
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    # All ids together: a token's text can depend on its neighbours. A last character that is not whole yet waits.
+    text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text.rstrip(HALF_A_CHARACTER).strip()
+
+
+def _generation_config(loaded: LoadedModel, decode: DecodingConfig) -> GenerationConfig:
+    own = loaded.model.generation_config
+    return GenerationConfig(
+        max_new_tokens=decode.max_new_tokens,
+        num_beams=decode.num_beams,
+        do_sample=False,  # sampling is done by `_GumbelNoise`
+        no_repeat_ngram_size=decode.no_repeat_ngram_size,
+        length_penalty=decode.length_penalty,
+        pad_token_id=own.pad_token_id,
+        eos_token_id=own.eos_token_id,
+        decoder_start_token_id=own.decoder_start_token_id,
+    )
+
+
+def _sampling(decode: DecodingConfig) -> LogitsProcessorList:
+    return LogitsProcessorList([_GumbelNoise(decode.temperature, decode.seed)] if decode.do_sample else [])
+
+
+class _GumbelNoise(LogitsProcessor):
+    """Turns greedy decoding into exact sampling at a temperature, out of a generator of its own.
+
+    argmax(logits / temperature + G), with G drawn from the standard Gumbel distribution, is a draw from
+    softmax(logits / temperature) (Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030). No global generator is
+    touched, so that calls in other threads change nothing. The whole vocabulary takes part: there is no top-k or top-p.
+    """
+
+    def __init__(self, temperature: float, seed: int):
+        self.temperature = temperature
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        # -log of an exponential variable is a Gumbel variable. Drawn on the CPU: the same draw on every device.
+        noise = -torch.empty(scores.shape, dtype=torch.float32).exponential_(generator=self.generator).log()
+        return scores.float() / self.temperature + noise.to(scores.device)  # type: ignore[return-value]
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -1,0 +1,168 @@
+"""The Hugging Face Hub: whether it answers, what its refusals mean, and what of a repository is in the cache already.
+
+Knows sources and files; nothing of families or of models in memory. huggingface_hub is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.errors import ModelError, ModelUnavailableError, Stopped
+from dsum_demo.models.catalog import Source
+from dsum_demo.utils.checkpoint_files import find_weights
+
+PROBE_SECONDS = 1.5
+POLL_SECONDS = 0.1
+
+# Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
+# has to be there.
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model")
+MODEL_PARTS = ("config.json", "generation_config.json", *_TOKENIZER)
+ADAPTER_PARTS = ("adapter_config.json",)
+
+Progress = Callable[[str, float | None], None]
+StopAsked = Callable[[], bool]
+
+
+class HubRefusal(ModelUnavailableError):
+    """The Hub answered, and its answer was no: asking again changes nothing."""
+
+
+class HubProbe:
+    """Asks once whether the Hub answers, and remembers. Safe to call from several threads."""
+
+    def __init__(self, offline: bool):
+        self._offline = offline
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+
+    def unreachable_because(self) -> str:
+        """Why the Hub cannot be reached, in a sentence; empty where it answers. The first call takes up to 1.5 s."""
+        with self._lock:
+            if self._reason is None:
+                self._reason = self._ask()
+            return self._reason
+
+    def _ask(self) -> str:
+        from huggingface_hub import constants
+
+        if self._offline or constants.is_offline_mode():
+            return "Offline: HF_HUB_OFFLINE is set."
+        answer: list[str] = []
+        # Looking up a name has no timeout of its own and takes long where there is no network, hence the thread.
+        worker = threading.Thread(target=lambda: answer.append(_ask_hub(constants.ENDPOINT)), daemon=True)
+        worker.start()
+        worker.join(PROBE_SECONDS)
+        return answer[0] if answer else f"The Hub did not answer within {PROBE_SECONDS} s."
+
+
+def _ask_hub(endpoint: str) -> str:
+    from huggingface_hub import get_session
+
+    try:
+        status = get_session().head(endpoint, timeout=PROBE_SECONDS).status_code
+    except Exception as error:
+        return f"The Hub cannot be reached ({type(error).__name__})."
+    # Any other answer comes from a Hub; these come from something in between, or from a Hub that is down.
+    if status in (403, 407, 500, 502, 503, 504):
+        return f"The Hub cannot be reached (it answered {status})."
+    return ""
+
+
+def cached_folder(source: Source, *, adapter: bool) -> Path | None:
+    """The folder in the Hub cache that holds this source completely, else None. Never asks the network."""
+    parts = ADAPTER_PARTS if adapter else MODEL_PARTS
+    folder = _cached(source, parts)
+    try:
+        if folder is None or not (folder / parts[0]).is_file():
+            return None
+        find_weights(folder, adapter=adapter)
+    except (OSError, ModelError):
+        return None
+    return folder
+
+
+def cached_tokenizer(source: Source) -> Path | None:
+    """The folder in the Hub cache that holds this source's tokenizer, else None. Never asks the network."""
+    folder = _cached(source, _TOKENIZER)
+    found = folder and any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model"))
+    return folder if found else None
+
+
+def cache_room() -> int:
+    """Bytes that are free on the disk of the Hub cache."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+    return shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.is_dir())).free
+
+
+def _cached(source: Source, files: Sequence[str]) -> Path | None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            source.location, revision=source.revision, allow_patterns=list(files), local_files_only=True
+        )
+    except (OSError, ValueError):
+        return None
+    return Path(found)
+
+
+def no_room(title: str, needed: int, free: int) -> str:
+    return (
+        f"{title} takes {needed / 1e6:,.0f} MB on the disk of the Hub cache, and {free / 1e6:,.0f} MB are free there. "
+        "Free some, or set HF_HOME to a folder on a larger disk."
+    )
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may do better later: not where the Hub said no, a disk is full or somebody stopped."""
+    status = _status(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    return not isinstance(_cause(error), OSError | ModelError | Stopped)
+
+
+def what_happened(error: BaseException) -> str:
+    """The end of a sentence that begins with "the Hub"."""
+    status, cause = _status(error), _cause(error)
+    if status is not None:
+        return f"answered {status}"
+    return "stopped answering" if "Timeout" in type(cause).__name__ else f"broke off ({type(cause).__name__})"
+
+
+def explained(error: BaseException, source: Source, title: str) -> BaseException:
+    """What huggingface_hub raised, as an error of this project that says what to do."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    cause: Any = _cause(error)
+    status, page = _status(error), f"https://huggingface.co/{source.location}"
+    if isinstance(error, Stopped | ModelError):
+        return error
+    if isinstance(cause, GatedRepoError) or status == 403:
+        return HubRefusal(f"{title} is gated ({status or 403}): accept its terms at {page} and set HF_TOKEN.")
+    if isinstance(cause, RevisionNotFoundError):
+        return HubRefusal(f"The Hub's {source.location} has no revision {source.revision!r} ({status or 404}).")
+    if isinstance(cause, RepositoryNotFoundError) or status in (401, 404):
+        return HubRefusal(
+            f"The Hub has no public repository {source.location} ({status or 404}); if it is private, set HF_TOKEN."
+        )
+    if status is None and isinstance(cause, OSError) and cause.strerror:
+        return ModelUnavailableError(f"{title} could not be written to the Hub cache: {cause.strerror}.")
+    return ModelUnavailableError(
+        f"{title} could not be downloaded: the Hub {what_happened(error)}. Try again later; it goes on from there."
+    )
+
+
+def _cause(error: BaseException) -> BaseException:
+    # The client wraps what it met on the way in "not in the cache".
+    return error if getattr(error, "response", None) is not None else (error.__cause__ or error)
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(_cause(error), "response", None), "status_code", None)

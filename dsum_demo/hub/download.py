@@ -1,0 +1,270 @@
+"""Fetching a repository's files from the Hub: size told first, stoppable, taken up again where it broke off, checked.
+
+Files land where huggingface_hub keeps them, each under the hash of its content
+(https://huggingface.co/docs/huggingface_hub/guides/manage-cache), and huggingface_hub puts them together. It throws
+away the part of a file that broke off and does not look at what arrived, hence this module. Knows sources and files;
+nothing of families or of models in memory. huggingface_hub is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from dsum_demo.errors import ModelUnavailableError, Stopped
+from dsum_demo.hub.client import (
+    ADAPTER_PARTS,
+    MODEL_PARTS,
+    POLL_SECONDS,
+    HubRefusal,
+    Progress,
+    StopAsked,
+    cache_room,
+    cached_folder,
+    explained,
+    may_pass,
+    no_room,
+    what_happened,
+)
+from dsum_demo.models.catalog import Source
+from dsum_demo.utils.checkpoint_files import ADAPTER_FILES, MODEL_FILES
+
+LISTING_SECONDS = 10
+# Seconds that are waited after each attempt in a row in which not one byte came; after as many the next is the last.
+WAITS = (0.5, 1.0, 2.0)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a commit. `etag`: sha256 of the content, or for small files git's blob id; None where not given."""
+
+    name: str
+    size: int
+    etag: str | None
+
+
+def fetch(
+    source: Source,
+    title: str,
+    *,
+    adapter: bool,
+    on_progress: Progress = lambda text, share: None,
+    should_stop: StopAsked = lambda: False,
+) -> Path:
+    """The folder with this source's files, downloaded where the cache lacks them; a broken-off download goes on.
+
+    on_progress gets a sentence, first with the size, and the share of the bytes that are here (0 to 1, None while
+    unknown). Raises Stopped when asked to stop, HubRefusal where the Hub says no, ModelUnavailableError where it cannot
+    be reached, where the disk is too full, or where what arrives is damaged.
+    """
+    folder = cached_folder(source, adapter=adapter)
+    if folder:
+        return folder
+    stop = threading.Event()
+    download = _Download(source, title, adapter, on_progress, stop)
+    outcome: list[Path | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(download.run())
+        except BaseException as error:
+            outcome.append(error)
+
+    # A thread of its own, so that a stop is obeyed at once even while the network stands still.
+    worker = threading.Thread(target=work, name=f"download {source.location}", daemon=True)
+    worker.start()
+    while worker.is_alive():
+        worker.join(POLL_SECONDS)
+        if should_stop():
+            stop.set()
+            raise Stopped(f"The download of {title} was stopped; it goes on from there next time.")
+    result = outcome[0]
+    if isinstance(result, BaseException):
+        raise explained(result, source, title) from result
+    return result
+
+
+def discard_damaged(folder: Path) -> list[str]:
+    """Take files out of a folder in the Hub cache that are not what the Hub sent; their names.
+
+    Reads every file, about a second for 2 GB. What is not named by its hash, as in other folders, is left alone.
+    """
+    damaged = []
+    for link in sorted(folder.rglob("*")):
+        blob = link.parent / link.readlink() if link.is_symlink() else None
+        if blob and blob.is_file() and not _is_whole(blob, blob.name):
+            # The link first: without it the file counts as not there, whatever becomes of the rest.
+            link.unlink()
+            blob.unlink()
+            damaged.append(link.name)
+    return damaged
+
+
+class _Download:
+    """One repository's download. Runs in one thread; `stop` is set from another."""
+
+    def __init__(self, source: Source, title: str, adapter: bool, tell: Progress, stop: threading.Event):
+        self.source, self.title, self.adapter, self.tell, self.stop = source, title, adapter, tell, stop
+        self.here = self.total = 0
+
+    def run(self) -> Path:
+        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.file_download import repo_folder_name
+        from huggingface_hub.utils import WeakFileLock
+
+        commit, files = self._trying(self._list)
+        home = repo_folder_name(repo_id=self.source.location, repo_type="model")
+        blobs = Path(constants.HF_HUB_CACHE, home, "blobs")
+        locks = Path(constants.HF_HUB_CACHE, ".locks", home)
+        checked = [file for file in files if file.etag]
+        self.total = sum(file.size for file in checked)
+        self.here = sum(_size(blobs / str(f.etag)) or _size(_part(blobs, f)) for f in checked)
+        self._say()
+        missing, room = self.total - self.here, cache_room()
+        if missing > room:
+            raise ModelUnavailableError(no_room(self.title, missing, room))
+        for folder in (blobs, locks):
+            folder.mkdir(parents=True, exist_ok=True)
+        for file in checked:
+            # The client's own lock: another process, or a stopped download that has not noticed, may be at it.
+            with WeakFileLock(locks / f"{file.etag}.lock"):
+                self._bring(commit, file, blobs)
+        link = partial(hf_hub_download, self.source.location, revision=self.source.revision)
+        linked = [Path(self._trying(partial(link, file.name))) for file in files]
+        return linked[-1].parent
+
+    def _list(self) -> tuple[str, list[RemoteFile]]:
+        """The commit that the revision means now, and of its files those that loading reads, weights last."""
+        from huggingface_hub import HfApi
+
+        found = HfApi().model_info(
+            self.source.location, revision=self.source.revision, files_metadata=True, timeout=LISTING_SECONDS
+        )
+        files = {
+            sibling.rfilename: RemoteFile(
+                sibling.rfilename, sibling.size or 0, sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+            )
+            for sibling in found.siblings or ()
+        }
+        known, choices = (ADAPTER_PARTS, ADAPTER_FILES) if self.adapter else (MODEL_PARTS, MODEL_FILES)
+        parts, weights = [name for name in known if name in files], _weights(files, choices)
+        if not weights or known[0] not in files:
+            raise HubRefusal(
+                f"The Hub's {self.source.location} holds no model that dsum reads; it takes {known[0]} and weights in "
+                f"{' or '.join(name for name in choices if not name.endswith('.json'))}."
+            )
+        return str(found.sha), [files[name] for name in (*parts, *weights)]
+
+    def _bring(self, commit: str, file: RemoteFile, blobs: Path) -> None:
+        """Have the file under its hash, from where an earlier download broke off; once more where it is damaged."""
+        blob, part = blobs / str(file.etag), _part(blobs, file)
+        for _ in range(2):
+            if blob.exists():
+                return
+            self._receive(commit, file, part)
+            if _is_whole(part, str(file.etag)):
+                part.replace(blob)
+                return
+            part.unlink()
+            self.here -= file.size
+        raise ModelUnavailableError(
+            f"{file.name} of {self.title} arrived damaged twice. Try again later; if it stays so, ask who runs the "
+            "network or the proxy between here and the Hub."
+        )
+
+    def _receive(self, commit: str, file: RemoteFile, part: Path) -> None:
+        def go_on() -> None:
+            while (before := _size(part)) < file.size:
+                with self._streamed(commit, file.name, before) as (begin, pieces):
+                    self.here -= before - begin
+                    with part.open("ab" if begin else "wb") as out:
+                        for piece in pieces:
+                            if self.stop.is_set():
+                                raise Stopped(f"The download of {self.title} was stopped.")
+                            out.write(piece)
+                            self.here += len(piece)
+                            self._say()
+                if _size(part) <= before:
+                    raise EOFError("the answer was empty")
+
+        self._trying(go_on, progress=lambda: _size(part))
+        part.touch()  # of an empty file nothing is asked
+
+    @contextmanager
+    def _streamed(self, commit: str, name: str, have: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """The file's bytes as they come, and from which one on: the Hub may not do as it was asked."""
+        from huggingface_hub import constants, get_session, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        url = hf_hub_url(self.source.location, name, revision=commit)
+        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            if response.is_error:
+                response.read()  # the error's words are in the body
+            hf_raise_for_status(response)
+            yield (have if response.status_code == 206 else 0), response.iter_bytes()
+
+    def _trying(self, work: Callable[[], Result], progress: Callable[[], int] = lambda: 0) -> Result:
+        """`work`, again after what may pass, until it has failed so often in a row without progress."""
+        failed, reached = 0, progress()
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                now = progress()
+                failed, reached = (failed if now <= reached else 0), now
+                if not may_pass(error) or failed == len(WAITS):
+                    raise
+                self.tell(f"{self.title}: the Hub {what_happened(error)}; trying again", None)
+                if self.stop.wait(WAITS[failed]):
+                    raise Stopped(f"The download of {self.title} was stopped.") from error
+                failed += 1
+
+    def _say(self) -> None:
+        size = f"{self.total / 1e6:,.0f}" if self.total >= 10e6 else f"{self.total / 1e6:.1f}"
+        done = f"{self.here / 1e6:,.0f}" if self.total >= 10e6 else f"{self.here / 1e6:.1f}"
+        share = min(1.0, self.here / self.total) if self.total else None
+        self.tell(f"Downloading {self.title}: {done} of {size} MB", share)
+
+
+def _weights(files: Mapping[str, RemoteFile], choices: tuple[str, ...]) -> list[str]:
+    """The names of the first of `choices` that there is, with its parts where it is an index."""
+    for name in choices:
+        if name in files:
+            stem, ending = name.removesuffix(".index.json").rsplit(".", 1)
+            parts = sorted(part for part in files if fnmatch(part, f"{stem}-*-of-*.{ending}"))
+            return [*parts, name] if name.endswith(".json") else [name]
+    return []
+
+
+def _part(blobs: Path, file: RemoteFile) -> Path:
+    return blobs / f"{file.etag}.incomplete"
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _is_whole(file: Path, etag: str) -> bool:
+    """Whether the content has the hash that names it: sha256, or git's blob id. What is neither cannot be told."""
+    if len(etag) == 64:
+        digest = hashlib.sha256()
+    elif len(etag) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    else:
+        return True
+    with file.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest() == etag

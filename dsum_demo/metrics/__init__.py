@@ -1,0 +1,1 @@
+"""Scores of a summary and their uncertainty: ROUGE, grounding, checks, overlap with other texts, bootstrap."""

@@ -1,0 +1,229 @@
+"""Whether a PEFT adapter fits its base, told from its files before anything is loaded.
+
+Reads adapter_config.json and the tables of contents of weight files. Knows nothing of registries or of loaded models.
+PEFT itself loads much of what is refused here without an error and then answers like the base, or worse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dsum_demo.errors import IncompatibleAdapterError
+from dsum_demo.utils.checkpoint_files import (
+    Shape,
+    WeightFiles,
+    find_weights,
+    model_name,
+    read_entries,
+    read_json,
+    shapes_of,
+)
+
+TASK_TYPE = "SEQ_2_SEQ_LM"
+PROMPT_TYPES = frozenset({"PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"})
+KNOWN_TYPES = PROMPT_TYPES | {
+    "LORA", "ADALORA", "IA3", "LOHA", "LOKR", "VERA", "OFT", "BOFT", "LN_TUNING", "FOURIERFT"
+}  # fmt: skip
+# These initialisations rewrite the base's weights while the adapter loads, and the base's tensors are shared.
+HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
+# These name a Python module to import, or layers to copy: more than an adapter may decide.
+FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
+# Their layers multiply what was learned by a factor, `scaling`, before they add it.
+_ADDING_TYPES = frozenset({"LORA", "ADALORA", "LOKR", "LOHA"})
+# These put other tensors in the place of the base's.
+_REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
+# T5 keeps one matrix under several names and saves it once.
+TIED_TO_SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+
+_LORA_TENSOR = re.compile(
+    r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_E|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
+    r"(?:\.default)?(?:\.weight)?"
+)
+_IA3_TENSOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.default)?(?:\.weight)?")
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """The folder's adapter_config.json. Raises ModelUnavailableError where it cannot be read."""
+    return read_json(folder / "adapter_config.json")
+
+
+def has_strength(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter with this adapter_config.json only adds to its base's output: then it can be turned down."""
+    replaces = config.get("bias", "none") != "none" or any(config.get(option) for option in _REPLACING_OPTIONS)
+    return config.get("peft_type") in _ADDING_TYPES and not replaces
+
+
+def check_adapter(
+    folder: Path, base: Path | Mapping[str, Shape] | None = None, base_names: Collection[str] = ()
+) -> None:
+    """Raise IncompatibleAdapterError, saying what does not fit, unless the adapter in `folder` fits its base.
+
+    base: the base's folder, or its tensors' shapes by name; None leaves shapes unchecked. base_names: what the adapter
+    may call its base; none leaves the name unchecked. Raises UnsafeWeightsError or ModelUnavailableError where the
+    adapter's own files cannot be used.
+    """
+    config = adapter_config(folder)
+    weights = find_weights(folder, adapter=True)
+    _check_config(model_name(folder), config, base_names)
+    if not weights.safetensors:
+        # A .bin has no table of contents; the same checks run on its tensors when it is loaded.
+        return
+    entries = read_entries(weights)
+    check_tensors(
+        model_name(folder),
+        config,
+        shapes_of(entries),
+        {name for name, entry in entries.items() if entry.is_zero()} if config.get("peft_type") in _LOW_RANK else (),
+        base_shapes(base),
+    )
+
+
+_LOW_RANK = ("LORA", "ADALORA")
+
+
+def base_shapes(base: Path | Mapping[str, Shape] | None) -> dict[str, Shape]:
+    """Shapes by tensor name, tied names included; empty where they cannot be told without loading."""
+    if isinstance(base, Path):
+        weights: WeightFiles = find_weights(base, adapter=False)
+        shapes = shapes_of(read_entries(weights)) if weights.safetensors else {}
+    else:
+        shapes = dict(base or {})
+    if "shared.weight" in shapes:
+        for name in TIED_TO_SHARED:
+            shapes.setdefault(name, shapes["shared.weight"])
+    return shapes
+
+
+def _check_config(name: str, config: Mapping[str, Any], base_names: Collection[str]) -> None:
+    peft_type, task = config.get("peft_type"), config.get("task_type")
+    if peft_type not in KNOWN_TYPES:
+        raise IncompatibleAdapterError(
+            f"{name} is of the PEFT type {peft_type!r}; dsum loads {', '.join(sorted(KNOWN_TYPES))}."
+        )
+    if task != TASK_TYPE:
+        raise IncompatibleAdapterError(f"{name} was made for the task {task!r}; summarizing with T5 is {TASK_TYPE}.")
+    initialisation = config.get("init_lora_weights")
+    if initialisation not in HARMLESS_INITIALISATIONS:
+        raise IncompatibleAdapterError(
+            f"{name} starts with {initialisation!r}, which rewrites the base's weights; save it converted to "
+            "plain LoRA (PEFT: save_pretrained(path_initial_model_for_weight_conversion=…))."
+        )
+    for option in FORBIDDEN_OPTIONS:
+        if config.get(option):
+            raise IncompatibleAdapterError(f"{name} sets {option} in adapter_config.json, which dsum does not load.")
+    declared = config.get("base_model_name_or_path")
+    if base_names and not names_base(declared, base_names):
+        raise IncompatibleAdapterError(
+            f"{name} was trained on {declared!r}, not on {sorted(base_names)[0]}. If that is the same model, write its "
+            "name as base_model_name_or_path into adapter_config.json."
+        )
+
+
+def names_base(declared: Any, base_names: Collection[str]) -> bool:
+    """Whether an adapter's base_model_name_or_path means a base that goes by these names.
+
+    A path that ends in one of the names counts; "someone/flan-t5-base" is another Hub repository and does not.
+    """
+    if not isinstance(declared, str) or not declared:
+        return False
+    path = PurePosixPath(declared.replace("\\", "/"))
+    looks_like_a_path = len(path.parts) > 2 or declared.startswith((".", "/", "~"))
+    return declared in base_names or str(path) in base_names or (looks_like_a_path and path.name in base_names)
+
+
+def check_tensors(
+    name: str,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Shape],
+    zero: Collection[str],
+    base: Mapping[str, Shape],
+) -> None:
+    """The part of `check_adapter` over shapes; `zero` names the tensors that hold nothing but 0."""
+    if not tensors:
+        raise IncompatibleAdapterError(f"{name} holds no tensors.")
+    peft_type = config["peft_type"]
+    if peft_type in _LOW_RANK:
+        _check_low_rank(name, config, tensors, base)
+        outputs = [tensor for tensor in tensors if re.search(r"\.lora_(embedding_)?B\b", tensor)]
+        if outputs and all(tensor in zero for tensor in outputs):
+            raise IncompatibleAdapterError(
+                f"{name} is untrained: every lora_B is 0, so it would answer exactly like its base."
+            )
+    elif peft_type == "IA3":
+        _check_ia3(name, tensors, base)
+    elif peft_type in PROMPT_TYPES and "prompt_embeddings" not in tensors:
+        raise IncompatibleAdapterError(f"{name} is a {peft_type} adapter without prompt_embeddings.")
+
+
+def _check_low_rank(
+    name: str, config: Mapping[str, Any], tensors: Mapping[str, Shape], base: Mapping[str, Shape]
+) -> None:
+    parts: dict[str, dict[str, Shape]] = {}
+    for tensor, shape in tensors.items():
+        match = _LORA_TENSOR.fullmatch(tensor)
+        if match:
+            parts.setdefault(_plain(match["module"]), {})[match["part"]] = shape
+        else:
+            _check_copy(name, tensor, shape, base)
+    if not parts:
+        raise IncompatibleAdapterError(f"{name} is of type {config['peft_type']} and holds no lora_A or lora_B.")
+    for module, found in parts.items():
+        embedding = "lora_embedding_A" in found
+        down, up = (found.get(f"lora_{'embedding_' if embedding else ''}{side}") for side in "AB")
+        if down is None or up is None or len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+            raise IncompatibleAdapterError(f"{name}: lora_A and lora_B of {module} do not belong together.")
+        rank = config.get("r")
+        if config["peft_type"] == "LORA" and not config.get("rank_pattern") and down[0] != rank:
+            raise IncompatibleAdapterError(
+                f"{name}: adapter_config.json says rank {rank}, the weights of {module} have rank {down[0]}."
+            )
+        expected = _weight(name, module, base)
+        outputs, inputs = (down[1], up[0]) if embedding else (up[0], down[1])
+        if expected and (outputs, inputs) != expected:
+            raise IncompatibleAdapterError(
+                f"{name} does not fit its base: for {module} it is made for {outputs} x {inputs}, "
+                f"the base has {expected[0]} x {expected[1]}."
+            )
+
+
+def _check_ia3(name: str, tensors: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
+    for tensor, shape in tensors.items():
+        match = _IA3_TENSOR.fullmatch(tensor)
+        if not match:
+            _check_copy(name, tensor, shape, base)
+            continue
+        module = _plain(match["module"])
+        expected = _weight(name, module, base)
+        if expected and shape not in ((expected[0], 1), (1, expected[1])):
+            raise IncompatibleAdapterError(
+                f"{name} does not fit its base: for {module} it has {' x '.join(map(str, shape))} factors, "
+                f"the base's matrix is {expected[0]} x {expected[1]}."
+            )
+
+
+def _check_copy(name: str, tensor: str, shape: Shape, base: Mapping[str, Shape]) -> None:
+    """A tensor that replaces one of the base's (modules_to_save, biases) has its name and its shape."""
+    plain = _plain(tensor)
+    expected = base.get(plain)
+    if base and expected is None:
+        raise IncompatibleAdapterError(f"{name} does not fit its base: the base has no {plain}.")
+    if expected and shape != expected:
+        raise IncompatibleAdapterError(
+            f"{name} does not fit its base: {plain} is {' x '.join(map(str, shape))}, "
+            f"the base's is {' x '.join(map(str, expected))}."
+        )
+
+
+def _weight(name: str, module: str, base: Mapping[str, Shape]) -> Shape | None:
+    if not base:
+        return None
+    if f"{module}.weight" not in base:
+        raise IncompatibleAdapterError(f"{name} does not fit its base: the base has no layer {module}.")
+    return base[f"{module}.weight"]
+
+
+def _plain(tensor: str) -> str:
+    return tensor.removeprefix("base_model.model.").removeprefix("base_model.")

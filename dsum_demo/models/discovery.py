@@ -1,0 +1,124 @@
+"""Finds models that the catalogue does not name: folders dropped into adapters/, and finished training runs.
+
+Reads small JSON files and weights' tables of contents; loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.errors import ModelError, ModelUnavailableError
+from dsum_demo.models.adapters import adapter_config, names_base
+from dsum_demo.models.catalog import PLAIN_NAME, Family, Kind, ModelSpec, Source, SourceKind
+from dsum_demo.settings import Settings
+from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, read_json, shapes_of
+from dsum_demo.utils.files import child_folders
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A folder that looks like a model and belongs to no family, with the reason in a sentence."""
+
+    name: str
+    folder: Path
+    reason: str
+
+
+def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[ModelSpec], list[Misfit]]:
+    """Drop-ins and finished runs, in order of their names; and what could not be placed."""
+    taken = {spec.name for family in families for spec in family.variants}
+    named = {
+        Path(s.source.location) for f in families for s in f.variants if s.source and s.source.kind != SourceKind.HUB
+    }
+    specs: list[ModelSpec] = []
+    misfits: list[Misfit] = []
+    found = [*_adapters(settings.adapters_dir, named), *_finished_runs(settings.runs_dir)]
+    for name, folder, record in found:
+        try:
+            if not PLAIN_NAME.fullmatch(name):
+                raise ModelUnavailableError(f"Its name {name!r} may hold letters, digits, '.', '_' and '-' only.")
+            spec = _as_spec(name, folder, record, families, settings.root)
+            specs.append(replace(spec, name=_unique(name, taken)))
+        except ModelError as error:
+            misfits.append(Misfit(name, folder, str(error)))
+    return specs, misfits
+
+
+def _adapters(parent: Path, named: set[Path]) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    for folder in child_folders(parent):
+        if (folder / "adapter_config.json").is_file() and folder not in named:
+            yield folder.name, folder, {}
+
+
+def _finished_runs(parent: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    for run in child_folders(parent):
+        if (run / "result.json").is_file():
+            try:
+                record = read_json(run / "result.json")
+            except ModelUnavailableError as error:
+                record = {"error": str(error)}
+            yield run.name, run / "best", record
+
+
+def _as_spec(name: str, folder: Path, record: dict[str, Any], families: Sequence[Family], root: Path) -> ModelSpec:
+    if "error" in record:
+        raise ModelUnavailableError(record["error"])
+    is_adapter = (folder / "adapter_config.json").is_file()
+    config = adapter_config(folder) if is_adapter else {}
+    family = _family(record, config, families, root)
+    weights = find_weights(folder, adapter=is_adapter)
+    counted = count_parameters(shapes_of(read_entries(weights))) if weights.safetensors else None
+    own = family.base.parameters or family.parameters
+    total = own + counted if is_adapter and own and counted else None if is_adapter else counted
+    what = str(record.get("method") or config.get("peft_type") or "full")
+    return ModelSpec(
+        name=name,
+        title=name,
+        family=family.name,
+        kind=Kind.ADAPTER if is_adapter else Kind.FULL,
+        # A run that goes on writes other weights into the same folder.
+        source=Source(SourceKind.LOCAL, str(folder), str(weights.files[0].stat().st_mtime_ns)),
+        base=family.base.name,
+        licence="yours" if record else "",
+        size_bytes=weights.size_bytes,
+        parameters=total,
+        trained_parameters=counted,
+        note=f"A training run of yours ({what})." if record else f"Found in adapters/ ({what}).",
+    )
+
+
+def _family(record: dict[str, Any], config: dict[str, Any], families: Sequence[Family], root: Path) -> Family:
+    if record:
+        chosen = next((family for family in families if family.name == record.get("family")), None)
+        if chosen is None:
+            raise ModelUnavailableError(
+                f"Its result.json names the family {record.get('family')!r}, which there is not."
+            )
+        return chosen
+    declared = config.get("base_model_name_or_path")
+    chosen = next((family for family in families if names_base(declared, base_names(family.base, root))), None)
+    if chosen is None:
+        known = ", ".join(family.base.name for family in families)
+        raise ModelUnavailableError(f"It was trained on {declared!r}, which is none of the originals here: {known}.")
+    return chosen
+
+
+def base_names(base: ModelSpec, root: Path) -> frozenset[str]:
+    """What an adapter may call this base: its name here, its Hub id or its folder, absolute or seen from the root."""
+    names = {base.name}
+    if base.source:
+        names.add(base.source.location)
+        if base.source.kind is SourceKind.HUB:
+            names.add(base.source.location.split("/")[-1])
+        elif Path(base.source.location).is_relative_to(root):
+            names.add(Path(base.source.location).relative_to(root).as_posix())
+    return frozenset(names)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    free = next(n for n in (name, *(f"{name}-{number}" for number in range(2, 10_000))) if n not in taken)
+    taken.add(free)
+    return free

@@ -1,0 +1,290 @@
+"""Which models there are and whether they can be had, known without loading any of them.
+
+Puts together the catalogue, what discovery finds on the disk, and what the Hub and its cache say. What cannot be had
+stays in the list, with the reason. Knows nothing of models in memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.errors import ModelError, ModelUnavailableError, UnknownModelError
+from dsum_demo.hub.client import HubProbe, cache_room, cached_folder, no_room
+from dsum_demo.models.adapters import check_adapter
+from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec, Source, SourceKind, read_catalog
+from dsum_demo.models.discovery import Misfit, base_names, discover
+from dsum_demo.settings import Settings
+from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, shapes_of
+from dsum_demo.utils.ownership import is_owner
+from dsum_demo.utils.path_redaction import hide_paths
+
+__all__ = [
+    "Availability", "Family", "Kind", "Misfit", "ModelSpec", "Registry", "Source", "SourceKind", "State",
+    "check_adapter",
+]  # fmt: skip
+
+
+class State(StrEnum):
+    SHIPPED = "shipped"
+    LOCAL = "local"
+    CACHED = "cached"
+    DOWNLOADABLE = "downloadable"
+    NO_ROOM = "no-room"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+_USABLE = frozenset({State.SHIPPED, State.LOCAL, State.CACHED, State.DOWNLOADABLE})
+
+
+@dataclass(frozen=True)
+class Availability:
+    """`reason` is a sentence, empty where the model can be had."""
+
+    state: State
+    reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.state in _USABLE
+
+
+class Registry:
+    """Safe to use from several threads. Raises SettingsError for a catalogue that cannot be used."""
+
+    def __init__(self, settings: Settings, catalog: Catalog | None = None):
+        self.settings = settings
+        self._catalog = catalog or read_catalog(settings.root)
+        self._probe = HubProbe(settings.offline)
+        self._lock = threading.Lock()
+        self._failures: dict[str, str] = {}
+        self._checked: dict[str, Availability] = {}
+        self._families: dict[str, Family] = {}
+        self._misfits: tuple[Misfit, ...] = ()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at adapters/, models/ and the finished runs again."""
+        families = [replace(f, variants=tuple(map(_measured, f.variants))) for f in self._catalog.families]
+        families = [replace(f, variants=tuple(_with_totals(s, f.base) for s in f.variants)) for f in families]
+        found, misfits = discover(self.settings, families)
+        with self._lock:
+            self._families = {
+                family.name: replace(
+                    family, variants=(*family.variants, *(spec for spec in found if spec.family == family.name))
+                )
+                for family in families
+            }
+            self._misfits = tuple(misfits)
+            self._checked.clear()
+
+    def seen_by(self, visitor: str) -> Registry:
+        """The registry as one visitor sees it: on a public Space, of the models that were trained there, their own.
+
+        `visitor` is the secret that their runs were started with; "" is somebody without runs.
+        """
+        if not self.settings.public:
+            return self
+        view = copy.copy(self)
+        view._families = {
+            name: replace(
+                family, variants=tuple(s for s in family.variants if not s.source or self._may_see(s.source, visitor))
+            )
+            for name, family in self._families.items()
+        }
+        view._misfits = tuple(misfit for misfit in self._misfits if self._may_see_folder(misfit.folder, visitor))
+        return view
+
+    def _may_see(self, source: Source, visitor: str) -> bool:
+        return source.kind is SourceKind.HUB or self._may_see_folder(Path(source.location), visitor)
+
+    def _may_see_folder(self, folder: Path, visitor: str) -> bool:
+        """`folder`: a model's. A run keeps its own in runs/<name>/best."""
+        return not folder.is_relative_to(self.settings.runs_dir) or is_owner(folder.parent, visitor)
+
+    def families(self) -> list[Family]:
+        return list(self._families.values())
+
+    @property
+    def default_family(self) -> Family:
+        return self._families[self._catalog.default]
+
+    @property
+    def misfits(self) -> tuple[Misfit, ...]:
+        """Folders in adapters/ and runs that belong to no family, with the reason."""
+        return self._misfits
+
+    def family(self, name: str) -> Family:
+        """Raises UnknownModelError, naming the families there are."""
+        try:
+            return self._families[name]
+        except KeyError:
+            raise UnknownModelError(
+                f"There is no family {name!r}; choose one of: {', '.join(self._families)}."
+            ) from None
+
+    def spec(self, name: str) -> ModelSpec:
+        """Raises UnknownModelError, naming the models there are."""
+        specs = {spec.name: spec for family in self.families() for spec in family.variants}
+        try:
+            return specs[name]
+        except KeyError:
+            raise UnknownModelError(f"There is no model {name!r}; choose one of: {', '.join(specs)}.") from None
+
+    def availability(self, spec: ModelSpec) -> Availability:
+        """Whether `spec` can be had, without loading it. The Hub is asked at most once in a process, for 1.5 s."""
+        with self._lock:
+            failure = self._failures.get(spec.name)
+            known = self._checked.get(spec.name)
+        if failure:
+            known = Availability(State.FAILED, failure)
+        elif known is None:
+            known = self._look(spec)
+            with self._lock:
+                self._checked[spec.name] = known
+        return replace(known, reason=hide_paths(known.reason, self.settings)) if self.settings.public else known
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Every model as plain values, for the command line and the API. On a public Space without its folders."""
+        rows = []
+        for family in self.families():
+            for spec in family.variants:
+                availability = self.availability(spec)
+                rows.append(
+                    {
+                        "name": spec.name,
+                        "family": family.name,
+                        "kind": str(spec.kind),
+                        "state": str(availability.state),
+                        "reason": availability.reason,
+                        "source": self._location(spec.source) if spec.source else None,
+                        "revision": spec.source.revision if spec.source else None,
+                        "base": spec.base,
+                        "parameters": spec.parameters,
+                        "trained_parameters": spec.trained_parameters,
+                        "size_bytes": spec.size_bytes,
+                        "licence": spec.licence,
+                        "note": spec.note,
+                    }
+                )
+        return rows
+
+    def _location(self, source: Source) -> str:
+        hidden = self.settings.public and source.kind is not SourceKind.HUB
+        return hide_paths(source.location, self.settings) if hidden else source.location
+
+    def mark_failed(self, spec: ModelSpec, reason: str) -> None:
+        """Remember why `spec` could not be had, such as the Hub's answer."""
+        with self._lock:
+            self._failures[spec.name] = reason
+
+    def mark_loaded(self, spec: ModelSpec) -> None:
+        """Forget what was known about `spec`: it has just been loaded, and may have entered the Hub cache."""
+        with self._lock:
+            self._failures.pop(spec.name, None)
+            self._checked.clear()
+
+    def ask_hub_again(self) -> None:
+        """Forget the Hub's answers and whether it was reachable."""
+        self._probe = HubProbe(self.settings.offline)
+        with self._lock:
+            self._failures.clear()
+            self._checked.clear()
+
+    def hub_unreachable_because(self) -> str:
+        """Empty where the Hub answers; asked at most once."""
+        return self._probe.unreachable_because()
+
+    def offline_offer(self) -> str:
+        """A sentence that offers the family that needs no network; empty where that is not here either."""
+        family = self.default_family
+        near = all(spec.source and spec.source.kind is not SourceKind.HUB for spec in family.default_trio() if spec)
+        return f"The family {family.name} needs no network." if near and self.availability(family.base).usable else ""
+
+    def names_of(self, base: ModelSpec) -> frozenset[str]:
+        """What an adapter may call this base."""
+        return base_names(base, self.settings.root)
+
+    def _look(self, spec: ModelSpec) -> Availability:
+        if spec.source is None:
+            return Availability(State.MISSING, spec.note or f"{spec.name} has not been made yet.")
+        own = self._look_at_hub(spec.source, spec) if spec.source.kind is SourceKind.HUB else self._look_at_disk(spec)
+        if not own.usable or spec.kind is not Kind.ADAPTER or spec.base is None:
+            return own
+        base = self.availability(self.spec(spec.base))
+        return own if base.usable else Availability(base.state, f"Its base {spec.base} cannot be had: {base.reason}")
+
+    def _look_at_disk(self, spec: ModelSpec) -> Availability:
+        assert spec.source is not None
+        folder, embedded = Path(spec.source.location), spec.source.kind is SourceKind.EMBEDDED
+        try:
+            find_weights(folder, adapter=spec.kind is Kind.ADAPTER)
+            if spec.kind is Kind.ADAPTER:
+                self._check_adapter(spec, folder)
+        except ModelUnavailableError as error:
+            recipe = " The recipe makes it: python -m recipes --help" if embedded else ""
+            return Availability(State.MISSING, f"{error}{recipe}")
+        except ModelError as error:
+            return Availability(State.FAILED, str(error))
+        return Availability(State.SHIPPED if embedded else State.LOCAL)
+
+    def _check_adapter(self, spec: ModelSpec, folder: Path) -> None:
+        base = self.spec(spec.base or "")
+        base_folder = self.folder_of(base)
+        names = self.names_of(base)
+        check_adapter(folder, base_folder, names)
+
+    def folder_of(self, spec: ModelSpec) -> Path | None:
+        """Where the weights lie on this disk, None where they do not."""
+        if spec.source is None:
+            return None
+        if spec.source.kind is SourceKind.HUB:
+            return cached_folder(spec.source, adapter=spec.kind is Kind.ADAPTER)
+        folder = Path(spec.source.location)
+        return folder if folder.is_dir() else None
+
+    def _look_at_hub(self, source: Source, spec: ModelSpec) -> Availability:
+        folder = cached_folder(source, adapter=spec.kind is Kind.ADAPTER)
+        if folder is None:
+            if reason := self._probe.unreachable_because():
+                return Availability(State.UNREACHABLE, reason)
+            if (spec.size_bytes or 0) > (room := cache_room()):
+                return Availability(State.NO_ROOM, no_room(spec.name, spec.size_bytes or 0, room))
+            return Availability(State.DOWNLOADABLE)
+        if spec.kind is Kind.ADAPTER:
+            try:
+                self._check_adapter(spec, folder)
+            except ModelError as error:
+                return Availability(State.FAILED, str(error))
+        return Availability(State.CACHED)
+
+
+def _measured(spec: ModelSpec) -> ModelSpec:
+    """An embedded spec with size and counts as they are on the disk; the catalogue's where nothing is there."""
+    if spec.source is None or spec.source.kind is not SourceKind.EMBEDDED:
+        return spec
+    try:
+        weights = find_weights(Path(spec.source.location), adapter=spec.kind is Kind.ADAPTER)
+        counted = count_parameters(shapes_of(read_entries(weights))) if weights.safetensors else None
+    except ModelError:
+        return spec
+    spec = replace(spec, size_bytes=weights.size_bytes)
+    if counted is None:
+        return spec
+    if spec.kind is Kind.BASE:
+        return replace(spec, parameters=counted)
+    if spec.kind is Kind.FULL:
+        return replace(spec, parameters=counted, trained_parameters=counted)
+    return replace(spec, trained_parameters=counted)
+
+
+def _with_totals(spec: ModelSpec, base: ModelSpec) -> ModelSpec:
+    if spec.kind is Kind.ADAPTER and spec.parameters is None and base.parameters and spec.trained_parameters:
+        return replace(spec, parameters=base.parameters + spec.trained_parameters)
+    return spec

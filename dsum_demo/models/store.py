@@ -1,0 +1,261 @@
+"""The models in memory: loaded once, sharing their base, and leaving when others need the room.
+
+Knows the registry's specs and where their files are; how files become modules is `assembly`'s, and what is done with
+a model is not known here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from dsum_demo.errors import IncompatibleAdapterError, InputError, ModelUnavailableError, Stopped, UnsafeWeightsError
+from dsum_demo.hub.client import HubRefusal, Progress, StopAsked, cached_tokenizer
+from dsum_demo.hub.download import discard_damaged, fetch
+from dsum_demo.models.adapter_scaling import at_strength, check_strength
+from dsum_demo.models.adapters import adapter_config, check_adapter, has_strength
+from dsum_demo.models.loading import (
+    count,
+    device,
+    expected_parameters,
+    load_adapted,
+    load_tokenizer,
+    load_whole,
+    native_bf16,
+    serving_dtype,
+    twin,
+    writes_one_at_a_time,
+)
+from dsum_demo.models.registry import Kind, ModelSpec, Registry, SourceKind
+from dsum_demo.settings import Settings
+from dsum_demo.utils.checkpoint_files import find_weights
+from dsum_demo.utils.hardware import free_memory_bytes
+
+__all__ = ["LoadedModel", "ModelStore", "native_bf16"]
+
+LOCK_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model ready to write. `model` has `generate`; of its own generation settings only the token ids are left.
+
+    total_parameters: the adapter's included. trained_parameters: what was trained on summaries; 0 for an original.
+    turn: to be held while the model writes, for the few adapters that cannot write two texts at once; else None.
+    template: for an adapter whose strength can be changed, a tree over the same tensors that never writes; else None.
+    """
+
+    spec: ModelSpec
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    total_parameters: int
+    trained_parameters: int
+    dtype: str
+    turn: threading.Lock | None = None
+    template: Any = None
+
+    @property
+    def has_strength(self) -> bool:
+        return self.template is not None
+
+    def at_strength(self, strength: float) -> LoadedModel:
+        """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.
+
+        Takes no memory worth the name, and leaves this one as it is. Raises InputError for a number out of bounds, or
+        for a model that has no such part.
+        """
+        if check_strength(strength) == 1.0:
+            return self
+        if self.template is None:
+            raise InputError(f"{self.spec.name} has no strength to change; only adapters that add to their base have.")
+        return replace(self, model=at_strength(self.template, strength), template=None)
+
+
+@dataclass
+class _LoadedFamily:
+    models: dict[str, LoadedModel] = field(default_factory=dict)
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+
+class ModelStore:
+    """Safe to use from several threads; within a family one load at a time.
+
+    Beyond `settings.memory_budget_bytes` the families that were used longest ago leave memory, never the one in use.
+    A text that is being written keeps its model until it is finished.
+    """
+
+    def __init__(self, registry: Registry, settings: Settings):
+        self.registry = registry
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._families: OrderedDict[str, _LoadedFamily] = OrderedDict()
+        self._turns: dict[str, threading.Lock] = {}
+
+    def load(
+        self, spec: ModelSpec, on_progress: Progress | None = None, should_stop: StopAsked | None = None
+    ) -> LoadedModel:
+        """The model, from memory where it is there, else from the disk or the Hub.
+
+        on_progress gets a sentence and a share from 0 to 1 (None while unknown). Raises Stopped when asked to stop,
+        and ModelUnavailableError, IncompatibleAdapterError or UnsafeWeightsError, saying what to do.
+        """
+        tell, stopping = on_progress or (lambda text, share: None), should_stop or (lambda: False)
+        with self._turn(spec.family, stopping):
+            loaded = self._load(self._touch(spec.family), spec, tell, stopping)
+            self._make_room(keep=spec.family)
+            return loaded
+
+    def loaded(self) -> list[str]:
+        """Names of the models in memory, those of the longest unused family first."""
+        with self._lock:
+            return [name for family in self._families.values() for name in family.models]
+
+    def memory_bytes(self) -> int:
+        """Bytes of all tensors in memory, shared ones counted once."""
+        with self._lock:
+            return _bytes_of(self._families.values())
+
+    def unload(self, family_name: str) -> None:
+        with self._lock:
+            self._families.pop(family_name, None)
+
+    @contextmanager
+    def _turn(self, family_name: str, should_stop: StopAsked) -> Iterator[None]:
+        with self._lock:
+            turn = self._turns.setdefault(family_name, threading.Lock())
+        # Somebody else's download may hold it for long, and who waits may give up.
+        while not turn.acquire(timeout=LOCK_POLL_SECONDS):
+            if should_stop():
+                raise Stopped(f"Stopped while waiting for {family_name}.")
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _touch(self, family_name: str) -> _LoadedFamily:
+        with self._lock:
+            family = self._families.setdefault(family_name, _LoadedFamily())
+            self._families.move_to_end(family_name)
+            return family
+
+    def _load(self, family: _LoadedFamily, spec: ModelSpec, tell: Progress, should_stop: StopAsked) -> LoadedModel:
+        known = family.models.get(spec.name)
+        if known and known.spec == spec:
+            return known
+        if should_stop():
+            raise Stopped(f"Stopped before {spec.name} was loaded.")
+        if spec.kind is Kind.ADAPTER:
+            loaded = self._load_adapter(family, spec, tell, should_stop)
+        else:
+            with self._remembering_refusal(spec):
+                loaded = self._load_whole(family, spec, self._folder(spec, tell, should_stop), tell)
+        with self._lock:  # another thread may be adding up what is in memory
+            family.models[spec.name] = loaded
+        self.registry.mark_loaded(spec)
+        return loaded
+
+    @contextmanager
+    def _remembering_refusal(self, spec: ModelSpec) -> Iterator[None]:
+        try:
+            yield
+        except (HubRefusal, IncompatibleAdapterError, UnsafeWeightsError) as error:
+            self.registry.mark_failed(spec, str(error))
+            raise
+
+    def _load_whole(self, family: _LoadedFamily, spec: ModelSpec, folder: Path, tell: Progress) -> LoadedModel:
+        self._expect(spec, folder)
+        if family.tokenizer is None:
+            family.tokenizer = load_tokenizer(self._tokenizer_folder(spec, folder))
+        tell(f"Loading {spec.name}", None)
+        model = load_whole(folder, family.tokenizer)
+        total = count(model)
+        trained = 0 if spec.kind is Kind.BASE else total
+        return LoadedModel(spec, model, family.tokenizer, total, trained, _dtype_name(model))
+
+    def _load_adapter(
+        self, family: _LoadedFamily, spec: ModelSpec, tell: Progress, should_stop: StopAsked
+    ) -> LoadedModel:
+        original = self.registry.family(spec.family).base
+        with self._remembering_refusal(spec):
+            folder = self._folder(spec, tell, should_stop)
+            # Before the base is loaded: what can be told from files need not wait for a gigabyte.
+            check_adapter(folder, self.registry.folder_of(original), self.registry.names_of(original))
+        base = self._load(family, original, tell, should_stop)
+        tell(f"Loading {spec.name}", None)
+        with self._remembering_refusal(spec):
+            model, trained = load_adapted(folder, base.model)
+        turn = threading.Lock() if writes_one_at_a_time(folder) else None
+        # Made now, while nobody writes with the model: to copy one that writes could meet it half-way.
+        template = twin(model) if has_strength(adapter_config(folder)) else None
+        return LoadedModel(
+            spec, model, base.tokenizer, base.total_parameters + trained, trained, base.dtype, turn, template
+        )
+
+    def _folder(self, spec: ModelSpec, tell: Progress, should_stop: StopAsked) -> Path:
+        if spec.source is None:
+            raise ModelUnavailableError(f"{spec.name} does not exist yet. {spec.note}".strip())
+        is_adapter = spec.kind is Kind.ADAPTER
+        if spec.source.kind is not SourceKind.HUB:
+            folder = Path(spec.source.location)
+            find_weights(folder, adapter=is_adapter)
+            return folder
+        here, damage = self.registry.folder_of(spec), ""
+        if here and (damaged := discard_damaged(here)):
+            here, damage = None, f" ({', '.join(damaged)} there was damaged)"
+            tell(f"{spec.name}: {', '.join(damaged)} is damaged and comes again", None)
+        reason = "" if here else self.registry.hub_unreachable_because()
+        if reason:
+            said = f"{spec.name} is not on this machine{damage} and cannot be downloaded. {reason}"
+            raise ModelUnavailableError(f"{said} {self.registry.offline_offer()}".strip())
+        return here or fetch(spec.source, spec.name, adapter=is_adapter, on_progress=tell, should_stop=should_stop)
+
+    def _tokenizer_folder(self, spec: ModelSpec, folder: Path) -> Path:
+        """The base's folder, so that all of a family read the same tokens; the model's own where that is not here."""
+        original = self.registry.family(spec.family).base
+        if spec.kind is Kind.BASE or original.source is None:
+            return folder
+        if original.source.kind is SourceKind.HUB:
+            return cached_tokenizer(original.source) or folder
+        return self.registry.folder_of(original) or folder
+
+    def _expect(self, spec: ModelSpec, folder: Path) -> None:
+        """Make room before the weights come: running out of memory kills the process, and there is nothing to catch."""
+        parameters = expected_parameters(folder)
+        needed = parameters * serving_dtype(parameters).itemsize
+        self._make_room(keep=spec.family, coming=needed)
+        free = free_memory_bytes()
+        if device().type == "cpu" and needed > free:
+            raise ModelUnavailableError(
+                f"{spec.name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free. "
+                "Close something, or choose a smaller family."
+            )
+
+    def _make_room(self, keep: str, coming: int = 0) -> None:
+        with self._lock:
+            for name in list(self._families):
+                if _bytes_of(self._families.values()) + coming <= self.settings.memory_budget_bytes:
+                    break
+                if name != keep:
+                    del self._families[name]
+
+
+def _bytes_of(families: Iterable[_LoadedFamily]) -> int:
+    # Shared tensors are the same objects; a packed one has no storage to ask for.
+    tensors = {
+        id(tensor): tensor.nbytes
+        for family in families
+        for loaded in family.models.values()
+        for tensor in (*loaded.model.parameters(), *loaded.model.buffers())
+    }
+    return sum(tensors.values())
+
+
+def _dtype_name(model: Any) -> str:
+    return str(next(model.parameters()).dtype).removeprefix("torch.")

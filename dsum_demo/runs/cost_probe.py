@@ -1,0 +1,185 @@
+"""What a run will cost, measured before it starts: three real training steps, meant for a process of their own.
+
+Knows how a run is set up and measures it; it writes nothing into a run's folder.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from dsum_demo.runs.limits import check_allowed
+from dsum_demo.runs.setup import Setup, least_bytes, set_up
+from dsum_demo.settings import Settings
+from dsum_demo.training.batches import Pair
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.loop import EVALUATION_BATCH, EncodedDataset, build_trainer, planned_steps, prepare, use_bf16
+from dsum_demo.training.methods import method
+from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
+
+# The system and other programs need some of what is free now.
+USABLE_SHARE = 0.9
+VALIDATION_MEASURED = 8
+
+
+@dataclass(frozen=True)
+class Probe:
+    """share: trained parameters of all, 0 to 1. checkpoint_bytes: of the weights that a finished run keeps.
+
+    peak_memory_bytes: of the process, or of the GPU, in a step on the longest dialogues. free_memory_bytes: what was
+    free there before. seconds_per_step: of a step on dialogues of usual length. seconds: estimate for the whole run,
+    evaluations included. refusal: why the run will not fit, a sentence; "" where it does. What was not measured,
+    because the run cannot fit, is 0.
+    """
+
+    base: str
+    method: str
+    parameters: int
+    trained_parameters: int
+    share: float
+    checkpoint_bytes: int
+    peak_memory_bytes: int
+    free_memory_bytes: int
+    seconds_per_step: float
+    samples_per_second: float
+    steps: int
+    evaluation_seconds: float
+    seconds: float
+    train_dialogues: int
+    validation_dialogues: int
+    device: str
+    precision: str
+    notes: tuple[str, ...] = ()
+    refusal: str = ""
+
+    @property
+    def fits(self) -> bool:
+        return not self.refusal
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "notes": list(self.notes), "fits": self.fits}
+
+
+def measure(config: RunConfig, settings: Settings) -> Probe:
+    """Set the run up, take three steps of it and one evaluation, and say what the whole will cost.
+
+    The process's peak is measured, so that a second call in one process sees the first one's. Raises DsumErrors where
+    the run cannot be set up.
+    """
+    check_allowed(config, settings)
+    die_first()
+    free, before = free_memory_bytes(), memory_bytes()
+    setup = set_up(config, settings)
+    training = config.training
+    least = least_bytes(setup.folder, training)
+    facts: dict[str, Any] = {
+        "base": setup.base.name,
+        "method": training.method,
+        "free_memory_bytes": free,
+        "steps": planned_steps(len(setup.data.train), training),
+        "train_dialogues": len(setup.data.train),
+        "validation_dialogues": min(len(setup.data.validation), training.validation_sample),
+        "device": device_name(),
+        "precision": "bf16" if use_bf16(training) else "fp32",
+        "notes": setup.data.notes,
+    }
+    if least > USABLE_SHARE * free:
+        # On a CPU there is no error to catch: the system ends the process, or another one.
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("trained_parameters", "share", "checkpoint_bytes", "seconds_per_step", "samples_per_second",
+             "evaluation_seconds", "seconds"), 0
+        )  # fmt: skip
+        return Probe(
+            **facts, **nothing, parameters=setup.base.parameters or 0, peak_memory_bytes=least,
+            refusal=_refusal(setup, "at least ", least, free),
+        )  # fmt: skip
+    return Probe(**facts, **_measured(setup, facts["steps"], free, before))
+
+
+def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any]:
+    training = setup.config.training
+    pairs, batch = _longest_and_usual(setup, training.batch_size)
+    # The longest dialogues once more at the end: the optimizer has nothing in memory before its first step.
+    short = replace(training, max_steps=3, batch_size=batch, accumulation=1, evaluations=1, patience=0, compile=False,
+                    validation_sample=VALIDATION_MEASURED, warmup_share=0.0)  # fmt: skip
+    trained = prepare(setup.load_model(), training, setup.base.name, steps)
+    if not torch.cuda.is_available():
+        trained.set_attn_implementation("eager")
+    rows = EncodedDataset(setup.tokenizer, pairs, setup.validation_pairs[:VALIDATION_MEASURED], short)
+    moments: list[float] = []
+    refusal = ""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = build_trainer(trained, setup.tokenizer, rows, short, Path(folder), decode=setup.family.decode,
+                                batch=batch, accumulation=1)  # fmt: skip
+        trainer.args.eval_strategy, trainer.args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
+        trainer.told = lambda kind, **values: moments.append(time.monotonic()) if kind == "step" else None
+        try:
+            trainer.train()
+            trainer.evaluate()
+        except torch.OutOfMemoryError:
+            refusal = _refusal(setup, "more than ", free, free)
+    needed = peak_memory_bytes() - before
+    if not refusal and needed > USABLE_SHARE * free:
+        refusal = _refusal(setup, "", needed, free)
+    step = (moments[1] - moments[0]) * training.accumulation if len(moments) > 1 else 0.0
+    validation = min(len(setup.data.validation), training.validation_sample)
+    # Dialogues of a batch are written together, so that more of them hardly take longer.
+    batches = math.ceil(validation / EVALUATION_BATCH)
+    evaluation = 0.0 if refusal else trainer.evaluation_seconds * batches
+    return {
+        "parameters": rows.parameters,
+        "trained_parameters": rows.trained_parameters,
+        "share": rows.trained_parameters / rows.parameters,
+        "checkpoint_bytes": _saved_bytes(trained, adapter=method(training.method).peft_class is not None),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "seconds_per_step": step,
+        "samples_per_second": batch * training.accumulation / step if step else 0.0,
+        "evaluation_seconds": evaluation,
+        "seconds": step * steps + evaluation * min(training.evaluations, steps),
+        "refusal": refusal,
+    }
+
+
+def _longest_and_usual(setup: Setup, batch: int) -> tuple[list[Pair], int]:
+    """A batch of the longest dialogues and one of those of usual length; the trainer takes the longest first, in every
+    epoch.
+    """
+    # Characters tell length well enough to choose by, and cost nothing.
+    pairs = sorted(setup.train_pairs, key=lambda pair: -len(pair[0]))
+    batch = min(batch, len(pairs))
+    longest, middle = pairs[:batch], len(pairs) // 2
+    usual = pairs[max(0, middle - batch // 2) :][:batch]
+    usual += longest[: batch - len(usual)]
+    return [*longest, *usual], batch
+
+
+def _saved_bytes(trained: Any, adapter: bool) -> int:
+    if adapter:
+        from peft import get_peft_model_state_dict
+
+        return _bytes(list(get_peft_model_state_dict(trained, save_embedding_layers=False).values()))
+    return _bytes(list(trained.parameters()))
+
+
+def _bytes(tensors: Sequence[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _refusal(setup: Setup, how: str, needed: int, free: int) -> str:
+    training = setup.config.training
+    advice = ["a smaller batch_size with more accumulation", "fewer max_source_tokens", "a smaller base"]
+    if training.method == "full":
+        advice.insert(0, "LoRA")
+    return (
+        f"{method(training.method).title} of {setup.base.name} with batches of {training.batch_size} takes "
+        f"{how}{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Choose {', '.join(advice[:-1])} or "
+        f"{advice[-1]}."
+    )

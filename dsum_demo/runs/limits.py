@@ -1,0 +1,82 @@
+"""What a training run may ask for on a public Space, where anybody can start one. No limits anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dsum_demo.errors import InputError
+from dsum_demo.settings import Settings
+from dsum_demo.training.config import RunConfig
+from dsum_demo.utils.ownership import digest
+
+# Highest values; a run of all of them at once takes two cores some minutes.
+PUBLIC: Mapping[str, int] = {
+    "max_steps": 200,
+    "batch_size": 16,
+    "accumulation": 4,
+    "evaluations": 8,
+    "validation_sample": 128,
+    "max_source_tokens": 512,
+    "max_target_tokens": 128,
+    "uploaded_rows": 2000,
+    "waiting_runs": 4,
+    "kept_runs": 20,
+}
+_CAPPED = tuple(name for name in PUBLIC if name not in ("uploaded_rows", "waiting_runs", "kept_runs"))
+
+
+def uploads_dir(settings: Settings) -> Path:
+    """Where files that visitors gave are kept."""
+    return settings.data_dir / "uploads"
+
+
+def own_uploads_dir(settings: Settings, owner: str) -> Path:
+    """Where the files of one visitor are kept: on a public Space a folder of their own."""
+    return uploads_dir(settings) / digest(owner)[:32] if settings.public else uploads_dir(settings)
+
+
+def is_own_upload(source: str, settings: Settings, owner: str) -> bool:
+    """Whether `source`, which a browser sent, is a file that this visitor uploaded."""
+    if settings.public and not owner:
+        return False
+    path = Path(source)
+    return path.is_file() and path.resolve().is_relative_to(own_uploads_dir(settings, owner).resolve())
+
+
+def check_allowed(config: RunConfig, settings: Settings, embedded_base: str = "dsum-t5-base") -> None:
+    """Raises InputError, saying what is allowed, for a run that a public Space does not take."""
+    if not settings.public:
+        return
+    if config.base != embedded_base:
+        raise InputError(f"This Space trains {embedded_base} only; run dsum on your own machine for {config.base}.")
+    for source in (config.data.source, config.data.validation_source):
+        if source and source != "samples" and not _uploaded(source, settings):
+            raise InputError("This Space trains on the samples or on a file that you upload.")
+    training = config.training
+    if not training.max_steps:
+        raise InputError(f"Set max_steps to at most {PUBLIC['max_steps']}; this Space does not train by epochs.")
+    for name in _CAPPED:
+        if getattr(training, name) > PUBLIC[name]:
+            raise InputError(f"{name} is {getattr(training, name)}; this Space takes at most {PUBLIC[name]}.")
+    if training.compile:
+        raise InputError("This Space does not compile models; switch compile off.")
+
+
+def _uploaded(source: str, settings: Settings) -> bool:
+    path = Path(source)
+    return path.is_file() and path.resolve().is_relative_to(uploads_dir(settings).resolve())
+
+
+def within_limits(config: RunConfig, settings: Settings) -> RunConfig:
+    """`config` as a public Space takes it: on the samples, each value at most its cap; unchanged anywhere else."""
+    if not settings.public:
+        return config
+    capped = {name: min(getattr(config.training, name), PUBLIC[name]) for name in _CAPPED}
+    capped["max_steps"] = capped["max_steps"] or PUBLIC["max_steps"]
+    return replace(
+        config,
+        training=replace(config.training, **capped, compile=False),
+        data=replace(config.data, source="samples", validation_source="", columns={}),
+    )

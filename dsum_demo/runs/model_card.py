@@ -1,0 +1,83 @@
+"""The model card of a training run, from its record: what it is, how it was made, how it scores. Plain text only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from dsum_demo.training.methods import METHODS
+
+ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
+
+
+def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """README.md of the run `name`. record: its result.json; environment: its environment.json."""
+    method = METHODS[record["method"]]
+    adapter = method.peft_class is not None
+    training = record["config"]["training"]
+    data = environment.get("data", {})
+    lines = [
+        "---",
+        "language: en",
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        f"base_model: {json.dumps(record['base'])}",
+        f"tags: [{method.name}, t5, dialogue-summarization, dsum]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"{method.title} of {record['base']} on dialogues and their summaries: {record['trained_parameters']:,} "
+        f"trained parameters, {100 * (record['share'] or 0):.3g} % of {record['parameters']:,}. {method.explanation} "
+        f"({method.paper})",
+        "",
+        "A demonstration model: do not rely on what it writes. Its licence follows from the base's and the data's.",
+        "",
+        "## How it was made",
+        "",
+        f"{record['steps']} of {record['planned_steps']} steps in {record['seconds'] / 60:.1f} minutes on "
+        f"{environment.get('cpu', 'an unknown processor')}, device {environment.get('device', 'unknown')}, "
+        f"{environment.get('precision', '')}; {record['peak_memory_bytes'] / 1e9:.2f} GB at the peak "
+        f"({record['memory']}). dsum {environment.get('dsum')}, torch {environment.get('torch')}, "
+        f"transformers {environment.get('transformers')}, peft {environment.get('peft')}.",
+        "",
+        f"Data: {PurePath(data.get('source', '')).name}, {data.get('train')} dialogues to learn from, "
+        f"{data.get('validation')} to validate on, fingerprint {data.get('fingerprint')}.",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(
+            f"| {key} | {_plain(value)} |"
+            for key, value in {**record["options"], **training}.items()
+            if key != "options"
+        ),
+        "",
+        "## Scores",
+        "",
+        *_scores(record),
+    ]
+    if record["reason"]:
+        lines += ["", record["reason"]]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(record: Mapping[str, Any]) -> list[str]:
+    best = record["best"]
+    if not best:
+        return ["It was not scored: the run ended before its first evaluation."]
+    cells = " | ".join(f"{100 * best[rouge]:.2f}" for rouge in ROUGE_NAMES)
+    return [
+        f"The best of the run, at step {best['step']}, on its validation sample, F1 x 100. "
+        f"`{record['signature']['text']}`",
+        "",
+        f"| {' | '.join(ROUGE_NAMES.values())} | loss |",
+        "|---|---|---|---|---|",
+        f"| {cells} | {best['loss']:.3f} |",
+        "",
+        "The sample chose the weights, so that its score flatters them a little.",
+    ]
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

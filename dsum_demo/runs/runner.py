@@ -1,0 +1,278 @@
+"""One run from its config to its result: waits for its turn, trains, writes everything down, ends in a state.
+
+Knows runs' folders and the trainer; nothing of command lines or pages. What it writes is described in runs and
+run_events.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dsum_demo import __version__
+from dsum_demo.data.examples import write_fingerprints
+from dsum_demo.errors import DsumError, InputError, Stopped, TrainingError
+from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
+from dsum_demo.runs.limits import check_allowed
+from dsum_demo.runs.model_card import card
+from dsum_demo.runs.setup import Setup, set_up
+from dsum_demo.runs.store import DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
+from dsum_demo.settings import Settings
+from dsum_demo.training.checkpoints import last_complete, weights_bytes
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.events import Event, EventLog, read_curve, read_events
+from dsum_demo.training.loop import train, use_bf16
+from dsum_demo.utils import hardware
+from dsum_demo.utils.files import write_atomically
+
+CURVE_POINTS = 200
+TURN_POLL_SECONDS = 0.2
+THROWN_AWAY = "Stopped on request; what it had learned was thrown away."
+
+
+def execute(
+    run: Run,
+    settings: Settings,
+    *,
+    on_event: Callable[[Event], None] = lambda event: None,
+    tell: Callable[[str], None] = lambda text: None,
+    check_memory: Callable[[Setup], str] = lambda setup: "",
+) -> RunStatus:
+    """Train `run` to its end, from its last complete checkpoint where it has one, and return the state it ended in.
+
+    A stop that is asked for in its folder is obeyed while it waits and while it trains. check_memory: why the run will
+    not fit, "" where it does. Errors end the run as failed and are raised: InputError for a run that cannot be resumed
+    or is not allowed, TrainingError for one that broke, and what `set_up` raises. Under `accelerate launch` every
+    process calls this, and the first one writes.
+    """
+    if not is_main():
+        return _execute(run, settings, lambda event: None, lambda text: None, lambda setup: "")
+    status = run.status()
+    if status.state not in RESUMABLE:
+        raise InputError(f"{run.name} is {status.state}; only a run that is queued or was cut short can go on.")
+    with run.claim(), ExitStack() as stack:
+        if status.state is not RunState.QUEUED:
+            run.clear_stop()
+        run.write_status(RunState.QUEUED, pid=os.getpid())
+        try:
+            _wait_for_turn(run, settings, stack, tell)
+            run.write_status(RunState.RUNNING, pid=os.getpid())
+            return _execute(run, settings, on_event, tell, check_memory)
+        except Stopped:
+            return _end(run, RunState.STOPPED, "Stopped on request before it had learned anything.")
+        except DsumError as error:
+            _fail(run, str(error))
+            raise
+        except Exception as error:
+            _fail(run, f"{type(error).__name__}: {error}")
+            raise
+
+
+def is_main() -> bool:
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def _wait_for_turn(run: Run, settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> None:
+    runs, told = Runs(settings.runs_dir), False
+    while True:
+        if run.stop_request():
+            raise Stopped("Stopped while it waited for its turn.")
+        try:
+            stack.enter_context(runs.turn(wait=TURN_POLL_SECONDS))
+            return
+        except TrainingError:
+            if not told:
+                tell("Another run is training in this data folder; waiting for it to end.")
+                told = True
+
+
+def _execute(
+    run: Run,
+    settings: Settings,
+    on_event: Callable[[Event], None],
+    tell: Callable[[str], None],
+    check_memory: Callable[[Setup], str],
+) -> RunStatus:
+    config = RunConfig.from_record(run.config())
+    check_allowed(config, settings)
+    setup = set_up(config, settings, lambda text, share: tell(text), lambda: run.stop_request() is not None)
+    log = _Log(run.events_file, on_event) if is_main() else None
+    resume = last_complete(run.checkpoints) is not None
+    if log:
+        _write_environment(run, setup, resume)
+        for note in setup.data.notes:
+            tell(note)
+            log({"event": "note", "text": note})
+        if not resume and (refusal := check_memory(setup)):
+            raise TrainingError(refusal)
+    result = train(
+        setup.load_model(),
+        setup.tokenizer,
+        setup.train_pairs,
+        setup.validation_pairs,
+        config.training,
+        run.folder,
+        base_name=setup.base.name,
+        decode=setup.family.decode,
+        on_event=log or (lambda event: None),
+        should_stop=lambda: run.stop_request() is not None,
+        resume=resume,
+    )
+    if not is_main():
+        return RunStatus(RunState.STOPPED if result.stopped else RunState.FINISHED)
+    if result.stopped and run.stop_request() == DISCARD:
+        run.drop_weights()
+        return _end(run, RunState.STOPPED, THROWN_AWAY)
+    reason = ""
+    if result.stopped:
+        reason = f"Stopped on request at step {result.steps} of {result.planned_steps}; the best weights were kept."
+    elif result.early:
+        reason = (
+            f"Ended by itself at step {result.steps}: {config.training.patience} evaluations without a better score."
+        )
+    write_result(run, reason, stopped=result.stopped)
+    if not result.stopped:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and of use to a resume only
+    return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
+
+
+class _Log(EventLog):
+    """An event log that is called like a function, and passes events on."""
+
+    def __init__(self, file: Path, on_event: Callable[[Event], None]):
+        super().__init__(file)
+        self.on_event = on_event
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self.append(event)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.file.name} could not be written ({error.strerror}); make room on the disk and resume the run."
+            ) from error
+        self.on_event(event)
+
+
+def _end(run: Run, state: RunState, reason: str) -> RunStatus:
+    last = read_curve(run.events_file).latest or {}
+    _Log(run.events_file, lambda event: None)(
+        {
+            "event": "end",
+            "state": str(state),
+            "reason": reason,
+            "step": last.get("step", 0),
+            "steps": last.get("steps", 0),
+        }
+    )
+    run.write_status(state, reason)
+    run.clear_stop()
+    return run.status()
+
+
+def _fail(run: Run, reason: str) -> None:
+    """A run that broke after it had learned something leaves its best weights as a result all the same."""
+    try:
+        if read_curve(run.events_file).best and run.best.is_dir() and not run.result():
+            write_result(run, reason, stopped=False)
+        _end(run, RunState.FAILED, reason)
+    except (OSError, DsumError):
+        # The disk may be full: the state is what matters, and takes a few bytes.
+        run.write_status(RunState.FAILED, reason)
+
+
+def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
+    before = run.environment().get("data", {}).get("fingerprint")
+    if resume and before and before != setup.data.fingerprint:
+        raise TrainingError(
+            f"The data of {run.name} is no longer what it was, so that its run cannot go on as it began. "
+            "Put the old data back, or start a new run."
+        )
+    packages = ("torch", "transformers", "peft", "accelerate", "datasets")
+    run.write_json(
+        "environment.json",
+        {
+            "dsum": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in packages},
+            **hardware.describe(),
+            "precision": "bf16" if use_bf16(setup.config.training) else "fp32",
+            "processes": int(os.environ.get("WORLD_SIZE", 1)),
+            "seed": setup.config.training.seed,
+            "family": setup.family.name,
+            "base": setup.base.name,
+            "data": {
+                "fingerprint": setup.data.fingerprint,
+                "source": setup.config.data.source,
+                "train": len(setup.data.train),
+                "validation": len(setup.data.validation),
+                "notes": list(setup.data.notes),
+            },
+        },
+    )
+    write_fingerprints(run.folder, (example.dialogue for example in setup.data.train))
+
+
+def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
+    """result.json and the card, told from the run's own events; the weights in best/ are its model from now on."""
+    curve, config, environment = read_curve(run.events_file), run.config(), run.environment()
+    start, best, last = curve.start or {}, curve.best or {}, curve.latest or {}
+    scored = {name: best[name] for name in (*ROUGE_TYPES, "loss", "step") if name in best}
+    speeds = sorted(point["samples_per_second"] for point in curve.steps if point.get("samples_per_second"))
+    total, trained = start.get("parameters", 0), start.get("trained_parameters", 0)
+    record = {
+        "family": environment.get("family"),
+        "base": environment.get("base"),
+        "method": config["training"]["method"],
+        "options": config["training"]["options"],
+        "parameters": total,
+        "trained_parameters": trained,
+        "share": trained / total if total else None,
+        "checkpoint_bytes": weights_bytes(run.best),
+        "peak_memory_bytes": max((point.get("peak_memory_bytes") or 0 for point in curve.steps), default=0),
+        "memory": hardware.memory_kind(),
+        "seconds": seconds_of(run),
+        "samples_per_second": speeds[len(speeds) // 2] if speeds else None,
+        "steps": last.get("step", 0),
+        "planned_steps": start.get("steps", 0),
+        "best": scored,
+        "signature": signature(n=start.get("validation_dialogues", 0), references=1).as_dict() if scored else None,
+        "stopped": stopped,
+        "reason": reason,
+        "ended": time.time(),
+        "curve": {
+            "loss": _thinned([[point["step"], point["loss"]] for point in curve.steps]),
+            "validation": [[point["step"], point["loss"], point["rouge1"]] for point in curve.evaluations],
+        },
+        "config": config,
+    }
+    text = card(run.name, record, environment)
+    write_atomically(run.folder / "README.md", text)
+    # The card goes where the weights go.
+    write_atomically(run.best / "README.md", text)
+    run.write_json("result.json", record)
+    return record
+
+
+def seconds_of(run: Run) -> float:
+    """How long the run trained, its processes added up, the time between them left out."""
+    total, began, last = 0.0, None, 0.0
+    for event in read_events(run.events_file)[0]:
+        if event["event"] == "start":
+            total += last - began if began is not None else 0.0
+            began = event["time"]
+        last = event["time"]
+    return total + (last - began if began is not None else 0.0)
+
+
+def _thinned(points: list[list[float]]) -> list[list[float]]:
+    """At most CURVE_POINTS of them, evenly, first and last included."""
+    if len(points) <= CURVE_POINTS:
+        return points
+    return [points[round(i * (len(points) - 1) / (CURVE_POINTS - 1))] for i in range(CURVE_POINTS)]

@@ -1,0 +1,113 @@
+"""What a run needs before it can train, or be measured: the base's files and weights, and the dialogues.
+
+Knows the registry, loading and data; nothing of runs' folders.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from dsum_demo.errors import InputError, ModelUnavailableError
+from dsum_demo.hub.client import Progress, StopAsked
+from dsum_demo.hub.download import fetch
+from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
+from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.settings import Settings
+from dsum_demo.training.batches import Pair
+from dsum_demo.training.config import RunConfig, TrainingConfig
+from dsum_demo.training.dataset import TrainingData, read_training_data
+from dsum_demo.training.methods import method
+from dsum_demo.utils.hardware import free_memory_bytes
+
+# A guess on the safe side: activations that a training step keeps, in bytes, for each dialogue token, layer and
+# channel. It only decides whether a run is measured before it starts.
+ACTIVATION_BYTES = 200
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that is read; the model is loaded apart, because it is large."""
+
+    config: RunConfig
+    family: Family
+    base: ModelSpec
+    folder: Path
+    tokenizer: PreTrainedTokenizerBase
+    data: TrainingData
+
+    @property
+    def train_pairs(self) -> list[Pair]:
+        return [(example.dialogue, example.references[0]) for example in self.data.train]
+
+    @property
+    def validation_pairs(self) -> list[Pair]:
+        return [(example.dialogue, example.references[0]) for example in self.data.validation]
+
+    def load_model(self) -> Any:
+        """The base in float32, ready to be trained. Raises ModelUnavailableError or UnsafeWeightsError."""
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        return load_whole(self.folder, self.tokenizer, torch.float32).requires_grad_(True)
+
+
+def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
+    """The family and its original, by either's name; "" means the default family's.
+
+    Raises UnknownModelError for a name that there is not, InputError for a model that is no original.
+    """
+    families = {family.name: family for family in registry.families()}
+    if not name:
+        return registry.default_family, registry.default_family.base
+    if name in families:
+        return families[name], families[name].base
+    spec = registry.spec(name)
+    if spec.kind is not Kind.BASE:
+        raise InputError(f"{name} is fine-tuned already; train its original {spec.base} instead.")
+    return families[spec.family], spec
+
+
+def set_up(
+    config: RunConfig,
+    settings: Settings,
+    tell: Progress = lambda text, share: None,
+    should_stop: StopAsked = lambda: False,
+) -> Setup:
+    """Read everything; fetches a base that is on the Hub only. Raises DsumErrors that say what is missing."""
+    registry = Registry(settings)
+    family, base = find_base(registry, config.base)
+    data = read_training_data(config.data, settings)
+    available = registry.availability(base)
+    if not available.usable or base.source is None:
+        raise ModelUnavailableError(f"{base.name} cannot be had: {available.reason}")
+    folder = registry.folder_of(base) or fetch(
+        base.source, base.name, adapter=False, on_progress=tell, should_stop=should_stop
+    )
+    return Setup(config, family, base, folder, load_tokenizer(folder), data)
+
+
+def least_bytes(folder: Path, config: TrainingConfig) -> int:
+    """What weights, gradients and the optimizer's memory take at the very least; activations are not counted.
+
+    AdamW keeps two numbers for each trained weight (Kingma and Ba 2015), Adafactor next to none
+    (Shazeer and Stern 2018).
+    """
+    weights = 4 * expected_parameters(folder)
+    if method(config.method).peft_class is not None:
+        return weights
+    return weights * (4 if config.optimizer == "adamw" else 2)
+
+
+def may_not_fit(setup: Setup, model_config: Callable[[str], int]) -> bool:
+    """Whether memory may be too small, guessed on the safe side: then the run is measured before it starts."""
+    training = setup.config.training
+    layers = model_config("num_layers") + 2 * model_config("num_decoder_layers")
+    tokens = training.batch_size * (training.max_source_tokens + training.max_target_tokens)
+    activations = ACTIVATION_BYTES * tokens * layers * model_config("d_model")
+    return least_bytes(setup.folder, training) + activations > free_memory_bytes() / 2

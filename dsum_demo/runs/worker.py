@@ -1,0 +1,125 @@
+"""Runs dsum in a child process: start, signal, explain its exit, and probe a run's cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import psutil  # type: ignore[import-untyped]
+
+from dsum_demo.errors import InputError, Stopped, TrainingError
+from dsum_demo.runs.limits import check_allowed
+from dsum_demo.settings import Settings
+from dsum_demo.training.config import RunConfig
+
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+
+
+NICENESS = 10
+
+
+PROBE_SECONDS = 600.0
+
+
+WRONG_INPUT = 2  # the exit code of a command whose arguments cannot be used
+
+
+def start_child(
+    arguments: list[str], settings: Settings, stdout: int | IO[bytes], stderr: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """`dsum` with `arguments`, by this very interpreter and with these settings."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dsum_demo", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=child_environment(settings),
+        start_new_session=True,
+    )
+    with suppress(psutil.Error):
+        psutil.Process(child.pid).nice(NICENESS)
+    return child
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The app's environment, with its settings spelled out."""
+    environment = {
+        **os.environ,
+        "DSUM_ROOT": str(settings.root),
+        "DSUM_DATA_DIR": str(settings.data_dir),
+        "DSUM_PUBLIC": "1" if settings.public else "0",
+        "HF_HUB_OFFLINE": "1" if settings.offline else "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if settings.dialogsum_dir:
+        environment["DSUM_DIALOGSUM"] = str(settings.dialogsum_dir)
+    return environment
+
+
+def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """What the run will cost, as `dsum_demo.runs.cost_probe.Probe.as_dict()`, from three steps in a child process.
+
+    Raises InputError for a config that cannot be run, TrainingError where the child fails, and Stopped.
+    """
+    check_allowed(config, settings)
+    began = time.monotonic()
+    with start_child([*config.command(), "--probe"], settings, subprocess.PIPE, subprocess.PIPE) as child:
+        while True:
+            try:
+                said, complained = child.communicate(timeout=0.1)
+                break
+            except subprocess.TimeoutExpired:
+                if should_stop():
+                    send(child.pid, signal.SIGKILL)
+                    raise Stopped("The measurement was stopped.") from None
+                if time.monotonic() - began > PROBE_SECONDS:
+                    send(child.pid, signal.SIGKILL)
+                    raise TrainingError(
+                        f"Two steps took more than {PROBE_SECONDS / 60:.0f} minutes; choose a smaller base or batch."
+                    ) from None
+    words = complaint(complained.decode("utf-8", "replace"))
+    if child.returncode == WRONG_INPUT:
+        raise InputError(words or "The run's settings cannot be used.")
+    if child.returncode:
+        raise TrainingError(words if words and child.returncode > 0 else ended_because(child.returncode))
+    try:
+        return dict(json.loads(said))
+    except ValueError:
+        raise TrainingError("The measurement brought no answer that can be read.") from None
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal to a process and to all that it started; nothing where it is gone."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (*process.children(recursive=True), process):
+            with suppress(psutil.Error):
+                each.send_signal(number)
+
+
+def ended_because(code: int) -> str:
+    """What an exit code says, as a sentence; negative codes are signals, as `subprocess` gives them."""
+    if code >= 0:
+        return f"Its process ended with exit code {code}."
+    if -code == signal.SIGKILL:
+        return (
+            "Its process was killed (SIGKILL), as happens when memory runs out. Resume it to go on from its last "
+            "checkpoint, or begin again with a smaller batch."
+        )
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"Its process was ended by {name}; resume it."
+
+
+def complaint(text: str) -> str:
+    """The last line of what a command complained of, without the command's name; "" where it said nothing."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("dsum: ").removeprefix("dsum: error: ") if lines else ""

@@ -1,0 +1,1 @@
+"""Several training methods compared on one budget: quality against cost."""

@@ -1,0 +1,302 @@
+"""The study: every method on the same base, data, budget and seeds. What each costs, and what it gives.
+
+Trains by `dsum train` in child processes, one at a time, in a data folder of its own, and evaluates what they leave.
+Everything that is done stands in study.json (`study_report`), so that a study that was stopped goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dsum_demo.data.examples import Example, draw
+from dsum_demo.data.sources import read_source
+from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
+from dsum_demo.evaluation.runner import evaluate
+from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
+from dsum_demo.models.registry import ModelSpec, Registry
+from dsum_demo.models.store import ModelStore
+from dsum_demo.runs.store import Run, Runs, RunState
+from dsum_demo.runs.worker import probe, start_child
+from dsum_demo.settings import Settings
+from dsum_demo.study.report import STUDY_FILE, Study, read_study
+from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
+from dsum_demo.training.methods import METHODS, method
+
+POLL_SECONDS = 0.5
+STOP_SECONDS = 60.0
+QUALITY, COSTS = "quality", "costs"
+PARTS = (QUALITY, COSTS)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What decides a study. Raises InputError for a method that there is not, or a budget of nothing.
+
+    dialogues: how many are learned from; with steps x batch_size equal to it, each is seen once. validation_share: cut
+    off the training source before, and what learning rates are chosen by. factors: of each method's own learning rate,
+    rising, tried with `search_steps` steps; beyond: how many more are tried where the best is the first or the last of
+    them. validation: where quality is measured, `validation_limit` dialogues of it.
+    """
+
+    base: str
+    methods: tuple[str, ...] = tuple(METHODS)
+    source: str = "dialogsum:train"
+    validation: str = "dialogsum:validation"
+    validation_share: float = 0.02
+    validation_limit: int = 500
+    dialogues: int = 3840
+    batch_size: int = 16
+    steps: int = 240
+    search_steps: int = 60
+    seeds: tuple[int, ...] = (1, 2)
+    factors: tuple[float, ...] = (0.3, 1.0, 3.0)
+    beyond: int = 3
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            method(name)
+        if not self.methods or not self.seeds or not self.factors:
+            raise InputError("A study needs at least one method, one seed and one learning rate.")
+        if self.factors[0] <= 0 or list(self.factors) != sorted(set(self.factors)):
+            raise InputError(f"The factors of learning rates are {self.factors}; give rising ones above 0.")
+        for name in ("validation_limit", "dialogues", "batch_size", "steps", "search_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 1 or more.")
+
+    def learning_rates(self, name: str) -> list[float]:
+        """Two digits each; more would claim a precision that a search of three does not have."""
+        return [_rounded(method(name).learning_rate * factor) for factor in self.factors]
+
+    def further(self, tried: Sequence[float], best: float) -> float | None:
+        """The learning rate to try next: one more step of the factors where the best is at an end; None elsewhere."""
+        enough = len(self.factors) == 1 or len(tried) >= len(self.factors) + self.beyond
+        if enough or min(tried) < best < max(tried):
+            return None
+        step = self.factors[-1] / self.factors[-2]
+        rate = _rounded(best * step if best == max(tried) else best / step)
+        return None if rate in tried else rate
+
+    def config(self, name: str, learning_rate: float, steps: int, seed: int) -> RunConfig:
+        return RunConfig(
+            self.base,
+            TrainingConfig(
+                method=name,
+                learning_rate=learning_rate,
+                max_steps=steps,
+                batch_size=self.batch_size,
+                evaluations=1,
+                best_by="loss",
+                validation_sample=64,
+                seed=seed,
+            ),
+            DataConfig(source=self.source, validation_share=self.validation_share, limit=self.dialogues),
+        )
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """Units (runs, evaluations, probes) done of all, what is being done, and the time left, None until it is known."""
+
+    done: int
+    total: int
+    note: str
+    seconds_left: float | None
+
+
+def run_study(
+    plan: StudyPlan,
+    settings: Settings,
+    out: Path,
+    *,
+    parts: tuple[str, ...] = PARTS,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[StudyProgress]:
+    """Run what is not done yet of the study in `out`, yielding before each unit and once at the end.
+
+    parts: "quality" trains and evaluates, "costs" measures memory and speed, which wants a machine that does nothing
+    else. A run that fails is noted with its reason and the study goes on. Raises InputError where `out` holds a study
+    of another plan, DataError where the data cannot be had, and Stopped when asked to stop; what is done stays.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    work = _StudyState(plan, replace(settings, data_dir=out.resolve()), out, _begun(plan, out), should_stop)
+    examples = draw(read_source(plan.validation, settings), plan.validation_limit, seed=0) if QUALITY in parts else []
+    units = [
+        *((QUALITY, unit) for unit in (work.quality_units(examples) if QUALITY in parts else ())),
+        *((COSTS, unit) for unit in (work.cost_units() if COSTS in parts else ())),
+    ]
+    times: list[float] = []
+    for number, (_, unit) in enumerate(units):
+        if should_stop():
+            raise Stopped("The study was stopped; the same command goes on with it.")
+        left = (len(units) - number) * sum(times) / len(times) if times else None
+        yield StudyProgress(number, len(units), unit.note, left)
+        started = time.monotonic()
+        if unit.do():
+            times.append(time.monotonic() - started)
+    yield StudyProgress(len(units), len(units), "done", 0.0)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """`do` says whether there was anything to do."""
+
+    note: str
+    do: Callable[[], bool]
+
+
+@dataclass
+class _StudyState:
+    plan: StudyPlan
+    settings: Settings
+    out: Path
+    study: Study
+    should_stop: Callable[[], bool]
+
+    def quality_units(self, examples: list[Example]) -> Iterator[_Unit]:
+        yield _Unit(f"{self.plan.base}, as it is", partial(self._original, examples))
+        for name in self.plan.methods:
+            for rate in self.plan.learning_rates(name):
+                yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
+            for _ in range(self.plan.beyond):
+                yield _Unit(f"{name}: a learning rate beyond those, if need be", partial(self._search_beyond, name))
+            for seed in self.plan.seeds:
+                yield _Unit(f"{name}: seed {seed}", partial(self._final, name, seed, examples))
+
+    def cost_units(self) -> Iterator[_Unit]:
+        for name in self.plan.methods:
+            yield _Unit(f"{name}: memory and speed", partial(self._cost, name))
+
+    def _write(self, **changes: Any) -> None:
+        self.study = replace(self.study, **changes)
+        self.study.write(self.out)
+
+    def _original(self, examples: list[Example]) -> bool:
+        if self.study.original:
+            return False
+        f1 = self._f1(self.plan.base, examples)
+        references = max(len(example.references) for example in examples)
+        self._write(
+            original={"model": self.plan.base, "f1": f1},
+            signature=signature(n=len(examples), references=references).as_dict(),
+        )
+        return True
+
+    def _search(self, name: str, rate: float) -> bool:
+        tried = self.study.search.get(name, [])
+        # Not by the rates alone: a study that was begun with other rates of the methods' own is not searched anew.
+        if len(tried) >= len(self.plan.factors) or any(entry[0] == rate for entry in tried):
+            return False
+        self._try(name, rate)
+        return True
+
+    def _try(self, name: str, rate: float) -> None:
+        tried = self.study.search.get(name, [])
+        config = self.plan.config(name, rate, self.plan.search_steps, seed=self.plan.seeds[0])
+        run = self._train(f"search-{name}-{rate:g}", config)
+        result = run.result() or {}
+        loss = result.get("best", {}).get("loss")
+        entry = [rate, loss, "" if loss is not None else run.status().reason or "It left no result."]
+        self._write(search={**self.study.search, name: [*tried, entry]})
+        run.drop_weights()
+
+    def _search_beyond(self, name: str) -> bool:
+        best = self.study.best_learning_rate(name)
+        rate = self.plan.further([entry[0] for entry in self.study.search[name]], best) if best else None
+        if rate is None:
+            return False
+        self._try(name, rate)
+        return True
+
+    def _final(self, name: str, seed: int, examples: list[Example]) -> bool:
+        if self.study.final(name, seed):
+            return False
+        rate = self.study.best_learning_rate(name)
+        if rate is None:
+            row: dict[str, Any] = {"method": name, "seed": seed, "reason": "No learning rate that was tried trains."}
+        else:
+            run = self._train(f"{name}-seed{seed}", self.plan.config(name, rate, self.plan.steps, seed))
+            result = run.result()
+            row = {"method": name, "seed": seed, "learning_rate": rate}
+            if result is None:
+                row["reason"] = run.status().reason or "It left no result."
+            else:
+                kept = ("trained_parameters", "share", "checkpoint_bytes", "steps", "best")
+                row |= {key: result.get(key) for key in kept}
+                row["f1"] = self._f1(run.name, examples)
+        self._write(finals=[*self.study.finals, row])
+        return True
+
+    def _cost(self, name: str) -> bool:
+        if name in self.study.costs:
+            return False
+        rate = self.study.best_learning_rate(name) or method(name).learning_rate
+        config = self.plan.config(name, rate, self.plan.steps, seed=self.plan.seeds[0])
+        self._write(costs={**self.study.costs, name: probe(config, self.settings, self.should_stop)})
+        return True
+
+    def _train(self, name: str, config: RunConfig) -> Run:
+        """The run, ended: resumed where it was broken off, begun where there is none."""
+        runs = Runs(self.settings.runs_dir)
+        run = next((run for run in runs.all() if run.name == name), None) or runs.create(config.as_record(), name)
+        if run.status().state is RunState.FINISHED:
+            return run
+        with run.output_file.open("ab") as output:
+            child = start_child(["train", "--resume", run.name], self.settings, output, subprocess.STDOUT)
+            try:
+                while child.poll() is None:
+                    time.sleep(POLL_SECONDS)
+                    if self.should_stop():
+                        raise Stopped("The study was stopped; the same command goes on with it.")
+            except BaseException:
+                run.request_stop()
+                try:
+                    child.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+                raise
+        if run.result() and not self.study.environment:
+            self._write(environment=run.environment())
+        return run
+
+    def _f1(self, model: str, examples: list[Example]) -> dict[str, list[float]]:
+        """ROUGE F1 of every example, in their order; four digits, so that the file stays small."""
+        registry = Registry(self.settings)
+        spec: ModelSpec = registry.spec(model)
+        *_, last = evaluate(
+            ModelStore(registry, self.settings), [spec], examples, data=self.plan.validation,
+            should_stop=self.should_stop,
+        )  # fmt: skip
+        if not last.evaluation.finished:
+            error = last.evaluation.systems[0].error
+            raise TrainingError(f"{model}: {error}") if error else Stopped("The study was stopped.")
+        records: Mapping[str, Any] = {record.id: record for record in last.evaluation.examples}
+        return {
+            rouge: [round(records[e.id].outputs[model].scores[rouge].fmeasure, 4) for e in examples]
+            for rouge in ROUGE_TYPES
+        }
+
+
+def _rounded(rate: float) -> float:
+    return min(1.0, float(f"{rate:.1e}"))
+
+
+def _begun(plan: StudyPlan, out: Path) -> Study:
+    record = json.loads(json.dumps(asdict(plan)))
+    if not (out / STUDY_FILE).is_file():
+        return Study(plan=record)
+    try:
+        study = read_study(out)
+    except DataError as error:
+        raise InputError(f"{error} Give another folder, or delete the file.") from None
+    if study.plan != record:
+        changed = ", ".join(key for key in record if study.plan.get(key) != record[key])
+        raise InputError(f"{out} holds a study with another plan ({changed}); give another folder.")
+    return study

@@ -1,0 +1,1 @@
+"""How a model is fine-tuned: methods, configs, datasets, the training loop, checkpoints. It knows no run folder."""

@@ -1,0 +1,315 @@
+"""Fine-tunes one model on pairs of dialogue and summary: full or PEFT, through transformers' Seq2SeqTrainer.
+
+The one trainer of the project: recipes call it too. It writes into the folder it is given and knows nothing of pages
+or jobs; progress goes out through `on_event` (the events are described in run_events), a stop comes in through
+`should_stop`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model
+from transformers import (
+    Adafactor,
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Seq2SeqTrainingArguments,
+    set_seed,
+)
+
+from dsum_demo.errors import InputError, Stopped, TrainingError
+from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import LABEL_PAD_ID
+from dsum_demo.models.store import native_bf16
+from dsum_demo.training.batches import EncodedDataset, Pair, encode_pairs
+from dsum_demo.training.callbacks import ProgressCallback, Watch
+from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.events import Event
+from dsum_demo.training.methods import linear_modules, method
+from dsum_demo.training.trainer import Scores, Trainer, token_loss
+from dsum_demo.utils.hardware import peak_memory_bytes
+
+__all__ = ["Pair", "TrainingConfig", "TrainingResult", "encode_pairs", "train"]
+
+log = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """folder: the best weights. parameters, trained_parameters: counts. steps: optimizer steps taken in all, of
+    planned_steps. seconds: this process's training, wall-clock. best: the best validation scores (ROUGE F1 in 0..1,
+    and "loss"), {} where nothing was scored; best_step: when. stopped: somebody asked for it. early: it did not get
+    better any more. peak_memory_bytes: see hardware. checkpoint_bytes: the weight files in `folder`.
+    """
+
+    folder: Path
+    parameters: int
+    trained_parameters: int
+    steps: int
+    seconds: float
+    best: dict[str, float]
+    stopped: bool
+    planned_steps: int = 0
+    best_step: int = 0
+    early: bool = False
+    samples_per_second: float = 0.0
+    peak_memory_bytes: int = 0
+    checkpoint_bytes: int = 0
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_pairs: Sequence[Pair],
+    validation_pairs: Sequence[Pair],
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    base_name: str,
+    decode: DecodingConfig,
+    on_event: Callable[[Event], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    resume: bool = False,
+) -> TrainingResult:
+    """Fine-tune `model` (changed in place) and save the best weights to `folder/best`.
+
+    `base_name` is what a saved adapter names as its base. With `resume` a run goes on from `folder`'s last complete
+    checkpoint: at the same step, with the same order and learning rate. On a GPU whose memory runs out the batch is
+    halved and accumulation doubled. Raises InputError without pairs or for options that the model cannot be trained
+    with, and TrainingError for a run whose loss is no number, exactly zero or exploding, or that cannot be written.
+    """
+    if not train_pairs or not validation_pairs:
+        raise InputError("Training needs at least one pair to learn from and one to validate on.")
+    best, checkpoints = folder / "best", folder / "checkpoints"
+    if int(os.environ.get("RANK", 0)) == 0:
+        recover(best)
+    batch, accumulation = config.batch_size, config.accumulation
+    steps = planned_steps(len(train_pairs), config)
+    trained = prepare(model, config, base_name, steps)
+    rows = EncodedDataset(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config)
+    attention = model.config._attn_implementation
+    if not torch.cuda.is_available():
+        # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
+        model.set_attn_implementation("eager")
+    last = last_complete(checkpoints) if resume else None
+    started = time.monotonic()
+    try:
+        while True:
+            trainer = build_trainer(
+                trained, tokenizer, rows, config, folder, decode=decode, batch=batch, accumulation=accumulation,
+                evaluation_due=bool(last and (seal_of(last) or {}).get("evaluation_due")),
+            )  # fmt: skip
+            progress = ProgressCallback(trainer, rows, on_event, steps)
+            trainer.should_stop, trainer.told = should_stop, progress.told
+            progress.start(resumed_at=_step_of(last), resumed=last is not None)
+            ran_out = _run(trainer, last)
+            if ran_out is None:
+                break
+            batch, accumulation = _smaller_batch(batch, accumulation, ran_out, trainer.args.world_size)
+            if trainer.state.global_step:
+                trainer.save_where_it_stands()
+                last = last_complete(checkpoints)
+            progress.emit("batch", batch_size=batch, accumulation=accumulation, reason=ran_out)
+            del trainer, progress
+            gc.collect()
+            torch.cuda.empty_cache()
+        if trainer.stopped:
+            trainer.save_where_it_stands()
+        if not best.exists():
+            trainer.save_best()  # stopped before anything was scored
+        trainer.accelerator.wait_for_everyone()
+    finally:
+        model.set_attn_implementation(attention)
+    return TrainingResult(
+        folder=best,
+        parameters=rows.parameters,
+        trained_parameters=rows.trained_parameters,
+        steps=trainer.state.global_step,
+        planned_steps=steps,
+        seconds=time.monotonic() - started,
+        best=_best_scores(trainer),
+        best_step=trainer.state.best_global_step or 0,
+        stopped=trainer.stopped,
+        early=not trainer.stopped and trainer.state.global_step < steps,
+        samples_per_second=progress.samples_per_second,
+        peak_memory_bytes=peak_memory_bytes(),
+        checkpoint_bytes=weights_bytes(best),
+    )
+
+
+def planned_steps(dialogues: int, config: TrainingConfig) -> int:
+    """Optimizer steps of the whole run, on all processes that this one belongs to."""
+    together = config.batch_size * config.accumulation * int(os.environ.get("WORLD_SIZE", 1))
+    return config.max_steps or math.ceil(config.epochs * math.ceil(dialogues / together))
+
+
+def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, steps: int) -> Any:
+    """The model as it will be trained: itself, or with a new adapter around it. Seeds everything.
+
+    Raises InputError for options that the model cannot be trained with.
+    """
+    set_seed(config.seed)
+    chosen = method(config.method)
+    modules = linear_modules({name: tuple(tensor.shape) for name, tensor in model.named_parameters()})
+    peft_config = chosen.config(config.options, steps, modules)
+    if peft_config is None:
+        return model
+    model.name_or_path = base_name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks the model for something by its old name
+            return get_peft_model(model, peft_config)
+    except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
+        raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
+
+
+def build_trainer(
+    trained: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: EncodedDataset,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    decode: DecodingConfig,
+    batch: int,
+    accumulation: int,
+    evaluation_due: bool = False,
+) -> Trainer:
+    steps = planned_steps(len(rows.train), config)
+    scores = Scores(tokenizer, rows.references, rouge)
+    trainer = Trainer(
+        model=trained,
+        args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
+        train_dataset=rows.train,
+        eval_dataset=rows.validation,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
+        processing_class=tokenizer,
+        compute_metrics=scores,
+        compute_loss_func=token_loss(config.label_smoothing),
+        callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
+    )
+    trainer.add_callback(Watch(trainer, len(tokenizer)))
+    trainer.scores, trainer.tokenizer, trainer.decode = scores, tokenizer, decode
+    trainer.best_folder = folder / "best"
+    trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
+    # Trainer takes this as an argument, Seq2SeqTrainer does not hand it on.
+    trainer.optimizer_cls_and_kwargs = _optimizer(config)
+    # It would print each log line; `on_event` has them.
+    trainer.remove_callback(PrinterCallback)
+    rows.parameters = sum(parameter.numel() for parameter in trained.parameters())
+    rows.trained_parameters = sum(p.numel() for p in trained.parameters() if p.requires_grad)
+    return trainer
+
+
+def _run(trainer: Trainer, checkpoint: Path | None) -> str | None:
+    """Train to the end or to a stop; returns what the GPU said where its memory ran out."""
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except Stopped:
+        trainer.stopped = True
+    except torch.OutOfMemoryError as error:
+        # The error itself would keep the step's tensors alive.
+        return str(error).splitlines()[0][:300]
+    return None
+
+
+def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) -> tuple[int, int]:
+    """Half the batch, or less where it cannot be halved evenly, for the same dialogues in one optimizer step."""
+    if batch == 1 or processes > 1:
+        what = "a batch of one dialogue" if batch == 1 else f"a batch of {batch} dialogues on each process"
+        raise TrainingError(
+            f"Memory does not suffice for {what}: {ran_out} Lower batch_size or max_source_tokens, or choose a method "
+            "that trains fewer parameters."
+        )
+    together = batch * accumulation
+    smaller = next(size for size in range(batch // 2, 0, -1) if together % size == 0)
+    return smaller, together // smaller
+
+
+def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Mean F1 by ROUGE type, each text against its own reference."""
+    means = mean_scores([score_summary(text, [one]) for text, one in zip(texts, references, strict=True)])
+    return {name: means[name].fmeasure for name in ROUGE_TYPES}
+
+
+def use_bf16(config: TrainingConfig) -> bool:
+    return native_bf16() if config.precision == "auto" else config.precision == "bf16"
+
+
+def _arguments(
+    config: TrainingConfig,
+    folder: Path,
+    steps: int,
+    batch: int,
+    accumulation: int,
+    validation: int,
+    evaluation_due: bool,
+) -> Seq2SeqTrainingArguments:
+    every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
+    evaluated = EVALUATION_BATCH * batch // config.batch_size
+    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # a batch that is not full is filled up
+    return Seq2SeqTrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        per_device_eval_batch_size=max(1, min(evaluated, share)),
+        learning_rate=config.peak_learning_rate,
+        # Rounded down: the first step of a warm-up has the learning rate 0, and a short run has none to give away.
+        warmup_steps=int(config.warmup_share * steps),
+        lr_scheduler_type="linear",
+        weight_decay=config.weight_decay,
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=every,
+        save_steps=every,
+        eval_on_start=evaluation_due,
+        load_best_model_at_end=False,  # the best weights are kept apart
+        metric_for_best_model=config.best_by,
+        greater_is_better=config.best_by != "loss",
+        predict_with_generate=True,
+        bf16=use_bf16(config),
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        seed=config.seed,
+        data_seed=config.seed,
+        report_to="none",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _optimizer(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    if config.optimizer == "adafactor":
+        return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False}
+    return torch.optim.AdamW, {"lr": config.learning_rate, "betas": (0.9, 0.98), "fused": True}
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def _best_scores(trainer: Trainer) -> dict[str, float]:
+    """The scores of the best evaluation, an earlier process's included."""
+    step = trainer.state.best_global_step
+    entry = next((e for e in trainer.state.log_history if e.get("step") == step and "eval_loss" in e), {})
+    return {name: entry[f"eval_{name}"] for name in (*ROUGE_TYPES, "loss") if f"eval_{name}" in entry}

@@ -1,0 +1,340 @@
+"""The table of fine-tuning methods: what each trains, its fields and defaults, one sentence for a student, its paper.
+
+A new method is a new row. Knows PEFT's config classes and nothing of runs or models in memory; peft is imported when a
+config is made, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsum_demo.errors import InputError
+from dsum_demo.utils.checkpoint_files import Shape, find_weights, read_entries, shapes_of
+from dsum_demo.utils.fields import Field, check_all
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+ALL_LINEAR = "all-linear"
+TASK_TYPE = "SEQ_2_SEQ_LM"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row. `peft_class` names a class of `peft`; None trains every weight.
+
+    learning_rate, optimizer: what it learns well with on T5, taken where a run's config names none: the best of the
+    shipped study, which had few steps, or about a third of it where that was high. constants: what makes the method
+    what it is, beside its fields. finish: from checked options and the run's steps to PEFT's own arguments, for methods
+    whose PEFT config is not spelled like their fields. strength: whether what it learned is added to the original's
+    output and can be turned down to nothing.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    paper: str
+    learning_rate: float
+    peft_class: str | None = None
+    fields: tuple[Field, ...] = ()
+    optimizer: str = "adamw"
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[dict[str, Any], int], dict[str, Any]] | None = None
+    strength: bool = False
+
+    def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Every option with its value, `given` over the defaults, each checked.
+
+        Raises InputError for an option that the method does not have, or a value that it does not take.
+        """
+        return check_all(self.fields, given or {}, self.title)
+
+    def field(self, name: str) -> Field | None:
+        return next((field for field in self.fields if field.name == name), None)
+
+    def config(
+        self, options: Mapping[str, Any] | None = None, steps: int = 1000, modules: tuple[str, ...] = ()
+    ) -> PeftConfig | None:
+        """The PEFT config with `options` over the defaults, or None for full fine-tuning.
+
+        steps: of the whole run, which some methods plan by. modules: the names that "all-linear" stands for
+        (`linear_modules`); PEFT finds them itself where none are given. Raises InputError as `options` does.
+        """
+        values = self.options(options)
+        if self.peft_class is None:
+            return None
+        import peft
+
+        if "target_modules" in values:
+            chosen = values["target_modules"]
+            if ALL_LINEAR in chosen:
+                values["target_modules"] = list(modules) or ALL_LINEAR
+            else:
+                values["target_modules"] = list(chosen)
+        if self.finish:
+            values = self.finish(values, steps)
+        return getattr(peft, self.peft_class)(**{**values, **self.constants})
+
+
+def linear_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The names of a model's linear layers inside its blocks, sorted: what `target_modules` may hold.
+
+    shapes: the model's tensors by name. Embeddings, the position bias and the output layer are left out.
+    """
+    matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
+    return tuple(sorted({_leaf(name) for name in matrices if ".block." in name} - {"relative_attention_bias"}))
+
+
+def norm_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The names of a model's layer norms."""
+    vectors = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 1}
+    return tuple(sorted({_leaf(name) for name in vectors if "norm" in _leaf(name)}))
+
+
+def target_choices(method_name: str, base: Path) -> tuple[str, ...]:
+    """What the method's `target_modules` may hold for the base in this folder, told from its weight files' tables of
+    contents; "all-linear" first where it may be given. Empty for methods without that field.
+
+    Raises InputError for an unknown method, ModelUnavailableError where the folder holds no weights.
+    """
+    chosen = method(method_name).field("target_modules")
+    if chosen is None:
+        return ()
+    weights = find_weights(base, adapter=False)
+    shapes = shapes_of(read_entries(weights)) if weights.safetensors else {}
+    if method_name == "ln_tuning":
+        return norm_modules(shapes)
+    return (ALL_LINEAR, *linear_modules(shapes))
+
+
+def method(name: str) -> Method:
+    """Raises InputError, naming the methods there are, for an unknown name."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise InputError(f"There is no fine-tuning method {name!r}; choose one of: {', '.join(METHODS)}.") from None
+
+
+def _leaf(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
+
+
+TASK = Field(
+    "task_type", "choice", TASK_TYPE, "Sequence to sequence: the model reads a dialogue and writes another text.",
+    choices=(TASK_TYPE,), fixed=True,
+)  # fmt: skip
+TARGETS = Field(
+    "target_modules", "names", (ALL_LINEAR,),
+    "Which matrices get an adapter: q and v are the well-known choice, all linear layers learn more.",
+)  # fmt: skip
+DROPOUT_SENTENCE = "The share of the adapter's input that is dropped at random while it learns, against overfitting."
+
+
+def _rank(default: int, sentence: str = "") -> Field:
+    sentence = sentence or "How many columns the thin matrices have: more can learn more, and costs more."
+    return Field("r", "whole", default, sentence, 1, 512)
+
+
+def _dropout(name: str, default: float = 0.0) -> Field:
+    return Field(name, "number", default, DROPOUT_SENTENCE, 0.0, 0.9)
+
+
+def _virtual_tokens(default: int) -> Field:
+    return Field(
+        "num_virtual_tokens", "whole", default, "How many learned vectors stand where a written prompt would.", 1, 512
+    )
+
+
+LORA_FIELDS = (
+    _rank(16),
+    Field("lora_alpha", "whole", 32, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
+          1, 1024),
+    TARGETS,
+    _dropout("lora_dropout", 0.05),
+    Field(
+        "bias", "choice", "none",
+        "Whether bias vectors are trained too; T5 has none, so that only 'none' makes sense there.",
+        choices=("none", "all", "lora_only"),
+    ),
+    TASK,
+)  # fmt: skip
+
+
+def _adalora(options: dict[str, Any], steps: int) -> dict[str, Any]:
+    warmup, final = options.pop("warmup_share"), options.pop("final_share")
+    # PEFT wants at least one step in which ranks are given out.
+    begin = min(int(warmup * steps), max(0, steps - 1))
+    end = min(int(final * steps), max(0, steps - 1 - begin))
+    return {**options, "total_step": steps, "tinit": begin, "tfinal": end, "deltaT": max(1, steps // 100)}
+
+
+def _ia3(options: dict[str, Any], steps: int) -> dict[str, Any]:
+    targets = options["target_modules"]
+    # The paper scales keys, values, and what goes into the feed-forward layer's last matrix.
+    return {**options, "feedforward_modules": [name for name in targets if name in ("wo", "wi", "wi_0", "wi_1")]}
+
+
+METHODS = {
+    row.name: row
+    for row in (
+        Method(
+            name="full",
+            title="Full fine-tuning",
+            explanation="Every weight is trained; the result is a whole new model.",
+            paper="Raffel et al. 2020, arXiv:1910.10683",
+            learning_rate=4e-3,
+            # Its step is scaled by each tensor's RMS, which is what T5's initialisation expects.
+            optimizer="adafactor",
+        ),
+        Method(
+            name="lora",
+            title="LoRA",
+            explanation="The weights stay; beside chosen matrices a product of two thin ones is learned and added.",
+            paper="Hu et al. 2021, arXiv:2106.09685",
+            learning_rate=3e-3,
+            peft_class="LoraConfig",
+            fields=LORA_FIELDS,
+            strength=True,
+        ),
+        Method(
+            name="rslora",
+            title="rsLoRA",
+            explanation="LoRA divided by the root of the rank, so that a high rank still learns at full speed.",
+            paper="Kalajdzievski 2023, arXiv:2312.03732",
+            learning_rate=1e-3,
+            peft_class="LoraConfig",
+            fields=LORA_FIELDS,
+            constants={"use_rslora": True},
+            strength=True,
+        ),
+        Method(
+            name="dora",
+            title="DoRA",
+            explanation="LoRA turns each matrix's columns, and their lengths are learned apart from it.",
+            paper="Liu et al. 2024, arXiv:2402.09353",
+            learning_rate=3e-3,
+            peft_class="LoraConfig",
+            fields=LORA_FIELDS,
+            constants={"use_dora": True},
+            strength=True,
+        ),
+        Method(
+            name="adalora",
+            title="AdaLoRA",
+            explanation="LoRA that begins with a rank to spare and takes it from the matrices that need it least.",
+            paper="Zhang et al. 2023, arXiv:2303.10512",
+            learning_rate=5e-3,
+            peft_class="AdaLoraConfig",
+            fields=(
+                Field("init_r", "whole", 24, "The rank that every matrix begins with.", 1, 512),
+                Field("target_r", "whole", 16, "The rank that matrices have on average in the end.", 1, 512),
+                *LORA_FIELDS[1:4],
+                Field("warmup_share", "number", 0.1, "The share of steps before ranks begin to fall.", 0.0, 0.9),
+                Field("final_share", "number", 0.4, "The share of steps after ranks have ceased to fall.", 0.0, 0.9),
+                Field("orth_reg_weight", "number", 0.1, "How much the loss keeps the directions apart.",
+                      0.0, 10.0, above_low=True),
+                TASK,
+            ),
+            finish=_adalora,
+            strength=True,
+        ),
+        Method(
+            name="vera",
+            title="VeRA",
+            explanation="All layers share one pair of random matrices that stay; only two vectors a layer are learned.",
+            paper="Kopiczko et al. 2023, arXiv:2310.11454",
+            learning_rate=6e-2,
+            peft_class="VeraConfig",
+            fields=(
+                _rank(256, "How many columns the shared random matrices have; they are not trained."),
+                TARGETS,
+                _dropout("vera_dropout"),
+                Field("d_initial", "number", 0.1, "What the learned vector inside begins with.", 0.0, 1.0,
+                      above_low=True),
+                TASK,
+            ),
+        ),
+        Method(
+            name="lokr",
+            title="LoKr",
+            explanation="Beside each matrix a Kronecker product of two small ones is learned and added.",
+            paper="Yeh et al. 2023, arXiv:2309.14859",
+            learning_rate=3e-3,
+            peft_class="LoKrConfig",
+            fields=(
+                _rank(16),
+                Field("alpha", "whole", 16, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
+                      1, 1024),
+                TARGETS,
+                _dropout("rank_dropout"),
+                TASK,
+            ),
+            strength=True,
+        ),
+        Method(
+            name="oft",
+            title="OFT",
+            explanation="Each matrix is turned by learned rotations, so that angles between its neurons stay.",
+            paper="Qiu et al. 2023, arXiv:2306.07280",
+            learning_rate=3e-3,
+            peft_class="OFTConfig",
+            fields=(
+                Field("oft_block_size", "whole", 32,
+                      "How many inputs one rotation mixes; it has to divide the layers' widths.", 2, 1024),
+                TARGETS,
+                _dropout("module_dropout"),
+                TASK,
+            ),
+        ),
+        Method(
+            name="ia3",
+            title="IA3",
+            explanation="Keys, values and the feed-forward layer's inside are each multiplied by one learned vector.",
+            paper="Liu et al. 2022, arXiv:2205.05638",
+            learning_rate=6e-2,
+            peft_class="IA3Config",
+            fields=(
+                Field("target_modules", "names", ("k", "v", "wo"),
+                      "Which layers are scaled: in the paper keys, values and the feed-forward layer's last matrix."),
+                TASK,
+            ),
+            finish=_ia3,
+        ),
+        Method(
+            name="ln_tuning",
+            title="LayerNorm tuning",
+            explanation="Only the gains of the layer norms are trained, one number for each channel.",
+            paper="Zhao et al. 2023, arXiv:2312.11420",
+            learning_rate=3e-2,
+            peft_class="LNTuningConfig",
+            fields=(
+                Field("target_modules", "names", ("layer_norm", "final_layer_norm"),
+                      "Which layer norms are trained: those inside the blocks, and the last of encoder and decoder."),
+                TASK,
+            ),
+        ),
+        Method(
+            name="prompt",
+            title="Prompt tuning",
+            explanation="Learned vectors stand before the dialogue as a prompt that no words could spell.",
+            paper="Lester et al. 2021, arXiv:2104.08691",
+            learning_rate=0.3,
+            optimizer="adafactor",
+            peft_class="PromptTuningConfig",
+            fields=(_virtual_tokens(20), TASK),
+            constants={"prompt_tuning_init": "SAMPLE_VOCAB"},
+        ),
+        Method(
+            name="prefix",
+            title="Prefix tuning",
+            explanation="Learned keys and values stand before those of the text in every attention layer.",
+            paper="Li and Liang 2021, arXiv:2101.00190",
+            learning_rate=0.3,
+            peft_class="PrefixTuningConfig",
+            fields=(_virtual_tokens(20), TASK),
+        ),
+    )
+}  # fmt: skip

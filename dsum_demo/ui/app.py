@@ -1,0 +1,88 @@
+"""Puts the page together and serves it. Nothing runs at import."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import gradio as gr
+
+from dsum_demo.comparison import compare
+from dsum_demo.errors import DsumError
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.estimates import measure_speed
+from dsum_demo.settings import Settings
+from dsum_demo.ui.api import add_api
+from dsum_demo.ui.compare.families import family_choices
+from dsum_demo.ui.compare.tab import build_compare_tab
+from dsum_demo.ui.evaluate.tab import build_evaluate_tab
+from dsum_demo.ui.methods_tab import build_methods_tab
+from dsum_demo.ui.models_tab import build_models_tab
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
+from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
+
+
+def build_demo(services: Services) -> gr.Blocks:
+    """The page; `launch` it with `launch_options()`."""
+    with gr.Blocks(
+        title=f"{TITLE}: what fine-tuning buys", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+    ) as demo:
+        with gr.Row(elem_id="header"):
+            gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
+            family = gr.Dropdown(
+                family_choices(services.registry.seen_by(""), ask=False),
+                value=services.registry.default_family.name,
+                label="Family",
+                elem_id="family",
+                filterable=False,
+                scale=0,
+                min_width=300,
+            )
+            dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
+            dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
+        memory = BrowserMemory.build()
+        with gr.Tabs() as tabs:
+            with gr.Tab("Compare", id="compare"):
+                compare_tab = build_compare_tab(demo, services, family, memory.owner)
+            with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
+                build_evaluate_tab(services, evaluate, family, memory.owner)
+            with gr.Tab("Train", id="train"):
+                build_train_tab(demo, services, tabs, compare_tab, memory)
+            with gr.Tab("Methods", id="methods"):
+                build_methods_tab(demo, services)
+            with gr.Tab("Models", id="models") as models:
+                build_models_tab(models, services, memory.owner)
+        add_api(services)
+    return demo
+
+
+def launch_options(public: bool = True) -> dict[str, object]:
+    """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
+    return {
+        "theme": THEME,
+        "css": CSS,
+        "run_history": False,
+        "footer_links": ["api", "settings"],
+        "ssr_mode": False,
+        # gradio keeps every value of so many past sessions in memory.
+        "state_session_capacity": 200,
+        "max_file_size": "5mb" if public else "200mb",
+    }
+
+
+def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
+    services = Services.start(settings)
+    threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
+    services.jobs.watch()
+    build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
+
+
+def warm_up(services: Services) -> None:
+    """Load the default trio before anybody asks, so that the first comparison does not wait; then time the machine."""
+    family = services.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec and services.registry.availability(spec).usable]
+    with contextlib.suppress(DsumError):
+        compare(services.store, family, specs, "A: Hello.\nB: Hello!", decode=DecodingConfig(max_new_tokens=2))
+        services.speed = measure_speed(services.store)

@@ -1,0 +1,1 @@
+"""The Compare tab: one dialogue, several systems."""

@@ -1,0 +1,168 @@
+"""The cards of the Compare tab."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import TYPE_CHECKING
+
+from dsum_demo.metrics.grounding import ungrounded
+from dsum_demo.metrics.overlap import share_marked
+from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.models.registry import Kind, ModelSpec
+from dsum_demo.ui.appearance import HUMAN, LOOKS
+from dsum_demo.ui.compare.charts import difference, label
+
+if TYPE_CHECKING:
+    from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, millions, segments
+
+HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
+
+
+LEGENDS = {
+    NO_HIGHLIGHT: "",
+    SHARED: '<mark class="shared">Underlined</mark>: words that a reference has too (by word stem, as ROUGE-1 counts).',
+    COPIED: '<mark class="copied">Dashed</mark>: three words or more in a row that stand in the dialogue too.',
+}
+
+
+def empty_card(kind: Kind, spec: ModelSpec | None) -> str:
+    """The card before the first comparison: who would write."""
+    look = LOOKS[kind]
+    what = _trained(spec, spec.parameters, spec.trained_parameters) if spec else ""
+    body = '<p class="summary empty">Its summary will stand here.</p>'
+    return card(look.css_class, look.title, what, body, "", copyable=False)
+
+
+def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) -> str:
+    """The card that stands in the place of `kind`, with the system at `index`."""
+    look, result = LOOKS[kind], comparison.systems[index]
+    trained = result.spec.trained_parameters if result.trained_parameters is None else result.trained_parameters
+    return card(
+        look.css_class,
+        look.title if result.spec.kind is kind else result.spec.title,
+        _trained(result.spec, result.parameters or result.spec.parameters, trained) + _strength(result.strength),
+        _body(result, comparison, highlight),
+        _footer(result, comparison, highlight),
+        copyable=bool(result.summary),
+        busy=result.phase in ("loading", "writing"),
+    )
+
+
+def human_card(comparison: Comparison, highlight: str) -> str:
+    """The references as the fourth card; empty where there are none."""
+    if not comparison.references:
+        return ""
+    texts = [marked(reference, highlight, comparison.dialogue, ()) for reference in comparison.references]
+    if len(texts) == 1:
+        body = f'<p class="summary text" dir="auto">{texts[0]}</p>'
+    else:
+        body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
+    words = " · ".join(f"{len(reference.split())}" for reference in comparison.references)
+    what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
+    return card(HUMAN.css_class, HUMAN.title, what, body, f"{words} words", copyable=True)
+
+
+def scores_table(comparison: Comparison) -> str:
+    """Precision, recall, F1 and the difference to the original, x 100, a row a system and ROUGE type."""
+    rows = []
+    for system in comparison.systems:
+        for rouge in ROUGE_TYPES:
+            score = (system.scores or {}).get(rouge)
+            if score is None:
+                continue
+            change = difference(system, comparison.original, rouge)
+            cells = [100 * score.precision, 100 * score.recall, 100 * score.fmeasure]
+            rows.append(
+                f"<tr><td>{escape(label(comparison, system))}</td><td>{ROUGE_TITLES[rouge]}</td>"
+                + "".join(f"<td>{cell:.2f}</td>" for cell in cells)
+                + f"<td>{'' if change is None else f'{change:+.2f}'}</td></tr>"
+            )
+    head = "".join(
+        f"<th>{name}</th>" for name in ("System", "Score", "Precision", "Recall", "F1", "F1 against the original")
+    )
+    return (
+        f'<div class="scroll"><table class="scores"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def legend(comparison: Comparison, highlight: str) -> str:
+    if highlight == SHARED and not comparison.references:
+        text = "No reference was given to share words with."
+    else:
+        text = LEGENDS[highlight]
+    return f'<span class="legend">{text}</span>' if text else ""
+
+
+def downloads(comparison: Comparison) -> str:
+    """Links that hold the files themselves, so that no file has to be written and cleaned up."""
+    files = {
+        "JSON": ("comparison.json", "application/json", comparison.as_json()),
+        "CSV": ("comparison.csv", "text/csv", comparison.as_csv()),
+        "Markdown": ("comparison.md", "text/markdown", comparison.as_markdown()),
+    }
+    links = [
+        f'<a class="download" download="{name}" href="data:{mime};charset=utf-8;base64,'
+        f'{base64.b64encode(text.encode("utf-8", "replace")).decode()}">{label}</a>'
+        for label, (name, mime, text) in files.items()
+    ]
+    return f'<div class="downloads"><span>Download</span>{"".join(links)}</div>'
+
+
+def _trained(spec: ModelSpec, parameters: int | None, trained: int | None) -> str:
+    name = f"<b>{escape(spec.name)}</b>"
+    if spec.kind is Kind.BASE:
+        return f"{name} · not tuned" + (f" · {millions(parameters)} parameters" if parameters else "")
+    if not parameters or not trained:
+        return name
+    return f"{name} · trained: {100 * trained / parameters:.3g} % ({millions(trained)} of {millions(parameters)})"
+
+
+def _strength(strength: float) -> str:
+    if strength == 1:
+        return ""
+    return f" · <b>strength {strength:g}{': the original' if strength == 0 else ''}</b>"
+
+
+def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
+    if result.phase == "failed":
+        kept = f'<p class="summary text" dir="auto">{escape(result.summary)}</p>' if result.summary else ""
+        return f'{kept}<p class="failed" role="alert">{escape(result.error)}</p>'
+    if result.summary:
+        caret = '<span class="caret"></span>' if result.phase == "writing" else ""
+        text = marked(result.summary, highlight, comparison.dialogue, comparison.references)
+        return f'<p class="summary" dir="auto"><span class="text">{text}</span>{caret}</p>'
+    waiting = {
+        "waiting": "Waiting for its turn.",
+        "loading": result.note or "Loading the model.",
+        "writing": "Reading the dialogue.",
+        "stopped": result.note or "Stopped before it wrote anything.",
+        "done": "It wrote nothing.",
+    }[result.phase]
+    share = result.share if result.phase == "loading" else None
+    bar = "" if share is None else f'<progress value="{share:.4f}" aria-label="{escape(waiting)}"></progress>'
+    return f'<p class="summary empty">{escape(waiting)}{bar}</p>'
+
+
+def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str:
+    generation = result.generation
+    if generation is None or not generation.new_tokens:
+        return ""
+    parts = []
+    if generation.first_token_seconds is not None:
+        parts.append(f"first token {generation.first_token_seconds:.2f} s")
+    else:
+        parts.append(f"{generation.seconds:.2f} s")
+    parts += [f"{generation.tokens_per_second:.0f} tokens/s", f"{generation.words} words"]
+    if highlight != NO_HIGHLIGHT and (highlight == COPIED or comparison.references):
+        share = share_marked(segments(result.summary, highlight, comparison.dialogue, comparison.references))
+        parts.append(f"{100 * share:.0f} % {'copied' if highlight == COPIED else 'shared'}")
+    if result.phase == "stopped":
+        parts.append("stopped")
+    if result.phase == "done" and (invented := ungrounded(result.summary, comparison.dialogue)):
+        parts.append(f"<b>not found in the dialogue: {escape(', '.join(invented))}</b>")
+    if generation.hit_length_limit:
+        parts.append("cut by the length limit")
+    return " · ".join(parts)

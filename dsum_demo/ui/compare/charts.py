@@ -1,0 +1,98 @@
+"""The ROUGE chart of the Compare tab and its headline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.ui.appearance import HUMAN, KINDS, LOOKS
+
+if TYPE_CHECKING:
+    from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.ui.charts import dressed
+
+
+def rouge_chart(comparison: Comparison) -> go.Figure:
+    """Grouped bars, F1 x 100, a group a ROUGE type; with several references also how well a human agrees with them."""
+    figure = go.Figure()
+    groups = list(ROUGE_TITLES.values())
+    original = comparison.original
+    for place, system in zip(KINDS, comparison.systems, strict=False):
+        if not system.scores:
+            continue
+        look, name = LOOKS[place], label(comparison, system)
+        values = [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
+        differences = [difference(system, original, rouge) for rouge in ROUGE_TYPES]
+        figure.add_bar(
+            name=name,
+            x=groups,
+            y=values,
+            text=[_label(value, change) for value, change in zip(values, differences, strict=True)],
+            textposition="outside",
+            textfont={"size": 12},
+            cliponaxis=False,
+            hovertemplate="%{x}: %{y:.2f}<extra>" + name + "</extra>",
+            marker={
+                "color": look.color,
+                "line": {"color": look.color, "width": 1},
+                "pattern": {
+                    "shape": look.pattern,
+                    "fgcolor": "white",
+                    "size": 7,
+                    "solidity": 0.2,
+                },
+            },
+        )
+    agreement = comparison.human_agreement
+    if agreement:
+        figure.add_scatter(
+            name="Human: each reference against the others",
+            x=groups,
+            y=[100 * agreement[rouge].fmeasure for rouge in ROUGE_TYPES],
+            mode="markers",
+            marker={"symbol": "line-ew", "size": 44, "line": {"color": HUMAN.color, "width": 3}},
+            hovertemplate="%{x}: %{y:.2f}<extra>Human</extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.22, bargroupgap=0.06, yaxis={"range": [0, _top(figure)]})
+    return dressed(figure, "F1 × 100", height=330, margin={"l": 48, "r": 8, "t": 12, "b": 28})
+
+
+def difference(system: SystemResult, original: SystemResult | None, rouge: str) -> float | None:
+    """F1 x 100 above the original's; None for the original itself and where it has no score."""
+    if original is None or system is original or not system.scores or not original.scores:
+        return None
+    return 100 * (system.scores[rouge].fmeasure - original.scores[rouge].fmeasure)
+
+
+def headline(comparison: Comparison) -> str:
+    """What the chart shows, in a sentence."""
+    scored = [(100 * s.scores["rouge1"].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
+    if not scored:
+        return ""
+    top, best = max(scored, key=lambda pair: pair[0])
+    if len(scored) == 1:
+        return f"{best} reaches {top:.1f} in ROUGE-1."
+    changes = [
+        f"{label(comparison, system)} {change:+.1f}"
+        for system in comparison.systems
+        if (change := difference(system, comparison.original, "rouge1")) is not None
+    ]
+    against = f" Against the original: {', '.join(changes)} points." if changes else ""
+    return f"On this dialogue {best} scores highest in ROUGE-1: {top:.1f}.{against}"
+
+
+def label(comparison: Comparison, system: SystemResult) -> str:
+    """What a system is called: its title, its name where another one has the same title."""
+    same = [other for other in comparison.systems if other.spec.title == system.spec.title]
+    return system.spec.title if len(same) == 1 else system.spec.name
+
+
+def _label(value: float, change: float | None) -> str:
+    return f"{value:.1f}" if change is None else f"{value:.1f}<br>({change:+.1f})"
+
+
+def _top(figure: go.Figure) -> float:
+    highest = max((max(trace.y) for trace in figure.data), default=0.0)
+    return min(118.0, max(20.0, highest * 1.25 + 4))

@@ -1,0 +1,148 @@
+"""The input side of the Compare tab: dialogue, examples, a dropped file, references.
+
+Knows texts and samples; nothing of models. Nothing that a visitor typed is lost: what replaces it can be undone, and
+the browser keeps it over a reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.comparison import MAX_REFERENCES
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+PLACEHOLDER = "Maya: Are you coming on Friday?\nTom: Yes, after six. Shall I bring something?\n…"
+
+RESTORE = "(saved, ...texts) => { window.dsumRestored = true; return saved ?? texts; }"
+KEEP = "(saved, ...texts) => [window.dsumRestored ? texts : saved]"
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+@dataclass(frozen=True)
+class DialogueInput:
+    """The components that other parts of the tab listen to."""
+
+    dialogue: gr.Textbox
+    references: list[gr.Textbox]
+    start: gr.Button
+    stop: gr.Button
+    problem: gr.HTML
+
+    @property
+    def typed(self) -> list[gr.Textbox]:
+        return [self.dialogue, *self.references]
+
+
+def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
+    """Lay out and connect dialogue, buttons, examples and references, inside the caller's column."""
+    sample = services.samples[0] if services.samples else None
+    saved = gr.BrowserState(None, storage_key="dsum-input", secret="dsum")
+    before = gr.State(None)
+    dialogue = gr.Textbox(
+        sample.dialogue if sample else "",
+        label="Dialogue",
+        info="One turn a line, “Name: text”. Shift+Enter compares.",
+        placeholder=PLACEHOLDER,
+        lines=10,
+        max_lines=16,
+        elem_id="dialogue",
+    )
+    with gr.Row():
+        start = gr.Button("Compare", variant="primary", elem_id="start", scale=3, min_width=110)
+        stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=1, min_width=70)
+        clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=70)
+    problem = gr.HTML(elem_id="problem")
+    undo = gr.Button("Undo: bring back the text before", size="sm", visible=False, elem_id="undo")
+    examples = gr.Dropdown(example_choices(services), value=None, label="Examples by topic", elem_id="examples")
+    with gr.Accordion(f"Reference summaries (0 to {MAX_REFERENCES})", open=False, elem_id="references"):
+        references = [
+            gr.Textbox(text, label=f"Reference {number}", lines=2, max_lines=5)
+            for number, text in enumerate(_padded(sample.references if sample else ()), 1)
+        ]
+    drop = gr.File(label="Drop a .txt file", file_types=[".txt"], type="filepath", height=104, elem_id="drop")
+
+    typed = [dialogue, *references]
+    replaced = [*typed, before, undo, problem]
+    examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
+    clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
+    drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
+    undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
+
+    # In the browser alone: an answer from the server could come after somebody has begun to type. And nothing is kept
+    # before what was kept has been read.
+    page.load(None, [saved, *typed], typed, js=RESTORE, **QUIET)
+    gr.on([part.change for part in typed], None, [saved, *typed], saved, js=KEEP, **QUIET)
+    return DialogueInput(dialogue, references, start, stop, problem)
+
+
+def example_choices(services: Services) -> list[tuple[str, str]]:
+    """(label, id), grouped by topic in the samples' order."""
+    order = list(dict.fromkeys(sample.topics[0] for sample in services.samples if sample.topics))
+    grouped = sorted(services.samples, key=lambda s: order.index(s.topics[0]) if s.topics else len(order))
+    return [(" · ".join(sample.topics[:2]) or sample.id, sample.id) for sample in grouped]
+
+
+def choose_example(services: Services, chosen: str | None, *typed: str) -> tuple[Update, ...]:
+    sample = next((sample for sample in services.samples if sample.id == chosen), None)
+    if sample is None:
+        return (*typed, gr.skip(), gr.skip(), gr.skip())
+    return _replace(services, typed, (sample.dialogue, *_padded(sample.references)))
+
+
+def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:
+    """Empty everything, the examples' chooser too."""
+    return (*_replace(services, typed, [""] * len(typed)), None)
+
+
+def without_strangers(services: Services, dialogue: str, references: Sequence[str]) -> tuple[str, ...]:
+    """The references, or none where they are an example's and not one turn of that example is in the dialogue: whoever
+    pastes over the example that the page begins with would be scored against its summaries.
+    """
+    kept, turns = tuple(references), set(map(str.strip, dialogue.splitlines()))
+    for sample in services.samples:
+        if kept == _padded(sample.references) and turns.isdisjoint(sample.dialogue.splitlines()):
+            return ()
+    return kept
+
+
+def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update, ...]:
+    """A dropped text file becomes the dialogue; one that cannot be read leaves everything as it was."""
+    if file is None:
+        return (*typed, gr.skip(), gr.skip(), "", None)
+    name, problem, text = Path(file).name, "", ""
+    try:
+        text = Path(file).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+    limit = services.settings.max_input_chars
+    if len(text) > limit:
+        problem = f"{name} has {len(text):,} characters; the limit is {limit:,}. Drop a shorter one."
+    if problem:
+        return (*typed, gr.skip(), gr.skip(), notice(problem, "error"), None)
+    return (*_replace(services, typed, (text, *_padded(()))), None)
+
+
+def put_back(before: Sequence[str], *typed: str) -> tuple[Update, ...]:
+    """Exchange what stands there for what stood there before, so that undoing can be undone."""
+    return (*before, tuple(typed))
+
+
+def _replace(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:
+    """(the new texts, what they replaced, the undo button, no problem). An untouched sample needs no undo."""
+    samples = {(sample.dialogue, *_padded(sample.references)) for sample in services.samples}
+    if not any(text.strip() for text in old) or tuple(old) in samples:
+        return (*new, gr.skip(), gr.skip(), "")
+    return (*new, tuple(old), gr.update(visible=True), "")
+
+
+def _padded(texts: Sequence[str]) -> tuple[str, ...]:
+    return (*texts, *[""] * MAX_REFERENCES)[:MAX_REFERENCES]

@@ -1,0 +1,77 @@
+"""Choosing a family and its variants: labels, what cannot be had and why, published scores for scale.
+
+Knows the registry; lays nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from dsum_demo.models.estimates import Speed, describe_family
+from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.ui.appearance import KINDS
+from dsum_demo.ui.html import notice
+
+SCALE_FAMILY = "flan-t5-base"
+KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: "LoRA"}
+
+
+def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
+    """(label, name) of every family; with `ask` (it can take the Hub's 1.5 s) what cannot be had says so."""
+    return [
+        (
+            family.title
+            if not ask or registry.availability(family.base).usable
+            else f"{family.title} · not available here",
+            family.name,
+        )
+        for family in registry.families()
+    ]
+
+
+def family_note(registry: Registry, family: Family, ask: bool = True, speed: Speed | None = None) -> str:
+    """What this family is, the published scores for scale, and with `ask` what it will take, or why it cannot be had.
+
+    HTML.
+    """
+    text = f"<b>{escape(family.title)}</b>: {escape(family.note)}"
+    scale = next((f for f in registry.families() if f.name == SCALE_FAMILY), None)
+    if scale and all(kind in scale.published for kind in KINDS):
+        scores = ", ".join(f"{KIND_NAMES[kind]} {scale.published[kind][0]:.1f}" for kind in KINDS)
+        text += (
+            f' <span title="{escape(scale.published_source)}">For scale, published ROUGE-1 of FLAN-T5 base on '
+            f"DialogSum’s test set: {scores}.</span>"
+        )
+    reasons = []
+    for spec in family.default_trio() if ask else ():
+        availability = registry.availability(spec) if spec else None
+        if spec and availability and not availability.usable:
+            reasons.append((spec.title, availability.reason))
+    # The same reason for all three is told once.
+    if len(reasons) == len(KINDS) and len({reason for _, reason in reasons}) == 1:
+        said = f"Not available here. {reasons[0][1]} {registry.offline_offer()}".strip()
+        return text + notice(said, "warning")
+    costs = notice(describe_family(registry, family, speed)) if ask else ""
+    return text + costs + notice(" ".join(f"{title}: {reason}" for title, reason in reasons), "warning")
+
+
+def variants(registry: Registry, family: Family, kind: Kind) -> dict[str, Any]:
+    """A chooser's `choices` and `value`: the base stands in the first place, every tuned model in the others."""
+    default = default_of(family, kind)
+    specs: Sequence[ModelSpec] = [family.base]
+    if kind is not Kind.BASE:
+        tuned = [spec for spec in family.variants if spec.kind is not Kind.BASE]
+        specs = sorted(tuned, key=lambda spec: spec.kind is not kind)
+    return {"choices": [(_label(spec), spec.name) for spec in specs], "value": default.name if default else None}
+
+
+def default_of(family: Family, kind: Kind) -> ModelSpec | None:
+    return dict(zip(KINDS, family.default_trio(), strict=True))[kind]
+
+
+def _label(spec: ModelSpec) -> str:
+    if spec.source is None:
+        return f"{spec.title} (not made yet)"
+    return spec.name if spec.title == spec.name else f"{spec.title}: {spec.name}"

@@ -1,0 +1,357 @@
+"""The Compare tab: a dialogue on the left, three summaries of it on the right, and how they score.
+
+Handlers are functions over plain values and `Services`; those that fill the right side name what they change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from types import MethodType
+from typing import Any, ClassVar
+
+import gradio as gr
+
+from dsum_demo.comparison import Comparison, stream_comparison
+from dsum_demo.errors import DsumError
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.ui import html
+from dsum_demo.ui.appearance import KINDS, LOOKS
+from dsum_demo.ui.compare import cards
+from dsum_demo.ui.compare.charts import headline, rouge_chart
+from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, without_strangers
+from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
+from dsum_demo.ui.compare.strength import offer_strength, strength_slider
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, QUIET
+
+GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
+REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
+WRITERS_AT_ONCE = 4
+STRANGERS = (
+    "The reference summaries were an example’s, and this is another dialogue: they were left out. Write your own under "
+    "“Reference summaries”, or clear them there."
+)
+NO_ROUGE = "No ROUGE: it compares with a reference summary, and none was given. Add one under “Reference summaries”."
+
+Update = Any  # gradio's updates are plain dictionaries
+RESULTS = (
+    "problem", *KINDS, "human", "comparison", "options", "downloads", "legend",
+    "scores", "headline", "chart", "signature", "table", "no_rouge",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CompareTab:
+    """What `show_model` changes: the family chooser, and all that depends on the family."""
+
+    shown: list[Any]
+    PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
+
+
+def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> CompareTab:
+    """Lay the tab out and connect it; `family` is the page's family chooser, `owner` the visitor's secret."""
+    registry = services.registry.seen_by("")  # the page is built once, for everybody
+    first = registry.default_family
+    with gr.Row():
+        with gr.Column(scale=4, min_width=310):
+            typing = build_dialogue_input(page, services)
+            with gr.Accordion("Decoding, the same for all systems", open=False, elem_id="decoding"):
+                decoding = _build_decoding(first.decode)
+        with gr.Column(scale=9, min_width=310):
+            note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
+            right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
+            choosers, strengths = [], []
+            with gr.Row(elem_id="cards"):
+                for kind in KINDS:
+                    with gr.Column(min_width=220):
+                        choosers.append(
+                            gr.Dropdown(
+                                **variants(registry, first, kind),
+                                label=LOOKS[kind].title,
+                                container=False,
+                                interactive=kind is not Kind.BASE,
+                                filterable=False,
+                                elem_id=f"choose-{kind}",
+                            )
+                        )
+                        right[kind] = gr.HTML(
+                            cards.empty_card(kind, default_of(first, kind)),
+                            js_on_load=COPY_SUMMARY,
+                            elem_id=f"card-{kind}",
+                        )
+                        if kind is not Kind.BASE:
+                            strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
+            right["human"] = gr.HTML(js_on_load=COPY_SUMMARY, elem_id="card-human")
+            with gr.Row(visible=False) as right["options"]:
+                highlight = gr.Radio(
+                    cards.HIGHLIGHTS, value=html.NO_HIGHLIGHT, label="Highlight", elem_id="highlight", scale=2
+                )
+                right["downloads"] = gr.HTML(elem_id="downloads", scale=1, min_width=290)
+            right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
+            with gr.Column(visible=False, elem_id="scores") as right["scores"]:
+                right["headline"] = gr.HTML(elem_id="headline")
+                right["chart"] = gr.Plot(show_label=False, container=False, elem_id="chart")
+                right["signature"] = gr.HTML(elem_classes="hint", elem_id="signature")
+                with gr.Accordion("Precision, recall and F1", open=False, elem_id="parts"):
+                    right["table"] = gr.HTML()
+            right["no_rouge"] = gr.HTML(elem_id="no-rouge")
+
+    outputs = [right[name] for name in RESULTS]
+    # What would change a run under way waits until it is over.
+    controls = [typing.start, typing.stop, family, highlight]
+    run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
+        MethodType(run_comparison, services),
+        [*typing.typed, family, *choosers[1:], *strengths, highlight, *decoding, owner],
+        outputs,
+        concurrency_limit=WRITERS_AT_ONCE,
+        **QUIET,
+    )
+    # gradio calls `then` after a success only.
+    run.success(end, None, controls, queue=False, **QUIET)
+    # What was downloaded is here now, and what was refused is known.
+    run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
+    run.failure(end, None, controls, queue=False, **QUIET)
+    # A disabled button takes no click, so that the key cannot disturb a run.
+    typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
+    typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
+    highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
+    dependent = [note, *choosers, *decoding[-2:], *outputs]
+    # A visitor's choice alone: what else changes the family brings its own updates of the rest.
+    family.input(MethodType(change_family, services), [family, owner], dependent, **QUIET)
+    for chooser, slider in zip(choosers[1:], strengths, strict=True):
+        chooser.change(MethodType(offer_strength, services.registry), [chooser, owner], slider, **QUIET)
+    page.load(MethodType(refresh, services), None, family, **QUIET).then(
+        MethodType(describe_own_family, services), [owner, family, *choosers], [note, *choosers], **QUIET
+    )
+    page.unload(MethodType(say_goodbye, services))
+    return CompareTab([family, *dependent])
+
+
+def _build_decoding(decode: DecodingConfig) -> list[gr.components.Component]:
+    strategy = gr.Radio(
+        [GREEDY, BEAMS, SAMPLING],
+        value=GREEDY,
+        label="Strategy",
+        info="Greedy takes the likeliest token and streams; beams follow several texts to the end; sampling draws.",
+        elem_id="strategy",
+    )
+    beams = gr.Slider(2, 8, 4, step=1, label="Beams", visible=False)
+    temperature = gr.Slider(0.1, 2.0, 1.0, step=0.1, label="Temperature", visible=False)
+    seed = gr.Number(0, label="Seed", precision=0, minimum=0, visible=False)
+    strategy.change(
+        lambda chosen: [gr.update(visible=chosen == BEAMS), *[gr.update(visible=chosen == SAMPLING)] * 2],
+        strategy,
+        [beams, temperature, seed],
+        **QUIET,
+    )
+    length = gr.Slider(8, 256, decode.max_new_tokens, step=1, label="Maximum length (tokens)")
+    ngram = gr.Slider(
+        0,
+        10,
+        decode.no_repeat_ngram_size,
+        step=1,
+        label="No-repeat n-gram",
+        info="So many tokens in a row are written only once; 0 allows repetition.",
+    )
+    return [strategy, beams, temperature, seed, length, ngram]
+
+
+def results(**changes: Update) -> tuple[Update, ...]:
+    """Updates in the order of RESULTS; what is not named stays as it is."""
+    unknown = changes.keys() - set(RESULTS)
+    assert not unknown, unknown
+    return tuple(changes.get(name, gr.skip()) for name in RESULTS)
+
+
+def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
+    services.begin(request.session_hash or "")
+    fixed = gr.update(interactive=False)
+    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True), fixed, fixed
+
+
+def end() -> tuple[Update, ...]:
+    free = gr.update(interactive=True)
+    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop"), free, free
+
+
+def ask_to_stop(services: Services, request: gr.Request) -> Update:
+    services.stop(request.session_hash or "")
+    return gr.update(interactive=False, value="Stopping…")
+
+
+def say_goodbye(services: Services, request: gr.Request) -> None:
+    services.forget(request.session_hash or "")
+
+
+def run_comparison(
+    services: Services,
+    dialogue: str,
+    reference1: str,
+    reference2: str,
+    reference3: str,
+    family_name: str,
+    full: str | None,
+    lora: str | None,
+    full_strength: float,
+    lora_strength: float,
+    highlight: str,
+    strategy: str,
+    beams: float,
+    temperature: float,
+    seed: float | None,
+    length: float,
+    ngram: float,
+    request: gr.Request,
+    owner: str = "",
+) -> Iterator[tuple[Update, ...]]:
+    """Yield the results as they come. A mistake is told under the button, and everything typed stays."""
+    asked = services.running.get(request.session_hash or "")
+    comparison, phases, drawn = None, None, 0.0
+    try:
+        registry = services.registry.seen_by(owner)
+        family = registry.family(family_name)
+        specs = [family.base, *(registry.spec(name) for name in (full, lora) if name)]
+        references = (reference1, reference2, reference3)
+        own = without_strangers(services, dialogue, references)
+        strangers = "" if own == references else html.notice(STRANGERS, "warning")
+        states = stream_comparison(
+            services.store,
+            family,
+            specs,
+            dialogue,
+            own,
+            decode_config(family, strategy, beams, temperature, seed, length, ngram),
+            max_chars=services.settings.max_input_chars,
+            should_stop=asked.is_set if asked else None,
+            strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
+        )
+        for comparison in states:
+            now = [system.phase for system in comparison.systems]
+            if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
+                phases, drawn = now, time.monotonic()
+                yield results(**_texts(comparison, highlight), **_emptied(), problem=strangers + _cut(comparison))
+        assert comparison is not None
+        finished = _finished(comparison, highlight)
+        yield results(**finished, problem=strangers + _cut(comparison))
+    except DsumError as error:
+        yield results(problem=html.notice(services.told(error), "error"))
+
+
+def decode_config(
+    family: Family, strategy: str, beams: float, temperature: float, seed: float | None, length: float, ngram: float
+) -> DecodingConfig:
+    """The panel's values; what belongs to another strategy than the chosen one is left out."""
+    config: dict[str, Any] = {**family.decode.as_dict(), "max_new_tokens": length, "no_repeat_ngram_size": ngram}
+    config |= {"num_beams": beams if strategy == BEAMS else 1, "do_sample": strategy == SAMPLING}
+    if strategy == SAMPLING:
+        config |= {"temperature": temperature, "seed": seed or 0}
+    return DecodingConfig(**config)
+
+
+def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
+    if comparison is None:
+        return results()
+    return results(**_texts(comparison, highlight), legend=cards.legend(comparison, highlight))
+
+
+def change_family(services: Services, chosen: str, owner: str = "") -> tuple[Update, ...]:
+    """Another family begins with empty cards, its own variants and its own decode defaults."""
+    registry = services.registry.seen_by(owner)
+    return _begin_with(services, registry, registry.family(chosen), {})
+
+
+def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
+    """The order of `CompareTab.shown`: the model's family, and the model in the place of its kind."""
+    registry = services.registry.seen_by(owner)
+    return spec.family, *_begin_with(services, registry, registry.family(spec.family), {spec.kind: spec})
+
+
+def _begin_with(
+    services: Services, registry: Registry, family: Family, wanted: Mapping[Kind, ModelSpec]
+) -> tuple[Update, ...]:
+    offered = {kind: variants(registry, family, kind) for kind in KINDS}
+    for kind, spec in wanted.items():
+        offered[kind]["value"] = spec.name
+    return (
+        family_note(registry, family, speed=services.speed),
+        *(gr.update(**offered[kind]) for kind in KINDS),
+        family.decode.max_new_tokens,
+        family.decode.no_repeat_ngram_size,
+        *results(
+            **{kind: cards.empty_card(kind, wanted.get(kind) or default_of(family, kind)) for kind in KINDS},
+            **_emptied(),
+            problem="",
+            human="",
+            comparison=None,
+        ),
+    )
+
+
+def refresh(services: Services) -> Update:
+    """On loading the page: look at what lies on the disk now, and mark the families that cannot be had."""
+    services.registry.refresh()
+    return gr.update(choices=family_choices(services.registry.seen_by("")))
+
+
+def note_family(services: Services, chosen: str, owner: str = "") -> str:
+    registry = services.registry.seen_by(owner)
+    return family_note(registry, registry.family(chosen), speed=services.speed)
+
+
+def describe_own_family(services: Services, owner: str, chosen: str, *names: str | None) -> tuple[Update, ...]:
+    return describe_family(services, chosen, *names, owner=owner)
+
+
+def describe_family(services: Services, chosen: str, *names: str | None, owner: str = "") -> tuple[Update, ...]:
+    """The family's note and its variants; what stands chosen stays where it still can."""
+    registry = services.registry.seen_by(owner)
+    family = registry.family(chosen)
+    updates = []
+    for kind, name in zip(KINDS, names, strict=True):
+        offered = variants(registry, family, kind)
+        known = [value for _, value in offered["choices"]]
+        updates.append(gr.update(**{**offered, "value": name if name in known else offered["value"]}))
+    return (family_note(registry, family, speed=services.speed), *updates)
+
+
+def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
+    bodies = {
+        str(kind): cards.system_card(kind, comparison, index, highlight)
+        for index, kind in enumerate(KINDS)
+        if index < len(comparison.systems)
+    }
+    return {**bodies, "human": cards.human_card(comparison, highlight)}
+
+
+def _emptied() -> dict[str, Update]:
+    """Nothing of the comparison before stands beside a new one."""
+    hidden = gr.update(visible=False)
+    return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": ""}
+
+
+def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
+    scored = any(system.scores for system in comparison.systems)
+    drawn = {
+        "headline": f"<h3>{escape(headline(comparison))}</h3>",
+        "chart": rouge_chart(comparison),
+        "signature": escape(comparison.signature.text) if comparison.signature else "",
+        "table": cards.scores_table(comparison),
+    }
+    return {
+        **_texts(comparison, highlight),
+        "comparison": comparison,
+        "options": gr.update(visible=True),
+        "downloads": cards.downloads(comparison),
+        "legend": cards.legend(comparison, highlight),
+        "scores": gr.update(visible=scored),
+        "no_rouge": "" if comparison.references else html.notice(NO_ROUGE),
+        **(drawn if scored else {}),
+    }
+
+
+def _cut(comparison: Comparison) -> str:
+    return html.notice(comparison.fitted.note if comparison.fitted else "", "warning")

@@ -1,0 +1,156 @@
+"""One example of an evaluation in full: its dialogue, its references, and every system with scores and checks.
+
+Pure functions of records; every text is escaped here.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from dsum_demo.data.dialogues import speakers
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output
+from dsum_demo.metrics.checks import CHECKS, Check
+from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.ui import html
+from dsum_demo.ui.appearance import HUMAN, system_looks, system_titles
+from dsum_demo.ui.html import html_table
+
+POLICY_TITLES = {"mean": "Mean", "best": "Best", "first": "First"}
+
+
+def example_view(evaluation: Evaluation, example: ExampleRecord, highlight: str, place: str, no_texts: str) -> str:
+    """The whole example. place: where it stands, such as "3 of 24"; no_texts: why its texts are not here."""
+    names, styles = system_titles(evaluation.systems), system_looks(evaluation.systems)
+    base = evaluation.of_kind("base")
+    shown = "".join(
+        _system_card(evaluation, example, system.name, names[system.name], styles[system.name].css_class, highlight,
+                     base.name if base and base.name != system.name else None)
+        for system in evaluation.systems
+    )  # fmt: skip
+    human = _human(evaluation, example, highlight)
+    return (
+        f'<section class="example" aria-label="Example {escape(example.id)}" tabindex="-1">'
+        f'<h3>{escape(example.id)}</h3><p class="hint">{_facts(example, place)}</p>'
+        f'<div class="example-grid"><div class="example-text">{_dialogue(example, no_texts)}{human}'
+        f'</div><div class="example-cards">{shown}</div></div></section>'
+    )
+
+
+def _facts(example: ExampleRecord, place: str) -> str:
+    parts = [place, f"row {example.row}", ", ".join(example.topics)]
+    for count, word in ((example.words, "word"), (example.turns, "turn"), (example.speakers, "speaker")):
+        if count is not None:
+            parts.append(f"{count} {word}{'' if count == 1 else 's'}")
+    return escape(" · ".join(part for part in parts if part))
+
+
+def _dialogue(example: ExampleRecord, no_texts: str) -> str:
+    if example.dialogue is None:
+        return html.notice(no_texts or "The dialogue is not in this file.")
+    known = set(speakers(example.dialogue))
+    lines = []
+    for line in example.dialogue.splitlines():
+        name, colon, rest = line.partition(":")
+        said = f"<b>{escape(name)}:</b>{escape(rest)}" if colon and name.strip() in known else escape(line)
+        lines.append(f'<p dir="auto">{said}</p>')
+    return f'<div class="turns" tabindex="0" aria-label="Dialogue">{"".join(lines)}</div>'
+
+
+def _human(evaluation: Evaluation, example: ExampleRecord, highlight: str) -> str:
+    if not example.references:
+        return ""
+    texts = [html.marked(text, highlight, example.dialogue or "", ()) for text in example.references]
+    body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
+    footer = ""
+    if example.human:
+        cells = [f"{100 * example.human[rouge].fmeasure:.1f}" for rouge in ROUGE_TYPES if rouge in example.human]
+        footer = html_table(["F1", *_short()], [["Each against the others", *cells]], "small")
+    what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
+    return html.card(HUMAN.css_class, HUMAN.title, what, body, footer, copyable=True)
+
+
+def _system_card(
+    evaluation: Evaluation,
+    example: ExampleRecord,
+    name: str,
+    title: str,
+    css: str,
+    highlight: str,
+    baseline: str | None,
+) -> str:
+    output = example.outputs.get(name)
+    what = [f"<b>{escape(name)}</b>"] if name != title else []
+    if output is None:
+        return html.card(
+            css,
+            title,
+            " · ".join(what),
+            '<p class="summary empty">It has not come to this one.</p>',
+            "",
+            copyable=False,
+        )
+    if baseline and baseline in example.outputs and "rouge1" in output.scores:
+        change = 100 * (output.scores["rouge1"].fmeasure - example.outputs[baseline].scores["rouge1"].fmeasure)
+        what.append(f"{change:+.1f} ROUGE-1 against the original")
+    text = html.marked(output.text, highlight, example.dialogue or "", example.references)
+    body = (
+        f'<p class="summary" dir="auto"><span class="text">{text}</span></p>'
+        if output.text.strip()
+        else '<p class="summary empty">It wrote nothing.</p>'
+    )
+    return html.card(
+        css,
+        title,
+        " · ".join(what),
+        body + _scores(evaluation, output) + _checks(output),
+        _footer(output),
+        copyable=bool(output.text),
+    )
+
+
+def _scores(evaluation: Evaluation, output: Output) -> str:
+    """F1 x 100 by the policy, and against each reference."""
+    if not output.scores:
+        return ""
+    rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else "F1", *_cells(output.scores)]]
+    if len(output.by_reference) > 1:
+        rows += [[f"Ref. {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
+    return html_table(["F1", *_short()], rows, "small")
+
+
+def _cells(scores) -> list[str]:  # type: ignore[no-untyped-def]
+    return [f"{100 * scores[rouge].fmeasure:.1f}" if rouge in scores else "–" for rouge in ROUGE_TYPES]
+
+
+def _short() -> list[str]:
+    return [title.replace("ROUGE-", "R") for title in ROUGE_TITLES.values()]
+
+
+def _checks(output: Output) -> str:
+    rows = [
+        f"<dt>{escape(check.title)}</dt><dd>{escape(_value(check, output))}</dd>"
+        for check in CHECKS
+        if output.checks.get(check.name) is not None
+    ]
+    return f'<dl class="checks">{"".join(rows)}</dl>' if rows else ""
+
+
+def _value(check: Check, output: Output) -> str:
+    value = output.checks[check.name]
+    assert value is not None
+    if check.name == "ungrounded":
+        return ", ".join(output.ungrounded) or "none"
+    if check.unit == "yes/no":
+        return "yes" if value else "no"
+    return f"{value:.2f} ×" if check.unit == "ratio" else f"{100 * value:.0f} %"
+
+
+def _footer(output: Output) -> str:
+    parts = [f"{len(output.text.split())} words"]
+    if output.tokens is not None:
+        parts.append(f"{output.tokens} tokens")
+    if output.turns_left_out:
+        parts.append(f"{output.turns_left_out} turns of the dialogue did not fit")
+    if output.hit_length_limit:
+        parts.append("cut by the length limit")
+    return " · ".join(parts)

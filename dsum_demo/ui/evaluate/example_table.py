@@ -1,0 +1,269 @@
+"""The table of an evaluation's examples: filtered, searched, sorted and cut into pages here, so that the page gets one
+page of it however many examples there are.
+
+Pure functions of records, a report and a `Selection`; every text is escaped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord
+from dsum_demo.evaluation.report import Entry, Report, Warning
+from dsum_demo.ui.appearance import system_titles
+from dsum_demo.ui.evaluate.tables import signature
+
+PAGE_ROWS = 100
+SHOWN_CHARS = 90
+LIST_ORDER = "list"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which examples, in which order. ready: a ready list's name; sort: a column's key, or LIST_ORDER in a ready list,
+    which has an order of its own. page counts from 0; example: the id of the one that is open.
+    """
+
+    ready: str = ""
+    query: str = ""
+    part: str = ""
+    rouge: str = "rouge1"
+    sort: str = "row"
+    descending: bool = False
+    page: int = 0
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    example: ExampleRecord
+    entry: Entry | None = None  # why it stands in a ready list
+
+
+@dataclass(frozen=True)
+class ExampleColumn:
+    """value: what is sorted by, None last in either direction. shown: HTML."""
+
+    key: str
+    title: str
+    value: Callable[[ExampleRow], str | float | None]
+    shown: Callable[[ExampleRow], str]
+    number: bool = True
+
+
+def columns(evaluation: Evaluation, selection: Selection) -> list[ExampleColumn]:
+    """What the table shows: the text, its facts, each system's score and gain over the original, what looks wrong."""
+    names = system_titles(evaluation.systems)
+    rouge, base = selection.rouge, evaluation.of_kind("base")
+
+    def score(row: ExampleRow, system: str) -> float | None:
+        output = row.example.outputs.get(system)
+        return output.scores[rouge].fmeasure if output and rouge in output.scores else None
+
+    def gain(row: ExampleRow, system: str) -> float | None:
+        ours, theirs = score(row, system), score(row, base.name) if base else None
+        return None if ours is None or theirs is None else ours - theirs
+
+    def number(value: Callable[[ExampleRow, str], float | None], system: str, form: str) -> Callable[[ExampleRow], str]:
+        return lambda row: "–" if (v := value(row, system)) is None else f"{100 * v:{form}}"
+
+    found = [ExampleColumn("row", "Row", lambda r: r.example.row, lambda r: str(r.example.row))]
+    if selection.ready:
+        found.append(ExampleColumn(LIST_ORDER, "Why", lambda r: None, lambda r: why(r.entry, names), number=False))
+    found.append(ExampleColumn("dialogue", "Dialogue", _text, lambda r: escape(_cut(_text(r))), number=False))
+    if any(example.topics for example in evaluation.examples):
+        found.append(
+            ExampleColumn("topic", "Topic", lambda r: ", ".join(r.example.topics) or None,
+                   lambda r: escape(_cut(", ".join(r.example.topics), 30)), number=False)
+        )  # fmt: skip
+    if any(example.words is not None for example in evaluation.examples):
+        found.append(ExampleColumn("words", "Words", lambda r: r.example.words, lambda r: str(r.example.words or "–")))
+    for system in evaluation.systems:
+        name = system.name
+        found.append(
+            ExampleColumn(f"f1:{name}", names[name], lambda r, name=name: score(r, name), number(score, name, ".1f"))  # type: ignore[misc]
+        )
+    for system in evaluation.systems if base else ():
+        if base and system.name != base.name:
+            name = system.name
+            found.append(
+                ExampleColumn(
+                    f"gain:{name}",
+                    f"{names[name]} − {names[base.name]}",
+                    lambda r, name=name: gain(r, name),  # type: ignore[misc]
+                    number(gain, name, "+.1f"),
+                )
+            )
+    found.append(ExampleColumn("doubts", "Look at", lambda r: len(doubts(r.example, names)) or None,
+                        lambda r: escape(_cut("; ".join(doubts(r.example, names)), 60)), number=False))  # fmt: skip
+    return found
+
+
+def select(evaluation: Evaluation, report: Report, selection: Selection) -> list[ExampleRow]:
+    """The examples that fit, in order: all of them, not the page."""
+    if selection.ready:
+        entries = next((ready.entries for ready in report.lists if ready.name == selection.ready), ())
+        known = {example.id: example for example in evaluation.examples}
+        rows = [ExampleRow(known[entry.id], entry) for entry in entries if entry.id in known]
+    else:
+        rows = [ExampleRow(example) for example in evaluation.examples]
+    if selection.part:
+        kept = set(ids_of(report, selection.part))
+        rows = [row for row in rows if row.example.id in kept]
+    if words := selection.query.casefold().split():
+        rows = [row for row in rows if _holds(row.example, words)]
+    column = next((c for c in columns(evaluation, selection) if c.key == selection.sort), None)
+    if column is None or column.key == LIST_ORDER:
+        return rows
+    valued = [(column.value(row), i) for i, row in enumerate(rows)]
+    there = sorted(
+        ((value, i) for value, i in valued if value is not None), key=lambda pair: pair[0], reverse=selection.descending
+    )
+    return [rows[i] for _, i in there] + [rows[i] for value, i in valued if value is None]
+
+
+def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
+    """One page of the examples as HTML. A heading sorts, a row opens, below is the way to other pages."""
+    rows = select(evaluation, report, selection)
+    if not rows:
+        return f'<p class="empty">{escape(_nothing(report, selection))}</p>'
+    first = page_of(selection, len(rows)) * PAGE_ROWS
+    shown = columns(evaluation, selection)
+    head = "".join(_heading(column, selection) for column in shown)
+    body = "".join(_row(row, shown, selection) for row in rows[first : first + PAGE_ROWS])
+    return (
+        f'<div class="scroll"><table class="scores examples"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
+        f"</table></div>{_pages(len(rows), len(evaluation.examples), first)}{signature(report)}"
+    )
+
+
+def page_of(selection: Selection, count: int) -> int:
+    return max(0, min(selection.page, (count - 1) // PAGE_ROWS))
+
+
+def neighbour(rows: Sequence[ExampleRow], example: str, step: int) -> str:
+    """The id of the example before (-1) or after (1) the open one; itself at the ends."""
+    ids = list(dict.fromkeys(row.example.id for row in rows))
+    if example not in ids:
+        return ids[0] if ids else ""
+    return ids[max(0, min(len(ids) - 1, ids.index(example) + step))]
+
+
+def doubts(example: ExampleRecord, names: dict[str, str]) -> list[str]:
+    """What a reader may want to look at: names and numbers that are not in the dialogue, speakers probably swapped."""
+    found = []
+    for system, output in example.outputs.items():
+        if output.ungrounded:
+            found.append(f"{names[system]}: {', '.join(output.ungrounded)}")
+        if output.checks.get("swapped"):
+            found.append(f"{names[system]}: speakers swapped")
+        if output.hit_length_limit:
+            found.append(f"{names[system]}: cut")
+    return found
+
+
+def why(entry: Entry | None, names: dict[str, str]) -> str:
+    if entry is None:
+        return ""
+    what = entry.note or f"{100 * entry.value:+.1f}"
+    return escape(f"{names.get(entry.system, entry.system)}: {what}")
+
+
+def parts(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
+    """(label, key) of the parts that the examples can be narrowed to: every slice, and what a warning is about."""
+    kinds = {"topic": "Topic", "length": "Length", "speakers": "Speakers"}
+    return [
+        ("All examples", ""),
+        *((f"{kinds[part.by]}: {part.name} ({part.n})", f"{part.by}:{part.name}") for part in report.slices),
+        *(
+            (_warning_label(warning, evaluation), _warning_key(warning))
+            for warning in report.warnings
+            if warning.examples
+        ),
+    ]
+
+
+def ids_of(report: Report, part: str) -> Sequence[str]:
+    """The ids of the examples of a part; none for a part that there is not."""
+    for one in report.slices:
+        if part == f"{one.by}:{one.name}":
+            return one.ids
+    return next((warning.examples for warning in report.warnings if part == _warning_key(warning)), ())
+
+
+def _warning_key(warning: Warning) -> str:
+    return f"warning:{warning.kind}:{warning.system}"
+
+
+def _warning_label(warning: Warning, evaluation: Evaluation) -> str:
+    what = {
+        "length_limit": "Cut by the length limit", "empty": "Empty", "cut_source": "Dialogue too long",
+        "trained_on": "In the training data",
+    }.get(warning.kind, warning.kind)  # fmt: skip
+    name = system_titles(evaluation.systems).get(warning.system, warning.system)
+    return f"{what}: {name} ({len(warning.examples)})"
+
+
+def _text(row: ExampleRow) -> str:
+    example = row.example
+    if example.dialogue is not None:
+        return example.dialogue
+    return example.references[0] if example.references else example.id
+
+
+def _cut(text: str, most: int = SHOWN_CHARS) -> str:
+    text = " ".join(text[: 4 * most].split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _holds(example: ExampleRecord, words: Sequence[str]) -> bool:
+    texts = [example.id, example.dialogue or "", *example.references, *example.topics]
+    text = "\n".join([*texts, *(output.text for output in example.outputs.values())]).casefold()
+    return all(word in text for word in words)
+
+
+def _heading(column: ExampleColumn, selection: Selection) -> str:
+    sorted_by = column.key == selection.sort
+    state = ("descending" if selection.descending else "ascending") if sorted_by else "none"
+    arrow = ("&nbsp;▼" if selection.descending else "&nbsp;▲") if sorted_by else ""
+    return (
+        f'<th scope="col" aria-sort="{state}"{_css(column)}><button type="button" data-sort="{escape(column.key)}">'
+        f"{escape(column.title)}{arrow}</button></th>"
+    )
+
+
+def _css(column: ExampleColumn) -> str:
+    return "" if column.number else ' class="text-cell"'
+
+
+def _row(row: ExampleRow, shown: Sequence[ExampleColumn], selection: Selection) -> str:
+    is_open = row.example.id == selection.example
+    cells = "".join(f"<td{_css(column)}>{column.shown(row)}</td>" for column in shown)
+    return (
+        f'<tr tabindex="0" data-example="{escape(row.example.id)}" aria-selected="{str(is_open).lower()}" '
+        f'aria-label="Open {escape(row.example.id)}">{cells}</tr>'
+    )
+
+
+def _pages(count: int, everything: int, first: int) -> str:
+    last = min(count, first + PAGE_ROWS)
+    page, pages = first // PAGE_ROWS, (count - 1) // PAGE_ROWS + 1
+    of = f"of {count:,}" + (f" that fit, out of {everything:,}" if count != everything else "")
+    links = ""
+    if pages > 1:
+        back, on = ("" if page else " disabled"), ("" if page < pages - 1 else " disabled")
+        links = (
+            f'<button type="button" data-page="{page - 1}"{back}>‹ Previous page</button>'
+            f'<button type="button" data-page="{page + 1}"{on}>Next page ›</button>'
+        )
+    said = f"Examples {first + 1:,} to {last:,} {of}; a heading sorts all of them."
+    return f'<div class="pages"><span>{said}</span>{links}</div>'
+
+
+def _nothing(report: Report, selection: Selection) -> str:
+    if selection.query or selection.part:
+        return "No example fits; search for less, or choose all examples."
+    ready = next((ready for ready in report.lists if ready.name == selection.ready), None)
+    return f"“{ready.title}” has no example here." if ready else "There are no examples yet."

@@ -1,0 +1,208 @@
+"""The view of an evaluation's examples: ready lists, search, table, and one example in full.
+
+Handlers are functions over plain values and `Services`; which examples, in which order, is a `Selection`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from html import escape
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.evaluation.background import Open
+from dsum_demo.ui import html
+from dsum_demo.ui.compare import cards
+from dsum_demo.ui.evaluate.example_detail import example_view
+from dsum_demo.ui.evaluate.example_table import LIST_ORDER, PAGE_ROWS, Selection, neighbour, parts, select, table
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import COPY_SUMMARY, QUIET
+
+ALL = [("All examples", "")]
+FILLED = 8  # how many components `fill` fills
+HOW = (
+    "Choose a row to read its dialogue and every summary. In the table ↑ and ↓ move and Enter opens; with an example "
+    "open ← and → go to the one before and after."
+)
+DESCENDING_FIRST = ("f1:", "gain:", "words", "doubts")  # the columns whose highest values are looked for first
+
+# Clicks and keys of the table, one event for all: what was meant is in the event's data.
+ACT = """
+const meant = (target) => {
+  const sort = target.closest('[data-sort]'), page = target.closest('[data-page]');
+  const row = target.closest('[data-example]');
+  if (sort) return {sort: sort.dataset.sort};
+  if (page) return {page: Number(page.dataset.page)};
+  if (row) { window.dsumOpens = true; return {example: row.dataset.example}; }
+  return null;
+};
+element.addEventListener('click', (event) => { const what = meant(event.target); if (what) trigger('click', what); });
+element.addEventListener('keydown', (event) => {
+  const row = event.target.closest('tr[data-example]');
+  if (!row) return;
+  if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); trigger('click', meant(row)); }
+  const other = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling}[event.key];
+  if (other) { event.preventDefault(); other.focus(); }
+});
+"""
+# In a form the arrows belong to the form. The listener is the page's: one, however often the tab is drawn.
+ARROWS = """
+window.dsumArrows ??= document.addEventListener('keydown', (event) => {
+  const button = {ArrowLeft: '#example-previous', ArrowRight: '#example-next'}[event.key];
+  if (!button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.target.closest('input, textarea, select, [role=tab], [role=slider], [role=listbox]')) return;
+  if (!document.querySelector('#example .example')?.offsetParent) return;
+  event.preventDefault();
+  document.querySelector(button).click();
+}) ?? true;
+"""
+SHOW = """() => {
+  if (!window.dsumOpens) return;
+  window.dsumOpens = false;
+  document.querySelector('#example .example')?.focus({preventScroll: true});
+  document.querySelector('#example-open')?.scrollIntoView({behavior: 'smooth', block: 'start'});
+}"""
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the tab fills when it opens an evaluation: `outputs`, in the order that `fill` returns."""
+
+    outputs: list[Any]
+
+
+def build_examples(services: Services, key: gr.State, selection: gr.State, rouge: gr.Dropdown) -> Examples:
+    """The tab of examples, inside the caller's gr.Tabs."""
+    with gr.Tab("Examples", id="examples"):
+        ready = gr.Radio(ALL, value="", label="Lists worth reading", elem_id="example-lists")
+        how = gr.HTML(elem_classes="hint", elem_id="example-how")
+        with gr.Row():
+            query = gr.Textbox(
+                label="Search", placeholder="words in the dialogue, a reference, a summary, a topic or an id",
+                elem_id="example-search", scale=3, min_width=220,
+            )  # fmt: skip
+            part = gr.Dropdown(ALL, value="", label="Only", elem_id="example-part", scale=2, min_width=220)
+        shown = gr.HTML(js_on_load=ACT, elem_id="example-table")
+        gr.HTML(f"<p>{HOW}</p>", elem_classes="hint")
+        with gr.Column(visible=False, elem_id="example-open") as one:
+            with gr.Row():
+                previous = gr.Button("‹ Previous", size="sm", elem_id="example-previous", scale=0, min_width=110)
+                following = gr.Button("Next ›", size="sm", elem_id="example-next", scale=0, min_width=110)
+                close = gr.Button("Close", size="sm", elem_id="example-close", scale=0, min_width=80)
+            highlight = gr.Radio(cards.HIGHLIGHTS, value=html.SHARED, label="Highlight", elem_id="example-highlight")
+            legend = gr.HTML(cards.LEGENDS[html.SHARED], elem_classes="hint")
+            example = gr.HTML(js_on_load=COPY_SUMMARY + ARROWS, elem_id="example")
+
+    state = [key, selection, highlight]
+    drawn = [selection, shown, one, example]
+    shown.click(MethodType(act, services), state, drawn, **QUIET).then(None, None, None, js=SHOW, **QUIET)
+    ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **QUIET)
+    query.change(MethodType(search, services), [*state, query], drawn, trigger_mode="always_last", **QUIET)
+    part.input(MethodType(narrow, services), [*state, part], drawn, **QUIET)
+    rouge.input(MethodType(choose_rouge, services), [*state, rouge], drawn, **QUIET)
+    previous.click(MethodType(step_back, services), state, drawn, **QUIET)
+    following.click(MethodType(step_on, services), state, drawn, **QUIET)
+    close.click(MethodType(close_example, services), state, drawn, **QUIET)
+    highlight.input(MethodType(mark, services), state, [example, legend], **QUIET)
+    return Examples([selection, ready, how, query, part, shown, one, example])
+
+
+def fill(opened: Open, rouge: str) -> list[Update]:
+    """Another evaluation: its lists and parts, the whole table, no open example; in the order of Examples.outputs."""
+    evaluation, report = opened.evaluation, opened.report
+    selection = Selection(rouge=rouge)
+    lists = [(f"{ready.title} ({ready.total or len(ready.entries)})", ready.name) for ready in report.lists]
+    return [
+        selection,
+        gr.update(choices=[*ALL, *lists], value=""),
+        "",
+        "",
+        gr.update(choices=parts(evaluation, report), value=""),
+        table(evaluation, report, selection),
+        gr.update(visible=False),
+        "",
+    ]
+
+
+def act(services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData) -> tuple[Update, ...]:
+    """A click on a heading, a row or a page; what was clicked comes from the browser, so nothing of it is believed."""
+    data = event._data if isinstance(event._data, dict) else {}
+    if isinstance(column := data.get("sort"), str):
+        again = column == selection.sort
+        first = column.startswith(DESCENDING_FIRST)
+        selection = replace(selection, sort=column, descending=not selection.descending if again else first, page=0)
+    elif isinstance(page := data.get("page"), int):
+        selection = replace(selection, page=page)
+    elif isinstance(example := data.get("example"), str):
+        selection = replace(selection, example=example)
+    return _draw(services, key, selection, highlight)
+
+
+def choose_list(services: Services, key: str, selection: Selection, highlight: str, ready: str) -> tuple[Update, ...]:
+    """A ready list has an order of its own, and says what it shows."""
+    opened = services.evaluations.get(key)
+    how = next((one.how for one in opened.report.lists if one.name == ready), "") if opened else ""
+    selection = replace(selection, ready=ready, sort=LIST_ORDER if ready else "row", descending=False, page=0)
+    return (*_draw(services, key, selection, highlight), f"<p>{escape(how)}</p>" if how else "")
+
+
+def search(services: Services, key: str, selection: Selection, highlight: str, query: str) -> tuple[Update, ...]:
+    return _draw(services, key, replace(selection, query=query, page=0), highlight)
+
+
+def narrow(services: Services, key: str, selection: Selection, highlight: str, part: str) -> tuple[Update, ...]:
+    return _draw(services, key, replace(selection, part=part or "", page=0), highlight)
+
+
+def choose_rouge(services: Services, key: str, selection: Selection, highlight: str, rouge: str) -> tuple[Update, ...]:
+    return _draw(services, key, replace(selection, rouge=rouge), highlight)
+
+
+def step_back(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+    return _step(services, key, selection, highlight, -1)
+
+
+def step_on(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+    return _step(services, key, selection, highlight, 1)
+
+
+def close_example(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+    return _draw(services, key, replace(selection, example=""), highlight)
+
+
+def mark(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+    """Other marks on the open example, with what they mean."""
+    *_, example = _draw(services, key, selection, highlight)
+    return example, cards.LEGENDS[highlight]
+
+
+def _step(services: Services, key: str, selection: Selection, highlight: str, step: int) -> tuple[Update, ...]:
+    """The example before or after, on whichever page of the table it stands."""
+    opened = services.evaluations.get(key)
+    if opened is None:
+        return (gr.skip(),) * 4
+    rows = select(opened.evaluation, opened.report, selection)
+    found = neighbour(rows, selection.example, step)
+    place = next((i for i, row in enumerate(rows) if row.example.id == found), 0)
+    return _draw(services, key, replace(selection, example=found, page=place // PAGE_ROWS), highlight)
+
+
+def _draw(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+    """(selection, table, whether an example is open, the example)."""
+    opened = services.evaluations.get(key)
+    if opened is None:
+        return (gr.skip(),) * 4
+    if selection.example:
+        opened = services.evaluations.with_texts(opened)
+    evaluation, report = opened.evaluation, opened.report
+    shown = table(evaluation, report, selection)
+    record = next((example for example in evaluation.examples if example.id == selection.example), None)
+    if record is None:
+        return selection, shown, gr.update(visible=False), ""
+    rows = [row.example.id for row in select(evaluation, report, selection)]
+    place = f"{rows.index(record.id) + 1:,} of {len(rows):,}" if record.id in rows else "not in this selection"
+    return selection, shown, gr.update(visible=True), example_view(evaluation, record, highlight, place, opened.texts)

@@ -1,0 +1,269 @@
+"""The form for a new evaluation: which data, which systems or columns, how many, and what to do with broken rows.
+
+Handlers are functions over plain values and `Services`. What was filled in stays until the visitor changes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.data.sources import SAMPLES
+from dsum_demo.data.tables import read_rows
+from dsum_demo.errors import DsumError, InputError
+from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
+from dsum_demo.models.registry import Family
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+FILE_TYPES = [".csv", ".tsv", ".json", ".jsonl", ".gz"]
+DEFAULT_LIMIT = 100
+ALL = 0  # a gr.Number that is drawn again without a value shows 0, so 0 has to mean the same
+POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("First reference", "first")]
+READINGS = [("A dialogue, with all its references", "dialogues"), ("A row, with its own reference", "rows")]
+MOST_BROKEN_SHOWN = 100
+FORM_OF_A_FILE = {
+    UPLOAD: "CSV, TSV, JSON or JSON Lines, gzipped or not, with the columns id, dialogue and summary (or summary1 to "
+    "summary3), and topic where there is one: DialogSum’s form.",
+    RECORDED: "CSV, TSV, JSON or JSON Lines, gzipped or not: columns of references and one column of outputs for each "
+    "system. Columns called id, dialogue and topic are used where they are there.",
+}
+REFERENCE_NAME = re.compile(
+    r"human|reference|gold|target|baseline.?summ|^ref\d*$|^summary\d?$|^highlights$", re.IGNORECASE
+)
+NO_SYSTEM_NAME = re.compile(
+    r"^(index|id|fname|dialogue|conversation|document|article|topic\d?)$|^unnamed", re.IGNORECASE
+)
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+@dataclass(frozen=True)
+class EvaluationForm:
+    """The components that the tab listens to; `values` are the inputs of `wanted`, in its order."""
+
+    start: gr.Button
+    close: gr.Button
+    problem: gr.HTML
+    systems: gr.CheckboxGroup
+    values: list[gr.components.Component]
+
+
+def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> EvaluationForm:
+    """Lay the form out and connect what happens inside it, in the caller's column."""
+    first, public = services.registry.seen_by("").default_family, services.settings.public
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            source = gr.Radio(
+                [(title, name) for name, title in SOURCES.items()],
+                value=SAMPLES,
+                label="Data",
+                elem_id="evaluation-source",
+            )
+            file = gr.File(
+                label="Drop a file",
+                file_types=FILE_TYPES,
+                type="filepath",
+                visible=False,
+                height=120,
+                elem_id="evaluation-file",
+            )
+            form_of_file = gr.HTML(elem_classes="hint", visible=False)
+        with gr.Column(scale=4, min_width=300):
+            systems = gr.CheckboxGroup(
+                **system_choices(first),
+                label="Systems",
+                info="The family’s models, all with the same prompt and decode settings.",
+                elem_id="evaluation-systems",
+            )
+            with gr.Row(visible=False) as columns:
+                references = gr.Dropdown(
+                    [], multiselect=True, label="Columns of references", elem_id="evaluation-references", min_width=220
+                )
+                outputs = gr.Dropdown(
+                    [],
+                    multiselect=True,
+                    label="Columns of systems’ outputs",
+                    elem_id="evaluation-columns",
+                    min_width=220,
+                )
+            with gr.Row():
+                limit = gr.Number(
+                    DEFAULT_LIMIT,
+                    label="At most",
+                    info=_limit_info(services, SAMPLES),
+                    precision=0,
+                    elem_id="evaluation-limit",
+                    min_width=150,
+                )
+                seed = gr.Number(0, label="Seed", info="Draws them, and the intervals.", precision=0, min_width=150)
+            with gr.Accordion("Several references", open=False):
+                policy = gr.Radio(POLICIES, value="mean", label="A score is taken over")
+                reading = gr.Radio(READINGS, value="dialogues", label="One example is", elem_id="evaluation-reading")
+    broken = gr.HTML(elem_id="evaluation-broken")
+    skip = gr.Checkbox(False, label="Leave these rows out", visible=False, elem_id="evaluation-skip")
+    problem = gr.HTML(elem_id="evaluation-problem")
+    with gr.Row():
+        start = gr.Button("Evaluate", variant="primary", elem_id="evaluation-start", scale=4, min_width=160)
+        close = gr.Button("Close", elem_id="evaluation-close", scale=1, min_width=90)
+    if public:
+        gr.HTML(
+            f"<p>On this public page an evaluation takes at most {most(UPLOAD, services.settings)} dialogues, or "
+            f"{most(RECORDED, services.settings):,} recorded rows, and is not saved: download what you want to keep."
+            "</p>",
+            elem_classes="hint",
+        )
+
+    values = [source, systems, file, references, outputs, limit, seed, policy, reading, skip]
+    source.change(
+        MethodType(choose_source, services),
+        source,
+        [file, form_of_file, systems, columns, limit, reading, broken, skip, problem],
+        **QUIET,
+    )
+    family.change(MethodType(offer_systems, services), [family, owner], systems, **QUIET)
+    found = [broken, skip, problem]
+    # One step, not two: a second one is dropped where an earlier file's is still going on.
+    file.change(read_file, values, [references, outputs, *found], **QUIET)
+    gr.on([references.input, outputs.input], list_broken, values, found, trigger_mode="always_last", **QUIET)
+    return EvaluationForm(start, close, problem, systems, values)
+
+
+def system_choices(family: Family) -> dict[str, Any]:
+    """`choices` and `value`: every model of the family that exists, the trio chosen."""
+    there = [spec for spec in family.variants if spec.source]
+    titles = [spec.title for spec in there]
+    choices = [(s.title if titles.count(s.title) == 1 else s.name, s.name) for s in there]
+    return {"choices": choices, "value": [spec.name for spec in family.default_trio() if spec and spec.source]}
+
+
+def offer_systems(services: Services, family: str, owner: str = "") -> Update:
+    return gr.update(**system_choices(services.registry.seen_by(owner).family(family)))
+
+
+def offer_new_systems(services: Services, family: str, owner: str = "") -> Update:
+    """What was trained since is there to choose; what is chosen stays."""
+    return gr.update(choices=system_choices(services.registry.seen_by(owner).family(family))["choices"])
+
+
+def choose_source(services: Services, source: str) -> tuple[Update, ...]:
+    """Show what belongs to this kind of data. Recorded outputs are scored row by row and all of them, as published
+    figures are; models take a sample.
+    """
+    upload, recorded = source in (UPLOAD, RECORDED), source == RECORDED
+    return (
+        gr.update(visible=upload, value=None),
+        gr.update(visible=upload, value=escape(FORM_OF_A_FILE.get(source, ""))),
+        gr.update(visible=not recorded),
+        gr.update(visible=recorded),
+        gr.update(value=ALL if recorded else DEFAULT_LIMIT, info=_limit_info(services, source)),
+        "rows" if recorded else "dialogues",
+        "",
+        gr.update(visible=False, value=False),
+        "",
+    )
+
+
+def read_file(source: str, systems: Sequence[str], file: str | None, *values: Any) -> tuple[Update, ...]:
+    """The file's columns, as far as their names tell what they are (a visitor puts right what was guessed wrong), and
+    what `list_broken` says of its rows.
+    """
+    references: list[str] = []
+    outputs: list[str] = []
+    names: list[str] = []
+    problem = ""
+    if source == RECORDED and file is not None:
+        try:
+            names = list(next(iter(read_rows(Path(file), {}).values())))
+            references, outputs = guess_columns(names)
+        except DsumError as error:
+            problem = notice(_without_folder(str(error), file), "error")
+    chosen = gr.update(choices=names, value=references), gr.update(choices=names, value=outputs)
+    if problem:
+        return (*chosen, "", gr.update(visible=False, value=False), problem)
+    _, _, *rest = values
+    broken, skip, said = list_broken(source, systems, file, references, outputs, *rest)
+    # Nothing to say clears what was said of another file.
+    return (*chosen, broken, skip, said if isinstance(said, str) else "")
+
+
+def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(references, outputs): what is called human, reference or summary1 is a reference, and what is neither that nor
+    the dialogue or one of its facts is a system's output.
+    """
+    references = [name for name in names if REFERENCE_NAME.search(name)]
+    outputs = [name for name in names if name not in references and not NO_SYSTEM_NAME.search(name)]
+    return references, outputs
+
+
+def list_broken(*values: Any) -> tuple[Update, ...]:
+    """Rows that cannot be used, with their numbers and reasons, and the box that leaves them out."""
+    hidden = gr.update(visible=False, value=False)
+    try:
+        asked = wanted(*values)
+        if asked.file is None or (asked.source == RECORDED and not (asked.references and asked.systems)):
+            return "", hidden, gr.skip()
+        broken = broken_rows(asked)
+    except DsumError as error:
+        return "", hidden, notice(str(error), "error")
+    if not broken:
+        return "", hidden, ""
+    shown = "".join(
+        f"<li value='{row}'>{escape(reason)}</li>" for row, reason in list(broken.items())[:MOST_BROKEN_SHOWN]
+    )
+    more = f"<p>And {len(broken) - MOST_BROKEN_SHOWN:,} more.</p>" if len(broken) > MOST_BROKEN_SHOWN else ""
+    what = "row cannot" if len(broken) == 1 else "rows cannot"
+    return (
+        f'<div class="notice warning" role="status"><p>{len(broken):,} {what} be used; its number stands before the '
+        f'reason. Mend the file, or leave them out.</p><ol class="broken">{shown}</ol>{more}</div>',
+        gr.update(visible=True, value=False),
+        "",
+    )
+
+
+def wanted(
+    source: str,
+    systems: Sequence[str],
+    file: str | None,
+    references: Sequence[str],
+    outputs: Sequence[str],
+    limit: float | None,
+    seed: float | None,
+    policy: str,
+    reading: str,
+    skip_broken: bool,
+) -> Wanted:
+    """What the form asks for. Raises InputError for a limit or seed that is none."""
+    if limit and limit < 0:
+        raise InputError(f"“At most” is {limit:g}; give 1 or more, or 0 for all.")
+    if seed is not None and seed < 0:
+        raise InputError(f"The seed is {seed:g}; give 0 or more.")
+    recorded = source == RECORDED
+    return Wanted(
+        source,
+        tuple(outputs or ()) if recorded else tuple(systems or ()),
+        Path(file) if file and source in (UPLOAD, RECORDED) else None,
+        tuple(references or ()) if recorded else (),
+        int(limit) if limit else None,
+        int(seed or 0),
+        policy,
+        reading,
+        bool(skip_broken),
+    )
+
+
+def _limit_info(services: Services, source: str) -> str:
+    most_here = most(source, services.settings)
+    return f"Drawn by the seed; here at most {most_here:,}." if most_here else "Drawn by the seed; 0 takes all."
+
+
+def _without_folder(text: str, file: str) -> str:
+    return text.replace(file, Path(file).name)

@@ -1,0 +1,145 @@
+"""An evaluation as one HTML page that opens without a network: headline, charts, tables, every example.
+
+plotly.js and the style are inside the file; every text is escaped. Knows records and a report; needs no gradio.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import plotly.offline
+
+from dsum_demo.evaluation.records import Evaluation
+from dsum_demo.evaluation.report import Report
+from dsum_demo.ui.evaluate import tables
+from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
+from dsum_demo.ui.evaluate.example_detail import example_view
+from dsum_demo.ui.evaluate.example_table import ExampleColumn, Selection, columns, select
+from dsum_demo.ui.html import SHARED
+from dsum_demo.ui.style import EVALUATION_CSS, REPORT_CSS, SHARED_CSS
+
+MOST_EXAMPLES = 2_000  # a browser takes long over a page with more
+NO_TEXTS = "The dialogue is not in this report: its text is not this project’s to ship, or was not recorded."
+ROUGE = "rouge1"
+
+# Sorting moves each example with what is folded under it; a row unfolds by click, Enter or space.
+SCRIPT = """
+const table = document.querySelector('table.examples');
+const value = (body, column) => body.rows[0].cells[column].dataset.value;
+const compare = (a, b) => a === '' || b === '' ? (a === '') - (b === '')
+  : isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+table?.tHead.addEventListener('click', (event) => {
+  const heading = event.target.closest('th');
+  if (!heading) return;
+  const up = heading.getAttribute('aria-sort') === 'descending' || heading.getAttribute('aria-sort') === 'none';
+  const sign = heading.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
+  for (const other of table.tHead.rows[0].cells) other.setAttribute('aria-sort', 'none');
+  heading.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+  const bodies = [...table.tBodies].sort((a, b) => {
+    const [x, y] = [value(a, heading.cellIndex), value(b, heading.cellIndex)];
+    return x === '' || y === '' ? compare(x, y) : sign * compare(x, y);
+  });
+  table.append(...bodies);
+});
+const unfold = (row) => {
+  const folded = row.parentElement.rows[1];
+  folded.hidden = !folded.hidden;
+  row.setAttribute('aria-expanded', String(!folded.hidden));
+};
+table?.addEventListener('click', (event) => {
+  const row = event.target.closest('tr[data-example]');
+  if (row) unfold(row);
+});
+table?.addEventListener('keydown', (event) => {
+  const row = event.target.closest('tr[data-example]');
+  if (row && (event.key === 'Enter' || event.key === ' ')) { event.preventDefault(); unfold(row); }
+});
+"""
+
+
+def html_report(evaluation: Evaluation, report: Report) -> str:
+    """The whole page. Of more than MOST_EXAMPLES examples the first ones are in it, and it says so."""
+    sections = {
+        "Scores": _scores(evaluation, report),
+        "Differences": _differences(evaluation, report),
+        "Slices": "".join(
+            _chart(slices_chart(evaluation, report, by, ROUGE), f"by-{by}", report)
+            + tables.slices_table(evaluation, report, by, ROUGE)
+            for by in ("topic", "length", "speakers")
+        ),
+        "Checks": tables.checks_table(evaluation, report),
+        "Examples": _examples(evaluation, report),
+    }
+    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>dsum: evaluation of {escape(report.data)}</title>"
+        f"<style>{SHARED_CSS}{EVALUATION_CSS}{REPORT_CSS}</style>"
+        f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>"
+        f"<h1>Evaluation of {escape(report.data)}</h1>{tables.facts(evaluation, report, report.data)}"
+        f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}"
+        f"<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _scores(evaluation: Evaluation, report: Report) -> str:
+    parts = f"<details><summary>Precision, recall and F1</summary>{tables.parts_table(evaluation, report)}</details>"
+    return _chart(means_chart(evaluation, report), "means", report) + tables.means_table(evaluation, report) + parts
+
+
+def _differences(evaluation: Evaluation, report: Report) -> str:
+    charts = "".join(
+        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}", report)
+        for number, one in enumerate(report.differences)
+        if one.f1
+    )
+    length = _chart(length_chart(evaluation, ROUGE), "length", report)
+    return charts + tables.differences_table(evaluation, report) + length
+
+
+def _chart(chart: Chart, name: str, report: Report) -> str:
+    heading = f"<h3>{escape(chart.title)}</h3>"
+    if chart.figure is None:
+        return heading
+    config = {"displayModeBar": False, "responsive": True}
+    drawn = chart.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config)
+    return f'{heading}<div class="chart">{drawn}</div>{tables.signature(report)}'
+
+
+def _examples(evaluation: Evaluation, report: Report) -> str:
+    selection = Selection(rouge=ROUGE)
+    rows = select(evaluation, report, selection)
+    shown = columns(evaluation, selection)
+    head = "".join(
+        f'<th scope="col" aria-sort="none"{_css(c)}><button type="button">{escape(c.title)}</button></th>'
+        for c in shown
+    )
+    bodies = []
+    for row in rows[:MOST_EXAMPLES]:
+        cells = "".join(f'<td data-value="{_value(c.value(row))}"{_css(c)}>{c.shown(row)}</td>' for c in shown)
+        folded = example_view(evaluation, row.example, SHARED, "", NO_TEXTS)
+        bodies.append(
+            f'<tbody><tr tabindex="0" data-example="{escape(row.example.id)}" aria-expanded="false">{cells}</tr>'
+            f'<tr class="unfolded" hidden><td colspan="{len(shown)}">{folded}</td></tr></tbody>'
+        )
+    said = "A row unfolds; a heading sorts."
+    if len(rows) > MOST_EXAMPLES:
+        said += (
+            f" These are the first {MOST_EXAMPLES:,} of {len(rows):,} examples; the CSV and JSON Lines files have all."
+        )
+    return (
+        f'<p class="hint">{said}</p>{tables.signature(report)}'
+        '<div class="scroll"><table class="scores examples"><thead>'
+        f"<tr>{head}</tr></thead>{''.join(bodies)}</table></div>"
+    )
+
+
+def _css(column: ExampleColumn) -> str:
+    return "" if column.number else ' class="text-cell"'
+
+
+def _value(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return escape(value[:200]) if isinstance(value, str) else f"{value:.6g}"

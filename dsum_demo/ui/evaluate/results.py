@@ -1,0 +1,160 @@
+"""What an evaluation shows: headline and warnings, then views of scores, differences, slices and checks.
+
+Lays out and redraws; what is drawn comes from `evaluation_charts` and `evaluation_tables`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.evaluation.background import Open
+from dsum_demo.evaluation.records import Evaluation
+from dsum_demo.evaluation.report import Report
+from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.ui.appearance import system_titles
+from dsum_demo.ui.evaluate import tables
+from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+ROUGE_CHOICES = [(title, name) for name, title in ROUGE_TITLES.items()]
+SLICE_CHOICES = [("Topic", "topic"), ("Length", "length"), ("Speakers", "speakers")]
+HOW_PAIRS = "Each bar is one dialogue: above the line the first system scores higher on it, below the second."
+HOW_LENGTH = "A point is one summary, a line the means of tenths of the dialogues, from the shortest to the longest."
+HOW_SLICES = "Means with 95 % intervals over parts of the examples; a part is small, so its interval is wide."
+
+Update = Any  # gradio's updates are plain dictionaries
+PARTS = (
+    "facts", "headline", "warnings", "means_title", "means", "means_table", "parts_table", "checks", "pair",
+    "pairs_title", "pairs", "differences", "length_title", "length", "slices_title", "slices", "slices_table",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Results:
+    """The components that show an evaluation, in the order of PARTS, and those that choose what they show."""
+
+    parts: dict[str, Any]
+    rouge: gr.Dropdown
+    by: gr.Radio
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.parts[name] for name in PARTS]
+
+
+def build_summary(parts: dict[str, Any]) -> None:
+    """What stands above the views."""
+    parts["facts"] = gr.HTML(elem_id="evaluation-facts")
+    parts["headline"] = gr.HTML(elem_id="evaluation-headline")
+    parts["warnings"] = gr.HTML(elem_id="evaluation-warnings")
+
+
+def build_views(parts: dict[str, Any]) -> gr.Radio:
+    """The tabs of scores, differences, slices and checks, inside the caller's gr.Tabs; returns the slices' chooser."""
+    with gr.Tab("Scores", id="scores"):
+        _chart(parts, "means")
+        parts["means_table"] = gr.HTML(elem_id="evaluation-means-table")
+        with gr.Accordion("Precision, recall and F1", open=False):
+            parts["parts_table"] = gr.HTML()
+    with gr.Tab("Differences", id="differences"):
+        parts["pair"] = gr.Dropdown([], label="Difference", filterable=False, elem_id="evaluation-pair")
+        _chart(parts, "pairs", HOW_PAIRS)
+        parts["differences"] = gr.HTML(elem_id="evaluation-differences-table")
+        _chart(parts, "length", HOW_LENGTH)
+    with gr.Tab("Slices", id="slices"):
+        by = gr.Radio(SLICE_CHOICES, value="topic", label="By", elem_id="evaluation-by")
+        _chart(parts, "slices", HOW_SLICES)
+        parts["slices_table"] = gr.HTML(elem_id="evaluation-slices-table")
+    with gr.Tab("Checks", id="checks"):
+        parts["checks"] = gr.HTML(elem_id="evaluation-checks")
+    return by
+
+
+def connect(services: Services, results: Results, key: gr.State) -> None:
+    """Redraw when the ROUGE type, the pair or the kind of slices changes."""
+    chosen = [key, results.rouge, results.parts["pair"], results.by]
+    names = ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"]
+    outputs = [results.parts[name] for name in names]
+    for chooser in (results.rouge, results.parts["pair"], results.by):
+        chooser.input(MethodType(redraw, services), chosen, outputs, **QUIET)
+
+
+def redraw(services: Services, key: str, rouge: str, pair: str | None, by: str) -> tuple[Update, ...]:
+    opened = services.evaluations.get(key)
+    if opened is None:
+        return (gr.skip(),) * 7
+    evaluation, report = opened.evaluation, opened.report
+    return (*_pairs(evaluation, pair, rouge, report), *_slices(evaluation, report, by, rouge))
+
+
+def draw(opened: Open, rouge: str, by: str) -> list[Update]:
+    """Everything about an evaluation, in the order of PARTS."""
+    evaluation, report = opened.evaluation, opened.report
+    pairs = pair_choices(evaluation, report)
+    first = pairs[0][1] if pairs else None
+    drawn = dict(
+        zip(
+            ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"],
+            (*_pairs(evaluation, first, rouge, report), *_slices(evaluation, report, by, rouge)),
+            strict=True,
+        )
+    )
+    title, figure = shown(means_chart(evaluation, report), report)
+    drawn |= {
+        "facts": tables.facts(evaluation, report, opened.title),
+        "headline": tables.headline(report),
+        "warnings": tables.warnings(report),
+        "means_title": title,
+        "means": figure,
+        "means_table": tables.means_table(evaluation, report),
+        "parts_table": tables.parts_table(evaluation, report),
+        "checks": tables.checks_table(evaluation, report),
+        "pair": gr.update(choices=pairs, value=first, visible=bool(pairs)),
+        "differences": tables.differences_table(evaluation, report),
+    }
+    return [drawn[name] for name in PARTS]
+
+
+def shown(chart: Chart, report: Report) -> tuple[str, Update]:
+    """(heading, plot): the heading says what to see, or why there is nothing; the signature stands under it."""
+    heading = f"<h3>{escape(chart.title)}</h3>{tables.signature(report) if chart.figure else ''}"
+    return heading, gr.update(value=chart.figure, visible=chart.figure is not None)
+
+
+def pair_choices(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
+    """(label, "system|baseline" as places) of every difference in the report."""
+    names = system_titles(evaluation.systems)
+    places = {system.name: place for place, system in enumerate(evaluation.systems)}
+    return [
+        (f"{names[d.system]} − {names[d.baseline]}", f"{places[d.system]}|{places[d.baseline]}")
+        for d in report.differences
+        if d.f1
+    ]
+
+
+def _pairs(evaluation: Evaluation, pair: str | None, rouge: str, report: Report) -> tuple[Update, ...]:
+    length = shown(length_chart(evaluation, rouge), report)
+    if pair is None:
+        return ("", gr.update(value=None, visible=False), *length)
+    system, baseline = (evaluation.systems[int(place)].name for place in pair.split("|"))
+    return (*shown(differences_chart(evaluation, system, baseline, rouge), report), *length)
+
+
+def _slices(evaluation: Evaluation, report: Report, by: str, rouge: str) -> tuple[Update, ...]:
+    return (
+        *shown(slices_chart(evaluation, report, by, rouge), report),
+        tables.slices_table(evaluation, report, by, rouge),
+    )
+
+
+def _chart(parts: dict[str, Any], name: str, how: str = "") -> None:
+    parts[f"{name}_title"] = gr.HTML(elem_id=f"evaluation-{name}-title", elem_classes="chart-title")
+    parts[name] = gr.Plot(show_label=False, container=False, elem_id=f"evaluation-{name}")
+    if how:
+        gr.HTML(f"<p>{how}</p>", elem_classes="hint")

@@ -1,0 +1,219 @@
+"""The Evaluate tab: choose an evaluation or make a new one, watch it run, and read what it means.
+
+Puts the form, the run and the views together. Handlers are functions over plain values and `Services`; a run belongs to
+the app, not to the page, which only looks at it: reloading loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.errors import DsumError
+from dsum_demo.evaluation.background import BackgroundEvaluation
+from dsum_demo.ui.evaluate import tables
+from dsum_demo.ui.evaluate.charts import means_chart
+from dsum_demo.ui.evaluate.example_table import Selection
+from dsum_demo.ui.evaluate.examples_tab import FILLED, build_examples, fill
+from dsum_demo.ui.evaluate.form import build_evaluation_form, offer_new_systems, wanted
+from dsum_demo.ui.evaluate.results import PARTS, ROUGE_CHOICES, Results, build_summary, build_views, connect, draw
+from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+TICK_SECONDS = 1.0
+REDRAWS = 20  # of the partial result, over a whole run
+ABOUT = (
+    "One dialogue is an anecdote. Here the systems write for a whole data set, and every mean comes with its interval "
+    "and is a click away from the texts it was made of."
+)
+EMPTY = "No evaluation is here yet. Begin with the samples: choose the systems below and press Evaluate."
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, owner: gr.BrowserState) -> None:
+    """Lay the tab out and connect it; `family` is the page's family chooser, `owner` the visitor's secret."""
+    token = gr.BrowserState("", storage_key="dsum-evaluation", secret="dsum")
+    key, drawn = gr.State(""), gr.State(-1)
+    timer = gr.Timer(TICK_SECONDS, active=False)
+    gr.HTML(f"<p>{ABOUT}</p>", elem_classes="hint")
+    with gr.Row(equal_height=True):
+        chooser = gr.Dropdown([], label="Evaluation", elem_id="evaluation-chooser", scale=6, min_width=260)
+        rouge = gr.Dropdown(
+            ROUGE_CHOICES,
+            value="rouge1",
+            label="Score of differences, slices, examples",
+            filterable=False,
+            elem_id="evaluation-rouge",
+            scale=2,
+            min_width=220,
+        )
+        new = gr.Button("New evaluation", elem_id="evaluation-new", scale=0, min_width=170)
+    problem = gr.HTML(elem_id="evaluation-notice")
+    with gr.Column(visible=False, elem_id="evaluation-form") as form_column:
+        form = build_evaluation_form(services, family, owner)
+    with gr.Column(visible=False, elem_id="evaluation-run") as panel:
+        with gr.Row(equal_height=True):
+            bar = gr.HTML(elem_id="evaluation-progress", scale=5, min_width=240)
+            stop = gr.Button("Stop", variant="stop", elem_id="evaluation-stop", scale=0, min_width=110)
+        so_far = gr.HTML(elem_id="evaluation-so-far")
+        partial = gr.Plot(show_label=False, container=False, visible=False, elem_id="evaluation-partial")
+    with gr.Column(visible=False, elem_id="evaluation") as shown:
+        parts: dict[str, Any] = {}
+        build_summary(parts)
+        selection = gr.State(Selection())
+        with gr.Tabs(elem_id="evaluation-views") as views:
+            by = build_views(parts)
+            examples = build_examples(services, key, selection, rouge)
+            build_downloads(services, key)
+            build_saved(services, key, chooser)
+    results = Results(parts, rouge, by)
+    connect(services, results, key)
+
+    running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
+    opening = [key, shown, problem, *results.outputs, *examples.outputs]
+    tab.select(MethodType(arrive, services), [token, chooser], running, **QUIET)
+    tab.select(MethodType(offer_new_systems, services), [family, owner], form.systems, **QUIET)
+    chooser.change(MethodType(open_evaluation, services), [chooser, rouge, by], opening, **QUIET)
+    chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
+    new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
+    form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
+    form.start.click(MethodType(begin_own, services), [owner, *form.values], [token, form.problem, *running], **QUIET)
+    stop.click(MethodType(ask_to_stop, services), token, stop, queue=False, **QUIET)
+    timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
+
+
+def arrive(services: Services, token: str | None, chosen: str | None) -> tuple[Update, ...]:
+    """Somebody comes to the tab: what is saved, the run that is going on, and an evaluation to look at."""
+    run = services.evaluations.run_for(token)
+    chooser = chooser_update(
+        services, chosen or (run.key if run else None), run.key if run else "", run.title if run else ""
+    )
+    empty = not chooser["choices"]
+    if run is None or run.over:
+        quiet = (gr.update(visible=False), "", gr.skip(), "", gr.update(visible=False), gr.update(active=False), -1)
+        problem = notice(EMPTY) if empty else gr.skip()
+        return (*quiet, chooser, problem, gr.update(visible=True) if empty else gr.skip())
+    panel, bar, stop, so_far, partial, timer, drawn, _, problem, form = _follow(services, run, -1)
+    return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form
+
+
+def begin_own(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
+    return begin(services, *values, owner=owner)
+
+
+def begin(services: Services, *values: Any, owner: str = "") -> tuple[Update, ...]:
+    """Start what the form asks for. A mistake is told under the form, and everything filled in stays."""
+    try:
+        run = services.evaluations.start(replace(wanted(*values), owner=owner))
+    except DsumError as error:
+        return (gr.skip(), notice(str(error), "error"), *[gr.skip()] * 10)
+    *followed, form = _follow(services, run, -1)
+    return (run.token, "", *followed, form if run.over and not run.key else gr.update(visible=False))
+
+
+def ask_to_stop(services: Services, token: str | None) -> Update:
+    run = services.evaluations.run_for(token)
+    if run:
+        run.stop()
+    return gr.update(interactive=False, value="Stopping…")
+
+
+def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...]:
+    """How far the run is; when it is over its result opens."""
+    run = services.evaluations.run_for(token)
+    if run is None:
+        return (gr.update(visible=False), *[gr.skip()] * 4, gr.update(active=False), *[gr.skip()] * 4)
+    return _follow(services, run, drawn)
+
+
+def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str) -> Iterator[tuple[Update, ...]]:
+    """(key, the column that shows it, a problem, its parts, its examples)."""
+    nothing = [gr.skip()] * (len(PARTS) + FILLED)
+    hidden = gr.update(visible=False)
+    try:
+        if long := services.evaluations.takes_long(chosen):
+            yield (gr.skip(), gr.skip(), notice("Opening; so many examples take some seconds."), *nothing)
+        opened = services.evaluations.get(chosen)
+    except DsumError as error:
+        yield ("", hidden, notice(str(error), "error"), *nothing)
+        return
+    if opened is None:
+        yield ("", hidden, gr.skip(), *nothing)
+        return
+    # What was said of the run that made it stays.
+    run = services.evaluations.run
+    said = gr.skip() if run and run.key == chosen and not long else ""
+    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge, by), *fill(opened, rouge))
+
+
+def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[Update, ...]:
+    """(panel, bar, stop, so far, partial chart, timer, how far that is drawn, chooser, problem, form). The form comes
+    back where nothing came of the run, so that what was asked can be put right.
+    """
+    if run.over:
+        said = notice(run.error, "error") if run.error else notice(_stopped(run), "") if run.stopping else ""
+        chooser = chooser_update(services, run.key, run.key, run.title) if run.key else gr.skip()
+        hidden = gr.update(visible=False)
+        idle = gr.update(value="Stop", interactive=True)
+        form = gr.update(visible=True) if run.error and not run.key else gr.skip()
+        return hidden, "", idle, "", hidden, gr.update(active=False), -1, chooser, said, form
+    stop = (
+        gr.update(value="Stopping…", interactive=False) if run.stopping else gr.update(value="Stop", interactive=True)
+    )
+    on = (gr.update(visible=True), progress_bar(run), stop)
+    done, total = (run.progress.done, run.progress.total) if run.progress else (0, 0)
+    so_far: tuple[Update, ...] = (gr.skip(), gr.skip())
+    if (drawn < 0 or done - drawn >= max(1, total // REDRAWS)) and (there := run.partial()):
+        evaluation, report = there
+        chart = means_chart(evaluation, report)
+        said = f"<h3>So far: {escape(chart.title)}</h3>{tables.signature(report)}"
+        so_far, drawn = (said, gr.update(value=chart.figure, visible=chart.figure is not None)), done
+    elif drawn < 0:
+        so_far = ("", gr.update(visible=False))
+    return (*on, *so_far, gr.update(active=True), drawn, gr.skip(), "", gr.skip())
+
+
+def progress_bar(run: BackgroundEvaluation) -> str:
+    """How much is done and how long the rest takes."""
+    progress = run.progress
+    if progress is None or not progress.total:
+        said, share = run.note or "Starting.", 0.0
+    else:
+        share = progress.done / progress.total
+        said = f"{progress.done:,} of {progress.total:,} summaries"
+        if progress.seconds_left is not None and not run.stopping and progress.done < progress.total:
+            said += f" · {duration(progress.seconds_left)} left"
+        finished = progress.done >= progress.total
+        if finished or progress.note:
+            said += f" · {'computing intervals and saving' if finished else progress.note}"
+    return (
+        f'<div class="progress" role="progressbar" aria-label="Evaluation of {escape(run.title)}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}"><div style="width:{100 * share:.1f}%"></div></div>'
+        f'<p class="progress-text"><b>{escape(run.title)}</b> · {escape(said)}</p>'
+    )
+
+
+def duration(seconds: float) -> str:
+    """ "about 40 s", "about 3 min", "about 2 h 10 min"."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {minutes // 60} h {minutes % 60} min"
+
+
+def _stopped(run: BackgroundEvaluation) -> str:
+    progress = run.progress
+    if progress is None or not progress.evaluation.examples:
+        return "Stopped before the first summary."
+    return (
+        f"Stopped after {progress.done:,} of {progress.total:,} summaries. What is done is kept; evaluate the same "
+        "again and it goes on from there."
+    )

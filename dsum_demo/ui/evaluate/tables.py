@@ -1,0 +1,201 @@
+"""Tables of the Evaluate tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from dsum_demo.evaluation.export import scale
+from dsum_demo.evaluation.records import Evaluation
+from dsum_demo.evaluation.recovery import RULE
+from dsum_demo.evaluation.report import Report
+from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
+from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.ui.appearance import system_titles
+from dsum_demo.ui.html import change, html_table, interval, millions, notice
+
+HOW_RECOVERY = (
+    "It is LoRA’s gain over the original divided by the full fine-tune’s gain over the original, in mean ROUGE-1; the "
+    "interval comes from drawing the dialogues again, with all systems’ scores of a dialogue kept together."
+)
+
+
+HOW_MEANS = (
+    f"Mean F1 × 100 with its 95 % bootstrap interval, which says how far the mean could lie off for other dialogues of "
+    f"the same kind; below {MIN_EXAMPLES} dialogues there is none."
+)
+
+
+HOW_DIFFERENCES = (
+    "Points of F1 × 100 that the first system has more than the second on the same dialogues; where the 95 % interval "
+    "leaves out zero (bold) the difference is more than the luck of the draw."
+)
+
+
+HOW_CHECKS = (
+    "Means per summary, each with its 95 % interval; what they count says nothing of whether a summary is true."
+)
+
+
+UNITS = {"ratio": "× the reference", "share": "%", "yes/no": "% of summaries", "count": "per summary"}
+
+
+def headline(report: Report) -> str:
+    """The sentence that the evaluation is about, and how it is computed."""
+    if report.recovery is None:
+        return ""
+    how = HOW_RECOVERY if report.recovery.share else RULE
+    return (
+        f'<div class="finding"><p class="sentence">{escape(report.recovery.sentence)}</p>'
+        f'<p class="hint">{escape(how)}</p></div>'
+    )
+
+
+def facts(evaluation: Evaluation, report: Report, title: str) -> str:
+    """What was evaluated, how, and when, in a line."""
+    examples = f"{report.n:,} example{_s(report.n)}"
+    if report.n < report.total:
+        examples = f"{report.n:,} of {report.total:,} examples"
+    if report.dialogues != report.n:
+        examples += f" over {report.dialogues:,} dialogue{_s(report.dialogues)}"
+    parts = [f"<b>{escape(title)}</b>", examples]
+    parts.append("recorded outputs" if evaluation.recorded else _decoding(evaluation.decode))
+    if evaluation.created:
+        parts.append(escape(day(evaluation.created)))
+    return f'<p class="facts">{" · ".join(part for part in parts if part)}</p>'
+
+
+def warnings(report: Report) -> str:
+    """What a reader has to know before believing the numbers."""
+    return "".join(notice(warning.text, "warning") for warning in report.warnings)
+
+
+def signature(report: Report) -> str:
+    return f'<p class="hint signature">{escape(report.signature.text)}</p>' if report.signature else ""
+
+
+def means_table(evaluation: Evaluation, report: Report) -> str:
+    """A row a system, then what stands there for scale."""
+    names = _names(evaluation)
+    rows = [
+        [names[s.name], str(s.n), *(interval(s.f1.get(rouge)) for rouge in ROUGE_TYPES), *_cost(evaluation, s.name, s)]
+        for s in report.systems
+    ]
+    for title, means in scale(report):
+        n = next(iter(means.values())).n
+        rows.append([title, str(n), *(interval(means.get(rouge)) for rouge in ROUGE_TYPES), "", ""])
+    if report.published:
+        for kind, scores in report.published.scores.items():
+            system = evaluation.of_kind(kind)
+            who = names[system.name] if system else escape(kind)
+            cells = [f"{score:.1f}" for score in scores] + [""] * (len(ROUGE_TYPES) - len(scores))
+            rows.append([f"Published: {escape(report.published.title)}, {who}", "", *cells, "", ""])
+    table = html_table(["System", "n", *ROUGE_TITLES.values(), "Trained", "Tokens"], rows)
+    source = f'<p class="hint">Published: {escape(report.published.source)}.</p>' if report.published else ""
+    return f'{table}<p class="hint">{HOW_MEANS}</p>{source}{signature(report)}'
+
+
+def parts_table(evaluation: Evaluation, report: Report) -> str:
+    """Precision, recall and F1 of every system and ROUGE type."""
+    names = _names(evaluation)
+    rows = [
+        [
+            names[s.name],
+            ROUGE_TITLES[rouge],
+            *(f"{100 * value:.2f}" for value in (score.precision, score.recall, score.fmeasure)),
+        ]
+        for s in report.systems
+        for rouge, score in s.means.items()
+    ]
+    return html_table(["System", "Score", "Precision", "Recall", "F1"], rows) + signature(report)
+
+
+def differences_table(evaluation: Evaluation, report: Report) -> str:
+    names = _names(evaluation)
+    rows = [
+        [
+            f"{names[d.system]} − {names[d.baseline]}",
+            str(_n(d.f1.values())),
+            *(change(d.f1.get(r)) for r in ROUGE_TYPES),
+        ]
+        for d in report.differences
+    ]
+    if not rows:
+        return '<p class="hint">There is one system; a difference needs two.</p>'
+    table = html_table(["Difference", "n", *ROUGE_TITLES.values()], rows)
+    return f'{table}<p class="hint">{HOW_DIFFERENCES}</p>{signature(report)}'
+
+
+def checks_table(evaluation: Evaluation, report: Report) -> str:
+    """A row a check, a column a system; how each is computed and what it misses stands folded below."""
+    names = _names(evaluation)
+    rows, said = [], []
+    for check in CHECKS:
+        factor = 1 if check.unit in ("ratio", "count") else 100
+        means = [system.checks.get(check.name) for system in report.systems]
+        if any(means):
+            cells = [interval(mean, factor, 2 if factor == 1 else 1) for mean in means]
+            rows.append([f"{escape(check.title)} ({UNITS[check.unit]})", *cells])
+        misses = escape(check.misses)
+        said.append(f"<dt>{escape(check.title)}</dt><dd>{escape(check.how)} <i>What it misses:</i> {misses}</dd>")
+    if not rows:
+        return '<p class="hint">There is nothing to check yet.</p>'
+    return (
+        html_table(["Check", *(names[system.name] for system in report.systems)], rows)
+        + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
+        f"misses</summary><dl>{''.join(said)}</dl></details>{signature(report)}"
+    )
+
+
+def slices_table(evaluation: Evaluation, report: Report, by: str, rouge: str) -> str:
+    names = _names(evaluation)
+    rows = [
+        [
+            escape(part.name),
+            str(part.n),
+            *(interval(part.f1.get(system.name, {}).get(rouge)) for system in report.systems),
+        ]
+        for part in report.slices
+        if part.by == by
+    ]
+    if not rows:
+        return ""
+    heads = [by.capitalize(), "n", *(f"{names[system.name]}, {ROUGE_TITLES[rouge]}" for system in report.systems)]
+    return html_table(heads, rows) + signature(report)
+
+
+def day(created: str) -> str:
+    """The day of an ISO time, with the hour and minute: "2026-11-24 18:20"."""
+    return created[:16].replace("T", " ")
+
+
+def _names(evaluation: Evaluation) -> dict[str, str]:
+    return {name: escape(title) for name, title in system_titles(evaluation.systems).items()}
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _n(means: Iterable[Interval]) -> int | str:
+    return next((mean.n for mean in means), "")
+
+
+def _cost(evaluation: Evaluation, name: str, report: object) -> tuple[str, str]:
+    system = evaluation.system(name)
+    tokens = getattr(report, "tokens", None)
+    trained = "–"
+    if system.kind == "base":
+        trained = "nothing"
+    elif system.parameters and system.trained_parameters:
+        trained = f"{100 * system.trained_parameters / system.parameters:.3g} %, {millions(system.trained_parameters)}"
+    return trained, "–" if tokens is None else f"{tokens:.0f}"
+
+
+def _decoding(decode: Mapping[str, object] | None) -> str:
+    if not decode:
+        return ""
+    beams = decode.get("num_beams", 1)
+    way = "sampling" if decode.get("do_sample") else "greedy" if beams == 1 else f"{beams} beams"
+    return escape(f"{way}, up to {decode.get('max_new_tokens')} tokens, the same for all systems")

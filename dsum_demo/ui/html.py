@@ -1,0 +1,85 @@
+"""Pieces of HTML that several tabs show: notices, cards, marked text, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from dsum_demo.metrics.overlap import Segment, copied_from_dialogue, shared_with_references
+
+if TYPE_CHECKING:
+    pass
+from collections.abc import Iterable
+
+from dsum_demo.metrics.bootstrap import Interval
+
+NO_HIGHLIGHT, SHARED, COPIED = "none", "shared", "copied"
+
+
+def notice(text: str, level: str = "") -> str:
+    """`level`: "", "warning" or "error". Empty for an empty text."""
+    role = "alert" if level == "error" else "status"
+    return f'<div class="notice {level}" role="{role}">{escape(text)}</div>' if text else ""
+
+
+def card(css: str, title: str, what: str, body: str, footer: str, *, copyable: bool, busy: bool = False) -> str:
+    """The frame of a card. `css` and `title` are plain; `what`, `body` and `footer` are HTML."""
+    button = f'<button class="copy" type="button" aria-label="Copy {escape(title)}">Copy</button>' if copyable else ""
+    return (
+        f'<article class="card {css}" aria-label="{escape(title)}" aria-busy="{str(busy).lower()}">'
+        f"<header><h3>{escape(title)}</h3>{button}</header>"
+        f'<div class="trained">{what}</div>{body}<footer>{footer}</footer></article>'
+    )
+
+
+def millions(count: int) -> str:
+    return f"{count / 1e6:.3g} M" if count >= 1e5 else f"{count:,}"
+
+
+def marked(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> str:
+    """The text, escaped, with the marks of `highlight`."""
+    return "".join(
+        f'<mark class="{highlight}">{escape(segment.text)}</mark>' if segment.marked else escape(segment.text)
+        for segment in segments(text, highlight, dialogue, references)
+    )
+
+
+def segments(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> Sequence[Segment]:
+    """Pieces of the text; a reference is compared with no references."""
+    if highlight == COPIED:
+        return copied_from_dialogue(text, dialogue)
+    if highlight == SHARED and references:
+        return shared_with_references(text, references)
+    return [Segment(text, False)]
+
+
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:
+    """Heads and cells are HTML; the first cell of a row is its heading."""
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return (
+        f'<div class="scroll"><table class="scores {css}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def interval(mean: Interval | None, factor: float = 100, digits: int = 1) -> str:
+    """ "40.8 [39.1, 42.4]"; without the interval where there is none."""
+    if mean is None:
+        return "–"
+    if mean.low is None or mean.high is None:
+        return f"{factor * mean.mean:.{digits}f}"
+    return f"{factor * mean.mean:.{digits}f} [{factor * mean.low:.{digits}f}, {factor * mean.high:.{digits}f}]"
+
+
+def change(mean: Interval | None) -> str:
+    """ "+3.1 [+1.0, +5.2]", bold where the interval leaves out zero."""
+    if mean is None:
+        return "–"
+    text = f"{100 * mean.mean:+.1f}"
+    if mean.low is not None and mean.high is not None:
+        text += f" [{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
+    return f"<b>{text}</b>" if mean.excludes_zero else text

@@ -1,0 +1,134 @@
+"""Curves of training runs as plotly figures: loss, validation ROUGE, and several runs over one another.
+
+Pure functions of curves; text and grid follow the page's colours (`theme`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.models.registry import Kind
+from dsum_demo.training.events import Curve
+from dsum_demo.ui.appearance import LOOKS
+from dsum_demo.ui.charts import GRID, dressed
+
+# An exponential mean forgets nine tenths of a point within about 22 steps; divided by its own weights' sum, so that it
+# does not begin at zero (Kingma and Ba 2015, section 3, do so with Adam's means).
+SMOOTHING = 0.9
+MOST_POINTS = 600
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+# What is left of Okabe and Ito's palette (2008) beside the systems' own blue and orange.
+MORE_COLORS = ("#1f9d76", "#a05bb8", "#c99a00", "#b8495f")
+MOST_OVERLAID = len(DASHES)
+
+
+def run_color(method: str) -> str:
+    """A full fine-tune is blue and everything else orange, as on the rest of the page."""
+    return LOOKS[Kind.FULL if method == "full" else Kind.ADAPTER].color
+
+
+def smoothed(values: Sequence[float], weight: float = SMOOTHING) -> list[float]:
+    """The exponential moving mean of what came so far."""
+    mean, sums, out = 0.0, 0.0, []
+    for value in values:
+        mean = weight * mean + (1 - weight) * value
+        sums = weight * sums + (1 - weight)
+        out.append(mean / sums)
+    return out
+
+
+def loss_figure(curve: Curve, method: str) -> go.Figure:
+    """Training loss of each step, the same smoothed, and the validation loss."""
+    figure, color = go.Figure(), run_color(method)
+    steps, losses = [e["step"] for e in curve.steps], [e["loss"] for e in curve.steps]
+    figure.add_scatter(
+        x=_thinned(steps), y=_thinned(losses), name="training, each step", mode="lines",
+        line={"color": color, "width": 1}, opacity=0.35, hovertemplate="step %{x}: %{y:.3f}<extra>training</extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=_thinned(steps), y=_thinned(smoothed(losses)), name="training, smoothed", mode="lines",
+        line={"color": color, "width": 2.5}, hovertemplate="step %{x}: %{y:.3f}<extra>smoothed</extra>",
+    )  # fmt: skip
+    evaluated = [e for e in curve.evaluations if e.get("loss") is not None]
+    figure.add_scatter(
+        x=[e["step"] for e in evaluated], y=[e["loss"] for e in evaluated], name="validation", mode="lines+markers",
+        line={"color": "#8a929e", "width": 2, "dash": "dot"}, marker={"size": 8, "symbol": "diamond"},
+        hovertemplate="step %{x}: %{y:.3f}<extra>validation</extra>",
+    )  # fmt: skip
+    return _dressed(figure, "loss", _planned(curve))
+
+
+def score_figure(curve: Curve, method: str) -> go.Figure:
+    """ROUGE on the validation sample at each evaluation, F1 x 100; the best one is marked."""
+    figure, color = go.Figure(), run_color(method)
+    for number, rouge in enumerate(("rouge1", "rouge2", "rougeL")):
+        scored = [e for e in curve.evaluations if e.get(rouge) is not None]
+        figure.add_scatter(
+            x=[e["step"] for e in scored], y=[100 * e[rouge] for e in scored], name=ROUGE_TITLES[rouge],
+            mode="lines+markers", line={"color": color, "width": 2.5 - 0.5 * number, "dash": DASHES[number]},
+            marker={"size": 8, "symbol": SYMBOLS[number]},
+            hovertemplate="step %{x}: %{y:.2f}<extra>" + ROUGE_TITLES[rouge] + "</extra>",
+        )  # fmt: skip
+    best = curve.best
+    if best and best.get("rouge1") is not None:
+        figure.add_scatter(
+            x=[best["step"]], y=[100 * best["rouge1"]], name="kept", mode="markers",
+            marker={"size": 16, "symbol": "circle-open", "color": "#1f9d76", "line": {"width": 3}},
+            hovertemplate="step %{x}: the weights that are kept<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero")
+    return _dressed(figure, "F1 × 100", _planned(curve))
+
+
+def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> tuple[go.Figure, go.Figure]:
+    """(smoothed training loss, validation ROUGE-1) of several runs, told apart by colour, dash and symbol."""
+    loss, score = go.Figure(), go.Figure()
+    for number, (name, color) in enumerate(overlay_colors(methods).items()):
+        curve, line = curves[name], {"color": color, "width": 2.5, "dash": DASHES[number % len(DASHES)]}
+        steps, losses = [e["step"] for e in curve.steps], [e["loss"] for e in curve.steps]
+        loss.add_scatter(
+            x=_thinned(steps), y=_thinned(smoothed(losses)), name=name, mode="lines", line=line,
+            hovertemplate="step %{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+        scored = [e for e in curve.evaluations if e.get("rouge1") is not None]
+        score.add_scatter(
+            x=[e["step"] for e in scored], y=[100 * e["rouge1"] for e in scored], name=name, mode="lines+markers",
+            line=line, marker={"size": 8, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+            hovertemplate="step %{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+    return _dressed(loss, "loss", 0), _dressed(score, "F1 × 100", 0)
+
+
+def overlay_colors(methods: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each run: the first full one blue, the first other one orange, the rest in colours of their own."""
+    colors: dict[str, str] = {}
+    for name, method in methods.items():
+        own = run_color(method)
+        taken = len(colors)
+        colors[name] = own if own not in colors.values() else MORE_COLORS[taken % len(MORE_COLORS)]
+    return colors
+
+
+def _planned(curve: Curve) -> int:
+    said = [event for event in (curve.start, curve.latest, curve.end) if event and event.get("steps")]
+    return int(said[-1]["steps"]) if said else 0
+
+
+def _thinned(points: Sequence[float]) -> list[float]:
+    """At most about MOST_POINTS of them, the first and the last included: a screen has no more columns."""
+    stride = max(1, len(points) // MOST_POINTS)
+    kept = list(points[::stride])
+    return [*kept, points[-1]] if points and (len(points) - 1) % stride else kept
+
+
+def _dressed(figure: go.Figure, unit: str, steps: int) -> go.Figure:
+    figure.update_traces(cliponaxis=False)
+    axis: dict[str, Any] = {"title": {"text": "step"}, "zeroline": False, "gridcolor": GRID}
+    # What a reader hid in the legend stays hidden while the curve grows.
+    figure.update_layout(xaxis={**axis, "range": [0, steps]} if steps else axis, showlegend=True, uirevision="run")
+    return dressed(figure, unit, height=300, margin={"l": 52, "r": 12, "t": 8, "b": 40})

@@ -1,0 +1,239 @@
+"""The form of a training run: what it is made of, how a preset or a method fills it, and the run config in it.
+
+Components are made from the tables of fields, so that a new method or setting needs nothing here. Fields of one name
+share one component among the methods. Nothing typed is lost: the browser keeps the form over a reload, and each
+method's options are kept while another one is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.data.sources import DIALOGSUM, SAMPLES
+from dsum_demo.errors import InputError, ModelError
+from dsum_demo.models.registry import Registry
+from dsum_demo.runs.limits import PUBLIC, within_limits
+from dsum_demo.settings import Settings
+from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
+from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
+from dsum_demo.training.presets import Preset, preset, presets
+from dsum_demo.ui.services import Services
+from dsum_demo.utils.fields import Field
+
+UPLOAD, PLACE = "upload", "place"
+FIRST_PRESET = "smoke"
+ROLES = ("dialogue", "summary", "id")
+T5_LAYERS = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
+LABELS = {"r": "rank (r)"}
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def option_fields() -> dict[str, Field]:
+    """The fields of all methods by name, the first of a name where several methods have it."""
+    table: dict[str, Field] = {}
+    for row in METHODS.values():
+        for each in row.fields:
+            known = table.setdefault(each.name, each)
+            assert known.kind == each.kind, f"{each.name} is of two kinds, and has one component"
+    return table
+
+
+@dataclass(frozen=True)
+class TrainingForm:
+    """The components by the names that `read_form` knows, in the order in which handlers get their values."""
+
+    base: gr.Dropdown
+    preset: gr.Dropdown
+    method: gr.Dropdown
+    source: gr.Radio
+    place: gr.Textbox
+    uploaded: gr.Textbox
+    name: gr.Textbox
+    columns: Mapping[str, gr.Dropdown]
+    options: Mapping[str, Any]
+    training: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+    @property
+    def components(self) -> list[Any]:
+        single = [self.base, self.preset, self.method, self.source, self.place, self.uploaded, self.name]
+        return [*single, *(part for group in self._groups for part in group.values())]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A group's components are named `group.field`."""
+        single = ("base", "preset", "method", "source", "place", "uploaded", "name")
+        groups = ("columns", "options", "training", "data")
+        return (
+            *single,
+            *(f"{group}.{key}" for group, parts in zip(groups, self._groups, strict=True) for key in parts),
+        )
+
+    @property
+    def _groups(self) -> tuple[Mapping[str, Any], ...]:
+        return (self.columns, self.options, self.training, self.data)
+
+
+def field_component(each: Field, value: Any = None, visible: bool = True, note: str = "") -> Any:
+    """An input for one field. Bounds are the field's to check, with a sentence; gradio would raise without one."""
+    value = each.default if value is None else value
+    common: dict[str, Any] = {
+        "label": LABELS.get(each.name, each.name.replace("_", " ")),
+        "info": f"{each.explanation}{note}",
+        "visible": visible,
+        "elem_id": f"field-{each.name}",
+        "min_width": 160,
+    }
+    if each.fixed:
+        return gr.Textbox(value, interactive=False, **common)
+    if each.kind == "flag":
+        return gr.Checkbox(value, **common)
+    if each.kind == "choice":
+        return gr.Dropdown(list(each.choices), value=value, filterable=False, **common)
+    if each.kind == "names":
+        known = [ALL_LINEAR, *T5_LAYERS]
+        return gr.Dropdown(known, value=list(value), multiselect=True, allow_custom_value=True, **common)
+    return gr.Number(value, step=1 if each.kind == "whole" else 0.001, **common)
+
+
+def public_note(name: str, settings: Settings) -> str:
+    return f" At most {PUBLIC[name]} here." if settings.public and name in PUBLIC else ""
+
+
+def base_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
+    """(label, name) of the originals that can be trained here; without `ask` the Hub is not asked."""
+    families = registry.families() if ask and not registry.settings.public else [registry.default_family]
+    usable = [family for family in families if registry.availability(family.base).usable]
+    return [(family.title, family.base.name) for family in usable or [registry.default_family]]
+
+
+def preset_choices() -> list[tuple[str, str]]:
+    return [(each.title, each.name) for each in presets().values()]
+
+
+def method_choices() -> list[tuple[str, str]]:
+    return [(row.title, row.name) for row in METHODS.values()]
+
+
+def source_choices(services: Services) -> list[tuple[str, str]]:
+    choices = [(f"The samples ({len(services.samples)} dialogues, here)", SAMPLES)]
+    if not services.settings.public:
+        choices.append(("DialogSum (12,460 dialogues)", DIALOGSUM))
+    choices.append(("A file of yours", UPLOAD))
+    if not services.settings.public:
+        choices.append(("A path on this machine", PLACE))
+    return choices
+
+
+def explain_method(row: Method) -> str:
+    """One line for a student, and the paper; HTML."""
+    paper = escape(row.paper)
+    if "arXiv:" in row.paper:
+        number = row.paper.rsplit("arXiv:", 1)[1].strip()
+        link = f"https://arxiv.org/abs/{escape(number)}"
+        paper = f'<a href="{link}" target="_blank" rel="noopener">{paper}</a>'
+    return f'<p class="hint">{escape(row.explanation)} {paper}</p>'
+
+
+def explain_preset(name: str | None, settings: Settings) -> str:
+    if not name or name not in presets():
+        return '<p class="hint">Your own settings.</p>'
+    more = " Within this Space’s limits, on the samples." if settings.public else ""
+    return f'<p class="hint">{escape(preset(name).note)}{more}</p>'
+
+
+def preset_config(services: Services, name: str, base: str) -> RunConfig:
+    """The preset for this base, on a public Space within its limits."""
+    chosen: Preset = preset(name)
+    return within_limits(chosen.run_config(base), services.settings)
+
+
+def fill_form(services: Services, config: RunConfig) -> dict[str, Update]:
+    """Updates of the method, its options, the training and the data to what `config` says."""
+    training, data = config.training, config.data
+    updates: dict[str, Update] = {"method": training.method}
+    known = data.source in {value for _, value in source_choices(services)}
+    if known:
+        updates["source"] = data.source
+    updates |= method_updates(services, training.method, config.base, training.options)
+    updates |= {f"training.{each.name}": getattr(training, each.name) for each in TRAINING_FIELDS}
+    updates |= {f"data.{each.name}": getattr(data, each.name) for each in DATA_FIELDS}
+    return updates
+
+
+def method_updates(
+    services: Services, name: str, base: str, values: Mapping[str, Any] | None = None
+) -> dict[str, Update]:
+    """Show this method's option fields with `values` (its defaults without), hide all others."""
+    row = method(name)
+    given = row.options(values)
+    updates: dict[str, Update] = {}
+    for key in option_fields():
+        own = row.field(key)
+        if own is None:
+            updates[f"options.{key}"] = gr.update(visible=False)
+            continue
+        changes: dict[str, Any] = {"visible": True, "info": own.explanation, "value": given[key]}
+        if own.kind == "names":
+            changes |= {"value": list(given[key]), "choices": module_choices(services, name, base)}
+        updates[f"options.{key}"] = gr.update(**changes)
+    return updates
+
+
+def module_choices(services: Services, method_name: str, base: str) -> list[str]:
+    """What `target_modules` may hold, found in the base's files; T5's usual names where they are not here."""
+    try:
+        folder = services.registry.folder_of(services.registry.seen_by("").spec(base))
+        if folder is not None and (found := target_choices(method_name, folder)):
+            return list(found)
+    except (ModelError, InputError):
+        pass
+    return [ALL_LINEAR, *T5_LAYERS]
+
+
+def read_form(values: Mapping[str, Any]) -> RunConfig:
+    """The run that the form describes. Raises InputError for the first value that cannot be used, naming it."""
+    row = method(values["method"] or "")
+    options = {each.name: _given(each, values[f"options.{each.name}"]) for each in row.fields if not each.fixed}
+    training = {each.name: _given(each, values[f"training.{each.name}"]) for each in TRAINING_FIELDS}
+    data = {each.name: _given(each, values[f"data.{each.name}"]) for each in DATA_FIELDS}
+    source, columns = read_source_fields(values)
+    if not values["base"]:
+        raise InputError("No original is chosen; choose what to train.")
+    return RunConfig(
+        base=values["base"],
+        training=TrainingConfig(method=row.name, options=options, **training),
+        data=DataConfig(source=source, columns=columns, **data),
+        preset=values["preset"] or "",
+    )
+
+
+def read_source_fields(values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """(source, columns) as DataConfig takes them. Raises InputError where no file or path was given."""
+    source = values["source"]
+    if source == UPLOAD:
+        if not values["uploaded"]:
+            raise InputError("No file was given; drop one under “Data”, or choose the samples.")
+        source = values["uploaded"]
+    elif source == PLACE:
+        path = (values["place"] or "").strip()
+        if not path:
+            raise InputError("No path was given; type one under “Data”, or choose the samples.")
+        # The child process may stand in another folder.
+        source = str(Path(path).expanduser().resolve())
+    else:
+        return source, {}
+    return source, {role: values[f"columns.{role}"] for role in ROLES if values[f"columns.{role}"]}
+
+
+def _given(each: Field, value: Any) -> Any:
+    if value is None or value == []:
+        raise InputError(f"{LABELS.get(each.name, each.name)} is empty; give {each.allowed}.")
+    return each.check(value)

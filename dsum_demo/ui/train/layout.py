@@ -1,0 +1,156 @@
+"""Where the parts of the Train tab stand: the form on the left, the run on the right, all runs below.
+
+Knows no handlers; `train` connects what is built here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.runs.limits import PUBLIC
+from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
+from dsum_demo.training.methods import method
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import COPY_SUMMARY
+from dsum_demo.ui.train.form import (
+    FIRST_PRESET,
+    TrainingForm,
+    base_choices,
+    explain_method,
+    explain_preset,
+    field_component,
+    method_choices,
+    module_choices,
+    option_fields,
+    preset_choices,
+    public_note,
+    source_choices,
+)
+from dsum_demo.ui.train.history import PRESS
+from dsum_demo.ui.train.run_cards import EMPTY
+from dsum_demo.ui.train.upload import column_choosers, sample_file_link
+
+# name, label, gradio's variant, width in pixels
+BUTTONS: tuple[tuple[str, str, Any, int], ...] = (
+    ("open", "Open in Compare", "primary", 150),
+    ("keep", "Stop and keep the best", "secondary", 190),
+    ("discard", "Stop and discard", "stop", 150),
+    ("resume", "Resume", "secondary", 100),
+    ("zip", "Download as zip", "secondary", 150),
+    ("delete", "Delete", "stop", 80),
+)
+
+
+def plain(*value: str, **more: Any) -> gr.HTML:
+    """HTML without a frame, that takes no room while it is empty."""
+    return gr.HTML(*value, elem_classes="plain", **more)
+
+
+def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict[str, Any]]:
+    """(the form, what else stands beside it by name); inside the caller's column."""
+    registry, settings = services.registry, services.settings
+    chosen = method(first.training.method)
+    left: dict[str, Any] = {}
+    if settings.public:
+        plain(notice(_public_rules()))
+    preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
+    left["noted"] = plain(explain_preset(FIRST_PRESET, settings))
+    base = gr.Dropdown(
+        base_choices(registry, ask=False), value=first.base, label="Original", filterable=False, elem_id="train-base"
+    )
+    way = gr.Dropdown(method_choices(), value=chosen.name, label="Method", filterable=False, elem_id="train-method")
+    left["explained"] = plain(explain_method(chosen))
+    name = gr.Textbox(
+        label="Name of the run",
+        info="Letters, digits, “.”, “-” and “_”; made from method and data where it is empty.",
+        elem_id="train-name",
+    )
+    with gr.Row():
+        start = gr.Button("Start training", variant="primary", elem_id="train-start", scale=3, min_width=130)
+        price = gr.Button("What will it cost?", elem_id="train-cost", scale=2, min_width=130)
+        cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="train-cancel", scale=1, min_width=70)
+    left |= {"start": start, "price": price, "cancel": cancel}
+    left["problem"] = plain(elem_id="train-problem")
+    left["cost"] = plain(elem_id="cost")
+    left["command"] = plain(elem_id="command", js_on_load=COPY_SUMMARY)
+    with gr.Accordion("Data", open=True, elem_id="train-data"):
+        source = gr.Radio(source_choices(services), value=first.data.source, show_label=False, elem_id="train-source")
+        with gr.Column(visible=False) as left["uploading"]:
+            left["file"] = gr.File(
+                label="Drop a file", file_types=[".csv", ".json", ".jsonl", ".gz"], height=104, elem_id="train-file"
+            )
+            plain(sample_file_link())
+        place = gr.Textbox(label="File or folder", visible=False, elem_id="train-place", placeholder="/data/dialogues")
+        uploaded = gr.Textbox(visible=False)
+        with gr.Row():
+            columns = column_choosers()
+        left["preview"] = plain(elem_id="train-preview")
+        with gr.Accordion("Split and size", open=False):
+            data = {each.name: field_component(each, getattr(first.data, each.name)) for each in DATA_FIELDS}
+    with gr.Accordion("Options of the method", open=True, elem_id="train-options"), gr.Row():
+        options = {}
+        for key, each in option_fields().items():
+            own = chosen.field(key)
+            value = first.training.options.get(key)
+            options[key] = field_component(own or each, value, visible=own is not None)
+            if key == "target_modules":
+                options[key].choices = [(m, m) for m in module_choices(services, chosen.name, first.base)]
+    with gr.Accordion("Training settings", open=False, elem_id="train-settings"), gr.Row():
+        training = {
+            each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))
+            for each in TRAINING_FIELDS
+        }
+    left |= {"kept": gr.State({"method": chosen.name, "options": {}}), "measured": gr.State(None)}
+    form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
+    return form, left
+
+
+def build_view() -> dict[str, Any]:
+    right: dict[str, Any] = {"line": plain(elem_id="line", js_on_load=PRESS)}
+    right["watching"] = gr.Dropdown(
+        [], label="Run", filterable=False, elem_id="watching", show_label=False, visible=False
+    )
+    right["card"] = plain(EMPTY, elem_id="run-card")
+    right["told"] = plain(elem_id="run-told")
+    with gr.Row(elem_id="run-buttons"):
+        for name, label, variant, width in BUTTONS:
+            right[name] = gr.Button(
+                label, variant=variant, visible=False, size="md", elem_id=f"run-{name}", scale=0, min_width=width
+            )
+    with gr.Row(visible=False, elem_id="question") as right["asking"]:
+        right["question"] = plain(scale=3)
+        right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
+        right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
+    right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
+    with gr.Accordion("What its process said last", open=True, visible=False) as right["said"]:
+        right["output"] = plain(elem_id="output")
+    with gr.Row(visible=False) as right["curves"]:
+        for name, title in (("loss", "Loss"), ("score", "ROUGE on validation dialogues")):
+            with gr.Column(min_width=300):
+                plain(f'<h3 class="part">{title}</h3>')
+                right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name}-curve")
+    right["learning"] = plain(elem_id="learning")
+    return right
+
+
+def build_history() -> dict[str, Any]:
+    below: dict[str, Any] = {"history": plain(elem_id="history", js_on_load=PRESS)}
+    with gr.Column(visible=False, elem_id="overlay") as below["overlay"]:
+        with gr.Row():
+            for name, title in (("overlay_loss", "Training loss, smoothed"), ("overlay_score", "Validation ROUGE-1")):
+                with gr.Column(min_width=300):
+                    plain(f'<h3 class="part">{title}</h3>')
+                    below[name] = gr.Plot(show_label=False, container=False)
+        below["differences"] = plain(elem_id="differences")
+    return below
+
+
+def _public_rules() -> str:
+    return (
+        f"This Space trains the embedded T5 on the samples or a file of at most {PUBLIC['uploaded_rows']:,} rows, for "
+        f"at most {PUBLIC['max_steps']} steps. Your files and runs are shown to you alone, in this browser; "
+        "others see at most that a run trains or waits."
+    )

@@ -1,0 +1,246 @@
+"""A training run as HTML: how it stands, the line of those that wait, what it would cost, and how it learns to write.
+
+Pure functions of what a run wrote; every text is escaped here.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from dsum_demo.runs.queue import source_title
+from dsum_demo.runs.store import ACTIVE, RunState, RunStatus
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.events import Curve, Event
+from dsum_demo.training.methods import METHODS
+from dsum_demo.ui.html import millions, notice
+
+EMPTY = (
+    '<div class="welcome"><h3>Train a model of your own</h3><p>Fine-tune the original T5 on dialogues and their '
+    "summaries, fully or with a parameter-efficient method such as LoRA, and watch it learn. Press <b>Start training"
+    "</b>: the smoke test takes about a minute, needs no network, and shows a curve. A finished run can be opened in "
+    "Compare, next to the original.</p></div>"
+)
+STATES = {
+    RunState.QUEUED: "waits for its turn",
+    RunState.RUNNING: "training",
+    RunState.STOPPING: "stopping",
+    RunState.FINISHED: "finished",
+    RunState.STOPPED: "stopped",
+    RunState.FAILED: "failed",
+    RunState.CRASHED: "crashed",
+}
+
+
+def run_card(
+    name: str,
+    config: Mapping[str, Any],
+    status: RunStatus,
+    curve: Curve,
+    result: Mapping[str, Any] | None,
+    position: int = 0,
+) -> str:
+    """State, progress and figures of one run. position: in the line, from 1; 0 outside of it."""
+    training = config.get("training", {})
+    method = METHODS.get(training.get("method", ""))
+    about = [
+        escape(method.title if method else str(training.get("method", ""))),
+        f"on {escape(str(config.get('base', '')))}",
+        f"with {escape(source_title(str(config.get('data', {}).get('source', ''))))}",
+    ]
+    state = state_of(status)
+    if position and not status.pid:
+        state = f"number {position} in line"
+    elif status.state is RunState.RUNNING and not curve.steps:
+        state = "loading model and data"
+    return (
+        f'<article class="run"><header><h3>{escape(name)}</h3>'
+        f'<span class="state run-{status.state}">{state}</span></header>'
+        f'<div class="hint">{" ".join(about)}</div>{_progress(status, curve)}'
+        f"{_figures(status, curve, result)}{_reason(status)}</article>"
+    )
+
+
+def state_of(status: RunStatus) -> str:
+    """The state in a word or two; a run that waits with a process is about to begin."""
+    return "starting" if status.state is RunState.QUEUED and status.pid else STATES[status.state]
+
+
+def line_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, bool]]) -> str:
+    """What trains or begins now and who waits, with a way to leave. waiting: (name, whether one may remove it).
+
+    Without a name it is another visitor's.
+    """
+    if not waiting and (current is None or current[0]):
+        return ""
+    items = []
+    if current and not current[0]:
+        items.append("<li>Another visitor’s run trains now</li>")
+    elif current:
+        name, curve = current
+        share = f", {100 * _share(curve):.0f} %" if curve.latest else ""
+        items.append(f"<li>{_show(name)} {'trains now' if curve.latest else 'is starting'}{share}</li>")
+    for number, (name, may) in enumerate(waiting, 1):
+        remove = (
+            f'<button type="button" class="small" data-remove="{escape(name)}" '
+            f'aria-label="Remove {escape(name)} from the line">Remove</button>'
+            if may
+            else ""
+        )
+        shown = _show(name) if name else "Another visitor’s run"
+        items.append(f'<li><span class="place">{number}.</span> {shown} {remove}</li>')
+    return f'<div class="line"><b>In line</b><ul>{"".join(items)}</ul></div>'
+
+
+def learning_table(curve: Curve) -> str:
+    """The same few validation dialogues summarized at each evaluation, the references under them."""
+    evaluations = [e for e in curve.evaluations if e.get("summaries")]
+    if not evaluations:
+        return ""
+    last = evaluations[-1]["summaries"]
+    head = "".join(
+        f'<th scope="col"><details><summary>Dialogue {number}</summary>'
+        f'<div class="dialogue" dir="auto">{escape(str(row.get("dialogue", "")))}</div></details></th>'
+        for number, row in enumerate(last, 1)
+    )
+    body = "".join(_written(event, len(last)) for event in evaluations)
+    references = "".join(f'<td dir="auto">{escape(str(row.get("reference", "")))}</td>' for row in last)
+    return (
+        '<h3 class="part">What it writes, step by step</h3>'
+        '<p class="hint"><span class="kept">●</span> the best so far: those weights are kept.</p>'
+        '<div class="scroll"><table class="scores learning">'
+        f'<thead><tr><th scope="col">Step</th>{head}</tr></thead><tbody>{body}</tbody>'
+        f'<tfoot><tr><th scope="row">Human</th>{references}</tr></tfoot></table></div>'
+    )
+
+
+def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:
+    """A probe's answer. elsewhere: another run trained meanwhile, which makes the time look longer."""
+    share = 100 * float(cost["share"])
+    cells = {
+        "Trained parameters": f"{millions(int(cost['trained_parameters']))} <small>of "
+        f"{millions(int(cost['parameters']))}, {share:.3g} %</small>",
+        "Checkpoint": size(cost["checkpoint_bytes"]),
+        "Peak memory": f"{size(cost['peak_memory_bytes'])} <small>of {size(cost['free_memory_bytes'])} free</small>",
+        "Time": f"{duration(cost['seconds'])} <small>{cost['steps']:,} steps, "
+        f"{cost['samples_per_second']:.1f} dialogues/s</small>",
+    }
+    data = (
+        f"{cost['train_dialogues']:,} dialogues to learn from, {cost['validation_dialogues']:,} to validate on; "
+        f"{escape(str(cost['precision']))} on {escape(str(cost['device']))}. Measured with three steps."
+    )
+    notes = " ".join(str(note) for note in cost.get("notes", ()))
+    busy = "Another run trained while this was measured: alone it will be faster." if elsewhere else ""
+    return (
+        (notice(f"This run will not fit. {cost['refusal']}", "error") if cost.get("refusal") else "")
+        + _tiles(cells)
+        + f'<p class="hint">{data} {escape(notes)} {busy}</p>'
+    )
+
+
+def command_line(config: RunConfig, public: bool = False) -> str:
+    """The command that starts the same run. On a public Space an uploaded file goes by its own name alone."""
+    words = ["dsum", *config.command()]
+    if public:
+        words = [source_title(word) if word == config.data.source else word for word in words]
+    return shlex.join(words)
+
+
+def duration(seconds: float) -> str:
+    """ "12 s", "4 min", "1 h 05 min"."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float) -> str:
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
+
+
+def best_score(result: Mapping[str, Any] | None, curve: Curve | None = None) -> float | None:
+    """ROUGE-1 of the weights that are kept, F1 x 100."""
+    best = (result or {}).get("best") or (curve.best if curve else None) or {}
+    return 100 * best["rouge1"] if best.get("rouge1") is not None else None
+
+
+def _share(curve: Curve) -> float:
+    latest = curve.latest
+    return latest["step"] / max(1, latest["steps"]) if latest else 0.0
+
+
+def _progress(status: RunStatus, curve: Curve) -> str:
+    if status.state not in ACTIVE and not curve.latest:
+        return ""
+    percent = 100 * _share(curve)
+    css = "" if status.state in ACTIVE else " ended"
+    return (
+        f'<div class="bar{css}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
+    )
+
+
+def _figures(status: RunStatus, curve: Curve, result: Mapping[str, Any] | None) -> str:
+    latest = curve.latest
+    if latest is None:
+        return ""
+    score = best_score(result, curve)
+    cells = {"Step": f"{latest['step']:,} <small>of {latest['steps']:,}</small>"}
+    if status.state in ACTIVE:
+        cells["Time left"] = duration(latest.get("seconds_left") or 0)
+        cells["Speed"] = f"{latest.get('samples_per_second') or 0:.1f} <small>dialogues/s</small>"
+    else:
+        cells["Time"] = duration((result or {}).get("seconds") or latest.get("seconds") or 0)
+        speed = (result or {}).get("samples_per_second") or latest.get("samples_per_second") or 0
+        cells["Speed"] = f"{speed:.1f} <small>dialogues/s</small>"
+    cells["Peak memory"] = size(latest.get("peak_memory_bytes") or 0)
+    start = curve.start or {}
+    if start.get("trained_parameters"):
+        share = 100 * start["trained_parameters"] / max(1, start.get("parameters") or 0)
+        cells["Trained"] = f"{share:.3g} % <small>{millions(start['trained_parameters'])}</small>"
+    if score is not None:
+        cells["Best ROUGE-1"] = f"{score:.1f}"
+    return _tiles(cells)
+
+
+def _tiles(cells: Mapping[str, str]) -> str:
+    return (
+        '<dl class="tiles">' + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in cells.items())
+    ) + "</dl>"
+
+
+def _reason(status: RunStatus) -> str:
+    if status.state is RunState.CRASHED:
+        return notice(f"It crashed. {status.reason}", "error")
+    if status.state is RunState.FAILED:
+        return notice(f"It failed. {status.reason}", "error")
+    if status.state is RunState.STOPPING:
+        return notice("It was asked to stop, and does so after the step under way.")
+    return notice(status.reason) if status.state is RunState.STOPPED else ""
+
+
+def _written(event: Event, columns: int) -> str:
+    mark = ' <span class="kept" title="the best so far">●</span>' if event.get("best") else ""
+    rouge = f"<br><small>R1 {100 * event['rouge1']:.1f}</small>" if event.get("rouge1") is not None else ""
+    texts = [str(row.get("summary", "")) for row in event["summaries"]][:columns]
+    cells = "".join(f'<td dir="auto">{escape(text) or "<i>nothing</i>"}</td>' for text in texts)
+    return f'<tr><th scope="row">{event["step"]:,}{mark}{rouge}</th>{cells}</tr>'
+
+
+def _show(name: str) -> str:
+    return f'<button type="button" class="link" data-show="{escape(name)}">{escape(name)}</button>'
+
+
+def ago(when: float) -> str:
+    """ "3 min ago" """
+    passed = max(0.0, time.time() - when)
+    if passed < 60:
+        return "just now"
+    if passed < 86_400:
+        return f"{duration(passed)} ago"
+    return f"{passed / 86_400:.0f} d ago"

@@ -1,0 +1,215 @@
+"""From the form to a run: presets and methods fill it, a probe says what it will cost, Start puts it in line.
+
+Handlers are functions over plain values and `Services`; a mistake is told under the buttons, and nothing typed is lost.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.data.sources import SAMPLES
+from dsum_demo.errors import DsumError, InputError
+from dsum_demo.runs.limits import check_allowed, is_own_upload
+from dsum_demo.runs.queue import default_name
+from dsum_demo.runs.worker import probe
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.presets import presets
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.train.form import (
+    PLACE,
+    UPLOAD,
+    base_choices,
+    explain_method,
+    explain_preset,
+    fill_form,
+    method_updates,
+    module_choices,
+    option_fields,
+    preset_config,
+    read_form,
+    source_choices,
+)
+from dsum_demo.ui.train.run_cards import command_line, cost_card
+from dsum_demo.utils.files import safe_name
+
+PROBE_REDRAW_SECONDS = 0.5
+
+Update = Any  # gradio's updates are plain dictionaries
+Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.names`
+
+
+def choose_preset(services: Services, name: str, values: Values) -> dict[str, Update]:
+    """Fill the form; a file of one's own stays what is learned from."""
+    updates = fill_form(services, preset_config(services, name, values["base"]))
+    if values["source"] in (UPLOAD, PLACE):
+        updates.pop("source", None)
+    chosen = updates["method"]
+    return {
+        **updates,
+        "noted": explain_preset(name, services.settings),
+        "explained": explain_method(method(chosen)),
+        "kept": {"method": chosen, "options": {}},
+    }
+
+
+def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
+    """Show the method's own fields, with what was typed there before, and the learning rate that suits it."""
+    before, chosen = kept["method"], values["method"]
+    if chosen == before:
+        return {}  # a dropdown of gradio's tells one choice twice
+    typed = {each.name: values[f"options.{each.name}"] for each in METHODS[before].fields}
+    options = {**kept["options"], before: typed}
+    updates = method_updates(services, chosen, values["base"])
+    for name, value in options.get(chosen, {}).items():
+        updates[f"options.{name}"] = {**updates[f"options.{name}"], "value": value}
+    row = method(chosen)
+    return {
+        **updates,
+        "training.learning_rate": row.learning_rate,
+        "training.optimizer": row.optimizer,
+        "explained": explain_method(row),
+        "kept": {"method": chosen, "options": options},
+    }
+
+
+def choose_base(services: Services, values: Values) -> dict[str, Update]:
+    choices = module_choices(services, values["method"], values["base"])
+    return {"options.target_modules": gr.update(choices=choices)}
+
+
+def restore(services: Services, saved: Values | None, names: tuple[str, ...]) -> dict[str, Update]:
+    """On loading the page: which originals there are now, and the form as this browser left it."""
+    bases = base_choices(services.registry)
+    saved = saved if isinstance(saved, Mapping) and set(names) <= set(saved) else None
+    if saved is None:
+        return {"base": gr.update(choices=bases)}
+    updates: dict[str, Update] = {name: saved[name] for name in names}
+    base = saved["base"] if saved["base"] in dict(map(reversed, bases)) else bases[0][1]  # type: ignore[arg-type]
+    updates["base"] = gr.update(choices=bases, value=base)
+    chosen = saved["method"] if saved["method"] in METHODS else "lora"
+    updates["method"] = chosen
+    if saved["preset"] not in presets():
+        del updates["preset"]
+    if saved["source"] not in {value for _, value in source_choices(services)}:
+        del updates["source"]
+    shown = method_updates(services, chosen, base)
+    for name in option_fields():
+        value = saved[f"options.{name}"]
+        fits = name in {each.name for each in method(chosen).fields} and value not in (None, [])
+        updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
+    for name in [name for name in names if name.startswith("columns.")]:
+        del updates[name]  # the file's own, once it has been looked at
+    return {
+        **updates,
+        "noted": explain_preset(saved["preset"], services.settings),
+        "explained": explain_method(method(chosen)),
+        "kept": {"method": chosen, "options": {}},
+    }
+
+
+def ask_cost(services: Services, values: Values, owner: str = "") -> Iterator[dict[str, Update]]:
+    """Measure what the run would cost. The last update holds "measured" where it could be: (config, cost)."""
+    try:
+        config = _config(services, values, owner)
+        yield {
+            "problem": "",
+            "command": command_html(config, services.settings.public),
+            "cost": _measuring(0),
+        }
+        elsewhere = services.jobs.current() is not None
+        for state in measure(services, config):
+            if isinstance(state, float):
+                yield {"cost": _measuring(state)}
+            else:
+                yield {"cost": cost_card(state, elsewhere), "measured": (config.as_record(), state)}
+    except DsumError as error:
+        yield {"problem": notice(services.told(error), "error"), "cost": ""}
+
+
+def start_run(
+    services: Services, owner: str, measured: tuple[Any, Any] | None, values: Values
+) -> Iterator[dict[str, Update]]:
+    """Measure first, where nothing trains that the measurement would collide with; refuse what will not fit; start.
+
+    The last update holds "watching", the run's name, where it was started.
+    """
+    try:
+        config = _config(services, values, owner)
+        known = measured is not None and measured[0] == config.as_record()
+        busy = services.jobs.current() is not None or bool(services.jobs.line())
+        if not known and not busy:
+            for update in ask_cost(services, values, owner):
+                measured = update.get("measured", measured)
+                yield update
+                if update.get("problem"):
+                    return
+        # While another run trains, memory is not what it will be: the run itself looks once its turn has come.
+        cost = measured[1] if measured and measured[0] == config.as_record() else None
+        if cost and cost["refusal"] and not busy:
+            yield {"cost": cost_card(cost)}
+            return
+        run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
+        yield {"problem": "", "watching": run.name}
+    except DsumError as error:
+        yield {"problem": notice(services.told(error), "error")}
+
+
+def _config(services: Services, values: Values, owner: str) -> RunConfig:
+    """The form's run. Raises InputError for one that this app refuses or that uses another visitor's file."""
+    config = read_form(values)
+    check_allowed(config, services.settings)
+    if services.settings.public:
+        for source in (config.data.source, config.data.validation_source):
+            if source and source != SAMPLES and not is_own_upload(source, services.settings, owner):
+                raise InputError("This Space trains on the samples or on a file that you upload.")
+    return config
+
+
+def _name(services: Services, config: RunConfig, typed: str | None) -> str:
+    """On a public Space with something random: a number behind a name would tell that somebody else has it."""
+    name = safe_name((typed or "").strip())
+    return f"{name or default_name(config)}-{secrets.token_hex(3)}" if services.settings.public else name
+
+
+def measure(services: Services, config: RunConfig) -> Iterator[float | dict[str, Any]]:
+    """Seconds so far while the probe's child process works, then its answer. Closing it ends the child."""
+    stop, answer = threading.Event(), dict[str, Any]()
+
+    def work() -> None:
+        try:
+            answer["cost"] = probe(config, services.settings, stop.is_set)
+        except DsumError as error:
+            answer["error"] = error
+
+    thread = threading.Thread(target=work, name="probe", daemon=True)
+    began = time.monotonic()
+    thread.start()
+    try:
+        while thread.is_alive():
+            yield time.monotonic() - began
+            thread.join(PROBE_REDRAW_SECONDS)
+    finally:
+        stop.set()
+    if "error" in answer:
+        raise answer["error"]
+    yield answer["cost"]
+
+
+def command_html(config: RunConfig, public: bool = False) -> str:
+    return (
+        '<p class="hint">The same run on the command line:</p><div class="command"><code class="text">'
+        f'{escape(command_line(config, public))}</code><button class="copy" type="button">Copy</button></div>'
+    )
+
+
+def _measuring(seconds: float) -> str:
+    return notice(f"Measuring three steps in a process of their own… {seconds:.0f} s")

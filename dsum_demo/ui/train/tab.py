@@ -1,0 +1,235 @@
+"""The Train tab, connected: the form, what it will cost, the run that is looked at, and all runs.
+
+Where its parts stand is in `train_layout`, what the handlers do in `training_start`, `training_upload` and `run_view`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.errors import DsumError
+from dsum_demo.ui.compare.tab import CompareTab, show_model
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.train import run_view
+from dsum_demo.ui.train import start as training_start
+from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config
+from dsum_demo.ui.train.history import Shown
+from dsum_demo.ui.train.layout import build_form, build_history, build_view
+from dsum_demo.ui.train.upload import describe_own_file, take_upload
+
+TICK_SECONDS = 1.0
+LOOKERS_AT_ONCE = 8  # handlers that only read files
+PROBES_AT_ONCE = 1  # two at once would measure each other
+FETCH_ZIP = "() => { setTimeout(() => document.querySelector('#zip-file').click(), 100); }"
+SHOW_RUN = "() => { document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
+# Nothing is kept before what was kept has been read; what was typed meanwhile is kept then.
+KEEP = """(saved, ...values) => [window.dsumTrainingRestored
+  ? Object.fromEntries(%s.map((name, index) => [name, values[index]])) : saved]"""
+KEEP_FROM_NOW = "(...given) => { window.dsumTrainingRestored = true; return (%s)(...given); }"
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+@dataclass(frozen=True)
+class BrowserMemory:
+    """What a visitor's browser keeps: the form as it stands, and the secret that makes runs their own.
+
+    To be made outside of the tabs: what stands in a tab that nobody has opened yet reads nothing.
+    """
+
+    form: gr.BrowserState
+    owner: gr.BrowserState
+
+    @classmethod
+    def build(cls) -> BrowserMemory:
+        return cls(
+            gr.BrowserState(None, storage_key="dsum-training", secret="dsum"),
+            gr.BrowserState("", storage_key="dsum-owner", secret="dsum"),
+        )
+
+
+def build_train_tab(
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab, memory: BrowserMemory
+) -> None:
+    """Lay the tab out and connect it; a run is opened in `compare`, which is one of `tabs`."""
+    first = preset_config(services, FIRST_PRESET, services.registry.default_family.base.name)
+    with gr.Row():
+        with gr.Column(scale=5, min_width=310):
+            form, left = build_form(services, first)
+        with gr.Column(scale=8, min_width=310):
+            right = build_view()
+    right |= build_history()
+    right |= {"timer": gr.Timer(TICK_SECONDS, active=False), "drawn": gr.State({}), "shown": gr.State(Shown())}
+    right["about"] = gr.State(None)
+    _connect_form(page, FormHandlers(services, form.names), form, left, memory)
+    _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
+    _connect_view(page, services, right, memory.owner)
+    right["open"].click(
+        MethodType(open_in_compare, services),
+        [right["watching"], memory.owner],
+        [right["told"], tabs, *compare.shown],
+        **QUIET,
+    )
+
+
+@dataclass(frozen=True)
+class _Handlers:
+    """Values come in the form's order and are named here; updates go out by name."""
+
+    services: Services
+    names: tuple[str, ...]
+
+    def named(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(self.names, values, strict=True))
+
+
+class FormHandlers(_Handlers):
+    """What fills the form. Every answer is in the order of `outputs`."""
+
+    beside = ("noted", "explained", "kept")
+
+    def answer(self, updates: Mapping[str, Update]) -> list[Update]:
+        order = (*self.names, *self.beside)
+        assert updates.keys() <= set(order), updates.keys() - set(order)
+        return [updates.get(name, gr.skip()) for name in order]
+
+    def preset(self, *values: Any) -> list[Update]:
+        named = self.named(values)
+        return self.answer(training_start.choose_preset(self.services, named["preset"], named))
+
+    def method(self, kept: Mapping[str, Any], *values: Any) -> list[Update]:
+        return self.answer(training_start.choose_method(self.services, kept, self.named(values)))
+
+    def base(self, *values: Any) -> list[Update]:
+        return self.answer(training_start.choose_base(self.services, self.named(values)))
+
+    def restore(self, saved: Any) -> list[Update]:
+        return self.answer(training_start.restore(self.services, saved, self.names))
+
+
+class StartHandlers(_Handlers):
+    """What comes of the form. Every answer is in the order of `beside`, then of `run_view.PARTS`."""
+
+    beside = ("problem", "cost", "command", "measured")
+
+    def cost(self, owner: str, *values: Any) -> Iterator[list[Update]]:
+        for update in training_start.ask_cost(self.services, self.named(values), owner):
+            yield [update.get(name, gr.skip()) for name in self.beside]
+
+    def start(
+        self, owner: str, measured: Any, shown: Shown, drawn: Mapping[str, Any], *values: Any
+    ) -> Iterator[list[Update]]:
+        for update in training_start.start_run(self.services, owner, measured, self.named(values)):
+            run = update.pop("watching", None)
+            view = run_view.show(self.services, run, owner, shown, drawn) if run else run_view.parts()
+            yield [*(update.get(name, gr.skip()) for name in self.beside), *view]
+
+
+def begin() -> tuple[Update, ...]:
+    """Buttons while something is measured: start, price, cancel."""
+    return gr.update(interactive=False), gr.update(interactive=False), gr.update(visible=True)
+
+
+def end() -> tuple[Update, ...]:
+    return gr.update(interactive=True), gr.update(interactive=True), gr.update(visible=False)
+
+
+def give_up() -> tuple[Update, ...]:
+    return *end(), ""
+
+
+def open_in_compare(services: Services, name: str | None, owner: str = "") -> tuple[Update, ...]:
+    """(what went wrong, the tab, what Compare shows): the run in the place of its kind, beside its original."""
+    try:
+        spec = run_view.model_of(services, name or "", owner)
+        return "", gr.update(selected="compare"), *show_model(services, spec, owner)
+    except DsumError as error:
+        return notice(services.told(error), "error"), gr.skip(), *(gr.skip() for _ in range(CompareTab.PARTS))
+
+
+def new_owner(known: str) -> str:
+    return known or secrets.token_urlsafe(16)
+
+
+def _connect_form(
+    page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any], memory: BrowserMemory
+) -> None:
+    services, saved, owner = handlers.services, memory.form, memory.owner
+    filled = [*form.components, *(left[name] for name in FormHandlers.beside)]
+    form.preset.input(handlers.preset, form.components, filled, **QUIET)
+    form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
+    form.base.input(handlers.base, form.components, filled, **QUIET)
+    file = [*form.columns.values(), left["preview"]]
+    named = [owner, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
+    describe = MethodType(describe_own_file, services)
+    form.source.change(show_source, form.source, [left["uploading"], form.place], **QUIET)
+    for changed in (form.source.change, form.place.change, form.base.input, *(c.input for c in form.columns.values())):
+        changed(describe, [*named, *form.columns.values()], file, trigger_mode="always_last", **QUIET)
+    left["file"].upload(
+        MethodType(take_upload, services),
+        [left["file"], form.base, form.training["max_source_tokens"], owner],
+        [form.uploaded, *file],
+        **QUIET,
+    )
+    keep = KEEP % json.dumps(form.names)
+    kept: dict[str, Any] = {"fn": None, "inputs": [saved, *form.components], "outputs": saved, **QUIET}
+    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=KEEP_FROM_NOW % keep).then(
+        describe, [*named, *form.columns.values()], file, **QUIET
+    ).then(show_source, form.source, [left["uploading"], form.place], **QUIET)
+    gr.on([part.change for part in form.components], **kept, js=keep)
+
+
+def show_source(source: str) -> tuple[Update, ...]:
+    return gr.update(visible=source == UPLOAD), gr.update(visible=source == PLACE)
+
+
+def _connect_start(
+    handlers: StartHandlers, form: TrainingForm, left: dict[str, Any], right: dict[str, Any], owner: gr.BrowserState
+) -> None:
+    buttons = [left["start"], left["price"], left["cancel"]]
+    beside = [left[name] for name in StartHandlers.beside]
+    view = [right[name] for name in run_view.PARTS]
+    probing: dict[str, Any] = {"concurrency_limit": PROBES_AT_ONCE, "concurrency_id": "probe", **QUIET}
+    asked = left["price"].click(begin, None, buttons, queue=False, **QUIET)
+    asked = asked.then(handlers.cost, [owner, *form.components], beside, **probing)
+    started = left["start"].click(begin, None, buttons, queue=False, **QUIET)
+    started = started.then(
+        handlers.start,
+        [owner, left["measured"], right["shown"], right["drawn"], *form.components],
+        [*beside, *view],
+        **probing,
+    )
+    for event in (asked, started):
+        event.success(end, None, buttons, queue=False, **QUIET)
+        event.failure(end, None, buttons, queue=False, **QUIET)
+    started.success(None, None, None, js=SHOW_RUN, **QUIET)
+    left["cancel"].click(give_up, None, [*buttons, left["cost"]], cancels=[asked, started], queue=False, **QUIET)
+
+
+def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], owner: gr.BrowserState) -> None:
+    view = [right[name] for name in run_view.PARTS]
+    seen = [right["watching"], owner, right["shown"], right["drawn"]]
+    looking: dict[str, Any] = {"concurrency_limit": LOOKERS_AT_ONCE, **QUIET}
+    page.load(new_owner, owner, owner, **QUIET).then(MethodType(run_view.look_first, services), seen, view, **looking)
+    right["timer"].tick(MethodType(run_view.tick, services), seen, view, **looking)
+    right["watching"].input(MethodType(run_view.show, services), seen, view, **looking)
+    for table in ("line", "history"):
+        right[table].click(MethodType(run_view.press_in_table, services), seen, view, **looking)
+    right["keep"].click(MethodType(run_view.keep, services), seen, view, **QUIET)
+    right["resume"].click(MethodType(run_view.resume, services), seen, view, **QUIET)
+    right["discard"].click(run_view.ask_discard, right["watching"], view, **QUIET)
+    right["delete"].click(run_view.ask_delete, right["watching"], view, **QUIET)
+    right["yes"].click(MethodType(run_view.answer_yes, services), [right["about"], *seen[1:]], view, **QUIET)
+    right["no"].click(run_view.answer_no, None, view, **QUIET)
+    right["zip"].click(MethodType(run_view.make_zip, services), seen[:2], right["zip_file"], **QUIET).success(
+        None, None, None, js=FETCH_ZIP, **QUIET
+    )

@@ -1,0 +1,208 @@
+"""Dialogues of one's own to train on: a file is kept, its columns are mapped, and what is wrong with it is told by row.
+
+Knows files and the base's tokenizer; nothing of runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Callable
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.data.sources import DIALOGSUM, ENDINGS
+from dsum_demo.data.tables import read_table
+from dsum_demo.errors import DataError, DsumError, ModelError
+from dsum_demo.models.loading import load_tokenizer
+from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.registry import Registry
+from dsum_demo.runs.limits import PUBLIC, is_own_upload, own_uploads_dir
+from dsum_demo.runs.queue import source_title
+from dsum_demo.settings import Settings
+from dsum_demo.training.dataset import Preview, map_columns, preview, sample_csv
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.train.form import PLACE, ROLES, UPLOAD
+from dsum_demo.utils.files import safe_name
+
+SHOWN_PROBLEMS = 30
+SHOWN_CHARS = 160
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
+    """A copy that stays while runs need it: gradio deletes its own after an hour. The same file is kept once,
+    on a public Space once per visitor.
+
+    Raises DataError for a file that cannot be read as rows, or has more of them than a public Space takes.
+    """
+    ending = next((kind for kind in sorted(ENDINGS, key=len, reverse=True) if file.name.lower().endswith(kind)), None)
+    if ending is None:
+        raise DataError(f"{file.name} is of another kind; give one of: {', '.join(ENDINGS)}.")
+    rows = len(read_table(file))
+    if settings.public and rows > PUBLIC["uploaded_rows"]:
+        raise DataError(f"{file.name} has {rows:,} rows; this Space takes at most {PUBLIC['uploaded_rows']:,}.")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    stem = safe_name(file.name[: -len(ending)]) or "dialogues"
+    kept = own_uploads_dir(settings, owner) / f"{digest}__{stem}{ending}"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        shutil.copyfile(file, kept)
+    return kept
+
+
+def take_upload(
+    services: Services, file: str | None, base: str, limit: float | None, owner: str = ""
+) -> tuple[Update, ...]:
+    """(kept path, the three column choosers, preview) for a dropped file; a refusal leaves the one before."""
+    if not file:
+        return (gr.skip(),) * (2 + len(ROLES))
+    try:
+        kept = keep_upload(services.settings, Path(file), owner)
+    except DsumError as error:
+        return (*(gr.skip(),) * (1 + len(ROLES)), notice(str(error).replace(str(Path(file).parent) + "/", ""), "error"))
+    return (str(kept), *describe_file(services, UPLOAD, str(kept), "", base, limit, None, None, None, owner=owner))
+
+
+def describe_own_file(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
+    return describe_file(services, *values, owner=owner)
+
+
+def describe_file(
+    services: Services,
+    source: str,
+    uploaded: str,
+    place: str,
+    base: str,
+    limit: float | None,
+    *given: str | None,
+    owner: str = "",
+) -> tuple[Update, ...]:
+    """(the three column choosers, preview) for the file that the form names; hidden where it names none.
+
+    given: the columns chosen for dialogue, summary and id; those that the file does not have are guessed again.
+    """
+    file = _file(services, source, uploaded, place, owner)
+    if file is None:
+        hidden = gr.update(visible=False)
+        return (hidden, hidden, hidden, _about(services, source))
+    try:
+        columns = tuple(read_table(file)[0])
+        chosen = {role: name for role, name in zip(ROLES, given, strict=True) if name in columns}
+    except (DsumError, OSError) as error:
+        hidden = gr.update(visible=False)
+        return (hidden, hidden, hidden, notice(str(error).replace(str(file), source_title(str(file))), "error"))
+    try:
+        mapping, problem = map_columns(columns, chosen), ""
+    except DataError as error:
+        mapping, problem = dict(chosen), notice(str(error), "warning")
+    choosers = [gr.update(visible=True, choices=list(columns), value=mapping.get(role)) for role in ROLES]
+    if problem:
+        return (*choosers, problem)
+    try:
+        found = preview(file, mapping, _length(services.registry, base), int(limit or 512))
+    except DsumError as error:
+        return (*choosers, notice(str(error).replace(str(file), source_title(str(file))), "error"))
+    return (*choosers, preview_html(found, source_title(str(file))))
+
+
+def preview_html(found: Preview, name: str) -> str:
+    """How many rows, the first few, token lengths, and each problem with its row."""
+    left_out = sum(problem.fatal for problem in found.problems)
+    usable = found.count - left_out
+    count = f"<b>{escape(name)}</b>: {found.count:,} rows" + (f", {usable:,} of them usable." if left_out else ".")
+    lengths = f'<p class="hint">{escape(found.lengths.note)}</p>' if found.lengths else ""
+    head = "".join(f"<th>{role}</th>" for role in found.mapping)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(_cut(row.get(role, '')))}</td>" for role in found.mapping) + "</tr>"
+        for row in found.rows
+    )
+    table = (
+        f'<div class="scroll"><table class="scores rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
+    return f'<p class="hint">{count}</p>{lengths}{_problems(found)}{table}'
+
+
+def sample_file_link() -> str:
+    """A link that holds a small file in the form that training takes."""
+    data = base64.b64encode(sample_csv().encode()).decode()
+    return (
+        '<p class="hint">CSV, JSON or JSON Lines with a dialogue and a summary in each row. '
+        f'<a download="dialogues.csv" href="data:text/csv;charset=utf-8;base64,{data}">Download a small sample file</a>'
+        "</p>"
+    )
+
+
+def _problems(found: Preview) -> str:
+    if not found.problems:
+        return '<p class="hint">No empty fields and no repeated dialogues.</p>'
+    items = "".join(
+        f"<li>row {problem.row}: {escape(problem.text)}{' – left out' if problem.fatal else ''}</li>"
+        for problem in found.problems[:SHOWN_PROBLEMS]
+    )
+    more = len(found.problems) - SHOWN_PROBLEMS
+    rest = f"<li>and {more:,} more</li>" if more > 0 else ""
+    one = len(found.problems) == 1
+    title = "1 row needs a look" if one else f"{len(found.problems):,} rows need a look"
+    return f'<details class="problems" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
+
+
+def _file(services: Services, source: str, uploaded: str, place: str, owner: str) -> Path | None:
+    if source == UPLOAD and uploaded:
+        # A visitor's browser sends this back, and could send anything.
+        return Path(uploaded) if is_own_upload(uploaded, services.settings, owner) else None
+    if source == PLACE and place and not services.settings.public:
+        file = Path(place.strip()).expanduser()
+        return file if file.is_file() else None
+    return None
+
+
+def _about(services: Services, source: str) -> str:
+    """What a source without a file is, and what stands against it."""
+    if source == DIALOGSUM:
+        if services.settings.dialogsum_dir is None and (why := services.registry.hub_unreachable_because()):
+            return notice(
+                f"DialogSum comes from the Hub. {why} Or name a folder that holds it in DSUM_DIALOGSUM.", "warning"
+            )
+        return '<p class="hint">Learns from its train part and validates on its validation part.</p>'
+    if source == PLACE:
+        return '<p class="hint">A file, or a folder that holds train.csv (or .jsonl, .json) and validation.csv.</p>'
+    return ""
+
+
+def _length(registry: Registry, base: str) -> Callable[[str], int] | None:
+    try:
+        folder = registry.folder_of(registry.seen_by("").spec(base))
+        if folder is None:
+            return None
+        tokenizer = _tokenizer(folder)
+    except ModelError:
+        return None
+    return lambda dialogue: len(encode_source(tokenizer, dialogue))
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(folder: Path) -> Any:
+    return load_tokenizer(folder)
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+
+
+def column_choosers() -> dict[str, gr.Dropdown]:
+    return {
+        role: gr.Dropdown(
+            [], label=f"Column: {role}", visible=False, filterable=False, min_width=110, elem_id=f"column-{role}"
+        )
+        for role in ROLES
+    }

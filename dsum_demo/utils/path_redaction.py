@@ -1,0 +1,23 @@
+"""Takes this machine's folders out of a text before anybody else reads it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from dsum_demo.settings import PROJECT_ROOT, Settings
+
+_IN_TRACEBACK = re.compile(r'File "/[^"\n]*/')
+
+
+def hide_paths(text: str, settings: Settings, names: Mapping[str, str] | None = None) -> str:
+    """`text` with paths below the app's folders made relative. names: what is written in the place of further paths."""
+    for path in sorted(names or (), key=len, reverse=True):
+        text = text.replace(path, (names or {})[path])
+    folders = {settings.data_dir, settings.root, PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix), Path.home()}
+    for folder in sorted((str(each) for each in folders if each.is_absolute()), key=len, reverse=True):
+        if len(folder) > 1:
+            text = re.sub(rf"(?<![\w./-]){re.escape(folder)}/", "", text)
+    return _IN_TRACEBACK.sub('File "', text)

@@ -1,0 +1,138 @@
+"""dsum evaluate in a real child process on tiny models: what it prints, writes, refuses, and how it is stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.evaluation.storage import read_evaluation
+
+FEW = ("--limit", "3", "--max-new-tokens", "6")
+
+
+@pytest.fixture
+def environment(tiny_environment, tmp_path):
+    return {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def dsum(environment, tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dsum_demo", "evaluate", *arguments],
+            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=240,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_default_trio_on_the_samples_is_scored_saved_and_not_written_twice(dsum, tmp_path):
+    result = dsum("--data", "samples", *FEW)
+    assert result.returncode == 0, result.stderr
+    for words in ("dsum-t5-base", "dsum-t5-lora", "Paired differences", "LEAD-3", "Human", "n=3", "Too few dialogues"):
+        assert words in result.stdout
+    (folder,) = (tmp_path / "data" / "evaluations").iterdir()
+    assert str(folder) in result.stderr
+    evaluation = read_evaluation(folder)
+    assert len(evaluation.examples) == 3 and evaluation.finished and evaluation.examples[0].dialogue
+    again = json.loads(dsum("--data", "samples", *FEW, "--json").stdout)
+    assert again["report"]["n"] == 3 and again["folder"] != str(folder)
+    assert all(o.cached for e in read_evaluation(Path(again["folder"])).examples for o in e.outputs.values())
+
+
+def test_out_export_and_without_texts(dsum, tmp_path):
+    assert dsum("--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "mine", "--export").returncode == 0
+    with (tmp_path / "mine" / "examples.csv").open(newline="") as file:
+        assert {row["system"] for row in csv.DictReader(file)} == {"dsum-t5-full"}
+    assert {"report.json", "examples.jsonl.gz", "report.md"} <= {file.name for file in (tmp_path / "mine").iterdir()}
+    bare = dsum("--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "bare", "--without-texts")
+    assert bare.returncode == 0 and read_evaluation(tmp_path / "bare").examples[0].dialogue is None
+    taken = dsum("--data", "samples", "--out", "mine")
+    assert taken.returncode == 2 and "mine is there already" in taken.stderr
+    assert not (tmp_path / "data" / "evaluations").exists()
+
+
+def test_recorded_outputs_need_no_torch(dsum, recorded_file, tmp_path, environment):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None\n")
+    environment["PYTHONPATH"] = f"{tmp_path}:{environment['PYTHONPATH']}"
+    columns = ("--references", "human1,human2,human3", "--recorded", "original,full,lora")
+    result = dsum("--data", str(recorded_file), *columns, "--policy", "best", "--seed", "4", "--json")
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["report"]["signature"]["policy"] == "best" and printed["report"]["signature"]["seed"] == 4
+    assert printed["report"]["recovery"]["sentence"].startswith("LoRA recovers")
+
+
+def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
+    (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n,x\ny,\n")
+    arguments = ("--data", "rows.csv", "--references", "human", "--recorded", "a")
+    refused = dsum(*arguments)
+    assert refused.returncode == 2 and "no reference in row 2" in refused.stderr and refused.stdout == ""
+    result = dsum(*arguments, "--skip-broken")
+    assert result.returncode == 0 and "1 broken row left out: 2." in result.stdout
+    (tmp_path / "data.csv").write_text("id,dialogue,summary\na,Tom: hi,Tom says hi.\nb,,nothing\n")
+    assert "no dialogue in row 2" in dsum("--data", "data.csv").stderr
+    kept = dsum("--data", "data.csv", "--skip-broken", "--systems", "dsum-t5-base", "--max-new-tokens", "4", "--json")
+    assert json.loads(kept.stdout)["evaluation"]["skipped"] == [{"row": 2, "reason": "It has no dialogue."}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--data", "nowhere"), "There is no file 'nowhere'"),
+        (("--data", "samples", "--systems", "gpt"), "no model 'gpt'"),
+        (("--data", "samples", "--systems", "dsum-t5-base,dsum-t5-base"), "each once"),
+        (("--data", "samples", "--limit", "0"), "limit is 0"),
+        (("--data", "samples", "--beams", "99"), "num_beams is 99"),
+        (("--data", "x.csv", "--references", "a"), "--references and --recorded"),
+        (("--data", "nowhere.csv", "--references", "a", "--recorded", "b"), "nowhere.csv cannot be read"),
+        (("--data", "samples", "--export", "--without-texts"), "choose one"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
+    result = dsum(*arguments)
+    assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_system_that_cannot_be_had_is_exit_code_1_and_the_others_are_kept(dsum):
+    result = dsum("--data", "samples", *FEW, "--systems", "dsum-t5-base,flan-t5-small-full", "--json")
+    assert result.returncode == 1 and "flan-t5-small-full" in result.stderr
+    assert [system["name"] for system in json.loads(result.stdout)["report"]["systems"]] == ["dsum-t5-base"]
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(environment, tmp_path, dsum):
+    arguments = ("--data", "samples", "--beams", "2", "--max-new-tokens", "40")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dsum_demo", "evaluate", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path,
+    )  # fmt: skip
+    cache, deadline = tmp_path / "data" / "outputs.sqlite", time.monotonic() + 120
+    while time.monotonic() < deadline and not written(cache):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "stopping; what is done will be kept" in err and "Traceback" not in err
+    done = written(cache)
+    assert 0 < done < 87 and list((tmp_path / "data" / "evaluations").iterdir())
+    assert "Incomplete" in out
+
+
+def written(cache: Path) -> int:
+    import sqlite3
+
+    if not cache.exists():
+        return 0
+    with sqlite3.connect(cache) as database:
+        try:
+            return int(database.execute("SELECT COUNT(*) FROM outputs").fetchone()[0])
+        except sqlite3.Error:
+            return 0

@@ -1,0 +1,184 @@
+"""`dsum train`: arguments into a config, mistakes told at once, a run in the foreground, Ctrl-C, and the probe."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.cli.main import build_parser, main
+from dsum_demo.cli.train import config_of
+from dsum_demo.models.registry import Registry
+from dsum_demo.runs.store import Runs, RunState
+from dsum_demo.settings import Settings
+from dsum_demo.training.config import RunConfig
+from dsum_demo.training.dataset import sample_csv
+from dsum_demo.training.events import read_curve
+
+SMALL = ["--set", "max_steps=4", "--set", "batch_size=1", "--set", "evaluations=2", "--set", "max_source_tokens=64",
+         "--set", "max_target_tokens=16", "--set", "r=4"]  # fmt: skip
+
+
+@pytest.fixture
+def here(settings, tmp_path, monkeypatch) -> Settings:
+    """The environment of the tiny root, with rows.csv in the working directory."""
+    (tmp_path / "rows.csv").write_text(sample_csv())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSUM_ROOT", str(settings.root))
+    monkeypatch.setenv("DSUM_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("SPACE_ID", "DSUM_PUBLIC", "DSUM_DIALOGSUM"):
+        monkeypatch.delenv(name, raising=False)
+    return settings
+
+
+def parsed(here: Settings, *words: str) -> RunConfig:
+    return config_of(build_parser().parse_args(["train", *words]), here)
+
+
+# arguments
+
+
+def test_without_arguments_it_is_lora_on_the_samples(here):
+    config = parsed(here)
+    assert (config.base, config.training.method, config.data.source) == ("dsum-t5-base", "lora", "samples")
+
+
+def test_a_preset_a_method_and_settings_go_over_one_another(here):
+    config = parsed(here, "--preset", "notebook-lora", "--set", "r=8", "--set", "batch_size=2", "--data", "samples")
+    assert (config.preset, config.training.options["r"], config.training.learning_rate) == ("notebook-lora", 8, 1e-3)
+    assert config.training.options["target_modules"] == ("q", "v") and config.training.batch_size == 2
+    other = parsed(here, "--preset", "notebook-lora", "--method", "ia3")
+    assert (other.training.method, other.training.learning_rate) == ("ia3", 6e-2), "the method's own"
+    assert other.training.batch_size == config.training.batch_size * 4, "the preset's"
+
+
+def test_a_base_goes_by_its_familys_name_too(here):
+    assert parsed(here, "--base", "dsum-t5").base == "dsum-t5-base"
+
+
+def test_the_command_of_a_config_gives_that_config(here):
+    words = ["--preset", "good-full", "--data", "rows.csv", "--column", "dialogue=dialogue", "--validation", "samples",
+             "--set", "limit=5", "--set", "compile=yes", "--set", "best_by=loss"]  # fmt: skip
+    config = parsed(here, *words)
+    command = config.command("again")
+    assert parsed(here, *command[1:]).as_record() == {**config.as_record(), "preset": ""}
+    assert shlex.split(shlex.join(command)) == command and command[-2:] == ["--name", "again"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--preset", "best"], "There is no preset 'best'; choose one of: good-lora, "),
+        (["--method", "qlora"], "There is no fine-tuning method 'qlora'; choose one of: full, lora"),
+        (["--base", "t5"], "There is no model 't5'"),
+        (["--base", "dsum-t5-lora"], "dsum-t5-lora is fine-tuned already; train its original dsum-t5-base instead"),
+        (["--set", "r=0"], "r is 0.0; give a whole number from 1 to 512"),
+        (["--set", "r"], "--set 'r' has no '='"),
+        (["--set", "rank=4"], "there is no field 'rank'; the fields are: r, lora_alpha, target_modules"),
+        (["--set", "learning_rate=fast"], "learning_rate is 'fast'; give a number above 0 and at most 1"),
+        (["--set", "compile=perhaps"], "compile is 'perhaps'; give true or false"),
+        (["--method", "full", "--set", "r=4"], "there is no field 'r'"),
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--data", "rows.csv", "--column", "dialogue"], "--column 'dialogue' has no '='"),
+        (
+            ["--data", "rows.csv", "--column", "summary=gist"],
+            "There is no column 'gist'; the columns are: id, dialogue",
+        ),
+        (["--data", "rows.csv", "--column", "text=gist"], "columns names 'text'"),
+        (["--resume", "nowhere"], "There is no run 'nowhere'"),
+        (["--resume", "x", "--set", "r=4"], "leave --set out beside --resume"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(here, capsys, words, sentence):
+    assert main(["train", *words]) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err and "Traceback" not in said.err and said.out == ""
+
+
+# running
+
+
+def test_a_run_in_the_foreground_ends_as_a_model(here, capsys):
+    assert main(["train", "--data", "rows.csv", "--name", "my run", *SMALL]) == 0
+    said = capsys.readouterr()
+    run = Runs(here.runs_dir).get("my-run")
+    assert said.out == f"{run.best}\n" and run.status().state is RunState.FINISHED
+    assert "step 4/4  loss " in said.err and "validation loss" in said.err and "dsum: my-run finished." in said.err
+    assert Registry(here).spec("my-run").kind == "adapter"
+    assert main(["train", "--resume", "my-run"]) == 2
+    assert "my-run is finished" in capsys.readouterr().err
+
+
+def test_a_queued_run_is_started_by_its_name(here, capsys):
+    queued = Runs(here.runs_dir).create(parsed(here, "--data", "rows.csv", *SMALL).as_record(), "waiting")
+    assert main(["train", "--resume", "waiting"]) == 0
+    assert queued.status().state is RunState.FINISHED
+
+
+def test_ctrl_c_keeps_the_best_and_the_run_goes_on_from_there(here):
+    words = ["--data", "rows.csv", "--name", "long", *SMALL, "--set", "max_steps=100000", "--set", "evaluations=1000"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+    try:
+        lines = []
+        for line in child.stderr:
+            lines.append(line)
+            if line.startswith("step "):
+                child.send_signal(signal.SIGINT)
+                break
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.wait()
+    assert child.returncode == 0, "".join(lines) + err
+    assert "stopping; the best weights are kept" in err and "dsum: long stopped. Stopped on request at step" in err
+    run = Runs(here.runs_dir).get("long")
+    assert run.status().state is RunState.STOPPED and out == f"{run.best}\n" and run.result()["stopped"]
+    stopped_at = run.result()["steps"]
+    assert [path.name for path in run.checkpoints.iterdir()] == [f"checkpoint-{stopped_at}"]
+
+
+def test_a_process_that_is_killed_is_a_crash_that_can_be_resumed(here):
+    words = ["--data", "rows.csv", "--name", "crash", *SMALL, "--set", "max_steps=12", "--set", "evaluations=6"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+    for line in child.stderr:
+        if "validation loss" in line:
+            child.kill()
+            break
+    child.communicate(timeout=60)
+    run = Runs(here.runs_dir).get("crash")
+    assert child.returncode == -signal.SIGKILL and run.status().state is RunState.CRASHED
+    assert main(["train", "--resume", "crash"]) == 0
+    assert run.status().state is RunState.FINISHED
+    assert [point["step"] for point in read_curve(run.events_file).steps] == list(range(1, 13))
+
+
+# the probe
+
+
+def test_the_probe_prints_what_the_run_will_cost_and_leaves_nothing_behind(here, capsys):
+    assert main(["train", "--data", "rows.csv", "--probe", *SMALL]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["base"], found["method"], found["fits"], found["refusal"]) == ("dsum-t5-base", "lora", True, "")
+    assert (found["steps"], found["train_dialogues"], found["validation_dialogues"]) == (4, 2, 1)
+    assert found["seconds"] > 0 and found["seconds_per_step"] > 0
+    assert Runs(here.runs_dir).all() == []
+
+
+def test_a_created_run_can_be_probed_by_its_name(here, capsys):
+    run = Runs(here.runs_dir).create(parsed(here, "--data", "rows.csv", *SMALL).as_record(), "waiting")
+    assert main(["train", "--resume", "waiting", "--probe"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 4
+    assert run.status().state is RunState.QUEUED and not run.events_file.exists()

@@ -1,0 +1,205 @@
+"""Tables and samples: what is read, and how each thing that cannot be is refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+
+import pytest
+
+from dsum_demo.data.examples import Example, draw, fingerprint, read_samples
+from dsum_demo.data.tables import name_rows, read_rows, read_table
+from dsum_demo.errors import DataError, InputError
+
+ROWS = [{"human": "Tom pays,\nMaya “smiles”.", "a": "x"}, {"human": "é\u2028\x85東", "a": ""}]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name: str, content: str | bytes):
+        file = tmp_path / name
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("kind", ["rows.csv", "rows.TSV", "rows.json", "data.json", "rows.jsonl"])
+def test_every_kind_gives_the_same_rows(tmp_path, kind, encoding):
+    file = tmp_path / kind
+    if kind.endswith("sonl"):
+        file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS) + "\n\n", encoding=encoding)
+    elif kind.endswith("json"):
+        content = {"data": ROWS} if kind.startswith("data") else ROWS
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    else:
+        with file.open("w", encoding=encoding, newline="") as out:
+            writer = csv.DictWriter(out, ["human", "a"], dialect="excel" if kind.endswith("csv") else "excel-tab")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    assert read_table(file) == ROWS
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.CSV.GZ", "rows.jsonl.gz", "rows.json.gz"])
+def test_gzipped_kinds_are_unpacked(write, name):
+    content = {"csv": "a,b\n1,é\n", "jso": '{"a": "1", "b": "é"}\n'}[name.lower()[5:8]]
+    packed = gzip.compress(f"[{content}]".encode() if ".json." in name else content.encode())
+    assert read_table(write(name, packed)) == [{"a": "1", "b": "é"}]
+
+
+def test_an_archive_that_is_cut_broken_or_too_large_is_refused(write, monkeypatch):
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("cut.csv.gz", packed[:-12]))
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("plain.csv.gz", "a,b\n1,2\n"))
+    with pytest.raises(DataError, match="no whole gzip file"):
+        read_table(write("bits.csv.gz", packed[:12] + b"\xff" * 8 + packed[20:]))
+    with pytest.raises(DataError, match="unknown kind"):
+        read_table(write("rows.xlsx.gz", packed))
+    monkeypatch.setattr("dsum_demo.data.tables.LARGEST_UNPACKED_BYTES", 4000)
+    with pytest.raises(DataError, match="unpacks to more than"):
+        read_table(write("bomb.csv.gz", packed))
+
+
+def test_values_become_text_and_what_is_missing_becomes_empty(write):
+    rows = [{"a": 1, "b": None}, {"b": True, "c": ["é"]}, {"c": 2.5}]
+    assert read_table(write("rows.json", json.dumps(rows))) == [
+        {"a": "1", "b": "", "c": ""},
+        {"a": "", "b": "true", "c": '["é"]'},
+        {"a": "", "b": "", "c": "2.5"},
+    ]
+
+
+def test_a_dialogue_of_a_megabyte_and_blank_lines_are_fine(write):
+    long = "Tom: hi " * 131_072
+    assert read_table(write("long.csv", f'\n a , b \r\n"{long}",2\r\n\r\n3,""\r\n')) == [
+        {"a": long, "b": "2"},
+        {"a": "3", "b": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence", "rows"),
+    [
+        ("rows.xlsx", "a\n1\n", r"unknown kind; give a \.csv, \.tsv, \.json, \.jsonl file", ()),
+        ("rows", "a\n1\n", "unknown kind", ()),
+        ("latin.csv", b"a\ncaf\xe9\n", r"not UTF-8 text \(byte 5\)", ()),
+        ("empty.csv", "", "has no rows", ()),
+        ("header.csv", "a,b\n", "has no rows", ()),
+        ("empty.json", "[]", "has no rows", ()),
+        ("empty.jsonl", "\n\n", "has no rows", ()),
+        ("few.csv", "a,b\n1,2\n\n3\n4,5\n6,7,8\n", "2 columns, but another number of fields in rows 2, 4", (2, 4)),
+        ("few.tsv", "a\tb\n1\n", "another number of fields in row 1;", (1,)),
+        ("twice.csv", "a,b, a\n1,2,3\n", "more than one column 'a'", ()),
+        ("nameless.csv", "a,\n0,x\n", "column 2 has no name", ()),
+        ("index.csv", ",index\n0,x\n", "column 1 has no name", ()),
+        ("quote.csv", 'a,b\n1,"2\n3,4\n', "line 3.*Check the quotes", ()),
+        ("broken.json", '[{"a": 1}', "is not JSON: .*line 1", ()),
+        ("deep.json", "[" * 200_000, "is not JSON", ()),
+        ("digits.json", "9" * 5000, "is not JSON", ()),
+        ("object.json", '{"rows": []}', 'holds no list.*"data"', ()),
+        ("number.json", "3", "holds no list", ()),
+        ("mixed.json", '[{"a": 1}, 2, {"a": 3}, null]', "no JSON object in rows 2, 4", (2, 4)),
+        ("mixed.jsonl", '{"a": 1}\n\n{"a": \n[2]\n{"a": 3}', "no JSON object in rows 2, 3", (2, 3)),
+        ("deep.jsonl", '{"a": 1}\n' + "[" * 200_000, "no JSON object in row 2", (2,)),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_sentence(write, name, content, sentence, rows):
+    with pytest.raises(DataError, match=sentence) as caught:
+        read_table(write(name, content))
+    assert name in str(caught.value) and caught.value.rows == rows
+
+
+def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.csv cannot be read: No such file"):
+        read_table(tmp_path / "nowhere.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match=r"folder\.csv cannot be read"):
+        read_table(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_system(write, end):
+    assert read_table(write("rows.csv", f"a,b{end}1,2{end}")) == [{"a": "1", "b": "2"}]
+
+
+def test_many_rows_are_named_shortly():
+    assert name_rows([3]) == "row 3"
+    assert name_rows(range(1, 14)) == "rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more"
+
+
+def sample(**changes: str | None) -> str:
+    row = {"id": "s1", "dialogue": "Tom: hi\nMaya: hello", "summary1": "They greet.", "topic1": "greeting", **changes}
+    return json.dumps(row) + "\n"
+
+
+def test_samples_in_the_forms_of_dialogsums_test_and_training_files(write):
+    several = sample(summary2="Tom greets Maya.", summary3="Hi.", topic2="", topic3="hello")
+    single = json.dumps({"id": "s2", "dialogue": "Tom: bye", "summary": "Tom leaves.", "topic": "leaving"})
+    assert read_samples(write("samples.jsonl", several + single)) == [
+        Example(
+            "s1", "Tom: hi\nMaya: hello", ("They greet.", "Tom greets Maya.", "Hi."), ("greeting", "hello")
+        ),
+        Example("s2", "Tom: bye", ("Tom leaves.",), ("leaving",)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("second", "sentence"),
+    [
+        (sample(id=None), "no id in row 2"),
+        (sample(id="s2", dialogue="  "), "no dialogue in row 2"),
+        (sample(id="s2", summary1=" "), "no summary in row 2"),
+        (sample(), "an id that is used twice in rows 1, 2"),
+    ],
+    ids=["id", "dialogue", "summary", "twice"],
+)
+def test_samples_that_lack_something_are_refused(write, second, sentence):
+    with pytest.raises(DataError, match=sentence) as caught:
+        read_samples(write("samples.jsonl", sample() + second))
+    assert 2 in caught.value.rows
+
+
+def test_the_index_that_pandas_writes_is_a_column(tmp_path):
+    file = tmp_path / "frame.csv"
+    file.write_text(",human,a\n0,x,y\n1,z,w\n")
+    assert read_table(file)[1] == {"index": "1", "human": "z", "a": "w"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept", "reasons"),
+    [
+        ("few.csv", "a,b\n1,2\n3\n4,5\n", [1, 3], {2: "It has 1 fields, not 2."}),
+        ("mixed.jsonl", '{"a": 1}\nno\n{"a": 3}\n', [1, 3], {2: "It has no JSON object."}),
+        ("mixed.json", '[{"a": 1}, 2]', [1], {2: "It has no JSON object."}),
+    ],
+)
+def test_broken_rows_are_left_out_where_they_are_asked_for(tmp_path, name, content, kept, reasons):
+    file, broken = tmp_path / name, {}
+    file.write_text(content)
+    assert list(read_rows(file, broken)) == kept and broken == reasons
+
+
+def test_samples_that_cannot_be_used_keep_the_numbers_of_their_rows(tmp_path):
+    file, broken = tmp_path / "rows.csv", {}
+    file.write_text("id,dialogue,summary\na,A: x,s\nb,,s\nc\nd,A: y,\ne,A: z,s\na,A: w,s\nf,A: v,s\n")
+    assert [example.id for example in read_samples(file, broken)] == ["e", "f"]
+    assert list(broken) == [3, 2, 4, 1, 6] and "dialogue" in broken[2] and "twice" in broken[6]
+
+
+def test_a_fingerprint_sees_the_words_and_not_the_spaces():
+    assert fingerprint("Tom: Hi,  Maya!\r\n") == fingerprint("tom: hi, maya!") != fingerprint("tom: hi, mara!")
+    assert fingerprint("é") == fingerprint("e\u0301") and len(fingerprint("\ud800")) == 16
+
+
+def test_examples_are_drawn_by_a_seed_and_keep_their_order():
+    examples = [Example(str(i), "A: x", ("s",), ()) for i in range(50)]
+    drawn = draw(examples, 10, seed=3)
+    assert drawn == draw(examples, 10, seed=3) != draw(examples, 10, seed=4)
+    assert [e.id for e in drawn] == sorted((e.id for e in drawn), key=int) and len(set(drawn)) == 10
+    assert draw(examples, None, 0) == draw(examples, 99, 0) == examples
+    with pytest.raises(InputError, match="limit is 0"):
+        draw(examples, 0, 0)

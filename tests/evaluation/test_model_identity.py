@@ -1,0 +1,67 @@
+"""What tells models apart: weights, tokenizer, base, precision; and what a folder says of its training data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dsum_demo.data.examples import TRAINING_FINGERPRINTS
+from dsum_demo.errors import ModelError
+from dsum_demo.evaluation.output_cache import OutputCache, identify, training_fingerprints
+from dsum_demo.models.registry import Registry
+
+
+def weights(settings, name: str) -> str:
+    registry = Registry(settings)
+    return identify(registry.spec(name), registry, OutputCache()).weights
+
+
+def test_three_models_are_told_apart_and_stay_themselves(tiny_settings):
+    registry = Registry(tiny_settings)
+    found = [identify(spec, registry, OutputCache()) for spec in registry.default_family.default_trio()]
+    assert len({identity.weights for identity in found}) == 3
+    assert found == [identify(spec, registry, OutputCache()) for spec in registry.default_family.default_trio()]
+    assert {identity.dtype for identity in found} == {"float32"} and found[0].trained_on == frozenset()
+
+
+def test_an_adapter_changes_with_its_base_and_another_model_does_not(root, settings):
+    names = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
+    before = [weights(settings, name) for name in names]
+    file = root / "models" / "dsum-t5-base" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    after = [weights(settings, name) for name in names]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, False]
+
+
+def test_how_a_model_reads_is_part_of_it(root, settings):
+    before = weights(settings, "dsum-t5-lora")
+    file = root / "adapters" / "dsum-t5-lora" / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 99}))
+    assert weights(settings, "dsum-t5-lora") != before
+
+
+def test_a_model_whose_files_are_not_here_is_unknown(tiny_settings):
+    registry = Registry(tiny_settings)
+    assert identify(registry.spec("flan-t5-base"), registry, OutputCache()) is None
+
+
+def test_a_folder_without_weights_is_an_error(root, settings):
+    (root / "models" / "dsum-t5-full" / "model.safetensors").unlink()
+    with pytest.raises(ModelError):
+        weights(settings, "dsum-t5-full")
+
+
+def test_training_fingerprints_of_a_model_and_of_a_run(tmp_path):
+    model, best = tmp_path / "model", tmp_path / "run" / "best"
+    model.mkdir()
+    best.mkdir(parents=True)
+    assert training_fingerprints(model) == frozenset()
+    (model / TRAINING_FINGERPRINTS).write_text("0123456789abcdef\n\nfedcba9876543210\n")
+    (best.parent / TRAINING_FINGERPRINTS).write_text("0011223344556677")
+    assert training_fingerprints(model) == {"0123456789abcdef", "fedcba9876543210"}
+    assert training_fingerprints(best) == {"0011223344556677"}
+    # Only a run keeps its weights below its own folder.
+    assert training_fingerprints(best.parent / "other") == frozenset()

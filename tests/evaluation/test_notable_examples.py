@@ -1,0 +1,76 @@
+"""Ready lists: sorted, bounded, and only where the systems allow them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dsum_demo.evaluation.notable_examples import LIST_LENGTH, differences, ready_lists
+
+
+def lists(evaluation):
+    return {found.name: found for found in ready_lists(evaluation)}
+
+
+def f1(evaluation, id_: str, system: str) -> float:
+    return evaluation.example(id_).outputs[system].scores["rouge1"].fmeasure
+
+
+def test_differences_are_paired_and_ascend(recorded):
+    pairs = differences(recorded.examples, "full", "original", "rouge1")
+    assert len(pairs) == len(recorded.examples) and [v for _, v in pairs] == sorted(v for _, v in pairs)
+    for id_, value in pairs:
+        assert value == f1(recorded, id_, "full") - f1(recorded, id_, "original")
+
+
+def test_gains_and_losses_stand_at_opposite_ends(recorded):
+    found = lists(recorded)
+    gains = [entry.value for entry in found["gain"].entries]
+    assert gains == sorted(gains, reverse=True) and gains[0] > 0 and found["gain"].entries[0].note.startswith("+")
+    turned = replace(recorded, systems=(recorded.systems[1], recorded.systems[0]))
+    turned = replace(turned, systems=tuple(
+        replace(system, kind=kind) for system, kind in zip(turned.systems, ("base", "full"), strict=True)
+    ))  # fmt: skip
+    losses = lists(turned)["loss"]
+    assert [(e.id, -e.value) for e in losses.entries] == [(e.id, e.value) for e in found["gain"].entries]
+    assert found["gain"].total + found["loss"].total <= len(recorded.examples)
+
+
+def test_lora_beats_the_full_fine_tune_where_it_does(recorded):
+    for entry in lists(recorded)["lora_beats_full"].entries:
+        assert entry.system == "lora" and f1(recorded, entry.id, "lora") > f1(recorded, entry.id, "full")
+
+
+def test_invented_names_are_named_and_the_most_come_first(recorded):
+    entries = lists(recorded)["invented"].entries
+    assert [e.value for e in entries] == sorted((e.value for e in entries), reverse=True)
+    for entry in entries:
+        output = recorded.example(entry.id).outputs[entry.system]
+        assert entry.note == ", ".join(output.ungrounded) and entry.value == len(output.ungrounded) > 0
+
+
+def test_swapped_speakers_are_those_the_check_names(recorded):
+    def told(example):
+        full = example.outputs["full"]
+        return replace(
+            example, outputs={**example.outputs, "full": replace(full, checks={**full.checks, "swapped": 1.0})}
+        )
+
+    spoilt = replace(recorded, examples=(told(recorded.examples[0]), *recorded.examples[1:]))
+    before = {(e.id, e.system) for e in lists(recorded)["swapped"].entries}
+    after = {(e.id, e.system) for e in lists(spoilt)["swapped"].entries}
+    assert after == before | {(recorded.examples[0].id, "full")}
+
+
+def test_a_list_is_bounded_and_says_how_many_there_are(recorded):
+    many = replace(recorded, examples=tuple(
+        replace(example, id=f"{example.id}-{copy}") for copy in range(4) for example in recorded.examples
+    ))  # fmt: skip
+    gain = lists(many)["gain"]
+    assert len(gain.entries) == LIST_LENGTH < gain.total
+
+
+def test_systems_without_an_original_have_no_gains(recorded):
+    alone = replace(recorded, systems=(replace(recorded.systems[1], kind="recorded"),))
+    assert list(lists(alone)) == ["invented", "swapped"]
+    tuned = replace(recorded, systems=(recorded.systems[0], recorded.systems[2]))
+    assert list(lists(tuned)) == ["gain", "loss", "invented", "swapped"]

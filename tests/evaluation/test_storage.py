@@ -1,0 +1,211 @@
+"""Saved evaluations on a real disk: written whole, read again, listed, compared, deleted; broken and hostile ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from dsum_demo.data.examples import Example, read_samples
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.evaluation import storage as evaluations
+from dsum_demo.evaluation.report import build_report
+from dsum_demo.evaluation.storage import (
+    EXAMPLES,
+    REPORT,
+    SavedEvaluations,
+    compare_saved,
+    fill_texts,
+    read_evaluation,
+    write_evaluation,
+)
+from dsum_demo.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(evaluations, "build_report", lambda evaluation: build_report(evaluation, 50))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return SavedEvaluations(Settings(root=tmp_path / "root", data_dir=tmp_path / "data", offline=True))
+
+
+def test_a_saved_evaluation_is_the_same_after_a_restart(saved, recorded):
+    name = saved.save(recorded).name
+    assert SavedEvaluations(saved.settings).open(name) == recorded
+    assert build_report(saved.open(name), 200) == build_report(recorded, 200)
+
+
+def test_the_list_says_what_is_inside(saved, recorded):
+    saved.save(recorded, "My first: run!")
+    (found,) = saved.list()
+    assert (found.name, found.data, found.n, found.shipped) == ("My-first-run", "outputs.csv", 29, False)
+    assert found.systems == ("original", "full", "lora") and "seed 0" in found.signature and not found.reason
+    assert dict(found.rouge1)["full"] == pytest.approx(build_report(recorded, 50).systems[1].f1["rouge1"].mean)
+
+
+def test_names_are_made_safe_and_unique(saved, recorded):
+    names = [saved.save(recorded, name).name for name in ("../../etc/passwd", "a", "a", "A", "…", "x" * 300)]
+    assert names == ["etc-passwd", "a", "a-2", "A-2" if "A-2" in names else "A-3", "evaluation", "x" * 80]
+    assert len({name.casefold() for name in names}) == 6
+    assert {folder.parent for folder in (s.folder for s in saved.list())} == {saved.settings.evaluations_dir}
+
+
+def test_nothing_written_is_nothing_to_save(saved, recorded):
+    with pytest.raises(InputError, match="nothing to save"):
+        saved.save(replace(recorded, examples=()))
+    assert saved.list() == []
+
+
+def test_newest_come_first_and_shipped_last(saved, recorded):
+    write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
+    for day, name in ((3, "old"), (9, "new")):
+        saved.save(replace(recorded, created=f"2026-01-0{day}T00:00:00+00:00"), name)
+    assert [(s.name, s.shipped) for s in saved.list()] == [("new", False), ("old", False), ("shipped", True)]
+    assert saved.save(recorded, "shipped").name == "shipped-2"
+
+
+def test_own_ones_can_be_deleted_and_shipped_ones_cannot(saved, recorded):
+    write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
+    saved.save(recorded, "mine")
+    saved.delete("mine")
+    assert [s.name for s in saved.list()] == ["shipped"] and list(saved.settings.evaluations_dir.iterdir()) == []
+    with pytest.raises(InputError, match="comes with the project"):
+        saved.delete("shipped")
+    for name in ("mine", "../shipped", ""):
+        with pytest.raises(InputError, match=r"no saved evaluation .*there are: shipped"):
+            saved.delete(name)
+    assert saved.open("shipped") == recorded
+
+
+def test_a_folder_is_written_whole_or_not_at_all(saved, recorded, tmp_path, monkeypatch):
+    folder = write_evaluation(recorded, tmp_path / "there")
+    with pytest.raises(FileExistsError):
+        write_evaluation(recorded, folder)
+    monkeypatch.setattr(type(recorded.examples[0]), "as_dict", lambda self, texts: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        saved.save(recorded, "half")
+    assert list(saved.settings.evaluations_dir.iterdir()) == [] and saved.list() == []
+
+
+def test_the_same_evaluation_gives_the_same_bytes(recorded, tmp_path):
+    one, two = write_evaluation(recorded, tmp_path / "one"), write_evaluation(recorded, tmp_path / "two")
+    for name in (REPORT, EXAMPLES):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def other_format(path):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "listed"),
+    [
+        (REPORT, half, "report.json cannot be read"),
+        (REPORT, lambda path: path.unlink(), "report.json cannot be read"),
+        (REPORT, lambda path: path.write_text("[]"), "report.json cannot be read"),
+        (REPORT, lambda path: path.write_text("[" * 100_000), "report.json cannot be read"),
+        (REPORT, lambda path: path.write_bytes(b"\xff\xfe"), "report.json cannot be read"),
+        (REPORT, other_format, "its format is 99"),
+        (EXAMPLES, lambda path: path.unlink(), "has no examples.jsonl.gz"),
+        (EXAMPLES, half, ""),
+        (EXAMPLES, lambda path: path.write_bytes(gzip.compress(b'{"id": 1}\n')), ""),
+        (EXAMPLES, lambda path: path.write_bytes(gzip.compress(b"[1]\n")), ""),
+        (EXAMPLES, lambda path: path.write_bytes(b"no gzip"), ""),
+    ],
+)
+def test_a_broken_folder_is_listed_with_its_reason_and_cannot_be_opened(saved, recorded, file, spoil, listed):
+    saved.save(recorded, "good")
+    spoil(saved.save(recorded, "bad").folder / file)
+    reasons = {s.name: s.reason for s in saved.list()}
+    assert reasons["good"] == "" and listed in reasons["bad"] and (not listed or "bad" in reasons["bad"])
+    with pytest.raises(DataError, match="bad"):
+        saved.open("bad")
+    saved.delete("bad")
+    assert [s.name for s in saved.list()] == ["good"]
+
+
+def test_links_that_lead_out_and_hidden_folders_are_not_listed(saved, recorded, tmp_path):
+    saved.save(recorded, "mine")
+    outside = write_evaluation(recorded, tmp_path / "outside")
+    (saved.settings.evaluations_dir / "link").symlink_to(outside)
+    shutil.copytree(outside, saved.settings.evaluations_dir / ".hidden")
+    (saved.settings.evaluations_dir / "a file").write_text("")
+    assert [s.name for s in saved.list()] == ["mine"]
+
+
+def test_texts_that_are_not_ours_are_left_out_and_filled_in_where_the_data_is(saved, recorded):
+    folder = saved.save(recorded, texts=False).folder
+    written = gzip.decompress((folder / EXAMPLES).read_bytes()).decode() + (folder / REPORT).read_text()
+    for example in recorded.examples:
+        assert json.dumps(example.dialogue)[1:-1] not in written and example.references[0] not in written
+    bare = read_evaluation(folder)
+    assert bare.examples[0].dialogue is None and bare.examples[0].references == ()
+    assert build_report(bare, 100) == build_report(recorded, 100)
+    samples = read_samples(Settings().samples_file)
+    assert fill_texts(bare, samples).examples == recorded.examples
+    # Only what is at hand, and only the same dialogue.
+    some = fill_texts(bare, [replace(samples[0], dialogue=samples[0].dialogue + " no"), samples[1]])
+    assert [e.dialogue is not None for e in some.examples[:3]] == [False, True, False]
+
+
+def test_texts_of_rows_are_filled_in_by_their_ids(recorded):
+    rows = [
+        replace(e, id=f"{e.id}_{k}", dialogue=None, references=(), reference_count=1)
+        for e in recorded.examples[:2]
+        for k in (1, 2, 3)
+    ]
+    samples = [Example(e.id, e.dialogue, e.references, ()) for e in recorded.examples[:2]]
+    filled = fill_texts(replace(recorded, examples=tuple(rows), reading="rows"), samples).examples
+    assert [e.references[0] for e in filled] == [text for sample in samples for text in sample.references]
+
+
+def test_a_lone_half_of_a_character_does_not_break_saving(saved, recorded):
+    example = recorded.examples[0]
+    odd = replace(recorded, examples=(replace(example, id="\ud800", dialogue="A: \ud83d"),), data="\udfff")
+    assert saved.open(saved.save(odd, "odd").name).examples[0].outputs == example.outputs
+
+
+def test_two_on_the_same_data_are_compared_in_pairs(recorded):
+    better = replace(
+        recorded,
+        examples=tuple(
+            replace(e, outputs={**e.outputs, "lora": e.outputs["full"]}) for e in reversed(recorded.examples[5:])
+        ),
+    )
+    found = compare_saved(recorded, better, resamples=300)
+    assert [(d.first, d.second, d.n) for d in found] == [(s, s, 24) for s in ("original", "full", "lora")]
+    assert found[0].f1["rouge1"].mean == found[1].f1["rouge1"].mean == 0.0
+    report = build_report(replace(recorded, examples=recorded.examples[5:]), 300)
+    assert found[2].f1["rouge1"].mean == pytest.approx(-report.differences[2].f1["rouge1"].mean)
+
+
+def test_systems_of_other_names_are_compared_in_their_order(recorded):
+    renamed = replace(
+        recorded,
+        systems=tuple(replace(system, name=f"my-{system.name}") for system in recorded.systems[1:]),
+        examples=tuple(
+            replace(e, outputs={f"my-{name}": output for name, output in e.outputs.items()}) for e in recorded.examples
+        ),
+    )
+    pairs = [(d.first, d.second) for d in compare_saved(recorded, renamed, resamples=50)]
+    assert pairs == [("original", "my-full"), ("full", "my-lora")]
+
+
+def test_what_cannot_be_compared_is_refused(recorded):
+    with pytest.raises(InputError, match="policies, mean and best"):
+        compare_saved(recorded, replace(recorded, policy="best"))
+    with pytest.raises(InputError, match="readings, rows and dialogues"):
+        compare_saved(recorded, replace(recorded, reading="dialogues"))
+    other = replace(recorded, examples=tuple(replace(e, fingerprint="0" * 16) for e in recorded.examples))
+    with pytest.raises(InputError, match="share no dialogue"):
+        compare_saved(recorded, other)

@@ -1,0 +1,265 @@
+"""ROUGE against values worked out by hand and against rouge_score itself; sentences, names and numbers, signatures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from dsum_demo.errors import InputError
+from dsum_demo.metrics.grounding import grounded_share, names_and_numbers
+from dsum_demo.metrics.rouge import (
+    MAX_LCS_CELLS,
+    POLICIES,
+    ROUGE_TYPES,
+    Score,
+    mean_scores,
+    score_summary,
+    signature,
+    split_sentences,
+)
+
+ZERO = Score(0.0, 0.0, 0.0)
+seeded = settings(deadline=None, derandomize=True, database=None, max_examples=60)
+texts = st.text(max_size=80)
+# Few words and many sentence ends, so that texts often share something.
+sentences = st.lists(st.sampled_from("Tom tom. talks talking? Maya! 10 $25 café\n".split(" ")), max_size=25).map(
+    " ".join
+)
+
+
+def has_a_word(text: str) -> bool:
+    return any(c in "abcdefghijklmnopqrstuvwxyz0123456789" for c in text.lower())
+
+
+def f1(prediction: str, *references: str, policy: str = "mean") -> list[float]:
+    scores = score_summary(prediction, references, policy)
+    return [scores[rouge].fmeasure for rouge in ROUGE_TYPES]
+
+
+def test_a_prefix_of_the_reference_scores_as_worked_out_by_hand():
+    scores = score_summary("the cat sat", ["the cat sat on the mat"])
+    assert list(scores) == list(ROUGE_TYPES)
+    # 3 of 3 and 3 of 6 words; 2 of 2 and 2 of 5 pairs of words.
+    assert scores["rouge1"] == scores["rougeL"] == scores["rougeLsum"] == Score(1.0, 0.5, pytest.approx(2 / 3))
+    assert scores["rouge2"] == Score(1.0, 0.4, pytest.approx(4 / 7))
+
+
+def test_the_example_of_rouge_scores_own_page():
+    scores = score_summary("The quick brown dog jumps on the log.", ["The quick brown fox jumps over the lazy dog"])
+    assert scores["rouge1"] == Score(0.75, pytest.approx(2 / 3), pytest.approx(0.705882, abs=1e-6))
+    assert scores["rougeL"] == Score(0.625, pytest.approx(5 / 9), pytest.approx(0.588235, abs=1e-6))
+
+
+def test_lsum_compares_sentences_and_l_the_whole_text():
+    scores = score_summary("Tom pays Maya. Maya thanks Tom.", ["Maya thanks Tom. Tom pays Maya."])
+    assert scores["rougeL"].fmeasure == 0.5
+    assert scores["rougeLsum"].fmeasure == 1.0
+
+
+def test_the_stemmer_makes_forms_of_a_word_equal():
+    assert f1("Talking", "talks")[0] == 1.0
+
+
+def test_with_several_references_the_policy_decides():
+    references = ["a b c d", "a b"]
+    # against the first 1, 1/2, 2/3; against the second 1, 1, 1
+    assert score_summary("a b", references)["rouge1"] == Score(1.0, 0.75, pytest.approx(5 / 6))
+    assert score_summary("a b", references, "best")["rouge1"] == Score(1.0, 1.0, 1.0)
+    assert score_summary("a b", references, "first")["rouge1"] == Score(1.0, 0.5, pytest.approx(2 / 3))
+
+
+def test_the_best_reference_is_chosen_for_each_rouge_type():
+    # The first shares three words of four and no pair of words, the second two words and one pair of three.
+    scores = score_summary("a b c d", ["a c b x", "b c y z"], "best")
+    assert scores["rouge1"].fmeasure == 0.75
+    assert scores["rouge2"].fmeasure == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_with_one_reference_every_policy_is_the_same(policy):
+    assert f1("Tom pays", "Tom pays Maya", policy=policy) == f1("Tom pays", "Tom pays Maya")
+
+
+@seeded
+@given(st.one_of(texts, sentences), st.one_of(texts, sentences))
+def test_scores_are_those_of_rouge_score_to_the_last_digit(prediction, reference):
+    theirs = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True).score(reference, prediction)
+    ours = score_summary(prediction, [reference])
+    for rouge, score in theirs.items():
+        assert ours[rouge] == Score(*score)
+    lines = ["\n".join(split_sentences(text)) for text in (reference, prediction)]
+    assert ours["rougeLsum"] == Score(*RougeScorer(["rougeLsum"], use_stemmer=True).score(*lines)["rougeLsum"])
+
+
+@seeded
+@given(st.one_of(texts, sentences))
+def test_a_text_equals_itself_where_it_has_a_word(text):
+    assume(has_a_word(text))
+    one, _, longest, by_sentence = f1(text, text)
+    assert one == longest == by_sentence == 1.0
+
+
+@seeded
+@given(sentences)
+def test_texts_without_a_common_word_score_zero(text):
+    assert set(score_summary(text, ["zebras quarrel below", "öäü"]).values()) == {ZERO}
+
+
+@seeded
+@given(sentences, st.lists(sentences, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_the_order_of_references_does_not_move_the_mean(text, references, random):
+    shuffled = random.sample(references, len(references))
+    assert score_summary(text, references) == score_summary(text, shuffled)
+
+
+@pytest.mark.parametrize("empty", ["", " \n\t", "?!", "…", "😀", "東京"])
+def test_what_has_no_word_scores_zero_on_either_side(empty):
+    assert set(score_summary(empty, ["Tom pays"]).values()) == {ZERO}
+    assert set(score_summary("Tom pays", [empty]).values()) == {ZERO}
+    assert set(score_summary(empty, [empty]).values()) == {ZERO}
+
+
+def test_one_word_has_no_pairs_of_words():
+    assert f1("Tom", "tom") == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_ten_thousand_words_are_scored_at_once_and_two_such_texts_are_refused_at_once():
+    long, started = "Tom pays Maya ten dollars. " * 2000, time.monotonic()
+    scores = score_summary(long, ["Tom pays Maya ten dollars."])
+    assert scores["rouge1"].precision == pytest.approx(1 / 2000) and scores["rouge1"].recall == 1.0
+    with pytest.raises(InputError, match=r"10,000 words of a summary with 10,000 of a reference.*shorten"):
+        score_summary(long, [long])
+    # Letters of one word between signs are words to rouge_score.
+    with pytest.raises(InputError, match="shorten"):
+        score_summary("a-" * 10_000, ["b-" * (MAX_LCS_CELLS // 10_000 + 1)])
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("references", "policy", "sentence"),
+    [
+        ([], "mean", "no reference"),
+        ("Tom pays", "mean", "list of texts"),
+        (["Tom pays"], "median", "'median'; choose one of: mean, best, first"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_a_sentence(references, policy, sentence):
+    with pytest.raises(InputError, match=sentence):
+        score_summary("Tom pays", references, policy)
+
+
+def test_means_are_plain():
+    rows = [{"rouge1": Score(1.0, 0.5, 0.6)}, {"rouge1": Score(0.0, 0.0, 0.0)}]
+    assert mean_scores(rows) == {"rouge1": Score(0.5, 0.25, 0.3)}
+    with pytest.raises(InputError, match="no scores"):
+        mean_scores([])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tom pays. Maya smiles! Why? Nobody knows", ["Tom pays.", "Maya smiles!", "Why?", "Nobody knows"]),
+        ("one\n\n two \r\nthree\rfour", ["one", "two", "three", "four"]),
+        ("He says “no. (Yes!)” She nods.", ["He says “no.", "(Yes!)”", "She nods."]),
+        ('He says "Go." She says (no!) Tom waits.”  Done', ['He says "Go."', "She says (no!)", "Tom waits.”", "Done"]),
+        ("Mr. and Mrs. Smith see Dr. Lee, Prof. Ray and Ms. J. Fox on St. John.", None),
+        ("It rains, i.e. it pours, e.g. now.", None),
+        ("At 9 a.m. he left, at 9.30 p.m. he came back.", None),
+        ("He left at 9 a.m. She came at 10 p.m.", ["He left at 9 a.m.", "She came at 10 p.m."]),
+        ("It costs $3.5 or 1.000 a day.", None),
+        ("So do I. Tom agrees.", ["So do I.", "Tom agrees."]),
+        ("The firm. Then", ["The firm.", "Then"]),
+        ("Really?!  Yes...  no", ["Really?!", "Yes...", "no"]),
+        ("", []),
+        (" \n\t\n ", []),
+    ],
+)
+def test_sentences(text, expected):
+    assert split_sentences(text) == ([text] if expected is None else expected)
+
+
+@seeded
+@given(st.text(alphabet="aI.!?\"' \nM", max_size=60))
+def test_splitting_takes_only_white_space_away(text):
+    assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ("Then Maya's brother calls Peter Wilson.", ["Maya", "Peter", "Wilson"]),
+        ("#Person1# asks #Person2#'s son, and #Person1# waits.", ["#Person1#", "#Person2#"]),
+        ("She pays $25 or 1,000 yen at 10:30, and 12.5% more on the 3rd.", ["25", "1,000", "10:30", "12.5", "3"]),
+        ("Students meet. IKEA opens on Monday. Friday suits them.", ["IKEA", "Monday", "Friday"]),
+        ("Tom waits. He calls Maya. Maya says that Tom is late.", ["Tom", "Maya"]),
+        ("Yesterday I said that I'm, I’ll and I've had lunch with Mr. O'Brien at 9 PM.", ["O'Brien", "9"]),
+        ("Mr. Smith's dog and Zoë’s cat like Łukasz.", ["Smith", "Zoë", "Łukasz"]),
+        ("May they march in March?", ["March"]),
+        ("The New York-based firm", ["New", "York"]),
+        ("nothing to see, three of them", []),
+        ("", []),
+    ],
+)
+def test_names_and_numbers(summary, expected):
+    assert names_and_numbers(summary) == expected
+
+
+DIALOGUE = (
+    "#Person1#: Hi, TOM! Can Maya’s brother lend me 1,000 dollars at nine o'clock?\n"
+    "#Person2#: Sure, three weeks from monday, Mr. O'Neill."
+)
+
+
+@pytest.mark.parametrize(
+    ("summary", "share"),
+    [
+        ("#Person1# asks Tom for $1000 on Monday at 9:00.", 1.0),
+        ("He owes Maya 3 weeks.", 1.0),
+        ("#Person1# asks #Person3#.", 0.5),
+        ("He asks Tom, Ann and Bob for 20 dollars.", 0.25),
+        ("He asks O’Neill.", 1.0),
+        # Whole words only: "Mo" is no Monday, and 100 no 1,000.
+        ("He asks Mo for 100.", 0.0),
+        ("They talk.", None),
+    ],
+)
+def test_grounded_share_of_one_summary(summary, share):
+    assert grounded_share([(summary, DIALOGUE)]) == share
+
+
+def test_grounded_share_is_of_all_names_and_each_in_its_own_dialogue():
+    pairs = [("He asks Tom.", "Tom: hi"), ("He asks Ann, Ann and Bob.", "Tom: hi, Bob"), ("They talk.", "")]
+    assert grounded_share(pairs) == pytest.approx(2 / 3)
+    assert grounded_share([]) is None
+
+
+def test_a_signature_says_everything_in_a_line_and_in_fields():
+    made = signature(n=500, references=3)
+    library = version("rouge_score")
+    assert made.text == f"rouge_score {library}, stemmer, F1, mean over 3 references, Lsum split by dsum, n=500"
+    assert made.as_dict() == {
+        "text": made.text, "library": "rouge_score", "version": library, "stemmer": True, "lsum_split": "dsum",
+        "policy": "mean", "references": 3, "n": 500,
+    }  # fmt: skip
+
+
+def test_signatures_of_other_policies_and_of_one_reference():
+    assert "best of 3 references" in signature(n=1, references=3, policy="best").text
+    assert "first of 2 references" in signature(n=1, references=2, policy="first").text
+    assert "F1, 1 reference, Lsum" in signature(n=1, references=1, policy="best").text
+    with pytest.raises(InputError, match="worst"):
+        signature(n=1, references=1, policy="worst")
+
+
+def test_importing_the_metrics_is_cheap():
+    code = "import dsum_demo.metrics.rouge, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    heavy = {"torch", "transformers", "peft", "datasets", "gradio", "plotly", "rouge_score", "nltk", "numpy"}
+    assert heavy.isdisjoint(loaded.split())

@@ -1,0 +1,132 @@
+"""An adapter's strength: at 0 the original, token by token and bit for bit; the model that others use untouched."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import AdaLoraConfig, IA3Config, LoKrConfig, LoraConfig
+
+from dsum_demo.comparison import compare
+from dsum_demo.errors import InputError
+from dsum_demo.generation.streaming import generate
+from dsum_demo.models.adapters import has_strength
+from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import LoadedModel, ModelStore
+
+DIALOGUE = "Maya: Can you lend me ten dollars?\nTom: Sure, pay me back next week."
+TASK = {"task_type": "SEQ_2_SEQ_LM", "target_modules": ["q", "v", "wo"]}
+ADAPTERS = {
+    "lora": LoraConfig(**TASK, r=4, lora_alpha=8),
+    "rslora": LoraConfig(**TASK, r=4, lora_alpha=8, use_rslora=True),
+    "dora": LoraConfig(**TASK, r=4, lora_alpha=8, use_dora=True),
+    "adalora": AdaLoraConfig(**TASK, init_r=4, target_r=2, total_step=10),
+    "lokr": LoKrConfig(**TASK, r=4, alpha=4),
+}
+
+
+@pytest.fixture(params=ADAPTERS)
+def pair(request, settings, tiny_model, save_adapter) -> tuple[LoadedModel, LoadedModel]:
+    """(original, adapter), loaded over the same tensors."""
+    save_adapter(tiny_model(1), ADAPTERS[request.param], settings.adapters_dir / "mine")
+    store = ModelStore(Registry(settings), settings)
+    return store.load(store.registry.spec("dsum-t5-base")), store.load(store.registry.spec("mine"))
+
+
+def logits(loaded: LoadedModel) -> torch.Tensor:
+    source = torch.tensor([encode_source(loaded.tokenizer, DIALOGUE)])
+    with torch.inference_mode():
+        return loaded.model(input_ids=source, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
+
+
+def write(loaded: LoadedModel, decode) -> str:
+    return generate(loaded, encode_source(loaded.tokenizer, DIALOGUE), decode).text
+
+
+def test_at_0_it_is_the_original_bit_for_bit(pair, tiny_store):
+    original, adapter = pair
+    assert adapter.has_strength and not original.has_strength
+    assert not torch.equal(logits(adapter), logits(original))
+    silent = adapter.at_strength(0)
+    assert torch.equal(logits(silent), logits(original))
+    for decode in (replace(tiny_store.registry.default_family.decode, max_new_tokens=16, num_beams=n) for n in (1, 3)):
+        assert write(silent, decode) == write(original, decode)
+
+
+def test_at_1_it_is_the_model_itself_and_between_and_beyond_something_else(pair):
+    original, adapter = pair
+    assert adapter.at_strength(1) is adapter
+    plain, whole = logits(original), logits(adapter)
+    tiny = (logits(adapter.at_strength(1e-3)) - plain).norm()
+    half, double = logits(adapter.at_strength(0.5)), logits(adapter.at_strength(2))
+    assert 0 < tiny < (half - plain).norm()
+    assert not any(torch.equal(half, other) for other in (plain, whole, double)) and not torch.equal(double, whole)
+
+
+def test_the_original_and_the_adapter_stay_what_they_were_and_share_their_tensors(pair):
+    original, adapter = pair
+    before = logits(original), logits(adapter)
+    tensors = {tensor.data_ptr() for tensor in adapter.model.parameters()}
+    view = adapter.at_strength(0.25)
+    own = [name for name, tensor in view.model.named_parameters() if tensor.data_ptr() not in tensors]
+    assert all("magnitude" in name for name in own), "only DoRA's lengths are new"
+    logits(view)
+    assert torch.equal(logits(original), before[0]) and torch.equal(logits(adapter), before[1])
+
+
+def test_strengths_at_once_do_not_mix(settings, tiny_store):
+    adapter = tiny_store.load(tiny_store.registry.spec("dsum-t5-lora"))
+    decode = replace(tiny_store.registry.default_family.decode, max_new_tokens=16)
+    wanted = {strength: write(adapter.at_strength(strength), decode) for strength in (0, 0.5, 1, 2)}
+    got: dict[float, list[str]] = {strength: [] for strength in wanted}
+
+    def work(strength: float) -> None:
+        for _ in range(4):
+            got[strength].append(write(adapter.at_strength(strength), decode))
+
+    threads = [threading.Thread(target=work, args=(strength,)) for strength in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == {strength: [text] * 4 for strength, text in wanted.items()}
+
+
+def test_a_comparison_takes_strengths_by_name(tiny_store):
+    family = tiny_store.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec]
+    done = compare(tiny_store, family, specs, DIALOGUE, strengths={"dsum-t5-lora": 0})
+    texts = {system.spec.name: system.summary for system in done.systems}
+    assert texts["dsum-t5-lora"] == texts["dsum-t5-base"] != texts["dsum-t5-full"]
+    assert [system["strength"] for system in done.as_dict()["systems"]] == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), "1", None, True])
+def test_a_strength_out_of_bounds_is_refused_before_anything_is_loaded(strength, tiny_store):
+    family = tiny_store.registry.default_family
+    with pytest.raises(InputError, match=r"strength is .*; give a number from 0 to 2"):
+        compare(tiny_store, family, [family.base], DIALOGUE, strengths={family.base.name: strength})
+
+
+def test_a_model_without_strength_says_so_in_its_own_result(tiny_store):
+    family = tiny_store.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec]
+    done = compare(tiny_store, family, specs, DIALOGUE, strengths={"dsum-t5-full": 0.5})
+    assert [system.phase for system in done.systems] == ["done", "failed", "done"]
+    assert "dsum-t5-full has no strength to change" in done.systems[1].error
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        IA3Config(**TASK, feedforward_modules=["wo"]),
+        LoraConfig(**TASK, modules_to_save=["final_layer_norm"]),
+        LoraConfig(**TASK, bias="all"),
+    ],
+    ids=["ia3", "saved modules", "bias"],
+)
+def test_what_does_more_than_add_has_no_strength(config):
+    assert not has_strength({**config.to_dict(), "peft_type": config.peft_type.value})

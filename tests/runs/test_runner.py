@@ -1,0 +1,258 @@
+"""A run from its config to its result: what it writes, how it waits and stops, what it leaves when it breaks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dsum_demo.data.examples import fingerprint
+from dsum_demo.errors import DataError, InputError, ModelUnavailableError, TrainingError, UnknownModelError
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.models.registry import Registry
+from dsum_demo.runs.runner import THROWN_AWAY, execute, seconds_of
+from dsum_demo.runs.store import Run, Runs, RunState
+from dsum_demo.settings import Settings
+from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
+from dsum_demo.training.dataset import sample_csv
+from dsum_demo.training.events import read_curve, read_events
+
+TRAINING = TrainingConfig("lora", {"r": 4}, max_steps=4, batch_size=1, evaluations=2, warmup_share=0,
+                          max_source_tokens=64, max_target_tokens=16)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path) -> RunConfig:
+    (tmp_path / "rows.csv").write_text(sample_csv())
+    return RunConfig("dsum-t5-base", TRAINING, DataConfig(str(tmp_path / "rows.csv")))
+
+
+@pytest.fixture
+def runs(settings) -> Runs:
+    return Runs(settings.runs_dir)
+
+
+def stop_after(run: Run, step: int, keep: bool = True):
+    def see(event: dict) -> None:
+        if event["event"] == "step" and event["step"] == step:
+            run.request_stop(keep)
+
+    return see
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_a_finished_run_has_everything_written_down(runs, config, settings):
+    run = runs.create(config.as_record(), "mine")
+    status = execute(run, settings)
+    assert (status.state, status.reason, status.pid) == (RunState.FINISHED, "", None)
+    assert names(run.folder) == {
+        "config.json", "environment.json", "train_fingerprints.txt", "status", "events.jsonl", "best", "result.json",
+        "README.md",
+    }  # fmt: skip
+    record, curve = run.result(), read_curve(run.events_file)
+    assert (record["base"], record["steps"], record["planned_steps"], record["stopped"]) == (
+        "dsum-t5-base",
+        4,
+        4,
+        False,
+    )
+    assert record["best"] == {name: curve.best[name] for name in (*ROUGE_TYPES, "loss", "step")}
+    assert record["signature"]["n"] == 1 and "rouge_score" in record["signature"]["text"]
+    assert [step for step, _ in record["curve"]["loss"]] == [1, 2, 3, 4]
+    assert [step for step, _, _ in record["curve"]["validation"]] == [2, 4]
+    assert record["peak_memory_bytes"] > 1e8 and record["memory"] == "RSS" and record["samples_per_second"] > 0
+    assert 0 < record["seconds"] == pytest.approx(seconds_of(run), abs=1)
+    assert RunConfig.from_record(run.config()) == config
+    environment = run.environment()
+    assert (environment["seed"], environment["torch"], environment["data"]["train"]) == (42, torch.__version__, 2)
+    assert len(environment["data"]["fingerprint"]) == 16
+    assert curve.end["state"] == "finished" and curve.end["step"] == 4
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_the_card_says_how_it_was_made_and_how_it_scores(runs, config, settings):
+    run = runs.create(config.as_record(), "mine")
+    execute(run, settings)
+    card = (run.folder / "README.md").read_text()
+    assert card == (run.best / "README.md").read_text(), "PEFT's own is replaced"
+    record = run.result()
+    assert card.startswith("---\n") and 'base_model: "dsum-t5-base"' in card and "library_name: peft" in card
+    assert f"{100 * record['best']['rouge1']:.2f}" in card and record["signature"]["text"] in card
+    assert "| learning_rate | 0.003 |" in card and "| r | 4 |" in card
+    assert "Data: rows.csv, 2 dialogues" in card and str(settings.root.parent) not in card, "no paths of this machine"
+
+
+def test_what_it_learned_from_can_be_told_by_fingerprints(runs, config, settings):
+    run = runs.create(config.as_record())
+    execute(run, settings)
+    marks = (run.folder / "train_fingerprints.txt").read_text().splitlines()
+    assert len(marks) == 2 and frozenset(marks) == run.fingerprints()
+    dialogues = [line["dialogue"] for line in read_curve(run.events_file).best["summaries"]]
+    assert not run.fingerprints() & {fingerprint(text) for text in dialogues}, (
+        "what it is validated on is not among them"
+    )
+
+
+# stopping
+
+
+def test_stop_and_keep_the_best_gives_a_model_and_can_be_resumed(runs, config, settings):
+    run = runs.create(config.as_record(), "mine")
+    status = execute(run, settings, on_event=stop_after(run, 2))
+    assert (status.state is RunState.STOPPED and "step 3 of 4" in status.reason) or "step 2 of 4" in status.reason
+    assert run.result()["stopped"] and run.stop_request() is None
+    assert Registry(settings).spec("mine").trained_parameters == run.result()["trained_parameters"]
+    assert execute(run, settings).state is RunState.FINISHED
+    curve = read_curve(run.events_file)
+    assert [point["step"] for point in curve.steps] == [1, 2, 3, 4]
+    assert [point["step"] for point in curve.evaluations] == [2, 4]
+    assert run.result()["steps"] == 4 and not run.result()["stopped"]
+
+
+def test_stop_and_discard_leaves_the_history_and_no_weights(runs, config, settings):
+    run = runs.create(config.as_record(), "mine")
+    status = execute(run, settings, on_event=stop_after(run, 2, keep=False))
+    assert (status.state, status.reason) == (RunState.STOPPED, THROWN_AWAY)
+    assert not run.best.exists() and not run.checkpoints.exists() and run.result() is None
+    with pytest.raises(UnknownModelError):
+        Registry(settings).spec("mine")
+    assert [each.name for each in runs.all()] == ["mine"]
+    assert len(read_curve(run.events_file).steps) >= 2
+
+
+def test_a_run_waits_for_its_turn_and_a_stop_is_obeyed_there(runs, config, settings):
+    run, told = runs.create(config.as_record(), "second"), []
+    with runs.turn():
+        worker = threading.Thread(target=lambda: execute(run, settings, tell=told.append))
+        worker.start()
+        while not told:
+            assert worker.is_alive()
+            time.sleep(0.02)
+        assert run.status().state is RunState.QUEUED and run.status().pid, "it waits with a process of its own"
+        assert "Another run is training" in told[0]
+        run.request_stop()
+        worker.join(timeout=60)
+        assert not worker.is_alive()
+    assert run.status().state is RunState.STOPPED and not run.best.exists()
+    assert execute(run, settings).state is RunState.FINISHED, "and can go on later"
+
+
+def test_two_runs_of_two_apps_take_turns(runs, config, settings):
+    first, second = (runs.create(config.as_record(), "x") for _ in range(2))
+    workers = [threading.Thread(target=execute, args=(run, settings)) for run in (first, second)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    spans = []
+    for run in (first, second):
+        assert run.status().state is RunState.FINISHED
+        events, _ = read_events(run.events_file)
+        spans.append((events[0]["time"], next(e["time"] for e in events if e["event"] == "end")))
+    (_, one_ended), (other_began, _) = sorted(spans)
+    assert one_ended <= other_began
+
+
+@pytest.mark.parametrize("state", [RunState.FINISHED, RunState.RUNNING])
+def test_a_run_that_is_not_cut_short_cannot_go_on(runs, config, settings, state):
+    import os
+
+    run = runs.create(config.as_record(), "mine")
+    run.write_status(state, pid=os.getpid())
+    with pytest.raises(InputError, match=f"mine is {state}; only a run that is queued or was cut short"):
+        execute(run, settings)
+
+
+# what breaks
+
+
+def test_a_run_that_breaks_says_why_in_its_status_and_last_event(runs, config, settings):
+    file = settings.models_dir / "dsum-t5-base" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["decoder.final_layer_norm.weight"][0] = float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    run = runs.create(config.as_record(), "mine")
+    with pytest.raises(TrainingError, match="loss became nan"):
+        execute(run, settings)
+    assert run.status().state is RunState.FAILED and "loss became nan at step 1" in run.status().reason
+    assert read_curve(run.events_file).end["state"] == "failed"
+    assert run.result() is None and not run.best.exists()
+
+
+def test_a_run_that_breaks_after_it_was_scored_leaves_its_best_as_a_model(runs, config, settings):
+    run = runs.create(replace(config, training=replace(TRAINING, max_steps=8, evaluations=8)).as_record(), "mine")
+
+    def see(event: dict) -> None:
+        if event["event"] == "checkpoint" and event["step"] == 2:
+            raise TrainingError("The training loss became nan at step 3.")
+
+    with pytest.raises(TrainingError):
+        execute(run, settings, on_event=see)
+    assert run.status().state is RunState.FAILED
+    record = run.result()
+    assert record["reason"] == "The training loss became nan at step 3." and record["best"]["step"] <= 2
+    assert Registry(settings).spec("mine").size_bytes == record["checkpoint_bytes"]
+    assert "became nan" in (run.folder / "README.md").read_text()
+    assert execute(run, settings).state is RunState.FINISHED, "and it can be resumed from its last checkpoint"
+    assert run.result()["reason"] == ""
+
+
+def test_an_unexpected_error_is_written_down_too(runs, config, settings):
+    run = runs.create(config.as_record(), "mine")
+
+    def see(event: dict) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(ZeroDivisionError):
+        execute(run, settings, on_event=see)
+    assert (run.status().state, run.status().reason) == (RunState.FAILED, "ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"base": "flan-t5-base"}, ModelUnavailableError),
+        ({"base": "nothing"}, UnknownModelError),
+        ({"base": "dsum-t5-full"}, InputError),
+        ({"data": DataConfig("nowhere.csv")}, InputError),
+        ({"data": DataConfig("dialogsum")}, DataError),
+    ],
+    ids=["not here", "unknown", "fine-tuned already", "no file", "no network"],
+)
+def test_what_cannot_be_had_fails_in_a_sentence(runs, config, settings, change, error):
+    run = runs.create(replace(config, **change).as_record())
+    with pytest.raises(error) as raised:
+        execute(run, settings)
+    assert run.status().state is RunState.FAILED and run.status().reason == str(raised.value)
+
+
+def test_a_run_that_will_not_fit_is_refused_before_it_starts(runs, config, settings):
+    run, asked = runs.create(config.as_record()), []
+    with pytest.raises(TrainingError, match=r"takes 9\.9 GB"):
+        execute(run, settings, check_memory=lambda setup: asked.append(setup.base.name) or "It takes 9.9 GB.")
+    assert asked == ["dsum-t5-base"] and run.status().state is RunState.FAILED and not run.checkpoints.exists()
+
+
+def test_data_that_changed_does_not_go_into_a_run_that_began_without_it(runs, config, settings, tmp_path):
+    run = runs.create(config.as_record(), "mine")
+    execute(run, settings, on_event=stop_after(run, 1))
+    (tmp_path / "rows.csv").write_text(sample_csv().replace("ten dollars", "twenty dollars"))
+    with pytest.raises(TrainingError, match="data of mine is no longer what it was"):
+        execute(run, settings)
+    (tmp_path / "rows.csv").write_text(sample_csv())
+    assert execute(run, settings).state is RunState.FINISHED
+
+
+def test_a_public_space_refuses_what_it_does_not_allow(runs, config, settings: Settings):
+    run = runs.create(config.as_record())
+    with pytest.raises(InputError, match="This Space trains on the samples or on a file that you upload"):
+        execute(run, replace(settings, public=True))

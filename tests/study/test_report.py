@@ -1,0 +1,132 @@
+"""What a study's file says: means, intervals, the Pareto front, and the sentence."""
+
+from __future__ import annotations
+
+import random
+from statistics import fmean
+
+import pytest
+
+from dsum_demo.errors import DataError
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.study.report import COSTS, Study, finding, method_rows, original_f1, pareto_front, read_study
+
+METHODS = ["full", "lora", "ia3", "ln_tuning"]
+PLAN = {"methods": METHODS, "steps": 240, "batch_size": 16, "factors": [0.3, 1.0, 3.0], "seeds": [1, 2]}
+
+
+def f1(mean: float, seed: int, n: int = 40) -> dict[str, list[float]]:
+    drawn = random.Random(seed)
+    return {rouge: [round(mean + drawn.uniform(-0.05, 0.05), 4) for _ in range(n)] for rouge in ROUGE_TYPES}
+
+
+def final(method: str, seed: int, mean: float, trained: int) -> dict[str, object]:
+    return {
+        "method": method, "seed": seed, "learning_rate": 1e-3, "trained_parameters": trained,
+        "share": trained / 12_000_000, "checkpoint_bytes": 2 * trained, "f1": f1(mean, seed),
+    }  # fmt: skip
+
+
+def example_study() -> Study:
+    """Full, LoRA, IA3 and prompt tuning over two seeds or one, OFT that did not train, costs of LoRA alone."""
+    return Study(
+        plan=PLAN,
+        original={"model": "dsum-t5-base", "f1": f1(0.25, 0)},
+        search={
+            "lora": [[1e-4, 3.0, ""], [1e-3, 2.0, ""], [1e-2, None, "The loss became nan."]],
+            "oft": [[1, None, ""]],
+        },
+        finals=[
+            final("full", 1, 0.38, 12_000_000), final("full", 2, 0.39, 12_000_000),
+            final("lora", 1, 0.36, 900_000), final("lora", 2, 0.37, 900_000),
+            final("ia3", 1, 0.28, 20_000), final("prompt", 1, 0.26, 25_000),
+            {"method": "oft", "seed": 1, "reason": "No learning rate that was tried trains."},
+        ],
+        costs={"lora": {"peak_memory_bytes": 10**9, "trained_parameters": 900_000, "seconds_per_step": 0.5}},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def study() -> Study:
+    return example_study()
+
+
+def test_rows_are_means_over_seeds_and_dialogues_best_first(study):
+    rows = method_rows(study)
+    assert [row.method for row in rows] == ["full", "lora", "ia3", "prompt"]
+    lora = rows[1]
+    values = [study.final("lora", seed)["f1"]["rouge1"] for seed in (1, 2)]
+    assert lora.f1["rouge1"].mean == pytest.approx(fmean(values[0] + values[1]))
+    assert lora.f1["rouge1"].low < lora.f1["rouge1"].mean < lora.f1["rouge1"].high
+    assert lora.spread == (pytest.approx(fmean(values[0])), pytest.approx(fmean(values[1])))
+    assert (lora.peak_memory_bytes, lora.seconds_per_step) == (10**9, 0.5)
+    assert rows[2].peak_memory_bytes is None
+
+
+def test_recovered_is_the_share_of_fulls_gain(study):
+    full, lora, *_ = method_rows(study)
+    gain = full.f1["rouge1"].mean - original_f1(study)["rouge1"].mean
+    expected = (lora.f1["rouge1"].mean - original_f1(study)["rouge1"].mean) / gain
+    assert lora.recovered.mean == pytest.approx(expected)
+    assert lora.recovered.low < expected < lora.recovered.high
+    assert full.recovered.mean == pytest.approx(1)
+
+
+def test_the_pareto_front_leaves_out_what_is_beaten_in_both(study):
+    front = pareto_front(method_rows(study), "trained_parameters")
+    assert [row.method for row in front] == ["ia3", "lora", "full"]
+    assert [row.method for row in pareto_front(method_rows(study), "peak_memory_bytes")] == ["lora"]
+
+
+def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
+    rows = method_rows(study)
+    text = finding(study, rows)
+    assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
+    assert "LoRA comes highest" in text and "7.5 % of the parameters" in text and "IA3 comes highest" in text
+    assert "Not measured yet: LayerNorm tuning. " in text
+    assert "240 steps of 16 dialogues and the best of 3 learning rates" in text
+    assert "40 dialogues, not over seeds, of which there were 2" in text
+
+
+def test_lora_is_told_where_another_comes_higher(study):
+    more = Study(plan=PLAN, original=study.original, finals=[*study.finals, final("dora", 1, 0.375, 950_000)])
+    text = finding(more, method_rows(more))
+    assert "DoRA comes highest" in text
+    lora = next(row for row in method_rows(more) if row.method == "lora")
+    assert f"LoRA comes to {100 * lora.f1['rouge1'].mean:.1f}, {100 * lora.recovered.mean:.0f} % of that gain" in text
+    assert "LoRA comes to" not in finding(study, method_rows(study))
+
+
+def test_without_full_there_is_nothing_to_recover(study):
+    only = Study(plan=PLAN, original=study.original, finals=[final("lora", 1, 0.3, 10)])
+    assert method_rows(only)[0].recovered is None
+    assert "not complete" in finding(only, method_rows(only))
+
+
+def test_a_gain_that_may_be_none_has_no_shares(study):
+    same = Study(plan=PLAN, original={"f1": f1(0.38, 5)}, finals=study.finals)
+    assert [row.recovered for row in method_rows(same)] == [None] * 4
+
+
+def test_the_best_learning_rate_has_the_lowest_loss_and_failures_do_not_count(study):
+    assert study.best_learning_rate("lora") == 1e-3
+    assert study.best_learning_rate("oft") is None
+    assert study.best_learning_rate("full") is None
+
+
+def test_a_study_is_read_as_it_was_written(study, tmp_path):
+    study.write(tmp_path)
+    assert method_rows(read_study(tmp_path)) == method_rows(study)
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"unknown": 1}'])
+def test_a_folder_without_a_study_is_a_sentence(tmp_path, content):
+    if content is not None:
+        (tmp_path / "study.json").write_text(content)
+    with pytest.raises(DataError, match="no study that can be read"):
+        read_study(tmp_path)
+
+
+def test_every_cost_is_a_field_of_a_row(study):
+    for cost in COSTS:
+        assert hasattr(method_rows(study)[0], cost.key)

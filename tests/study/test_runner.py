@@ -1,0 +1,126 @@
+"""A study of one method on the tiny models, with real child processes: broken off, gone on with, and read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.cli.main import main
+from dsum_demo.errors import InputError, Stopped
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.runs.store import Runs
+from dsum_demo.study.report import STUDY_FILE, method_rows, read_study
+from dsum_demo.study.runner import StudyPlan, run_study
+from dsum_demo.training.methods import METHODS
+
+PLAN = StudyPlan(
+    "dsum-t5-base", methods=("lora",), source="samples", validation="samples", validation_share=0.2,
+    validation_limit=3, dialogues=8, batch_size=4, steps=2, search_steps=1, seeds=(1,), factors=(0.3, 1.0), beyond=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tiny_settings, tmp_path_factory) -> Path:
+    """A study that was stopped after the search for a learning rate and gone on with."""
+    folder = tmp_path_factory.mktemp("study")
+
+    def searched() -> bool:
+        return (folder / STUDY_FILE).is_file() and bool(read_study(folder).search)
+
+    with pytest.raises(Stopped, match="goes on"):
+        list(run_study(PLAN, tiny_settings, folder, should_stop=searched))
+    half = read_study(folder)
+    assert half.original and not half.finals
+    *_, last = run_study(PLAN, tiny_settings, folder)
+    assert (last.done, last.seconds_left) == (last.total, 0.0)
+    whole = read_study(folder)
+    assert whole.search["lora"][: len(half.search["lora"])] == half.search["lora"] and whole.original == half.original
+    return folder
+
+
+def test_it_has_quality_and_costs_of_the_method(out):
+    study = read_study(out)
+    (row,) = method_rows(study)
+    tried = {rate: loss for rate, loss, _ in study.search["lora"]}
+    assert len(tried) == 3, "two, of which either is at an end, and one beyond it"
+    assert row.method == "lora" and row.learning_rate == min(tried, key=tried.__getitem__)
+    assert set(row.f1) == set(ROUGE_TYPES) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
+    assert row.trained_parameters and row.peak_memory_bytes and row.samples_per_second
+    assert study.signature["n"] == 3 and study.signature["references"] == 3
+    assert study.environment["torch"]
+
+
+def test_the_runs_lie_in_a_data_folder_like_any_other(out):
+    tried = [rate for rate, *_ in read_study(out).search["lora"]]
+    assert tried == [9e-4, 3e-3, 1e-2] or tried == [9e-4, 3e-3, 2.7e-4]
+    assert {run.name for run in Runs(out / "runs").all()} == {
+        *(f"search-lora-{rate:g}" for rate in tried),
+        "lora-seed1",
+    }
+    assert not (out / "runs" / "search-lora-0.003" / "best").exists(), "a search keeps no weights"
+    assert (out / "runs" / "lora-seed1" / "best" / "adapter_config.json").is_file()
+
+
+def test_what_is_done_is_not_done_again(out, tiny_settings):
+    before = (out / STUDY_FILE).read_bytes()
+    assert len(list(run_study(PLAN, tiny_settings, out))) == 7
+    assert (out / STUDY_FILE).read_bytes() == before
+
+
+def test_a_study_begun_with_other_rates_is_not_searched_anew(out, tiny_settings, monkeypatch):
+    before = (out / STUDY_FILE).read_bytes()
+    monkeypatch.setattr(StudyPlan, "learning_rates", lambda plan, name: [0.1, 0.2])
+    list(run_study(PLAN, tiny_settings, out))
+    assert (out / STUDY_FILE).read_bytes() == before
+
+
+def test_another_plan_wants_another_folder(out, tiny_settings):
+    with pytest.raises(InputError, match=r"another plan \(methods\)"):
+        list(run_study(StudyPlan(**{**vars(PLAN), "methods": ("ia3",)}), tiny_settings, out))
+
+
+def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys):
+    for name in ("DSUM_ROOT", "DSUM_DATA_DIR", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, tiny_environment[name])
+    plan = json.loads((out / STUDY_FILE).read_text())["plan"]
+    # The command has no flags for the split and the factors; with the defaults this is another plan.
+    code = main(["study", "--out", str(out), "--methods", "lora", "--data", "samples", "--validation", "samples",
+                 "--limit", "3", "--dialogues", "8", "--batch-size", "4", "--steps", "2", "--search-steps", "1",
+                 "--seeds", "1"])  # fmt: skip
+    assert code == 2 and "another plan (validation_share, factors, beyond)" in capsys.readouterr().err
+    assert (plan["factors"], plan["beyond"]) == ([0.3, 1.0], 1)
+    assert main(["study", "--out", str(out), "--seeds", "one"]) == 2
+    assert "--seeds is 'one'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"methods": ("magic",)}, "magic"),
+        ({"steps": 0}, "steps is 0"),
+        ({"seeds": ()}, "at least one"),
+        ({"factors": (3.0, 1.0)}, "rising"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        StudyPlan("dsum-t5-base", **changes)
+
+
+def test_learning_rates_are_two_digits_around_the_methods_own():
+    plan = StudyPlan("dsum-t5-base")
+    assert plan.methods == tuple(METHODS)
+    assert plan.learning_rates("lora") == [9e-4, 3e-3, 9e-3]
+    assert plan.learning_rates("prompt")[-1] <= 1
+
+
+def test_where_the_best_is_at_an_end_the_search_goes_on_from_there():
+    plan = StudyPlan("dsum-t5-base")
+    tried = plan.learning_rates("lora")
+    assert plan.further(tried, 3e-3) is None
+    assert plan.further(tried, 9e-3) == 2.7e-2 and plan.further(tried, 9e-4) == 3e-4
+    assert plan.further([*tried, 2.7e-2], 9e-3) is None, "bracketed now"
+    assert plan.further([0.1, 0.3, 1.0], 1.0) is None, "no rate is above 1"
+    assert plan.further([*tried, 2.7e-2, 8.1e-2, 0.24], 0.24) is None, "three more at most, in however many starts"

@@ -1,0 +1,253 @@
+"""On a public Space a visitor's runs, files and models are theirs alone; on one's own machine everybody sees all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from dsum_demo.run_events import EventLog
+from dsum_demo.sources import SAMPLES
+from dsum_demo.training_config import DataConfig, RunConfig, TrainingConfig
+from dsum_demo.ui.evaluation_runs import Wanted
+from dsum_demo.ui.run_history import Shown, rows
+from dsum_demo.ui.strength import offer_strength
+
+from dsum_demo.errors import InputError, UnknownModelError
+from dsum_demo.runs import Run, RunState
+from dsum_demo.ui import api, compare, evaluation_form, models, run_view, train, training_start, training_upload
+from dsum_demo.ui.services import Services
+from dsum_demo.utils.ownership import is_owner, set_owner
+from dsum_demo.utils.path_redaction import hide_paths
+
+HERS, OTHER = "her secret", "another secret"
+NAME, FILE, DIALOGUE = "bluebird-1a2b3c", "clinic.csv", "Nurse: The scan is on Monday, Zelda."
+NOTHING = {"__type__": "update"}
+
+
+@pytest.fixture
+def public(settings) -> Services:
+    return Services.start(replace(settings, public=True))
+
+
+@pytest.fixture
+def run(public, tmp_path) -> Run:
+    """A finished run of hers on a file of hers, with weights and everything that a run writes."""
+    return finished(public, tmp_path)
+
+
+def finished(services: Services, tmp_path: Path) -> Run:
+    file = tmp_path / FILE
+    file.write_text(f'dialogue,summary\n"{DIALOGUE}",Zelda has a scan.\n')
+    kept = training_upload.keep_upload(services.settings, file, HERS)
+    config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3), DataConfig(source=str(kept)))
+    run = services.jobs.submit(config, NAME, HERS)
+    log = EventLog(run.events_file)
+    log.append({"event": "step", "step": 1, "steps": 1, "loss": 1.0, "samples_per_second": 1.0})
+    summaries = [{"dialogue": DIALOGUE, "reference": "Zelda has a scan.", "summary": "A scan."}]
+    log.append({"event": "evaluation", "step": 1, "steps": 1, "loss": 1.0, "rouge1": 0.1, "summaries": summaries})
+    run.output_file.write_text(f'Traceback:\n  File "{services.settings.data_dir}/x.py"\n{kept} is odd\n')
+    shutil.copytree(services.settings.root / "adapters" / "dsum-t5-lora", run.best)
+    run.write_json("environment.json", {"data": {"source": str(kept)}})
+    run.write_json("result.json", {"family": "dsum-t5", "method": "lora", "config": run.config()})
+    run.write_status(RunState.FINISHED)
+    services.registry.refresh()
+    return run
+
+
+def shown(answer: Any) -> str:
+    """Everything that an answer tells."""
+    return json.dumps(answer, default=lambda value: getattr(value, "__dict__", str(value)))
+
+
+def tells(answer: Any) -> bool:
+    return any(secret in shown(answer) for secret in (NAME, "clinic", "Zelda", HERS))
+
+
+def test_a_folder_belongs_to_whoever_knows_the_secret(tmp_path):
+    set_owner(tmp_path, HERS)
+    assert is_owner(tmp_path, HERS)
+    for odd in ("", OTHER, None, 5, [HERS], {"a": 1}, HERS + "\n", "\ud800", (tmp_path / ".owner").read_text()):
+        assert not is_owner(tmp_path, odd)
+    assert HERS not in (tmp_path / ".owner").read_text()
+    (tmp_path / ".owner").write_text("")
+    assert not is_owner(tmp_path, "") and not is_owner(tmp_path / "gone", HERS)
+
+
+@pytest.mark.parametrize("visitor", [OTHER, "", None])
+def test_strangers_get_a_run_through_no_handler(public, run, visitor):
+    jobs = public.jobs
+    assert jobs.visible(HERS) == jobs.runs.all() != [] and jobs.visible(visitor) == [] == rows(jobs, visitor)
+    with pytest.raises(InputError) as refused:
+        jobs.get(NAME, visitor)
+    with pytest.raises(InputError) as unknown:
+        jobs.get("unknown", visitor)
+    assert str(refused.value).replace(NAME, "unknown") == str(unknown.value), "nobody learns that it is there"
+
+    state = (visitor, Shown(chosen=(NAME,)), {})
+    answers = [
+        *(look(public, NAME, *state) for look in (run_view.look_first, run_view.tick, run_view.show)),
+        run_view.look_first(public, None, *state),
+        *(run_view.pressed(public, *state, {key: NAME}) for key in ("show", "choose")),
+        run_view.pressed(public, *state, {"sort": "score"}),
+    ]
+    assert not any(tells(answer) for answer in answers)
+    # These answer with the name that they were given, and with nothing else.
+    acts = [
+        *(act(public, NAME, *state) for act in (run_view.keep, run_view.resume)),
+        *(run_view.answer_yes(public, (action, NAME), *state) for action in ("discard", "delete", "keep", "resume")),
+        run_view.pressed(public, *state, {"remove": NAME}),
+    ]
+    for answer in acts:
+        assert "There is no run" in shown(answer) and not tells(shown(answer).replace(NAME, ""))
+    assert run.status().state is RunState.FINISHED and run.best.is_dir()
+    with pytest.raises(gr.Error, match="There is no run"):
+        run_view.make_zip(public, NAME, visitor)
+    assert not list(public.settings.data_dir.rglob("*.zip"))
+    told, *rest = train.open_in_compare(public, NAME, visitor)
+    assert "There is no run" in told and all(update == NOTHING for update in rest)
+
+
+def test_the_owner_sees_all_of_it(public, run):
+    seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, HERS, Shown(), {}), strict=True))
+    assert seen["watching"]["value"] == NAME and "Zelda" in seen["learning"] and "clinic.csv" in seen["card"]
+    assert seen["zip"]["visible"] and seen["delete"]["visible"] and NAME in seen["history"]
+    assert run_view.make_zip(public, NAME, HERS).is_file()
+    told, *rest = train.open_in_compare(public, NAME, HERS)
+    assert told == "" and NAME in shown(rest)
+    run_view.answer_yes(public, ("delete", NAME), HERS, Shown(), {})
+    assert public.jobs.runs.all() == [] and not list(public.settings.data_dir.rglob("*.zip"))
+
+
+def test_strangers_see_that_the_line_is_busy_and_their_place_in_it(public, run):
+    run.write_status(RunState.RUNNING, pid=os.getpid())
+    for visitor in (OTHER, ""):
+        seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, visitor, Shown(), {}), strict=True))
+        assert "Another visitor’s run trains now" in seen["line"] and not tells(seen)
+    config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3))
+    public.jobs.submit(config, "first", HERS)
+    public.jobs.submit(config, "second", OTHER)
+    seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, OTHER, Shown(), {}), strict=True))
+    assert "number 2 in line" in seen["card"] and "first" not in seen["line"] and not tells(seen)
+    assert 'data-remove="second"' in seen["line"] and seen["line"].count("Another visitor’s run") == 2
+
+
+@pytest.mark.parametrize("visitor", [OTHER, "", None])
+def test_a_trained_model_is_its_owners_alone(public, run, visitor):
+    mine, theirs = public.registry.seen_by(HERS), public.registry.seen_by(visitor)
+    assert mine.spec(NAME).name == NAME
+    with pytest.raises(UnknownModelError) as error:
+        theirs.spec(NAME)
+    assert NAME not in str(error.value).replace(repr(NAME), "")
+    trio = ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
+    assert not any(
+        tells(answer)
+        for answer in (
+            theirs.as_rows(), api.list_models(public), models.show_models(public, visitor),
+            models.look_again(public, visitor), compare.change_family(public, "dsum-t5", visitor),
+            compare.describe_own_family(public, visitor, "dsum-t5", *trio),
+            compare.note_family(public, "dsum-t5", visitor), compare.refresh(public),
+            evaluation_form.offer_systems(public, "dsum-t5", visitor),
+            evaluation_form.offer_new_systems(public, "dsum-t5", visitor),
+        )
+    )  # fmt: skip
+    assert offer_strength(public.registry, NAME, visitor)["visible"] is False
+    assert offer_strength(public.registry, NAME, HERS)["visible"] is True
+    for answer in (
+        mine.as_rows(), models.show_models(public, HERS), compare.change_family(public, "dsum-t5", HERS),
+        evaluation_form.offer_new_systems(public, "dsum-t5", HERS),
+    ):  # fmt: skip
+        assert NAME in shown(answer)
+
+
+@pytest.mark.parametrize("visitor", [OTHER, ""])
+def test_a_trained_model_writes_for_its_owner_alone(public, run, visitor):
+    request = type("Request", (), {"session_hash": "session"})()
+    typed = ["A: Hello.\nB: Hi.", "", "", "", "dsum-t5", None]
+    rest = [1.0, 1.0, "None", "Greedy", 4, 1.0, 0, 4, 3, request]
+    (answer,) = compare.run_comparison(public, *typed, NAME, *rest, visitor)
+    assert "There is no model" in shown(answer)
+    started = public.evaluations.start(Wanted(SAMPLES, (NAME,), limit=1, owner=visitor))
+    while not started.over:
+        pass
+    assert "There is no model" in started.error and not started.key
+    *_, answer = compare.run_comparison(public, *typed, NAME, *rest, HERS)
+    assert "There is no model" not in shown(answer) and NAME in shown(answer)
+
+
+def test_a_trained_model_never_becomes_a_part_of_the_default_trio(public, run):
+    shutil.rmtree(public.settings.root / "adapters" / "dsum-t5-lora")
+    for visitor in (OTHER, ""):
+        assert NAME not in shown(compare.change_family(public, "dsum-t5", visitor))
+    assert NAME not in shown(api.compare_dialogue(public, "A: Hello.\nB: Hi."))
+
+
+def test_a_file_is_read_for_whoever_uploaded_it_alone(public, run, tmp_path):
+    source = run.config()["data"]["source"]
+    given = ("upload", source, "", "dsum-t5-base", 64, None, None, None)
+    assert "Zelda" in shown(training_upload.describe_own_file(public, HERS, *given))
+    for visitor in (OTHER, "", None):
+        assert not tells(training_upload.describe_own_file(public, visitor, *given))
+        values = filled(public) | {"source": "upload", "uploaded": source}
+        for answer in (
+            list(training_start.ask_cost(public, values, visitor)),
+            list(training_start.start_run(public, visitor, None, values)),
+        ):
+            assert "a file that you upload" in shown(answer) and not tells(answer)
+    assert [each.name for each in public.jobs.runs.all()] == [NAME]
+    again = training_upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
+    assert again != source, "the same file of two visitors is two files"
+
+
+def test_a_name_does_not_tell_that_somebody_else_has_it(public):
+    config = RunConfig("dsum-t5-base", TrainingConfig())
+    names = {training_start._name(public, config, "same name") for _ in range(5)}
+    assert len(names) == 5 and all(name.startswith("same-name-") for name in names)
+
+
+def test_the_zip_and_the_list_of_models_name_no_folder_of_the_server(public, run, settings):
+    with zipfile.ZipFile(run_view.make_zip(public, NAME, HERS)) as archive:
+        texts = {name: archive.read(name).decode("utf-8", "replace") for name in archive.namelist()}
+    assert not [name for name, text in texts.items() if str(settings.data_dir) in text or str(settings.root) in text]
+    assert json.loads(texts[f"{NAME}/config.json"])["data"]["source"] == FILE
+    assert json.loads(texts[f"{NAME}/environment.json"])["data"]["source"] == FILE
+    assert json.loads(texts[f"{NAME}/result.json"])["config"]["data"]["source"] == FILE
+    assert f"{FILE} is odd" in texts[f"{NAME}/output.txt"]
+    assert run.config()["data"]["source"].startswith("/"), "the run itself can be resumed"
+    for answer in (api.list_models(public), public.registry.seen_by(HERS).as_rows()):
+        assert str(settings.root) not in shown(answer) and str(settings.data_dir) not in shown(answer)
+    assert "models/dsum-t5-base" in {row["source"] for row in api.list_models(public)["models"]}
+
+
+def test_a_zip_has_another_hash_each_time(public, run):
+    one, two = (run_view.make_zip(public, NAME, HERS).read_bytes() for _ in range(2))
+    assert one != two
+
+
+def test_paths_become_relative(settings):
+    text = f'{settings.data_dir}/runs/a, "{settings.root}/models" and /elsewhere/b'
+    assert hide_paths(text, settings) == 'runs/a, "models" and /elsewhere/b'
+    assert hide_paths("/elsewhere/b", settings, {"/elsewhere/b": "b"}) == "b"
+    assert hide_paths('  File "/usr/lib/python3/x.py", line 1', settings) == '  File "x.py", line 1'
+
+
+def test_on_ones_own_machine_everybody_sees_all_runs(settings, tmp_path):
+    private = Services.start(settings)
+    finished(private, tmp_path)
+    for visitor in (HERS, OTHER, ""):
+        seen = dict(zip(run_view.PARTS, run_view.look_first(private, None, visitor, Shown(), {}), strict=True))
+        assert seen["watching"]["value"] == NAME and seen["zip"]["visible"] and seen["delete"]["visible"]
+        assert private.registry.seen_by(visitor).spec(NAME) and run_view.make_zip(private, NAME, visitor)
+    assert NAME in shown(api.list_models(private)) and str(settings.root) in shown(api.list_models(private))
+
+
+def filled(services: Services) -> dict[str, Any]:
+    from tests.test_ui_train import filled
+
+    return filled(services)

@@ -1,0 +1,194 @@
+"""Configs: bounds, the method's own learning rate, records that come back, settings that are typed; and the presets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dsum_demo.errors import InputError
+from dsum_demo.runs.limits import PUBLIC, check_allowed, uploads_dir
+from dsum_demo.training.config import (
+    TRAINING_FIELDS,
+    DataConfig,
+    RunConfig,
+    TrainingConfig,
+    apply_settings,
+    with_method,
+)
+from dsum_demo.training.methods import METHODS
+from dsum_demo.training.presets import preset, presets
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_brings_its_own_learning_rate_and_optimizer(name):
+    config = TrainingConfig(name)
+    assert (config.learning_rate, config.optimizer) == (METHODS[name].learning_rate, METHODS[name].optimizer)
+    assert dict(config.options) == METHODS[name].options()
+    assert TrainingConfig(name, learning_rate=1e-4).learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_config_comes_back_from_its_record(name):
+    config = RunConfig("dsum-t5-base", TrainingConfig(name, max_steps=3), DataConfig("samples", limit=5), "smoke")
+    assert RunConfig.from_record(json.loads(json.dumps(config.as_record()))) == config
+
+
+def test_every_field_is_an_attribute_with_the_same_default():
+    config = TrainingConfig()
+    for field in TRAINING_FIELDS:
+        assert field.default is None or getattr(config, field.name) == field.default
+        assert field.explanation.endswith(".") and hasattr(config, field.name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"method": "qlora"}, "choose one of: full, lora"),
+        ({"options": {"rank": 4}}, "LoRA has no option 'rank'"),
+        ({"options": {"r": 0}}, "r is 0"),
+        ({"options": {"task_type": "CAUSAL_LM"}}, "task_type is 'SEQ_2_SEQ_LM' here and cannot be changed"),
+        ({"method": "full", "options": {"r": 4}}, "no option 'r'; its options are: none."),
+        ({"learning_rate": 0}, "learning_rate is 0; give a number above 0 and at most 1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; give one of: adamw, adafactor"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"epochs": float("inf")}, "epochs is inf"),
+        ({"max_steps": -1}, "max_steps is -1; give a whole number from 0 to 1000000"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; give a whole number"),
+        ({"accumulation": 0}, "accumulation is 0"),
+        ({"evaluations": 0}, "evaluations is 0"),
+        ({"validation_sample": 0}, "validation_sample is 0"),
+        ({"best_by": "bleu"}, "best_by is 'bleu'"),
+        ({"patience": -1}, "patience is -1"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1; give a number from 0 to 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"warmup_share": float("nan")}, "warmup_share is nan"),
+        ({"max_source_tokens": 0}, "max_source_tokens is 0"),
+        ({"max_target_tokens": 1}, "max_target_tokens is 1"),
+        ({"precision": "fp16"}, "precision is 'fp16'; give one of: auto, bf16, fp32"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"compile": "yes"}, "compile is 'yes'; give true or false"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(settings, sentence):
+    with pytest.raises(InputError) as refused:
+        TrainingConfig(**settings)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"source": " "}, "data is empty"),
+        ({"validation_share": 0}, "validation_share is 0"),
+        ({"limit": -1}, "limit is -1"),
+        ({"columns": {"text": "x"}}, "columns names 'text'"),
+    ],
+)
+def test_data_settings_out_of_bounds_are_refused(settings, sentence):
+    with pytest.raises(InputError) as refused:
+        DataConfig(**settings)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("record", [{}, {"base": "x"}, {"base": "x", "training": {"speed": 1}, "data": {}}])
+def test_a_record_that_is_no_config_is_refused(record):
+    with pytest.raises(InputError, match="This is not the config of a run"):
+        RunConfig.from_record(record)
+
+
+def test_typed_settings_reach_options_training_and_data():
+    config = apply_settings(
+        RunConfig("dsum-t5-base"), ["r=8", "target_modules=q,v", "max_steps=7", "limit=9", "precision=fp32"]
+    )
+    assert (config.training.options["r"], config.training.options["target_modules"]) == (8, ("q", "v"))
+    assert (config.training.max_steps, config.data.limit, config.training.precision) == (7, 9, "fp32")
+    assert config.training.options["lora_alpha"] == 32, "the rest stays"
+
+
+def test_another_method_begins_from_its_own_options():
+    config = TrainingConfig("lora", {"r": 4}, learning_rate=0.1, batch_size=2)
+    assert with_method(config, "lora") is config
+    other = with_method(config, "prompt")
+    assert (other.learning_rate, other.optimizer, other.batch_size) == (0.3, "adafactor", 2)
+    assert "r" not in other.options
+
+
+# presets
+
+
+def test_the_presets_are_what_the_exercise_and_the_recipes_say():
+    assert list(presets()) == ["good-lora", "good-full", "notebook-lora", "notebook-full", "smoke"]
+    full, lora = preset("notebook-full").training, preset("notebook-lora").training
+    assert (full.method, full.learning_rate, full.weight_decay, full.optimizer) == ("full", 1e-5, 0.01, "adamw")
+    assert (lora.method, lora.learning_rate) == ("lora", 1e-3)
+    assert (lora.options["r"], lora.options["lora_alpha"], lora.options["target_modules"]) == (32, 32, ("q", "v"))
+    assert preset("smoke").data.source == "samples" and preset("smoke").training.max_steps <= 20
+    assert all(each.title and each.note.endswith(".") for each in presets().values())
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(InputError, match="There is no preset 'x'; choose one of: good-lora"):
+        preset("x")
+
+
+def test_a_preset_becomes_a_runs_config():
+    config = preset("smoke").run_config("dsum-t5-base")
+    assert (config.base, config.preset, config.data.source) == ("dsum-t5-base", "smoke", "samples")
+
+
+# a public Space
+
+
+@pytest.fixture
+def public(settings):
+    return replace(settings, public=True)
+
+
+def test_elsewhere_nothing_is_limited(settings):
+    check_allowed(RunConfig("flan-t5-large", TrainingConfig(batch_size=512), DataConfig("/etc/passwd")), settings)
+
+
+def test_the_smoke_preset_is_allowed_on_a_public_space(public):
+    check_allowed(preset("smoke").run_config("dsum-t5-base"), public)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"max_steps": 0}, "Set max_steps to at most 200"),
+        ({"max_steps": 201}, "max_steps is 201; this Space takes at most 200"),
+        ({"batch_size": 17}, "batch_size is 17"),
+        ({"accumulation": 5}, "accumulation is 5"),
+        ({"validation_sample": 129}, "validation_sample is 129"),
+        ({"max_source_tokens": 513}, "max_source_tokens is 513"),
+        ({"compile": True}, "does not compile"),
+    ],
+)
+def test_a_public_space_caps_what_a_run_may_take(public, changes, sentence):
+    smoke = preset("smoke").run_config("dsum-t5-base")
+    with pytest.raises(InputError, match=sentence):
+        check_allowed(replace(smoke, training=replace(smoke.training, **changes)), public)
+
+
+def test_a_public_space_takes_the_embedded_base_only(public):
+    with pytest.raises(InputError, match="This Space trains dsum-t5-base only"):
+        check_allowed(preset("smoke").run_config("flan-t5-base"), public)
+
+
+def test_a_public_space_reads_uploads_and_no_other_path(public, tmp_path):
+    smoke = preset("smoke").run_config("dsum-t5-base")
+    folder = uploads_dir(public)
+    folder.mkdir(parents=True)
+    (folder / "rows.csv").write_text("x")
+    (tmp_path / "secret.csv").write_text("x")
+    (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
+    check_allowed(replace(smoke, data=DataConfig(str(folder / "rows.csv"))), public)
+    for source in (str(tmp_path / "secret.csv"), str(folder / "link.csv"), str(folder / ".." / ".." / "secret.csv"),
+                   str(folder), "dialogsum", "someone/repository"):  # fmt: skip
+        for data in (DataConfig(source), DataConfig("samples", validation_source=source)):
+            with pytest.raises(InputError, match="on the samples or on a file that you upload"):
+                check_allowed(replace(smoke, data=data), public)
+    assert PUBLIC["uploaded_rows"] > 0 and PUBLIC["waiting_runs"] > 0

@@ -1,0 +1,199 @@
+"""Dialogues to learn from: columns, problems by row, the split, what is shared; every refusal names its rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dsum_demo.data.examples import Example, fingerprint
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.training.config import DataConfig
+from dsum_demo.training.dataset import Lengths, map_columns, overlap, preview, read_training_data, sample_csv, split
+
+
+def write(folder: Path, rows: list[dict], name: str = "rows.jsonl") -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder / name)
+
+
+def rows(count: int, start: int = 0) -> list[dict]:
+    return [{"dialogue": f"Tom: I have {n} apples.", "summary": f"{n}."} for n in range(start, start + count)]
+
+
+def example(text: str) -> Example:
+    return Example(text, text, ("x",), ())
+
+
+# columns
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "mapping"),
+    [
+        (("id", "dialogue", "summary"), {}, {"dialogue": "dialogue", "summary": "summary", "id": "id"}),
+        (("Source", "TARGET"), {}, {"dialogue": "Source", "summary": "TARGET"}),
+        (("fname", "dialogue", "summary1"), {}, {"dialogue": "dialogue", "summary": "summary1", "id": "fname"}),
+        (("chat", "gist"), {"summary": "gist"}, {"dialogue": "chat", "summary": "gist"}),
+        (("dialogue", "text", "summary"), {"dialogue": "text"}, {"dialogue": "text", "summary": "summary"}),
+    ],
+)
+def test_columns_are_guessed_and_what_is_given_comes_first(columns, given, mapping):
+    assert map_columns(columns, given) == mapping
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "sentence"),
+    [
+        (("a", "b"), {}, "Which column holds the dialogue? Name it; the columns are: a, b."),
+        (("dialogue", "b"), {}, "Which column holds the summary?"),
+        (
+            ("dialogue", "summary"),
+            {"summary": "gist"},
+            "There is no column 'gist'; the columns are: dialogue, summary.",
+        ),
+    ],
+)
+def test_a_column_that_cannot_be_told_is_asked_for(columns, given, sentence):
+    with pytest.raises(DataError) as refused:
+        map_columns(columns, given)
+    assert sentence in str(refused.value)
+
+
+# a look at a file
+
+
+def test_a_preview_names_every_problem_with_its_row(tmp_path):
+    found = preview(
+        Path(write(tmp_path, [
+            {"dialogue": "Tom: Hi, Maya, are you there?", "summary": "Tom greets."},
+            {"dialogue": "", "summary": "Nothing."},
+            {"dialogue": "Tom: Yes.", "summary": "  "},
+            {"dialogue": "tom:  hi, Maya, are you there?", "summary": "Tom says hi."},
+            {"dialogue": "Tom: Ok.", "summary": "Tom says ok to everything."},
+            {"dialogue": None, "summary": None},
+        ]))
+    )  # fmt: skip
+    assert [(problem.row, problem.text, problem.fatal) for problem in found.problems] == [
+        (2, "no dialogue", True),
+        (3, "no summary", True),
+        (4, "the same dialogue as row 1", False),
+        (5, "a summary that is as long as its dialogue", False),
+        (6, "no dialogue and no summary", True),
+    ]
+    assert (found.count, found.columns, len(found.rows), found.lengths) == (6, ("dialogue", "summary"), 5, None)
+    assert found.rows[0] == {"dialogue": "Tom: Hi, Maya, are you there?", "summary": "Tom greets."}
+
+
+def test_lengths_are_told_against_the_limit(tmp_path):
+    file = Path(write(tmp_path, [{"dialogue": "x" * n, "summary": "."} for n in (1, 2, 3, 9)]))
+    lengths = preview(file, length=len, limit=3).lengths
+    assert lengths == Lengths(median=3, longest=9, limit=3, too_long=1)
+    assert "the model reads 3: 1 dialogue is longer and loses its last turns" in lengths.note
+    assert preview(file, length=len, limit=9).lengths.note.endswith("9 at most; all fit.")
+
+
+def test_the_sample_file_is_one_that_training_takes(tmp_path, settings):
+    (tmp_path / "sample.csv").write_text(sample_csv())
+    found = preview(tmp_path / "sample.csv")
+    assert found.problems == () and found.count == 3
+    assert "\n" in found.rows[0]["dialogue"]
+    assert len(read_training_data(DataConfig(str(tmp_path / "sample.csv")), settings).train) == 2
+
+
+# what is learned from
+
+
+def test_the_samples_are_split_by_a_seed(settings):
+    data = read_training_data(DataConfig(validation_share=0.2), settings)
+    assert (len(data.train), len(data.validation)) == (23, 6) and not overlap(data.train, data.validation)
+    assert data.notes == ("No validation dialogues were given: 6 of 29 were split off (seed 0).",)
+    again = read_training_data(DataConfig(validation_share=0.2), settings)
+    other = read_training_data(DataConfig(validation_share=0.2, split_seed=1), settings)
+    assert again == data and other.validation != data.validation and other.fingerprint != data.fingerprint
+
+
+def test_a_dialogues_part_does_not_depend_on_the_order_of_the_rows():
+    examples = [example(f"Tom: {n}") for n in range(40)]
+    _, one = split(examples, 0.25, 3)
+    _, other = split(examples[::-1], 0.25, 3)
+    assert {e.id for e in one} == {e.id for e in other} and len(one) == 10
+    assert [e.id for e in one] == sorted((e.id for e in one), key=lambda name: int(name.split()[1])), (
+        "rows keep their order"
+    )
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, (0, 0)), (1, (1, 0)), (2, (1, 1)), (3, (2, 1))])
+def test_both_parts_get_a_dialogue_where_there_are_two(count, sizes):
+    assert tuple(map(len, split([example(str(n)) for n in range(count)], 0.01, 0))) == sizes
+
+
+def test_a_folder_has_its_own_validation_part(tmp_path, settings):
+    write(tmp_path, rows(5), "train.jsonl")
+    write(tmp_path, rows(2, start=10), "validation.jsonl")
+    data = read_training_data(DataConfig(str(tmp_path)), settings)
+    assert (len(data.train), len(data.validation), data.notes) == (5, 2, ())
+
+
+def test_a_folder_without_a_training_file_says_how_it_is_called(tmp_path, settings):
+    write(tmp_path, rows(5), "data.jsonl")
+    with pytest.raises(DataError, match=r"holds no train\.csv \(nor with \.jsonl"):
+        read_training_data(DataConfig(str(tmp_path)), settings)
+
+
+def test_dialogsum_comes_with_both_its_parts(tmp_path, settings):
+    from dataclasses import replace
+
+    for name, start in (("train", 0), ("validation", 50)):
+        write(tmp_path, [{"id": f"{name}_{n}", **row} for n, row in enumerate(rows(4, start))], f"{name}.jsonl")
+    data = read_training_data(DataConfig("dialogsum"), replace(settings, dialogsum_dir=tmp_path))
+    assert [e.id for e in data.train] == [f"train_{n}" for n in range(4)] and len(data.validation) == 4
+
+
+def test_what_stands_in_both_parts_is_not_learned_from_and_told(tmp_path, settings):
+    train = write(tmp_path, rows(6))
+    validation = write(tmp_path, [*rows(2), *rows(1, start=20)], "validation.jsonl")
+    data = read_training_data(DataConfig(train, validation), settings)
+    assert (len(data.train), len(data.validation)) == (4, 3)
+    assert data.notes == ("2 dialogues stand in the validation part too and are not learned from.",)
+
+
+def test_rows_without_text_and_repeated_pairs_are_left_out_and_told(tmp_path, settings):
+    file = write(tmp_path, [*rows(4), {"dialogue": "", "summary": "x"}, *rows(2), {"dialogue": "x", "summary": ""}])
+    data = read_training_data(DataConfig(file), settings)
+    assert len(data.train) + len(data.validation) == 4
+    assert "rows.jsonl: rows 5, 8 left out, without dialogue or summary." in data.notes
+    assert "2 repeated dialogues were left out." in data.notes
+
+
+def test_a_limit_draws_by_the_seed(tmp_path, settings):
+    file = write(tmp_path, rows(30))
+    data = read_training_data(DataConfig(file, limit=5), settings)
+    assert len(data.train) == 5 and read_training_data(DataConfig(file, limit=5), settings) == data
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "sentence"),
+    [
+        ([{"dialogue": "", "summary": "x"}, {"dialogue": "x", "summary": ""}], DataError, "no row with both"),
+        (rows(1), DataError, "leaves 1 dialogues to learn from and 0 to validate on"),
+        ([{"a": 1}], DataError, "Which column holds the dialogue"),
+    ],
+)
+def test_a_file_with_nothing_to_use_is_refused(tmp_path, settings, content, error, sentence):
+    with pytest.raises(error, match=sentence) as refused:
+        read_training_data(DataConfig(write(tmp_path, content)), settings)
+    if "no row" in sentence:
+        assert refused.value.rows == (1, 2)
+
+
+def test_a_source_that_there_is_not_is_refused(settings):
+    with pytest.raises(InputError, match=r"There is no file 'nowhere\.csv'"):
+        read_training_data(DataConfig("nowhere.csv"), settings)
+
+
+def test_the_fingerprint_tells_dialogues_apart_and_overlooks_spacing_and_case():
+    assert fingerprint("Tom:  Hi.\nMaya: HELLO.") == fingerprint("tom: hi. maya: hello.")
+    assert fingerprint("Tom: Hi.") != fingerprint("Tom: Ho.") and len(fingerprint("")) == 16

@@ -1,0 +1,306 @@
+"""The page's handlers and what they draw, without a browser: plain values in, plain values out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from dsum_demo.comparison import Comparison, SystemResult, compare
+from dsum_demo.errors import InputError
+from dsum_demo.generation.streaming import Generation
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.registry import Kind
+from dsum_demo.ui import html
+from dsum_demo.ui.compare import cards, charts, families, tab
+from dsum_demo.ui.compare import dialogue_input as dialogue
+from dsum_demo.ui.models_tab import models_table
+from dsum_demo.ui.services import Services
+
+DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
+REFERENCES = ("Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until Friday.")
+
+
+@pytest.fixture(scope="module")
+def services(tiny_settings) -> Services:
+    return Services.start(tiny_settings)
+
+
+@pytest.fixture(scope="module")
+def comparison(services) -> Comparison:
+    family = services.registry.default_family
+    specs = [spec for spec in family.default_trio() if spec]
+    return compare(services.store, family, specs, DIALOGUE, REFERENCES, DecodingConfig(max_new_tokens=16))
+
+
+def with_text(comparison: Comparison, text: str) -> Comparison:
+    """The comparison with `text` as the full fine-tune's summary."""
+    result = replace(comparison.systems[1], generation=Generation(text, 5, 1.0, 0.1, finished=True))
+    return replace(comparison, systems=(comparison.systems[0], result, comparison.systems[2]))
+
+
+# Cards
+
+
+def test_whatever_a_model_writes_is_shown_as_text(comparison):
+    evil = with_text(comparison, "<script>alert(1)</script> & ten dollars")
+    for highlight in (html.NO_HIGHLIGHT, html.SHARED, html.COPIED):
+        card = cards.system_card(Kind.FULL, evil, 1, highlight)
+        assert "<script>" not in card and "&lt;" in card
+    evil = replace(evil, references=("<img src=x onerror=alert(1)>",))
+    assert "<img" not in cards.human_card(evil, html.NO_HIGHLIGHT)
+
+
+def test_marks_leave_the_text_as_it_was(comparison):
+    shown = with_text(comparison, "Tom borrows ten dollars & pays.")
+    card = cards.system_card(Kind.FULL, shown, 1, html.SHARED)
+    assert '<mark class="shared">Tom borrows ten dollars</mark> &amp; pays.' in card
+
+
+def test_a_card_says_what_was_trained_how_fast_and_how_long(comparison):
+    base, full, lora = (cards.system_card(kind, comparison, i, "none") for i, kind in enumerate(tab.KINDS))
+    assert "not tuned" in base and "trained: 100 %" in full
+    share = 100 * comparison.systems[2].trained_parameters / comparison.systems[2].parameters
+    assert f"trained: {share:.3g} %" in lora
+    for card in (base, full, lora):
+        assert "tokens/s" in card and "words" in card and "first token" in card
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("waiting", "Waiting"),
+        ("loading", "Loading"),
+        ("writing", "Reading"),
+        ("stopped", "Stopped"),
+        ("done", "nothing"),
+    ],
+)
+def test_a_card_without_text_says_what_it_waits_for(comparison, phase, said):
+    result = SystemResult(comparison.systems[0].spec, phase=phase)
+    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    assert said in card and "Copy" not in card
+
+
+def test_a_card_names_what_does_not_stand_in_the_dialogue(comparison):
+    card = cards.system_card(Kind.FULL, with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
+    assert "not found in the dialogue: Brian, 20<" in card
+    assert "not found" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
+
+
+def test_a_failure_stands_in_its_own_card(comparison):
+    result = SystemResult(comparison.systems[0].spec, phase="failed", error="The <disk> is full.")
+    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    assert "The &lt;disk&gt; is full." in card
+
+
+def test_a_download_tells_how_far_it_is(comparison):
+    result = SystemResult(comparison.systems[0].spec, phase="loading", note="Downloading x: 3 of 9 MB", share=1 / 3)
+    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    assert "3 of 9 MB" in card and '<progress value="0.3333"' in card
+    unknown = replace(result, share=None)
+    assert "<progress" not in cards.system_card(Kind.BASE, replace(comparison, systems=(unknown,)), 0, "none")
+
+
+def test_the_human_card_numbers_its_references(comparison):
+    assert cards.human_card(comparison, "none").count("<li") == 2
+    assert cards.human_card(replace(comparison, references=()), "none") == ""
+
+
+def test_downloads_hold_the_files(comparison):
+    links = cards.downloads(comparison)
+    data = re.search(r"data:application/json;charset=utf-8;base64,([^\"]+)", links)
+    assert json.loads(base64.b64decode(data[1])) == comparison.as_dict()
+    assert [name in links for name in ("comparison.json", "comparison.csv", "comparison.md")] == [True] * 3
+
+
+def test_the_table_has_every_score(comparison):
+    table = cards.scores_table(comparison)
+    for system in comparison.systems:
+        for rouge in ROUGE_TYPES:
+            assert f"<td>{100 * system.scores[rouge].fmeasure:.2f}</td>" in table
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (9_999, "9,999"), (299_000, "0.299 M"), (247_577_856, "248 M")])
+def test_counts_are_short(count, text):
+    assert html.millions(count) == text
+
+
+# Chart
+
+
+def test_bars_are_the_scores_and_say_how_they_differ(comparison):
+    figure = charts.rouge_chart(comparison)
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == [system.spec.title for system in comparison.systems]
+    for bar, system in zip(bars, comparison.systems, strict=True):
+        assert list(bar.y) == [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
+    assert "(" not in bars[0].text[0] and "(" in bars[1].text[0]
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
+
+
+def test_two_of_a_kind_keep_their_places_and_are_told_apart(comparison):
+    twin = replace(comparison.systems[1], spec=replace(comparison.systems[1].spec, name="my-run"))
+    both = replace(comparison, systems=(*comparison.systems[:2], twin))
+    bars = [trace for trace in charts.rouge_chart(both).data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == ["Original", "dsum-t5-full", "my-run"]
+    assert len({bar.marker.color for bar in bars}) == 3
+    assert "<h3>Full fine-tune</h3>" in cards.system_card(Kind.ADAPTER, both, 2, "none")
+
+
+def test_the_human_line_needs_two_references(comparison):
+    assert any(trace.type == "scatter" for trace in charts.rouge_chart(comparison).data)
+    one = replace(comparison, references=REFERENCES[:1])
+    assert not any(trace.type == "scatter" for trace in charts.rouge_chart(one).data)
+
+
+def test_the_headline_names_the_best(comparison):
+    best = max(comparison.systems, key=lambda system: system.scores["rouge1"].fmeasure)
+    assert charts.headline(comparison).startswith(f"On this dialogue {best.spec.title} scores highest")
+    unscored = replace(comparison, systems=tuple(replace(system, scores=None) for system in comparison.systems))
+    assert charts.headline(unscored) == ""
+    assert len(charts.rouge_chart(unscored).data) == 1
+
+
+# What is typed
+
+
+def test_examples_are_grouped_by_topic(services):
+    labels = [label for label, _ in dialogue.example_choices(services)]
+    topics = [label.split(" · ")[0] for label in labels]
+    assert len(labels) == len(services.samples) >= 24
+    assert len(set(topics)) == sum(a != b for a, b in zip(topics, ["", *topics], strict=False))
+
+
+def test_an_example_over_typed_text_keeps_the_text(services):
+    typed = ("mine", "", "", "")
+    *texts, kept, undo, problem = dialogue.choose_example(services, services.samples[2].id, *typed)
+    assert texts == [services.samples[2].dialogue, *services.samples[2].references]
+    assert kept == typed and undo["visible"] is True and problem == ""
+    assert dialogue.put_back(kept, *texts) == (*typed, tuple(texts))
+
+
+def test_an_example_over_an_untouched_example_needs_no_undo(services):
+    first = services.samples[0]
+    answer = dialogue.choose_example(services, services.samples[1].id, first.dialogue, *first.references)
+    assert answer[5] == {"__type__": "update"}
+
+
+def test_clearing_can_be_undone(services):
+    answer = dialogue.clear_texts(services, "mine", "r", "", "")
+    assert answer[:4] == ("", "", "", "") and answer[4] == ("mine", "r", "", "")
+
+
+def test_a_dropped_file_that_is_too_long_is_refused(services, tmp_path):
+    file = tmp_path / "long.txt"
+    file.write_text("a" * 1_000_001)
+    answer = dialogue.read_drop(services, str(file), "mine", "", "", "")
+    assert answer[0] == "mine" and "1,000,001" in answer[6]
+
+
+# The run
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"), [("Ana: Rice?\nBo: Yes, please.", True), ("{first turn}\nBo: No.", False)]
+)
+def test_an_examples_references_do_not_score_another_dialogue(services, text, left_out):
+    sample = services.samples[0]
+    text = text.replace("{first turn}", sample.dialogue.splitlines()[0])
+    kept = dialogue.without_strangers(services, text, sample.references)
+    assert kept == (() if left_out else sample.references)
+    assert dialogue.without_strangers(services, text, ("My own.", "", "")) == ("My own.", "", "")
+
+
+def run(services: Services, text: str = DIALOGUE, reference: str = "", session: str = "s", **changes) -> list[dict]:
+    values = {
+        "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",
+        "full_strength": 1.0, "lora_strength": 1.0, "highlight": "none", "strategy": tab.GREEDY, "beams": 4,
+        "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, **changes,
+    }  # fmt: skip
+    request = SimpleNamespace(session_hash=session)
+    states = tab.run_comparison(services, text, reference, "", "", *values.values(), request)
+    return [dict(zip(tab.RESULTS, state, strict=True)) for state in states]
+
+
+def test_a_run_ends_with_scores_or_the_reason_why_there_are_none(services):
+    last = run(services, reference=REFERENCES[0])[-1]
+    assert last["scores"]["visible"] and last["no_rouge"] == "" and last["chart"].data
+    last = run(services)[-1]
+    assert not last["scores"]["visible"] and "none was given" in last["no_rouge"]
+    assert isinstance(last["comparison"], Comparison)
+
+
+def test_a_mistake_is_told_and_nothing_else_changes(services):
+    (only,) = run(services, text="")
+    assert "no dialogue" in only.pop("problem")
+    assert all(value == {"__type__": "update"} for value in only.values())
+    assert "num_beams" in run(services, strategy=tab.BEAMS, beams=99)[0]["problem"]
+
+
+def test_a_stop_that_was_asked_for_ends_the_run(services):
+    services.begin("stopped")
+    services.stop("stopped")
+    last = run(services, session="stopped")[-1]
+    assert [system.phase for system in last["comparison"].systems] == ["stopped"] * 3
+    services.forget("stopped")
+    assert "stopped" not in services.running
+
+
+def test_a_new_run_of_a_session_stops_the_one_before(services):
+    services.begin("twice")
+    earlier = services.running["twice"]
+    services.begin("twice")
+    assert earlier.is_set() and not services.running["twice"].is_set()
+    services.forget("twice")
+
+
+def test_decode_settings_of_another_strategy_are_left_out(services):
+    family = services.registry.default_family
+    assert tab.decode_config(family, tab.GREEDY, 4, 2.0, 7, 30, 2) == replace(
+        family.decode, max_new_tokens=30, no_repeat_ngram_size=2
+    )
+    assert tab.decode_config(family, tab.BEAMS, 4, 2.0, 7, 30, 2).num_beams == 4
+    sampled = tab.decode_config(family, tab.SAMPLING, 4, 2.0, None, 30, 2)
+    assert (sampled.do_sample, sampled.temperature, sampled.seed, sampled.num_beams) == (True, 2.0, 0, 1)
+    with pytest.raises(InputError):
+        tab.decode_config(family, tab.SAMPLING, 4, 9.0, 0, 30, 2)
+
+
+def test_redrawing_before_the_first_run_changes_nothing():
+    assert all(value == {"__type__": "update"} for value in tab.redraw(None, html.SHARED))
+
+
+# Families and models
+
+
+def test_a_family_that_cannot_be_had_says_so_once(services):
+    registry = services.registry
+    assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, runs anywhere)") == "dsum-t5"
+    labels = [label for label, name in families.family_choices(registry) if name == "flan-t5-base"]
+    assert labels == ["FLAN-T5 base (248 M) · not available here"]
+    note = families.family_note(registry, registry.family("flan-t5-base"))
+    assert note.count("HF_HUB_OFFLINE") == 1 and "42.2" in note
+    assert "notice" not in families.family_note(registry, registry.default_family)
+
+
+def test_tuned_models_can_stand_in_both_tuned_places(services):
+    offered = families.variants(services.registry, services.registry.default_family, Kind.ADAPTER)
+    assert offered["value"] == "dsum-t5-lora"
+    assert [value for _, value in offered["choices"]] == ["dsum-t5-lora", "dsum-t5-full"]
+
+
+def test_what_stands_chosen_stays_while_it_can(services):
+    answer = tab.describe_family(services, "dsum-t5", "dsum-t5-base", "dsum-t5-lora", "gone")
+    assert [update["value"] for update in answer[1:]] == ["dsum-t5-base", "dsum-t5-lora", "dsum-t5-lora"]
+
+
+def test_the_models_table_has_every_model_with_its_state(services):
+    table = models_table(services.registry)
+    for row in services.registry.as_rows():
+        assert row["name"] in table and f"state {row['state']}" in table

@@ -1,0 +1,681 @@
+"""The Evaluate tab's runs, handlers, charts, tables and report, without a browser: real tiny models, real files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dsum_demo.data.sources import SAMPLES
+from dsum_demo.errors import InputError
+from dsum_demo.evaluation.background import RECORDED, UPLOAD, BackgroundEvaluation, EvaluationQueue, Wanted, broken_rows
+from dsum_demo.evaluation.records import Evaluation, Published
+from dsum_demo.evaluation.report import Report, build_report, paired
+from dsum_demo.evaluation.storage import write_evaluation
+from dsum_demo.metrics.bootstrap import Interval
+from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.settings import Settings
+from dsum_demo.ui import html
+from dsum_demo.ui.appearance import KINDS, LOOKS, system_looks, system_titles
+from dsum_demo.ui.evaluate import charts, form, results, saved, tab, tables
+from dsum_demo.ui.evaluate import examples_tab as examples
+from dsum_demo.ui.evaluate.example_detail import example_view
+from dsum_demo.ui.evaluate.example_table import PAGE_ROWS, Selection, columns, ids_of, neighbour, parts, select, table
+from dsum_demo.ui.evaluate.html_report import html_report
+from dsum_demo.ui.html import SHARED
+from dsum_demo.ui.services import Services
+
+TRIO = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
+EVIL = "<script>alert(1)</script>"
+SKIP = {"__type__": "update"}
+
+
+@pytest.fixture(scope="module")
+def services(tiny_root, tmp_path_factory) -> Services:
+    return Services.start(Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("evaluate"), offline=True))
+
+
+@pytest.fixture(scope="module")
+def key(services) -> str:
+    """A finished evaluation of twelve samples by the tiny trio, saved."""
+    run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=12))
+    wait(run)
+    assert run.error == ""
+    return run.key
+
+
+@pytest.fixture(scope="module")
+def opened(services, key):
+    return services.evaluations.get(key)
+
+
+@pytest.fixture(scope="module")
+def evaluation(opened) -> Evaluation:
+    return opened.evaluation
+
+
+@pytest.fixture(scope="module")
+def report(opened) -> Report:
+    return opened.report
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Path:
+    """Outputs as somebody else's notebook writes them, with one row that cannot be used."""
+    file = tmp_path / "outputs.csv"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["", "dialogue", "human_baseline_summaries", "original_model_summaries", "peft_model_summaries"]
+        )
+        for n in range(30):
+            human = "" if n == 4 else f"Tom asks Ana for {n} apples."
+            writer.writerow(
+                [n, f"Tom: {n} apples?\nAna: Yes.", human, f"{n} apples.", f"=Tom asks Ana for {EVIL} apples."]
+            )
+    return file
+
+
+def wait(run: BackgroundEvaluation) -> None:
+    deadline = time.monotonic() + 120
+    while not run.over and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert run.over
+
+
+def with_output(evaluation: Evaluation, system: str, **changes) -> Evaluation:
+    """The evaluation with the first example's output of `system` changed."""
+    first, *rest = evaluation.examples
+    outputs = {**first.outputs, system: replace(first.outputs[system], **changes)}
+    return replace(evaluation, examples=(replace(first, outputs=outputs), *rest))
+
+
+def many(evaluation: Evaluation, count: int) -> Evaluation:
+    """So many examples: the same ones under other ids."""
+    repeated = tuple(
+        replace(evaluation.examples[i % len(evaluation.examples)], id=f"ex-{i}", row=i + 1, group=f"g{i}")
+        for i in range(count)
+    )
+    return replace(evaluation, examples=repeated, total=count)
+
+
+# Runs
+
+
+def test_a_run_ends_saved_with_every_system_on_every_example(services, key, evaluation):
+    assert evaluation.finished and len(evaluation.examples) == 12
+    assert all(set(example.outputs) == set(TRIO) for example in evaluation.examples)
+    assert key in [one.name for one in services.evaluations.saved.list()]
+    again = EvaluationQueue(services.settings, services.store).get(key)
+    assert again is not None and again.report == services.evaluations.get(key).report
+
+
+def test_a_rerun_takes_its_texts_from_the_cache(services, key, evaluation):
+    run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=12))
+    wait(run)
+    same = services.evaluations.get(run.key).evaluation
+    assert all(output.cached for example in same.examples for output in example.outputs.values())
+    texts = [[e.outputs[name].text for name in TRIO] for e in evaluation.examples]
+    assert [[e.outputs[name].text for name in TRIO] for e in same.examples] == texts
+
+
+def test_one_runs_at_a_time(services, key):
+    before, services.evaluations.run = services.evaluations.run, BackgroundEvaluation("another", "token")
+    try:
+        with pytest.raises(InputError, match="An evaluation is running"):
+            services.evaluations.start(Wanted(SAMPLES, TRIO, limit=2))
+    finally:
+        services.evaluations.run = before
+
+
+def test_a_stop_ends_the_run_and_the_page_says_how_far_it_came(services, key):
+    run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=29, seed=3))
+    run.stop()
+    wait(run)
+    last = tab.tick(services, run.token, -1)
+    assert "Stopped" in last[8] and last[5]["active"] is False and last[0]["visible"] is False
+
+
+def test_a_failure_is_told_and_what_was_done_is_kept(services, evaluation):
+    run = BackgroundEvaluation("data", "token")
+
+    def states():
+        yield SimpleNamespace(evaluation=evaluation, done=3, total=36)
+        raise RuntimeError("the disk is full")
+
+    kept = []
+    run.follow(states(), lambda one: kept.append(one) or "there")
+    assert run.over and run.key == "there" and kept == [evaluation] and "the disk is full" in run.error
+
+
+def test_a_public_page_saves_nothing_shows_a_run_to_its_own_visitor_and_keeps_it_small(tiny_root, tmp_path):
+    settings = Settings(root=tiny_root, data_dir=tmp_path, offline=True, public=True)
+    public = Services.start(settings)
+    run = public.evaluations.start(Wanted(SAMPLES, TRIO[:1], limit=5_000))
+    assert public.evaluations.run_for(run.token) is run
+    assert public.evaluations.run_for("another") is None and public.evaluations.run_for(None) is None
+    wait(run)
+    assert public.evaluations.saved.list() == [] and run.key.startswith("run:")
+    assert not public.evaluations.get(run.key).saved
+    assert "nothing" in saved.delete_open(public, run.key)[1]
+    assert saved.chooser_update(public, run.key, run.key, run.title)["value"] == run.key
+
+
+def test_what_cannot_be_evaluated_is_refused_before_it_starts(services):
+    for wanted, said in (
+        (Wanted("/etc/passwd", TRIO), "no data"),
+        (Wanted(SAMPLES, ()), "choose a system"),
+        (Wanted(UPLOAD, TRIO), "no file"),
+        (Wanted(RECORDED, ("a",), Path("x.csv")), "references"),
+        (Wanted(SAMPLES, TRIO, limit=0), "limit"),
+    ):
+        with pytest.raises(InputError, match=said):
+            services.evaluations.start(wanted)
+
+
+def test_recorded_outputs_go_through_the_same_door(services, recorded):
+    references, systems = form.guess_columns(
+        ["index", "dialogue", "human_baseline_summaries", "original_model_summaries", "peft_model_summaries"]
+    )
+    assert references == ["human_baseline_summaries"]
+    assert systems == ["original_model_summaries", "peft_model_summaries"]
+    wanted = Wanted(RECORDED, tuple(systems), recorded, tuple(references), reading="rows")
+    assert list(broken_rows(wanted)) == [5]
+    run = services.evaluations.start(wanted)
+    wait(run)
+    assert run.rows == (5,) and run.key == ""
+    assert str(recorded.parent) not in run.error and "outputs.csv" in run.error, (
+        "where an upload lies is nobody's business"
+    )
+    run = services.evaluations.start(replace(wanted, skip_broken=True))
+    wait(run)
+    done = services.evaluations.get(run.key)
+    assert len(done.evaluation.examples) == 29 and [row.row for row in done.evaluation.skipped] == [5]
+    assert [warning.kind for warning in done.report.warnings if warning.kind == "skipped"] == ["skipped"]
+
+
+def test_a_file_of_dialogues_is_evaluated_by_models(services, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    rows = [{"id": s.id, "dialogue": s.dialogue, "summary": s.references[0]} for s in services.samples[:3]]
+    file.write_text("\n".join(map(json.dumps, [*rows, {"id": "x", "dialogue": ""}])), encoding="utf-8")
+    wanted = Wanted(UPLOAD, TRIO[:1], file)
+    assert list(broken_rows(wanted)) == [4]
+    run = services.evaluations.start(replace(wanted, skip_broken=True))
+    wait(run)
+    assert services.evaluations.get(run.key).evaluation.data == "mine.jsonl"
+
+
+def test_texts_that_are_not_shipped_are_filled_in_where_the_data_is_at_hand(tiny_root, tmp_path, evaluation):
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("models", "adapters", "samples"):
+        (root / name).symlink_to(tiny_root / name)
+    shipped = replace(evaluation, data="dialogsum:validation")
+    write_evaluation(shipped, root / "evaluations" / "shipped", texts=False)
+    settings = Settings(root=root, data_dir=tmp_path / "data", offline=True)
+    without = Services.start(settings)
+    first = shipped.examples[0]
+    event = SimpleNamespace(_data={"example": first.id})
+    *_, view = examples.act(without, "shipped", Selection(), SHARED, event)
+    assert "DSUM_DIALOGSUM" in view and first.outputs[TRIO[0]].text[:10] in view.replace("&#x27;", "'")
+
+    folder = tmp_path / "dialogsum"
+    folder.mkdir()
+    (folder / "validation.jsonl").write_bytes((root / "samples" / "dialogues.jsonl").read_bytes())
+    having = Services.start(replace(settings, dialogsum_dir=folder))
+    *_, view = examples.act(having, "shipped", Selection(), SHARED, event)
+    assert "DSUM_DIALOGSUM" not in view and 'class="turns"' in view and view.count("<li") == 3
+
+
+# The tab
+
+
+def test_the_newest_evaluation_is_opened_on_arrival(services, key):
+    answer = tab.arrive(services, "", None)
+    assert answer[7]["value"] in [one.name for one in services.evaluations.saved.list()]
+    (shown,) = tab.open_evaluation(services, key, "rouge1", "topic")
+    assert shown[0] == key and shown[1]["visible"]
+    assert len(shown) == 3 + len(results.PARTS) + examples.FILLED
+
+
+def test_an_empty_tab_says_what_to_do_first(tiny_root, tmp_path):
+    empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
+    answer = tab.arrive(empty, "", None)
+    assert "Begin with the samples" in answer[8] and answer[9]["visible"]
+    assert next(tab.open_evaluation(empty, None, "rouge1", "topic"))[1]["visible"] is False
+
+
+def test_an_evaluation_that_is_gone_says_so(services):
+    assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1", "topic"))[2]
+    assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1", "topic"))[2]
+
+
+def test_opening_a_large_evaluation_says_that_it_takes_a_while(services, key, monkeypatch):
+    monkeypatch.setattr("dsum_demo.evaluation.background.LARGE", 10)
+    services.evaluations.close(key)
+    waiting, shown = tab.open_evaluation(services, key, "rouge1", "topic")
+    assert "take some seconds" in waiting[2] and shown[0] == key
+
+
+def test_a_page_that_comes_back_finds_the_run_going_on(services, evaluation):
+    run = BackgroundEvaluation("The samples", "token")
+    run.progress = SimpleNamespace(
+        evaluation=replace(evaluation, finished=False), done=18, total=36, seconds_left=95.0, note="LoRA"
+    )
+    before, services.evaluations.run = services.evaluations.run, run
+    try:
+        panel, bar, stop, so_far, partial, timer, drawn, _, _, _ = tab.arrive(services, "", None)
+        assert panel["visible"] and timer["active"] and drawn == 18 and stop["interactive"]
+        assert "18 of 36 summaries" in bar and "about 2 min left" in bar and 'aria-valuenow="50"' in bar
+        assert "So far" in so_far and "rouge_score" in so_far and partial["value"].data
+        assert tab.tick(services, "", 18)[3] == SKIP, "what has not grown is not drawn again"
+        assert tab.ask_to_stop(services, "")["interactive"] is False and run.stopping
+        run.over, run.key = True, "there"
+        assert "Stopped after 18 of 36" in tab.tick(services, "", 18)[8]
+    finally:
+        services.evaluations.run = before
+
+
+def test_a_mistake_in_the_form_is_told_there_and_nothing_starts(services):
+    before = services.evaluations.run
+    answer = tab.begin(services, SAMPLES, [], None, [], [], 5, 0, "mean", "dialogues", False)
+    assert "choose a system" in answer[1] and services.evaluations.run is before
+    assert all(value == SKIP for value in (answer[0], *answer[2:]))
+    assert "At most" in tab.begin(services, SAMPLES, list(TRIO), None, [], [], -1, 0, "mean", "dialogues", False)[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "about 1 s"), (61, "about 61 s"), (200, "about 3 min"), (9000, "about 2 h 30 min")]
+)
+def test_time_left_is_said_as_people_say_it(seconds, said):
+    assert tab.duration(seconds) == said
+
+
+# The form
+
+
+def test_recorded_outputs_are_all_scored_row_by_row_unless_asked_otherwise(services):
+    shown = form.choose_source(services, RECORDED)
+    assert shown[0]["visible"] and shown[3]["visible"] and not shown[2]["visible"]
+    assert shown[4]["value"] == form.ALL and shown[5] == "rows"
+    assert form.choose_source(services, SAMPLES)[4]["value"] == form.DEFAULT_LIMIT
+
+
+def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(recorded):
+    values = [RECORDED, [], str(recorded), [], [], 0, 0, "mean", "rows", False]
+    references, outputs, listed, box, problem = form.read_file(*values)
+    values[3:5] = references["value"], outputs["value"]
+    assert form.list_broken(*values)[0] == listed
+    assert "1 row cannot be used" in listed and "value='5'" in listed.replace('"', "'") and problem == ""
+    assert box["visible"] and box["value"] is False
+    assert form.wanted(*values).skip_broken is False and form.wanted(*values).limit is None
+    values[3] = ["nothing"]
+    assert (
+        "no column nothing" in form.list_broken(*values)[2] and str(recorded.parent) not in form.list_broken(*values)[2]
+    )
+
+
+def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path):
+    file = tmp_path / "notes.csv"
+    file.write_bytes(b"\xff\xfe\x00")
+    *_, problem = form.read_file(RECORDED, [], str(file), [], [], 0, 0, "mean", "rows", False)
+    assert "notes.csv is not UTF-8" in problem and str(tmp_path) not in problem
+
+
+@pytest.mark.parametrize(
+    ("names", "references", "systems"),
+    [
+        (
+            ["id", "dialogue", "summary1", "summary2", "summary3", "mine"],
+            ["summary1", "summary2", "summary3"],
+            ["mine"],
+        ),
+        (["reference", "lora", "full"], ["reference"], ["lora", "full"]),
+        (["a", "b"], [], ["a", "b"]),
+    ],
+)
+def test_columns_are_guessed_by_their_names(names, references, systems):
+    assert form.guess_columns(names) == (references, systems)
+
+
+# Charts
+
+
+def test_bars_have_the_means_as_heights_and_the_intervals_as_whiskers(evaluation, report):
+    figure = charts.means_chart(evaluation, report).figure
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == list(system_titles(evaluation.systems).values())
+    for bar, system in zip(bars, report.systems, strict=True):
+        means = [system.f1[rouge] for rouge in ROUGE_TYPES]
+        assert list(bar.y) == [100 * mean.mean for mean in means]
+        assert list(bar.error_y.array) == pytest.approx([100 * (mean.high - mean.mean) for mean in means])
+        assert list(bar.error_y.arrayminus) == pytest.approx([100 * (mean.mean - mean.low) for mean in means])
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
+    assert [trace.name.split(",")[0] for trace in figure.data[3:]] == ["LEAD-3", "Human"]
+
+
+def test_published_scores_are_marks_that_say_published(evaluation, report):
+    scores = {"base": (23.3, 7.6, 20.1), "adapter": (40.8, 16.3, 32.5)}
+    published = Published("FLAN-T5 base", "a <paper>", scores)
+    evaluation = replace(evaluation, published=published)
+    report = build_report(evaluation, resamples=100)
+    marks = charts.means_chart(evaluation, report).figure.data[-1]
+    assert marks.name == "Published: FLAN-T5 base" and list(marks.y) == [*scores["base"], *scores["adapter"]]
+    bars = charts.means_chart(evaluation, report).figure.data
+    assert list(marks.x) == [*bars[0].x[:3], *bars[2].x[:3]], "each stands over the bar of its kind"
+    shown = tables.means_table(evaluation, report)
+    assert shown.count("Published: FLAN-T5 base") == 2 and "a &lt;paper&gt;" in shown
+
+
+def test_paired_differences_are_sorted_and_coloured_by_who_is_ahead(evaluation):
+    chart = charts.differences_chart(evaluation, TRIO[1], TRIO[0], "rouge1")
+    below, above = (trace for trace in chart.figure.data if trace.type == "bar")
+    drawn = [*below.y, *above.y]
+    assert drawn == sorted(drawn) == [100 * d for _, d in paired(evaluation, TRIO[1], TRIO[0], "rouge1")]
+    assert all(y < 0 for y in below.y) and all(y >= 0 for y in above.y)
+    assert below.marker.color == LOOKS[KINDS[0]].color and above.marker.color == LOOKS[KINDS[1]].color
+    assert any(shape.y0 == 0 == shape.y1 for shape in chart.figure.layout.shapes), "the zero line"
+    ahead = sum(d > 0 for _, d in paired(evaluation, TRIO[1], TRIO[0], "rouge1"))
+    assert f"on {ahead} of 12 dialogues" in chart.title
+
+
+def test_a_large_evaluation_is_drawn_with_bounded_figures(evaluation):
+    large = many(evaluation, 5_000)
+    pairs = charts.differences_chart(large, TRIO[1], TRIO[0], "rouge1")
+    assert sum(len(trace.x) for trace in pairs.figure.data) <= charts.MOST_RANKS
+    assert "of 5,000 dialogues" in pairs.title and "1,000 of them are drawn" in pairs.title
+    length = charts.length_chart(large, "rougeL")
+    assert sum(len(trace.x) for trace in length.figure.data) <= 3 * (charts.MOST_POINTS + 10)
+    assert "5,000 dialogues 1,500 are drawn" in length.title
+
+
+def test_without_dialogues_length_cannot_be_drawn_and_the_chart_says_so(evaluation):
+    bare = replace(
+        evaluation, examples=tuple(replace(e, words=None, speakers=None, topics=()) for e in evaluation.examples)
+    )
+    assert charts.length_chart(bare, "rouge1").figure is None
+    assert "not in this file" in charts.length_chart(bare, "rouge1").title
+    slices = build_report(bare, resamples=100)
+    assert all(charts.slices_chart(bare, slices, by, "rouge1").figure is None for by in ("topic", "length", "speakers"))
+
+
+def test_slices_show_every_part_with_its_size(evaluation):
+    large = many(evaluation, 60)
+    report = build_report(large, resamples=200)
+    chart = charts.slices_chart(large, report, "length", "rouge2")
+    there = [part for part in report.slices if part.by == "length"]
+    assert list(chart.figure.layout.yaxis.ticktext) == [f"{part.name} (n={part.n})" for part in there]
+    for trace, name in zip(chart.figure.data, TRIO, strict=True):
+        assert list(trace.x) == [100 * part.f1[name]["rouge2"].mean for part in there]
+    assert len({trace.marker.symbol for trace in chart.figure.data}) == 3
+    assert "scores highest on" in chart.title
+
+
+def test_names_from_a_file_are_text_in_figures_and_tables(evaluation, report):
+    evil = replace(evaluation, systems=(*evaluation.systems[:2], replace(evaluation.systems[2], title=EVIL)))
+    assert EVIL not in charts.means_chart(evil, report).figure.to_json()
+    for made in (tables.means_table, tables.parts_table, tables.differences_table, tables.checks_table):
+        assert EVIL not in made(evil, report)
+
+
+def test_a_second_system_of_a_kind_gets_a_colour_and_a_pattern_of_its_own(evaluation):
+    twin = replace(evaluation.systems[2], name="another")
+    other = replace(evaluation.systems[0], name="column", kind="recorded", title="")
+    styles = system_looks([*evaluation.systems, twin, other])
+    assert len({look.color for look in styles.values()}) == len({look.pattern for look in styles.values()}) == 5
+    assert [styles[name] for name in TRIO] == list(LOOKS.values())
+    names = system_titles([*evaluation.systems, twin, other])
+    assert names["another"] == "another" and names["column"] == "column" and names[TRIO[0]] == "Original"
+
+
+# Tables
+
+
+def test_every_table_carries_the_signature(evaluation, report):
+    said = report.signature.text
+    for made in (tables.means_table, tables.parts_table, tables.differences_table, tables.checks_table):
+        assert said in made(evaluation, report), made.__name__
+    assert said in table(evaluation, report, Selection())
+
+
+def test_the_headline_is_the_reports_sentence(report):
+    assert tables.headline(report).count("LoRA") >= 1
+    assert replace(report.recovery).sentence in tables.headline(report).replace("&#x27;", "'")
+    assert tables.headline(replace(report, recovery=None)) == ""
+
+
+def test_warnings_are_notices(evaluation):
+    cut = with_output(evaluation, TRIO[0], hit_length_limit=True)
+    assert "cut by the limit" in tables.warnings(build_report(cut, resamples=100))
+
+
+def test_each_check_says_how_it_is_computed_and_what_it_misses(evaluation, report):
+    shown = tables.checks_table(evaluation, report).replace("&#x27;", "'")
+    for check in CHECKS:
+        assert check.how in shown and check.misses in shown
+    assert "<details" in shown
+
+
+@pytest.mark.parametrize(
+    ("mean", "shown"),
+    [
+        (Interval(0.4083, 0.391, 0.424, 500), "40.8 [39.1, 42.4]"),
+        (Interval(0.4083, None, None, 5), "40.8"),
+        (None, "–"),
+    ],
+)
+def test_intervals_stand_behind_their_means(mean, shown):
+    assert html.interval(mean) == shown
+
+
+def test_a_difference_whose_interval_leaves_out_zero_is_bold():
+    assert html.change(Interval(0.031, 0.01, 0.052, 50)) == "<b>+3.1 [+1.0, +5.2]</b>"
+    assert html.change(Interval(-0.031, -0.07, 0.01, 50)) == "-3.1 [-7.0, +1.0]"
+
+
+# Examples
+
+
+def test_a_heading_sorts_all_examples_and_not_the_page(evaluation, report):
+    large = many(evaluation, 3 * PAGE_ROWS)
+    rows = select(large, report, Selection(sort=f"f1:{TRIO[1]}", descending=True))
+    values = [row.example.outputs[TRIO[1]].scores["rouge1"].fmeasure for row in rows]
+    assert len(rows) == 3 * PAGE_ROWS and values == sorted(values, reverse=True)
+    shown = table(large, report, Selection(page=1))
+    assert shown.count("<tr tabindex") == PAGE_ROWS and "101 to 200 of 300" in shown
+    assert table(large, report, Selection(page=99)).count("<tr tabindex") == PAGE_ROWS
+
+
+def test_what_has_no_value_stands_last_in_either_direction(evaluation, report):
+    first, *rest = evaluation.examples
+    gappy = replace(evaluation, examples=(replace(first, words=None), *rest))
+    for descending in (False, True):
+        assert select(gappy, report, Selection(sort="words", descending=descending))[-1].example.id == first.id
+
+
+def test_search_looks_in_every_text_and_takes_all_words(evaluation, report):
+    first = with_output(evaluation, TRIO[2], text="Zebra crossing")
+    assert [row.example.id for row in select(first, report, Selection(query="zebra CROSSING"))] == [
+        first.examples[0].id
+    ]
+    assert select(first, report, Selection(query="zebra nowhere")) == []
+    assert "No example fits" in table(first, report, Selection(query="zebra nowhere"))
+    by_id = select(evaluation, report, Selection(query=evaluation.examples[3].id))
+    assert evaluation.examples[3].id in [row.example.id for row in by_id]
+
+
+def test_ready_lists_keep_their_order_and_say_why(evaluation, report):
+    for ready in report.lists:
+        rows = select(evaluation, report, Selection(ready=ready.name, sort="list"))
+        assert [row.example.id for row in rows] == [entry.id for entry in ready.entries]
+    gain = next(ready for ready in report.lists if ready.name == "gain")
+    if gain.entries:
+        assert gain.entries[0].note in table(evaluation, report, Selection(ready="gain", sort="list"))
+    nothing = replace(report, lists=(replace(gain, entries=()),))
+    assert "has no example here" in table(evaluation, nothing, Selection(ready="gain"))
+
+
+def test_slices_and_warnings_narrow_the_examples(evaluation):
+    cut = with_output(many(evaluation, 30), TRIO[0], hit_length_limit=True)
+    report = build_report(cut, resamples=100)
+    offered = {value: name for name, value in parts(cut, report)}
+    for part in report.slices:
+        rows = select(cut, report, Selection(part=f"{part.by}:{part.name}"))
+        assert sorted(row.example.id for row in rows) == sorted(part.ids)
+    warned = f"warning:length_limit:{TRIO[0]}"
+    assert "Cut by the length limit" in offered[warned] and cut.examples[0].id in ids_of(report, warned)
+
+
+def test_twenty_thousand_rows_stay_usable(evaluation, report):
+    large = many(evaluation, 20_000)
+    selection = Selection(query="a", sort=f"gain:{TRIO[2]}", descending=True)
+    shown = table(large, report, selection)
+    assert "of 20,000" in shown and len(shown) < 200_000
+
+
+def test_every_column_can_be_sorted_by(evaluation, report):
+    for column in columns(evaluation, Selection()):
+        assert len(select(evaluation, report, Selection(sort=column.key))) == 12
+    assert len(select(evaluation, report, Selection(sort="no such column"))) == 12
+
+
+def test_the_browser_is_not_believed(services, key):
+    for data in ({"sort": "x' OR 1"}, {"page": -5}, {"page": 10**9}, {"example": EVIL}, {"sort": 3}, None, "text"):
+        _, shown, one, example = examples.act(services, key, Selection(), SHARED, SimpleNamespace(_data=data))
+        assert EVIL not in shown and one["visible"] is False and example == ""
+        assert shown.count("<tr tabindex") == 12
+
+
+def test_a_row_opens_and_the_next_one_follows_in_the_tables_order(services, key, opened):
+    rows = select(opened.evaluation, opened.report, Selection(sort="words"))
+    first, second = rows[0].example.id, rows[1].example.id
+    event = SimpleNamespace(_data={"example": first})
+    selection, shown, one, view = examples.act(services, key, Selection(sort="words"), SHARED, event)
+    assert one["visible"] and "1 of 12" in view and shown.count('aria-selected="true"') == 1
+    selection, _, _, view = examples.step_on(services, key, selection, SHARED)
+    assert selection.example == second and "2 of 12" in view
+    assert examples.step_back(services, key, selection, SHARED)[0].example == first
+    assert neighbour(rows, first, -1) == first
+    assert examples.close_example(services, key, selection, SHARED)[2]["visible"] is False
+
+
+def test_an_example_shows_texts_scores_by_reference_and_checks(evaluation):
+    example = evaluation.examples[0]
+    view = example_view(evaluation, example, SHARED, "1 of 12", "")
+    assert example.dialogue.split(":")[1].strip()[:20] in view.replace("&#x27;", "'")
+    assert view.count("<li") == len(example.references) == 3
+    for name in TRIO:
+        for scores in (example.outputs[name].scores, *example.outputs[name].by_reference):
+            assert f"<td>{100 * scores['rouge1'].fmeasure:.1f}</td>" in view
+    assert (view.count("Share copied") == 3 and "+" in view) or "-" in view
+
+
+def test_texts_of_models_and_people_are_shown_as_text(evaluation):
+    evil = with_output(evaluation, TRIO[0], text=EVIL, ungrounded=(EVIL,))
+    first = replace(evil.examples[0], dialogue=f"{EVIL}: {EVIL}", references=(EVIL,), topics=(EVIL,), id=EVIL)
+    evil = replace(evil, examples=(first, *evil.examples[1:]))
+    report = build_report(evil, resamples=100)
+    assert EVIL not in example_view(evil, first, SHARED, "", "") and EVIL not in table(evil, report, Selection())
+    page = html_report(replace(evil, data=EVIL), replace(report, data=EVIL))
+    assert EVIL not in page
+
+
+def test_an_empty_or_missing_output_is_said(evaluation):
+    first = evaluation.examples[0]
+    outputs = {TRIO[0]: replace(first.outputs[TRIO[0]], text="")}
+    view = example_view(evaluation, replace(first, outputs=outputs), SHARED, "", "")
+    assert "It wrote nothing" in view and view.count("It has not come to this one") == 2
+
+
+# Files and what is saved
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(evaluation, report):
+    page = html_report(evaluation, report)
+    assert page.count(report.signature.text) > 5 and report.recovery.sentence.split("'")[0] in page
+    assert page.count("Plotly.newPlot(") >= 1 and "plotly.js v3" in page
+    own = page.split("</script></head>")[1]
+    assert "src=" not in own and "@import" not in own and "<link" not in own
+    for example in evaluation.examples:
+        assert example.id in own
+
+
+def test_a_report_of_very_many_examples_says_which_are_in_it(evaluation, report, monkeypatch):
+    monkeypatch.setattr("dsum_demo.ui.evaluate.html_report.MOST_EXAMPLES", 5)
+    page = html_report(evaluation, report)
+    assert page.count("<tbody><tr tabindex") == 5 and "first 5 of 12" in page
+
+
+def test_every_file_can_be_fetched(services, key, evaluation):
+    said = saved.write_files(services, key)
+    assert "Writing" in next(said)[0]
+    problem, *buttons = next(said)
+    assert problem == "" and all(button["interactive"] for button in buttons)
+    table_file, lines, report_file, markdown, page = (Path(button["value"]) for button in buttons)
+    assert len(list(csv.DictReader(table_file.open(encoding="utf-8")))) == 36
+    assert len(lines.read_text(encoding="utf-8").splitlines()) == 12
+    assert json.loads(report_file.read_text(encoding="utf-8"))["report"]["n"] == 12
+    assert "rouge_score" in markdown.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert list(said) == [] and not page.exists(), "nothing is left behind"
+    assert "No evaluation is open" in next(saved.write_files(services, ""))[0]
+
+
+def test_saved_evaluations_are_listed_and_compared(services, key):
+    run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=12, policy="best"))
+    wait(run)
+    listed, first, _ = saved.fill_saved(services)
+    assert key in listed and run.key in listed and key in [value for _, value in first["choices"]]
+    assert "policies" in saved.compare_two(services, key, run.key)
+    same = services.evaluations.saved.save(services.evaluations.get(key).evaluation, "again")
+    compared = saved.compare_two(services, key, same.name)
+    assert compared.count("+0.0 [+0.0, +0.0]") == 12 and "rouge_score" in compared
+    assert "Choose two" in saved.compare_two(services, key, None) and "the same" in saved.compare_two(
+        services, key, key
+    )
+
+
+def test_deleting_asks_and_shipped_ones_stay(services, tiny_root, tmp_path, evaluation):
+    made = services.evaluations.saved.save(evaluation, "mine")
+    question, said, _ = saved.ask(services, made.name)
+    assert question["visible"] and "Delete mine" in said and "cannot be undone" in said
+    assert made.folder.is_dir(), "asking deletes nothing"
+    answer = saved.delete_open(services, made.name)
+    assert "mine is deleted" in answer[1] and not made.folder.exists() and answer[-1]["value"] != "mine"
+    assert "no saved evaluation" in saved.delete_open(services, "mine")[1]
+
+    root = tmp_path / "root"
+    write_evaluation(evaluation, root / "evaluations" / "trio")
+    having = SimpleNamespace(
+        evaluations=EvaluationQueue(Settings(root=root, data_dir=tmp_path), None), settings=Settings()
+    )
+    question, _, said = saved.ask(having, "trio")
+    assert question["visible"] is False and "cannot be deleted" in said
+    assert "cannot be deleted" in saved.delete_open(having, "trio")[1] and (root / "evaluations" / "trio").is_dir()
+
+
+def test_a_broken_folder_is_listed_with_its_reason(services):
+    broken = services.settings.evaluations_dir / "broken"
+    broken.mkdir(parents=True)
+    (broken / "report.json").write_text("{", encoding="utf-8")
+    try:
+        listed, first, _ = saved.fill_saved(services)
+        assert "broken/report.json cannot be read" in listed
+        assert "broken" not in [value for _, value in first["choices"]]
+    finally:
+        (broken / "report.json").unlink()
+        broken.rmdir()
+
+
+def test_changing_the_score_redraws_what_follows_it(services, key):
+    pair = results.pair_choices(services.evaluations.get(key).evaluation, services.evaluations.get(key).report)[0][1]
+    one = results.redraw(services, key, "rouge1", pair, "length")
+    other = results.redraw(services, key, "rougeL", pair, "length")
+    assert one[1]["value"] != other[1]["value"] and "ROUGE-L" in other[1]["value"].layout.yaxis.title.text
+    assert all(value == SKIP for value in results.redraw(services, "", "rouge1", None, "topic"))

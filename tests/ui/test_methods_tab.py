@@ -1,0 +1,109 @@
+"""The Methods tab: what it shows of a study, of none, and of a file that is no study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.settings import Settings
+from dsum_demo.study.report import COSTS, method_rows
+from dsum_demo.ui import methods_tab as methods
+from tests.study.test_report import example_study
+
+
+@pytest.fixture
+def study():
+    return example_study()
+
+
+@pytest.fixture
+def services(tmp_path):
+    return SimpleNamespace(settings=Settings(root=tmp_path / "root", data_dir=tmp_path / "data"))
+
+
+def save(study, services):
+    folder = services.settings.data_dir / "studies" / "mine"
+    folder.mkdir(parents=True)
+    study.write(folder)
+
+
+def test_without_a_study_the_tab_says_how_to_make_one(services):
+    about, choices, chosen = methods.choose_study(services)
+    assert "dsum study" in about and not choices["visible"] and chosen["value"] is None
+    sentence, chart, table = methods.show(services, None, "share", "rouge1")
+    assert (sentence, chart["visible"], table) == ("", False, "")
+
+
+def test_a_study_is_a_sentence_a_chart_and_a_table(study, services):
+    save(study, services)
+    about, choices, chosen = methods.choose_study(services)
+    assert "Each point is a method" in about and choices["visible"]
+    assert chosen["value"] == "mine" and not chosen["visible"], "one study leaves nothing to choose"
+    sentence, chart, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "Full fine-tuning takes ROUGE-1 from" in sentence and chart["visible"]
+    assert table.count("<tr>") == 1 + 4 + 1, "a head, four methods, the original"
+    assert "7.50 %" in table and "arXiv:2106.09685" in table
+
+
+def test_it_says_what_trained_and_where_costs_were_measured_elsewhere(study, services):
+    made = {"device": "NVIDIA H200", "precision": "bf16", "torch": "2.11.0", "cpu": "Some Xeon"}
+    costs = {"lora": {**study.costs["lora"], "device": "CPU", "precision": "fp32"}}
+    save(replace(study, environment=made, costs=costs), services)
+    *_, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "Trained on NVIDIA H200, bf16, torch 2.11.0. Memory and speed: CPU, fp32." in table
+    here = replace(study, environment={**made, "device": "CPU"}, costs=costs)
+    here.write(services.settings.data_dir / "studies" / "mine")
+    *_, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "Trained on Some Xeon, bf16, torch 2.11.0.</p>" in table
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
+@pytest.mark.parametrize("rouge", list(ROUGE_TITLES)[:3])
+def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
+    rows = method_rows(study)
+    figure = methods.methods_chart(study, rows, cost, rouge)
+    points = {
+        title: (x, y)
+        for trace in figure.data[1:]
+        for title, x, y in zip(trace.hovertext, trace.x, trace.y, strict=True)
+    }
+    expected = {
+        row.title: (getattr(row, cost.key) * cost.scale, 100 * row.f1[rouge].mean)
+        for row in rows
+        if getattr(row, cost.key) is not None
+    }
+    assert points == pytest.approx(expected)
+    assert cost.unit in figure.layout.xaxis.title.text and ROUGE_TITLES[rouge] in figure.layout.yaxis.title.text
+    assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
+
+
+def test_a_cost_that_is_not_measured_yet_leaves_the_lines(study):
+    unmeasured = replace(study, costs={})
+    (cost,) = (cost for cost in COSTS if cost.key == "peak_memory_bytes")
+    figure = methods.methods_chart(unmeasured, method_rows(unmeasured), cost, "rouge1")
+    assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
+
+
+def test_names_of_points_that_lie_together_stand_on_different_sides(study):
+    alone, *rows = method_rows(study)
+    near = [replace(row, trained_parameters=1_000_000 + number, f1=alone.f1) for number, row in enumerate(rows)]
+    (cost,) = (cost for cost in COSTS if cost.key == "trained_parameters")
+    figure = methods.methods_chart(study, [replace(alone, trained_parameters=1_000), *near], cost, "rouge1")
+    sides = {
+        title: side
+        for trace in figure.data[1:]
+        for title, side in zip(trace.hovertext, trace.textposition, strict=True)
+        if title != alone.title
+    }
+    assert len(set(sides.values())) == len(near) == 3
+
+
+def test_a_file_that_is_no_study_is_a_sentence(services):
+    folder = services.settings.data_dir / "studies" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text("<b>")
+    sentence, chart, table = methods.show(services, "broken", "trained_parameters", "rouge1")
+    assert "no study that can be read" in sentence and not chart["visible"] and table == ""

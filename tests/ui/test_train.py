@@ -1,0 +1,541 @@
+"""The Train tab's handlers and what they draw, without a browser: plain values in, plain values out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsum_demo.cli.main import build_parser
+from dsum_demo.cli.train import config_of
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.models.registry import Kind
+from dsum_demo.runs.limits import PUBLIC, check_allowed
+from dsum_demo.runs.store import Run, RunState
+from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, TrainingConfig
+from dsum_demo.training.events import Curve, EventLog, read_curve
+from dsum_demo.training.methods import METHODS
+from dsum_demo.training.presets import presets
+from dsum_demo.ui.compare.strength import can_be_turned, offer_strength
+from dsum_demo.ui.compare.tab import CompareTab
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.train import charts as training_charts
+from dsum_demo.ui.train import form as training_form
+from dsum_demo.ui.train import history as run_history
+from dsum_demo.ui.train import run_cards, run_view, upload
+from dsum_demo.ui.train import start as training_start
+from dsum_demo.ui.train import tab as train
+from dsum_demo.ui.train.history import Shown
+
+NOTHING = {"__type__": "update"}
+HEADER = "dialogue,summary\n"
+
+
+@pytest.fixture
+def services(settings) -> Services:
+    return Services.start(settings)
+
+
+@pytest.fixture
+def public(settings) -> Services:
+    return Services.start(replace(settings, public=True))
+
+
+def filled(services: Services, preset: str = "smoke", **changes: Any) -> dict[str, Any]:
+    """The form's values after a preset was chosen, as gradio hands them over."""
+    config = training_form.preset_config(services, preset, "dsum-t5-base")
+    values: dict[str, Any] = {
+        "base": "dsum-t5-base", "preset": preset, "source": "samples", "place": "", "uploaded": "", "name": "",
+        **{f"columns.{role}": None for role in training_form.ROLES},
+    }  # fmt: skip
+    for name, update in training_form.fill_form(services, config).items():
+        values[name] = update.get("value") if isinstance(update, dict) else update
+    return values | changes
+
+
+def curve_of(run: Run, steps: int = 6, end: bool = False) -> Run:
+    """Events as a run writes them: steps with a falling loss, an evaluation every two."""
+    log = EventLog(run.events_file)
+    log.append(
+        {"event": "start", "step": 0, "steps": steps, "parameters": 1000, "trained_parameters": 50, "resumed": False}
+    )
+    for step in range(1, steps + 1):
+        log.append(
+            {"event": "step", "step": step, "steps": steps, "loss": 4 / step, "samples_per_second": 3.0,
+             "seconds": step, "seconds_left": steps - step, "peak_memory_bytes": 2e9}
+        )  # fmt: skip
+        if step % 2 == 0:
+            rows = [{"dialogue": "A: <b>hi</b>", "reference": "A greets.", "summary": f"<i>{step}</i>"}] * 3
+            log.append(
+                {"event": "evaluation", "step": step, "steps": steps, "loss": 5 / step, "rouge1": step / 10,
+                 "rouge2": 0.1, "rougeL": 0.2, "best": step == 4, "summaries": rows}
+            )  # fmt: skip
+    if end:
+        log.append({"event": "end", "state": "finished", "step": steps, "steps": steps})
+    return run
+
+
+def submit(services: Services, name: str, state: RunState = RunState.QUEUED, **training: Any) -> Run:
+    run = services.jobs.submit(RunConfig("dsum-t5-base", TrainingConfig(**training)), name)
+    if state is not RunState.QUEUED:
+        run.write_status(state)
+    return run
+
+
+def look(services: Services, watching: str | None = None, drawn: dict[str, Any] | None = None, **more: Any) -> dict:
+    answer = run_view.look(services, watching, more.get("owner", ""), more.get("shown", Shown()), drawn or {})
+    return dict(zip(run_view.PARTS, answer, strict=True))
+
+
+# The form
+
+
+def test_every_field_of_every_method_has_a_component():
+    fields = training_form.option_fields()
+    assert {each.name for row in METHODS.values() for each in row.fields} == set(fields)
+    for each in (*fields.values(), *TRAINING_FIELDS, *DATA_FIELDS):
+        assert each.explanation in training_form.field_component(each).info
+
+
+@pytest.mark.parametrize("name", list(presets()))
+def test_a_preset_fills_the_form_with_its_own_run(services, name):
+    values = filled(services, name)
+    wanted = presets()[name].run_config("dsum-t5-base")
+    assert training_form.read_form(values) == wanted or values["source"] != wanted.data.source
+    assert training_form.read_form(values).training == wanted.training
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_shows_its_own_fields_and_no_others(services, name):
+    before = "full" if name == "lora" else "lora"
+    updates = training_start.choose_method(services, {"method": before, "options": {}}, filled(services, method=name))
+    shown = {key for key, update in updates.items() if key.startswith("options.") and update["visible"]}
+    assert shown == {f"options.{each.name}" for each in METHODS[name].fields}
+    values = filled(services, method=name)
+    for key, update in updates.items():
+        if key.startswith(("options.", "training.")):
+            value = update.get("value") if isinstance(update, dict) else update
+            values[key] = values.get(key) if value is None else value
+    training = training_form.read_form(values).training
+    assert dict(training.options) == METHODS[name].options() and training.learning_rate == METHODS[name].learning_rate
+
+
+def test_what_was_typed_for_a_method_is_there_when_it_comes_back(services):
+    values = filled(services) | {"options.r": 5, "method": "ia3"}
+    away = training_start.choose_method(services, {"method": "lora", "options": {}}, values)
+    back = training_start.choose_method(services, away["kept"], values | {"method": "lora"})
+    assert back["options.r"]["value"] == 5
+    assert training_start.choose_method(services, back["kept"], values | {"method": "lora", "options.r": 9}) == {}
+
+
+def test_target_modules_are_those_of_the_model(services, settings):
+    assert training_form.module_choices(services, "lora", "dsum-t5-base") == [
+        "all-linear", "k", "o", "q", "v", "wi_0", "wi_1", "wo",
+    ]  # fmt: skip
+    assert "q" in training_form.module_choices(services, "lora", "flan-t5-base"), "not here: the usual names"
+    assert training_form.base_choices(services.registry) == [("dsum-t5 (12.5 M, runs anywhere)", "dsum-t5-base")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options.r": None}, "rank"),
+        ({"options.r": 1.5}, "whole number"),
+        ({"options.target_modules": []}, "target modules|target_modules"),
+        ({"training.learning_rate": 7}, "learning_rate"),
+        ({"data.validation_share": 0}, "validation_share"),
+        ({"source": "upload"}, "drop one"),
+        ({"source": "place", "place": "  "}, "No path"),
+        ({"base": None}, "No original"),
+        ({"method": None}, "no fine-tuning method"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_a_sentence_and_starts_nothing(services, change, said):
+    values = filled(services, **change)
+    with pytest.raises(InputError, match=said):
+        training_form.read_form(values)
+    (update,) = training_start.start_run(services, "", None, values)
+    assert 'role="alert"' in update["problem"] and services.jobs.runs.all() == []
+
+
+def test_the_form_comes_back_as_the_browser_kept_it(services):
+    saved = filled(services, "notebook-lora") | {"options.r": 7, "training.epochs": 3, "name": "mine"}
+    names = tuple(saved)
+    updates = training_start.restore(services, json.loads(json.dumps(saved)), names)
+    assert updates["options.r"]["value"] == 7 and updates["training.epochs"] == 3 and updates["name"] == "mine"
+    odd = {**saved, "base": "gone", "method": "gone", "preset": "gone", "source": "gone"}
+    updates = training_start.restore(services, odd, names)
+    assert updates["base"]["value"] == "dsum-t5-base" and updates["method"] == "lora"
+    assert "preset" not in updates and "source" not in updates
+    for nothing in (None, [], {"base": "x"}):
+        assert set(training_start.restore(services, nothing, names)) == {"base"}
+
+
+@pytest.mark.parametrize("name", list(presets()))
+def test_the_command_line_is_the_same_run(services, name):
+    config = training_form.read_form(filled(services, name, **{"options.r": 3} if "lora" in name else {}))
+    words = shlex.split(run_cards.command_line(config))
+    options = build_parser().parse_args(words[1:])
+    assert replace(config_of(options, services.settings), preset=config.preset) == config
+    assert f'<code class="text">{words[0]} train' in training_start.command_html(config)
+
+
+# Dialogues of one's own
+
+
+def describe(services: Services, file: Path, *given: str | None) -> tuple:
+    kept = upload.keep_upload(services.settings, file)
+    return upload.describe_file(services, "upload", str(kept), "", "dsum-t5-base", 20, *(given or (None,) * 3))
+
+
+def test_a_file_is_kept_looked_at_and_its_problems_are_told_by_row(services, tmp_path):
+    file = tmp_path / "my chats.csv"
+    file.write_text(
+        'text,summary\n"A: <b>hello</b> there, Tom! Hello there, Tom! Hello there, Tom!",A greets.\n,nothing\n'
+        '"A: <b>hello</b> there, Tom! Hello there, Tom! Hello there, Tom!",A says hello.\n'
+    )
+    path, dialogue, summary, identity, shown = upload.take_upload(services, str(file), "dsum-t5-base", 20)
+    assert Path(path).read_text() == file.read_text() and Path(path).parent.parent == services.settings.data_dir
+    assert dialogue["value"] == "text" and summary["value"] == "summary" and identity["value"] is None
+    assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue – left out" in shown
+    assert "row 3: the same dialogue as row 1" in shown and "the model reads 20: " in shown
+    assert "<b>hello" not in shown and "my-chats.csv" in shown
+    assert upload.keep_upload(services.settings, file) == Path(path), "once"
+
+
+def test_columns_that_cannot_be_guessed_are_asked_for_and_mapped(services, tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_text("one,two\nA: hi there everyone,A greets.\n")
+    dialogue, _, _, shown = describe(services, file)
+    assert dialogue["choices"] == ["one", "two"] and dialogue["visible"] and "Which column holds the dialogue" in shown
+    *_, shown = describe(services, file, "one", "two", None)
+    assert "No empty fields" in shown and "hi there" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [("a.txt", "hello", "another kind"), ("a.csv", "", "no rows"), ("a.json", "{", "JSON")],
+)
+def test_a_file_that_is_no_table_is_refused_and_the_one_before_stays(services, tmp_path, name, text, said):
+    file = tmp_path / name
+    file.write_text(text)
+    answer = upload.take_upload(services, str(file), "dsum-t5-base", 20)
+    assert answer[:-1] == (NOTHING,) * 4 and said in answer[-1] and str(tmp_path) not in answer[-1]
+
+
+def test_a_path_on_this_machine_is_previewed_like_a_file(services, tmp_path, public):
+    file = tmp_path / "a.csv"
+    file.write_text(HEADER + "A: hi there everyone,A greets.\n")
+    *_, shown = upload.describe_file(services, "place", "", str(file), "dsum-t5-base", 20, None, None, None)
+    assert "1 rows" in shown or "1 row" in shown
+    for other in (services, public):
+        *_, shown = upload.describe_file(other, "place", "", "/nowhere", "dsum-t5-base", 20, None, None, None)
+        assert "folder" in shown
+    *_, shown = upload.describe_file(public, "place", "", str(file), "dsum-t5-base", 20, None, None, None)
+    assert "greets" not in shown
+
+
+def test_a_file_of_ones_own_is_what_the_run_learns_from(services, tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_text("one,two\nA: hi,A greets.\n")
+    kept = upload.keep_upload(services.settings, file)
+    values = filled(services, source="upload", uploaded=str(kept)) | {
+        "columns.dialogue": "one",
+        "columns.summary": "two",
+    }
+    config = training_form.read_form(values)
+    assert config.data.source == str(kept) and config.data.columns == {"dialogue": "one", "summary": "two"}
+    assert training_start.choose_preset(services, "good-lora", values).get("source") is None, "it stays"
+
+
+def test_dialogsum_that_cannot_be_had_says_so_before_anything_starts(services):
+    *_, shown = upload.describe_file(services, "dialogsum", "", "", "dsum-t5-base", 20, None, None, None)
+    assert "HF_HUB_OFFLINE" in shown and "DSUM_DIALOGSUM" in shown
+
+
+# A public Space
+
+
+def test_a_public_space_offers_what_it_takes(public, tmp_path):
+    assert [value for _, value in training_form.source_choices(public)] == ["samples", "upload"]
+    for name in presets():
+        config = training_form.read_form(filled(public, name))
+        check_allowed(config, public.settings)
+    (update,) = training_start.start_run(public, "me", None, filled(public, source="place", place="/etc/passwd"))
+    assert "samples or on a file" in update["problem"]
+    (update,) = training_start.ask_cost(public, filled(public, source="upload", uploaded="/etc/passwd"))
+    assert "samples or on a file" in update["problem"]
+    *_, shown = upload.describe_file(public, "upload", "/etc/passwd", "", "dsum-t5-base", 20, None, None, None)
+    assert shown == ""
+    long = tmp_path / "long.csv"
+    long.write_text(HEADER + "A: hi,A.\n" * (PUBLIC["uploaded_rows"] + 1))
+    with pytest.raises(DataError, match="takes at most"):
+        upload.keep_upload(public.settings, long)
+
+
+def test_visitors_of_a_public_space_change_their_own_runs_only(public):
+    config = training_form.preset_config(public, "smoke", "dsum-t5-base")
+    run = public.jobs.submit(config, "hers", owner="her secret")
+    shown = look(public, "hers", owner="other")
+    assert "data-remove" not in shown["line"]
+    answer = dict(zip(run_view.PARTS, run_view.act(public, "keep", "hers", "other", Shown(), {}), strict=True))
+    assert "somebody else" in answer["told"] and run.status().state is RunState.QUEUED
+    run_view.act(public, "keep", "hers", "her secret", Shown(), {})
+    assert public.jobs.runs.all() == []
+    command = run_cards.command_line(replace(config, data=replace(config.data, source="/x/0123__a.csv")), public=True)
+    assert "--data a.csv" in command
+
+
+# Start
+
+
+def test_start_measures_first_and_puts_the_run_in_line(services, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    values = filled(services, name="my run")
+    *updates, last = training_start.start_run(services, "", None, values)
+    assert any("Measuring" in update.get("cost", "") for update in updates)
+    cost = next(update for update in updates if "measured" in update)
+    assert "Trained parameters" in cost["cost"] and "Peak memory" in cost["cost"]
+    assert last["watching"] == "my-run"
+    # The same settings are not measured again, and not beside a run that waits.
+    assert [update.get("watching") for update in training_start.start_run(services, "", cost["measured"], values)] == [
+        "my-run-2"
+    ]
+    assert [run.name for run in services.jobs.line()] == ["my-run", "my-run-2"]
+
+
+def test_a_run_that_will_not_fit_is_refused_with_the_reason(services):
+    values = filled(services)
+    config = training_form.read_form(values)
+    cost = {
+        "trained_parameters": 5, "parameters": 10, "share": 0.5, "checkpoint_bytes": 2e6, "peak_memory_bytes": 3e9,
+        "free_memory_bytes": 1e9, "seconds": 4000.0, "steps": 20, "samples_per_second": 1.0, "train_dialogues": 3,
+        "validation_dialogues": 1, "precision": "bf16", "device": "CPU", "notes": ["<x>"],
+        "refusal": "It is <too> big.",
+    }  # fmt: skip
+    (update,) = training_start.start_run(services, "", (config.as_record(), cost), values)
+    card = update["cost"]
+    assert "It is &lt;too&gt; big." in card and "1 h 07 min" in card and "&lt;x&gt;" in card
+    assert services.jobs.runs.all() == []
+
+
+# The run that is looked at
+
+
+def test_an_empty_history_says_what_the_tab_is_for(services):
+    shown = look(services)
+    assert "Start training" in shown["card"] and shown["history"] == "" and not shown["timer"]["active"]
+
+
+def test_a_run_is_drawn_once_and_then_what_is_new(services):
+    run = curve_of(submit(services, "first"))
+    run.write_status(RunState.FINISHED)
+    shown = look(services)
+    assert shown["watching"]["value"] == "first" and len(shown["loss"].data) == 3 and shown["curves"]["visible"]
+    assert "6 <small>of 6" in shown["card"] and "first" in shown["history"]
+    again = look(services, "first", shown["drawn"])
+    assert {name for name, update in again.items() if update != NOTHING} == {"timer", "drawn"}
+    EventLog(run.events_file).append({"event": "step", "step": 7, "steps": 8, "loss": 1.0})
+    grown = look(services, "first", shown["drawn"])
+    assert list(grown["loss"].data[0].x)[-1] == 7 and grown["history"] == NOTHING
+
+
+def test_what_trains_is_shown_first_and_the_line_below(services):
+    import os
+
+    running = curve_of(submit(services, "running"))
+    running.write_status(RunState.RUNNING, pid=os.getpid())
+    submit(services, "next")
+    shown = look(services)
+    assert shown["watching"]["value"] == "running" and shown["timer"]["active"]
+    assert shown["keep"]["visible"] and shown["discard"]["visible"] and not shown["delete"]["visible"]
+    assert "trains now, 100 %" in shown["line"] and 'data-remove="next"' in shown["line"]
+    assert "number 1 in line" in look(services, "next")["card"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said", "buttons"),
+    [
+        (RunState.CRASHED, "Killed.", "It crashed. Killed.", {"resume", "zip", "delete"}),
+        (RunState.FAILED, "NaN <loss>", "NaN &lt;loss&gt;", {"resume", "zip", "delete"}),
+        (RunState.STOPPED, "On request.", "On request.", {"resume", "zip", "delete"}),
+        (RunState.FINISHED, "", "finished", {"zip", "delete"}),
+    ],
+)
+def test_a_run_that_has_ended_says_why_and_what_can_be_done(services, state, reason, said, buttons):
+    run = submit(services, "ended")
+    run.output_file.write_text("Traceback <1>")
+    run.write_status(state, reason)
+    shown = look(services, "ended")
+    assert said in shown["card"]
+    assert {
+        name for name in ("keep", "discard", "resume", "open", "zip", "delete") if shown[name]["visible"]
+    } == buttons
+    failed = state in (RunState.CRASHED, RunState.FAILED)
+    assert shown["said"]["visible"] is failed and ("Traceback &lt;1&gt;" in shown["output"]) is failed
+
+
+def test_deleting_asks_first(services):
+    submit(services, "old", RunState.FINISHED)
+    asked = dict(zip(run_view.PARTS, run_view.ask_delete("old"), strict=True))
+    assert "cannot be undone" in asked["question"] and asked["asking"]["visible"]
+    assert dict(zip(run_view.PARTS, run_view.answer_no(), strict=True))["asking"]["visible"] is False
+    assert [run.name for run in services.jobs.runs.all()] == ["old"]
+    answer = run_view.answer_yes(services, asked["about"], "", Shown(), {})
+    assert services.jobs.runs.all() == [] and "Start training" in dict(zip(run_view.PARTS, answer, strict=True))["card"]
+
+
+def test_what_cannot_be_done_is_told(services):
+    submit(services, "done", RunState.FINISHED)
+    answer = dict(zip(run_view.PARTS, run_view.resume(services, "done", "", Shown(), {}), strict=True))
+    assert "done is finished" in answer["told"]
+    for name in ("gone", None):
+        answer = dict(zip(run_view.PARTS, run_view.keep(services, name, "", Shown(), {}), strict=True))
+        assert "There is no run" in answer["told"]
+
+
+def test_discarding_asks_first_and_resuming_puts_it_in_line(services):
+    run = submit(services, "early", RunState.STOPPED)
+    asked = dict(zip(run_view.PARTS, run_view.ask_discard("early"), strict=True))
+    assert asked["about"] == ("discard", "early") and "stays in the history" in asked["question"]
+    run_view.resume(services, "early", "", Shown(), {})
+    assert run.status().state is RunState.QUEUED
+
+
+def test_a_zip_holds_the_run(services):
+    import zipfile
+
+    run = curve_of(submit(services, "packed", RunState.FINISHED))
+    file = run_view.make_zip(services, "packed")
+    assert file.name == "packed.zip"
+    names = zipfile.ZipFile(file).namelist()
+    assert "packed/config.json" in names and "packed/events.jsonl" in names
+    assert run_view.make_zip(services, None) is None and run.folder.is_dir()
+
+
+def test_texts_of_models_are_shown_as_text(services):
+    run = curve_of(submit(services, "evil"))
+    table = run_cards.learning_table(read_curve(run.events_file))
+    assert "<i>2</i>" not in table and "&lt;i&gt;2&lt;/i&gt;" in table and "<b>hi" not in table
+    assert table.count('class="kept" title') == 1 and run_cards.learning_table(Curve()) == ""
+
+
+def test_durations_and_sizes_are_short():
+    seconds = (0.4, 98, 100, 3600, 4000)
+    assert [run_cards.duration(s) for s in seconds] == [
+        "0 s",
+        "98 s",
+        "2 min",
+        "1 h 00 min",
+        "1 h 07 min",
+    ]
+    assert [run_cards.size(b) for b in (900, 3_915_776, 1.24e9)] == ["0.9 kB", "3.92 MB", "1.2 GB"]
+    now = time.time()
+    assert [run_cards.ago(now - s) for s in (1, 300, 200_000)] == ["just now", "5 min ago", "2 d ago"]
+
+
+# History
+
+
+def test_the_history_sorts_both_ways_with_what_is_unknown_last(services):
+    for name, score in (("low", 0.1), ("high", 0.3), ("none", None)):
+        run = submit(services, name, RunState.FINISHED)
+        if score is not None:
+            run.write_json("result.json", {"best": {"rouge1": score}, "trained_parameters": 5, "seconds": 3})
+    found = run_history.rows(services.jobs)
+    names = [row.name for row in found]
+    shown = run_history.press(Shown(), {"sort": "score"}, names)
+    assert [row.name for row in run_history.in_order(found, shown)] == ["high", "low", "none"]
+    shown = run_history.press(shown, {"sort": "score"}, names)
+    assert [row.name for row in run_history.in_order(found, shown)] == ["low", "high", "none"]
+    assert 'aria-sort="ascending"' in run_history.history_table(found, shown)
+    for key in run_history.COLUMNS:
+        assert len(run_history.in_order(found, Shown(sort=key))) == 3
+
+
+def test_chosen_runs_are_overlaid_and_their_differences_listed(services):
+    curve_of(submit(services, "a", RunState.FINISHED, options={"r": 4}))
+    curve_of(submit(services, "b", RunState.FINISHED, options={"r": 8}))
+    curve_of(submit(services, "c", RunState.FINISHED, method="full"))
+    shown = Shown()
+    for name in ("a", "b"):
+        answer = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"choose": name}), strict=True))
+        shown = answer["shown"]
+    assert shown.chosen == ("a", "b") and answer["overlay"]["visible"]
+    assert [trace.name for trace in answer["overlay_loss"].data] == ["a", "b"]
+    assert len({trace.line.color for trace in answer["overlay_score"].data}) == 2
+    assert "training.options.r" in answer["differences"] and "<td>4</td><td>8</td>" in answer["differences"]
+    assert "method" not in answer["differences"]
+    answer = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"choose": "b"}), strict=True))
+    assert not answer["overlay"]["visible"] and "checked" in answer["history"]
+    opened = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"show": "c"}), strict=True))
+    assert opened["watching"]["value"] == "c"
+    services.jobs.delete("b")
+    assert look(services, "a", shown=shown)["shown"].chosen == ("a",)
+
+
+def test_smoothing_begins_at_the_first_value_and_keeps_a_constant():
+    assert training_charts.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert training_charts.smoothed([4.0, 0.0]) == pytest.approx([4.0, 0.9 * 4 / 1.9])
+    assert training_charts.smoothed([]) == []
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end(services):
+    curve = Curve(steps=[{"event": "step", "step": n, "steps": 5000, "loss": 1.0} for n in range(1, 5001)])
+    x = list(training_charts.loss_figure(curve, "lora").data[0].x)
+    assert len(x) <= 2 * training_charts.MOST_POINTS and (x[0], x[-1]) == (1, 5000)
+
+
+# Compare
+
+
+def test_a_finished_run_is_opened_in_the_place_of_its_kind(services, root, tiny_model):
+    import shutil
+
+    for name, source in (
+        ("my-lora", root / "adapters" / "dsum-t5-lora"),
+        ("my-full", root / "models" / "dsum-t5-full"),
+    ):
+        run = submit(services, name, RunState.FINISHED)
+        shutil.copytree(source, run.best)
+        run.write_json("result.json", {"family": "dsum-t5", "method": name})
+        told, tabs, family, _, *choosers = train.open_in_compare(services, name)[: 4 + 3]
+        assert told == "" and tabs["selected"] == "compare" and family == "dsum-t5"
+        place = 1 if name == "my-full" else 2
+        assert choosers[place]["value"] == name
+        assert services.registry.spec(name).kind is (Kind.FULL if name == "my-full" else Kind.ADAPTER)
+    assert len(train.open_in_compare(services, "my-full")) == 2 + CompareTab.PARTS
+    told, *rest = train.open_in_compare(services, "nothing")
+    assert "There is no run" in told and rest == [NOTHING] * (1 + CompareTab.PARTS)
+    empty = submit(services, "empty", RunState.FINISHED)
+    told, *_ = train.open_in_compare(services, empty.name)
+    assert "empty cannot be compared" in told
+
+
+def test_weights_that_a_resumed_run_has_written_anew_are_loaded_anew(services, root, tiny_model):
+    import os
+    import shutil
+
+    run = submit(services, "again", RunState.FINISHED)
+    shutil.copytree(root / "models" / "dsum-t5-full", run.best)
+    run.write_json("result.json", {"family": "dsum-t5", "method": "full"})
+    first = services.store.load(run_view.model_of(services, "again"))
+    assert services.store.load(run_view.model_of(services, "again")) is first
+    tiny_model(7).save_pretrained(run.best)
+    os.utime(run.best / "model.safetensors", ns=(1, 1))
+    assert services.store.load(run_view.model_of(services, "again")) is not first
+
+
+def test_strength_is_offered_for_adapters_that_have_one(services):
+    registry = services.registry
+    assert (
+        offer_strength(registry, "dsum-t5-lora")["visible"] and offer_strength(registry, "dsum-t5-lora")["value"] == 1
+    )
+    assert not offer_strength(registry, "dsum-t5-full")["visible"]
+    assert not offer_strength(registry, None)["visible"] and not offer_strength(registry, "gone")["visible"]
+    assert not can_be_turned(registry, None)

@@ -1,0 +1,48 @@
+"""What this process takes: measured against memory that is really taken, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dsum_demo.utils import hardware
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def ask(code: str) -> list[int]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_the_peak_remembers_what_memory_forgets_and_not_what_the_parent_held():
+    """A child that the parent's size has nothing to do with: 300 MB are taken and given back."""
+    before, during, after, peak = ask(
+        "import torch; from dsum_demo.utils.hardware import memory_bytes, peak_memory_bytes\n"
+        "before = memory_bytes(); block = torch.ones(75_000_000); during = memory_bytes()\n"
+        "del block; print(before, during, memory_bytes(), peak_memory_bytes())"
+    )
+    assert during - before > 250e6 and during - after > 250e6
+    assert during <= peak + 50e6 and peak < during + 200e6
+
+
+def test_free_memory_is_no_more_than_there_is():
+    assert 0 < hardware.free_memory_bytes() <= psutil.virtual_memory().total
+    assert 0 < hardware.memory_bytes() <= hardware.peak_memory_bytes()
+
+
+def test_the_machine_is_described_in_plain_values():
+    told = hardware.describe()
+    assert told["cpu"] and told["threads"] >= 1 and told["memory_bytes"] > 1e8 and told["device"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux has this")
+def test_a_process_can_offer_itself_where_memory_runs_out():
+    assert ask(
+        "from dsum_demo.utils.hardware import die_first; die_first(); print(open('/proc/self/oom_score_adj').read())"
+    ) == [900]
