@@ -32,9 +32,10 @@ from dsum_demo.data.sources import SAMPLES, read_source
 from dsum_demo.errors import DataError
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.scoring import new_record, score_output
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import fit_dialogue
-from dsum_demo.models.registry import Kind, ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import Settings
 

@@ -18,14 +18,14 @@ from typing import Any
 
 from dsum_demo.data.dialogues import clean_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
-from dsum_demo.evaluation.export import defuse
 from dsum_demo.generation.streaming import Generation, stream
 from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
 from dsum_demo.models.adapter_scaling import check_strength
+from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue, fit_dialogue
-from dsum_demo.models.registry import Family, ModelSpec
 from dsum_demo.models.store import LoadedModel, ModelStore
+from dsum_demo.utils.formatting import escape_formula
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,10 @@ class Comparison:
                     (scores[rouge].precision, scores[rouge].recall, scores[rouge].fmeasure) if scores else ("", "", "")
                 )
             ]
-            texts = [defuse(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
-            writer.writerow([*texts, *values, defuse(system.error), self.signature.text if self.signature else ""])
+            texts = [escape_formula(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
+            writer.writerow(
+                [*texts, *values, escape_formula(system.error), self.signature.text if self.signature else ""]
+            )
         return file.getvalue()
 
     def as_markdown(self) -> str:

@@ -25,7 +25,9 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 from dsum_demo.data.examples import write_fingerprints
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.settings import PROJECT_ROOT
-from dsum_demo.training.loop import Pair, TrainingConfig, train
+from dsum_demo.training.batches import Pair
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.loop import train
 from recipes.augmentation import rename
 from recipes.corpus import dialogsum_train, merge_turns, read_conversations, relabel
 from recipes.packaging import package

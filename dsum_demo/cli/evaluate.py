@@ -25,7 +25,8 @@ from dsum_demo.settings import Settings
 if TYPE_CHECKING:
     from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
     from dsum_demo.evaluation.report import Report
-    from dsum_demo.models.registry import ModelSpec, Registry
+    from dsum_demo.models.catalog import ModelSpec
+    from dsum_demo.models.registry import Registry
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 TELL_SECONDS = 5.0  # between two lines of progress where they cannot overwrite one another

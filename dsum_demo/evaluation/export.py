@@ -16,13 +16,7 @@ from dsum_demo.evaluation.report import Report
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
-
-DEFUSED = ("=", "+", "-", "@", "\t", "\r")
-
-
-def defuse(text: str) -> str:
-    """A cell that a spreadsheet shows instead of running."""
-    return "'" + text if text.startswith(DEFUSED) else text
+from dsum_demo.utils.formatting import escape_formula
 
 
 def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
@@ -177,7 +171,7 @@ def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[
 
 def _line(cells: Iterable[object]) -> str:
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerow([defuse(c) if isinstance(c, str) else c for c in cells])
+    csv.writer(file, lineterminator="\n").writerow([escape_formula(c) if isinstance(c, str) else c for c in cells])
     return file.getvalue()
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.data.examples import read_fingerprints
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, serving_dtype
-from dsum_demo.models.registry import Kind, ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.utils.checkpoint_files import find_weights
 
 BUSY_SECONDS = 30.0

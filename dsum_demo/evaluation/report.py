@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from dsum_demo.evaluation.notable_examples import Entry, ReadyList, differences, ready_lists
+from dsum_demo.evaluation.notable_examples import ReadyList, differences, ready_lists
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Published, SystemInfo, f1_table
 from dsum_demo.evaluation.recovery import Recovery, recovery
 from dsum_demo.evaluation.slices import Slice, slice_examples
@@ -19,11 +19,6 @@ from dsum_demo.evaluation.warnings import Warning, warnings_of
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, signature
-
-__all__ = [
-    "Difference", "Entry", "ReadyList", "Recovery", "Report", "ReportSignature", "Slice", "SystemReport", "Warning",
-    "build_report", "paired",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from dsum_demo.evaluation.output_cache import CachedOutput, ModelIdentity, Outpu
 from dsum_demo.evaluation.records import Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import score_output
 from dsum_demo.generation.batch import generate_many
+from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import merged
 from dsum_demo.models.prompts import PROMPT_TEMPLATE, fit_dialogue
-from dsum_demo.models.registry import ModelSpec
 from dsum_demo.models.store import LoadedModel, ModelStore
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,9 @@ from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgre
 from dsum_demo.evaluation.run_state import EvaluationState, System
 from dsum_demo.evaluation.scoring import check_reading, new_record, split_references
 from dsum_demo.metrics.rouge import signature
+from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.registry import ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
 CHUNK = 512  # dialogues that all systems do before the next: enough to find many of similar length in

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.errors import ModelError, ModelUnavailableError, Stopped
-from dsum_demo.models.catalog import Source
+from dsum_demo.hub.source import Source
 from dsum_demo.utils.checkpoint_files import find_weights
 
 PROBE_SECONDS = 1.5

@@ -33,7 +33,7 @@ from dsum_demo.hub.client import (
     no_room,
     what_happened,
 )
-from dsum_demo.models.catalog import Source
+from dsum_demo.hub.source import Source
 from dsum_demo.utils.checkpoint_files import ADAPTER_FILES, MODEL_FILES
 
 LISTING_SECONDS = 10

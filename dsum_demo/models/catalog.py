@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dsum_demo.errors import InputError, SettingsError
+from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 
@@ -26,24 +27,6 @@ class Kind(StrEnum):
     BASE = "base"
     FULL = "full"
     ADAPTER = "adapter"
-
-
-class SourceKind(StrEnum):
-    EMBEDDED = "embedded"
-    LOCAL = "local"
-    HUB = "hub"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where weights are: `location` is an absolute path, or for a Hub source its repository id.
-
-    revision: of a Hub source a branch, tag or commit; of what was found on the disk, when its weights were written.
-    """
-
-    kind: SourceKind
-    location: str
-    revision: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.errors import ModelError, ModelUnavailableError
+from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import adapter_config, names_base
-from dsum_demo.models.catalog import PLAIN_NAME, Family, Kind, ModelSpec, Source, SourceKind
+from dsum_demo.models.catalog import PLAIN_NAME, Family, Kind, ModelSpec
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, read_json, shapes_of
 from dsum_demo.utils.files import child_folders

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 
 from dsum_demo.models.bfloat16 import suit_cpu
+from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import device, serving_dtype
-from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry, State
+from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
 from dsum_demo.utils.hardware import free_memory_bytes
 

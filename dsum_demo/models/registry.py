@@ -15,18 +15,14 @@ from typing import Any
 
 from dsum_demo.errors import ModelError, ModelUnavailableError, UnknownModelError
 from dsum_demo.hub.client import HubProbe, cache_room, cached_folder, no_room
+from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter
-from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec, Source, SourceKind, read_catalog
+from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec, read_catalog
 from dsum_demo.models.discovery import Misfit, base_names, discover
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, shapes_of
 from dsum_demo.utils.ownership import is_owner
 from dsum_demo.utils.path_redaction import hide_paths
-
-__all__ = [
-    "Availability", "Family", "Kind", "Misfit", "ModelSpec", "Registry", "Source", "SourceKind", "State",
-    "check_adapter",
-]  # fmt: skip
 
 
 class State(StrEnum):

@@ -19,8 +19,10 @@ from transformers import PreTrainedTokenizerBase
 from dsum_demo.errors import IncompatibleAdapterError, InputError, ModelUnavailableError, Stopped, UnsafeWeightsError
 from dsum_demo.hub.client import HubRefusal, Progress, StopAsked, cached_tokenizer
 from dsum_demo.hub.download import discard_damaged, fetch
+from dsum_demo.hub.source import SourceKind
 from dsum_demo.models.adapter_scaling import at_strength, check_strength
 from dsum_demo.models.adapters import adapter_config, check_adapter, has_strength
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import (
     count,
     device,
@@ -28,17 +30,14 @@ from dsum_demo.models.loading import (
     load_adapted,
     load_tokenizer,
     load_whole,
-    native_bf16,
     serving_dtype,
     twin,
     writes_one_at_a_time,
 )
-from dsum_demo.models.registry import Kind, ModelSpec, Registry, SourceKind
+from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import find_weights
 from dsum_demo.utils.hardware import free_memory_bytes
-
-__all__ = ["LoadedModel", "ModelStore", "native_bf16"]
 
 LOCK_POLL_SECONDS = 0.1
 

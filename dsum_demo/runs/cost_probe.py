@@ -19,9 +19,9 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from dsum_demo.runs.limits import check_allowed
 from dsum_demo.runs.setup import Setup, least_bytes, set_up
 from dsum_demo.settings import Settings
-from dsum_demo.training.batches import Pair
+from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.config import RunConfig
-from dsum_demo.training.loop import EVALUATION_BATCH, EncodedDataset, build_trainer, planned_steps, prepare, use_bf16
+from dsum_demo.training.loop import EVALUATION_BATCH, build_trainer, planned_steps, prepare, use_bf16
 from dsum_demo.training.methods import method
 from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
 

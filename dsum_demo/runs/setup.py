@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from dsum_demo.errors import InputError, ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
+from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
-from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 from dsum_demo.training.batches import Pair
 from dsum_demo.training.config import RunConfig, TrainingConfig

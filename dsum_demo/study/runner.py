@@ -20,7 +20,8 @@ from dsum_demo.data.sources import read_source
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
-from dsum_demo.models.registry import ModelSpec, Registry
+from dsum_demo.models.catalog import ModelSpec
+from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.runs.worker import probe, start_child

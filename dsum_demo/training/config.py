@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsum_demo.errors import InputError
-from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.methods import method
 from dsum_demo.utils.fields import Field
 
 # The order is the one that a form shows them in.
@@ -226,9 +226,3 @@ def with_method(config: TrainingConfig, name: str) -> TrainingConfig:
     if name == config.method:
         return config
     return replace(config, method=method(name).name, options={}, learning_rate=None, optimizer=None)
-
-
-__all__ = [
-    "DATA_FIELDS", "METHODS", "TRAINING_FIELDS", "DataConfig", "RunConfig", "TrainingConfig", "apply_settings",
-    "with_method",
-]  # fmt: skip

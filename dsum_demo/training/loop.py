@@ -34,9 +34,9 @@ from transformers import (
 from dsum_demo.errors import InputError, Stopped, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import LABEL_PAD_ID
-from dsum_demo.models.store import native_bf16
-from dsum_demo.training.batches import EncodedDataset, Pair, encode_pairs
+from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.callbacks import ProgressCallback, Watch
 from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
 from dsum_demo.training.config import TrainingConfig
@@ -44,8 +44,6 @@ from dsum_demo.training.events import Event
 from dsum_demo.training.methods import linear_modules, method
 from dsum_demo.training.trainer import Scores, Trainer, token_loss
 from dsum_demo.utils.hardware import peak_memory_bytes
-
-__all__ = ["Pair", "TrainingConfig", "TrainingResult", "encode_pairs", "train"]
 
 log = logging.getLogger(__name__)
 

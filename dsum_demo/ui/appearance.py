@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsum_demo.evaluation.records import SystemInfo
-from dsum_demo.models.registry import Kind
+from dsum_demo.models.catalog import Kind
 
 
 @dataclass(frozen=True)

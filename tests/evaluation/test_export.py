@@ -11,7 +11,6 @@ import pytest
 
 from dsum_demo.evaluation.export import (
     checked,
-    defuse,
     examples_csv,
     examples_jsonl,
     report_json,
@@ -23,6 +22,7 @@ from dsum_demo.evaluation.records import ExampleRecord, Published
 from dsum_demo.evaluation.report import build_report
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.utils.formatting import escape_formula
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def report(recorded):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1"])
 def test_spreadsheet_formulas_are_made_harmless(text):
-    assert defuse(text) == "'" + text
-    assert defuse("plain =1") == "plain =1"
+    assert escape_formula(text) == "'" + text
+    assert escape_formula("plain =1") == "plain =1"
 
 
 def test_the_csv_has_a_row_an_example_and_system_with_everything(recorded, report):

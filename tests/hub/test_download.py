@@ -25,7 +25,7 @@ FILES = {
 FETCH = """
 import json, sys
 from dsum_demo import download
-from dsum_demo.catalog import Source, SourceKind
+from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.errors import DsumError
 
 download.WAITS = (0.05, 0.1)

@@ -23,9 +23,10 @@ from dsum_demo.errors import (
     UnsafeWeightsError,
 )
 from dsum_demo.hub.client import HubProbe
+from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter, names_base
-from dsum_demo.models.catalog import CATALOG_FILE, read_catalog
-from dsum_demo.models.registry import Kind, Registry, Source, SourceKind, State
+from dsum_demo.models.catalog import CATALOG_FILE, Kind, read_catalog
+from dsum_demo.models.registry import Registry, State
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.utils.checkpoint_files import find_weights, model_name, read_entries
 
@@ -516,5 +517,5 @@ def test_models_are_called_by_names_that_people_know():
 
 
 def test_the_catalogue_ships_with_the_package():
-    assert CATALOG_FILE.parent == PROJECT_ROOT / "dsum_demo" and CATALOG_FILE.is_file()
+    assert CATALOG_FILE.parent == PROJECT_ROOT / "dsum_demo" / "models" and CATALOG_FILE.is_file()
     assert Source(SourceKind.HUB, "a/b").revision is None

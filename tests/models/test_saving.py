@@ -21,7 +21,8 @@ from dsum_demo.models.loading import load_tokenizer, load_whole
 from dsum_demo.models.prompts import encode_source
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
-from dsum_demo.training.loop import TrainingConfig, train
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.loop import train
 
 PAIRS = [
     ("Maya: Can you lend me ten dollars?\nTom: Sure, pay me back next week.", "Maya asks Tom for money and he agrees."),

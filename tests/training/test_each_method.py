@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from dsum_demo.generation.streaming import generate
+from dsum_demo.models.catalog import Kind
 from dsum_demo.models.prompts import encode_source
-from dsum_demo.models.registry import Kind, Registry, State
+from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
 from dsum_demo.runs.runner import execute
 from dsum_demo.runs.store import Runs, RunState

@@ -21,8 +21,10 @@ from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import encode_source, encode_target
+from dsum_demo.training.batches import encode_pairs
 from dsum_demo.training.checkpoints import last_complete
-from dsum_demo.training.loop import TrainingConfig, TrainingResult, encode_pairs, train
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.loop import TrainingResult, train
 from dsum_demo.training.trainer import Trainer
 
 PAIRS = [

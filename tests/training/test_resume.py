@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from dsum_demo.errors import TrainingError
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.training.checkpoints import last_complete
-from dsum_demo.training.loop import TrainingConfig, TrainingResult, train
+from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.loop import TrainingResult, train
 from dsum_demo.training.methods import METHODS
 
 PAIRS = [(f"Tom: I have {n} apples.\nMaya: {'Give me one. ' * (n % 3)}", f"Tom has {n} apples.") for n in range(1, 12)]

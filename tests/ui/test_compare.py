@@ -14,8 +14,8 @@ from dsum_demo.comparison import Comparison, SystemResult, compare
 from dsum_demo.errors import InputError
 from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.models.catalog import Kind
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.registry import Kind
 from dsum_demo.ui import html
 from dsum_demo.ui.compare import cards, charts, families, tab
 from dsum_demo.ui.compare import dialogue_input as dialogue

@@ -14,7 +14,7 @@ import pytest
 from dsum_demo.cli.main import build_parser
 from dsum_demo.cli.train import config_of
 from dsum_demo.errors import DataError, InputError
-from dsum_demo.models.registry import Kind
+from dsum_demo.models.catalog import Kind
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import Run, RunState
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, TrainingConfig

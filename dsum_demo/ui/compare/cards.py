@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
-from dsum_demo.models.registry import Kind, ModelSpec
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.ui.appearance import HUMAN, LOOKS
 from dsum_demo.ui.compare.charts import difference, label
 

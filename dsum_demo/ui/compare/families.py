@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.estimates import Speed, describe_family
-from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.html import notice
 

@@ -11,7 +11,8 @@ import gradio as gr
 
 from dsum_demo.errors import ModelError, UnknownModelError
 from dsum_demo.models.adapters import adapter_config, has_strength
-from dsum_demo.models.registry import Kind, ModelSpec, Registry
+from dsum_demo.models.catalog import Kind, ModelSpec
+from dsum_demo.models.registry import Registry
 
 AS_TRAINED = 1.0
 

@@ -16,8 +16,9 @@ import gradio as gr
 
 from dsum_demo.comparison import Comparison, stream_comparison
 from dsum_demo.errors import DsumError
+from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.registry import Family, Kind, ModelSpec, Registry
+from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.compare import cards

@@ -18,7 +18,8 @@ import plotly.graph_objects as go
 
 from dsum_demo.evaluation.export import scale
 from dsum_demo.evaluation.records import Evaluation, SystemInfo
-from dsum_demo.evaluation.report import Report, Slice, paired
+from dsum_demo.evaluation.report import Report, paired
+from dsum_demo.evaluation.slices import Slice
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.appearance import HUMAN, Look, system_looks, system_titles

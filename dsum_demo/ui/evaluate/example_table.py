@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from dsum_demo.evaluation.notable_examples import Entry
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord
-from dsum_demo.evaluation.report import Entry, Report, Warning
+from dsum_demo.evaluation.report import Report
+from dsum_demo.evaluation.warnings import Warning
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.evaluate.tables import signature
 

@@ -19,7 +19,7 @@ from dsum_demo.data.sources import SAMPLES
 from dsum_demo.data.tables import read_rows
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
-from dsum_demo.models.registry import Family
+from dsum_demo.models.catalog import Family
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dsum_demo.metrics.rouge import ROUGE_TITLES
-from dsum_demo.models.registry import Kind
+from dsum_demo.models.catalog import Kind
 from dsum_demo.training.events import Curve
 from dsum_demo.ui.appearance import LOOKS
 from dsum_demo.ui.charts import GRID, dressed

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.errors import DsumError, InputError
-from dsum_demo.models.registry import ModelSpec
+from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.runs.queue import in_line, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
 from dsum_demo.training.events import Curve

@@ -1,0 +1,24 @@
+"""Where weights come from: shipped with the project, a local folder, or a Hub repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SourceKind(StrEnum):
+    EMBEDDED = "embedded"
+    LOCAL = "local"
+    HUB = "hub"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights are: `location` is an absolute path, or for a Hub source its repository id.
+
+    revision: of a Hub source a branch, tag or commit; of what was found on the disk, when its weights were written.
+    """
+
+    kind: SourceKind
+    location: str
+    revision: str | None = None
