@@ -118,6 +118,10 @@ class RunQueue:
         """On a public Space a run is seen, stopped, resumed, downloaded and deleted by whoever started it alone."""
         return not self.settings.public or is_owner(run.folder, owner)
 
+    def may_change(self, run: Run, owner: str) -> bool:
+        """Whoever sees a run may change it."""
+        return self.may_see(run, owner)
+
     def visible(self, owner: str) -> list[Run]:
         """The runs that `owner` may see, newest first."""
         return [run for run in self.runs.all() if self.may_see(run, owner)]

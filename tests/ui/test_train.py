@@ -282,9 +282,9 @@ def test_visitors_of_a_public_space_change_their_own_runs_only(public):
     config = training_form.preset_config(public, "smoke", "dsum-t5-base")
     run = public.jobs.submit(config, "hers", owner="her secret")
     shown = look(public, "hers", owner="other")
-    assert "data-remove" not in shown["line"]
+    assert "data-remove" not in shown["line"] and "hers" not in shown["line"]
     answer = dict(zip(run_view.PARTS, run_view.act(public, "keep", "hers", "other", Shown(), {}), strict=True))
-    assert "somebody else" in answer["told"] and run.status().state is RunState.QUEUED
+    assert "There is no run" in answer["told"] and run.status().state is RunState.QUEUED
     run_view.act(public, "keep", "hers", "her secret", Shown(), {})
     assert public.jobs.runs.all() == []
     command = run_cards.command_line(replace(config, data=replace(config.data, source="/x/0123__a.csv")), public=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import ModelSpec
@@ -78,11 +79,12 @@ def look(
     if watched:
         changes |= _watched(services, watched, states[watched.name], line, drawn, keys)
     mine = current if current and current.name in states else None
-    keys["line"] = tuple(run.name for run in line), current.name if current else "", _percent(services, mine)
+    shown_line = tuple(run.name if run.name in states else "" for run in line)
+    keys["line"] = shown_line, current is not None, mine.name if mine else "", _percent(services, mine)
     if keys["line"] != drawn.get("line"):
         changes["line"] = line_list(
             (mine.name, jobs.curve(mine)) if mine else ("", Curve()) if current else None,
-            [(run.name, True) if run.name in states else ("", False) for run in line],
+            [(name, bool(name)) for name in shown_line],
         )
     if keys["runs"] != drawn.get("runs"):
         table = rows(jobs, owner)
@@ -189,7 +191,7 @@ def act(
         else:
             services.jobs.stop(run.name, keep=action != DISCARD)
         if action in (DELETE, DISCARD):
-            _zip_file(services, run).unlink(missing_ok=True)
+            _drop_zips(services, run)
     except (DsumError, OSError) as error:
         told = notice(services.told(error), "error")
     return look(services, name, owner, shown, drawn, asking=gr.update(visible=False), told=told)
@@ -220,6 +222,13 @@ def without_paths(services: Services, run: Run, text: str) -> str:
     data = config_of(run).get("data", {})
     sources = [str(data[key]) for key in ("source", "validation_source") if data.get(key)]
     return hide_paths(text, services.settings, {path: source_title(path) for path in sources if "/" in path})
+
+
+def _drop_zips(services: Services, run: Run) -> None:
+    """Forget the run's zip and the copies that gradio serves, which would outlive the run by hours."""
+    _zip_file(services, run).unlink(missing_ok=True)
+    for copy in Path(get_upload_folder()).glob(f"*/{run.name}.zip"):
+        copy.unlink(missing_ok=True)
 
 
 def _zip_file(services: Services, run: Run) -> Path:

@@ -12,17 +12,24 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from dsum_demo.run_events import EventLog
-from dsum_demo.sources import SAMPLES
-from dsum_demo.training_config import DataConfig, RunConfig, TrainingConfig
-from dsum_demo.ui.evaluation_runs import Wanted
-from dsum_demo.ui.run_history import Shown, rows
-from dsum_demo.ui.strength import offer_strength
 
+from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import InputError, UnknownModelError
-from dsum_demo.runs import Run, RunState
-from dsum_demo.ui import api, compare, evaluation_form, models, run_view, train, training_start, training_upload
+from dsum_demo.evaluation.background import Wanted
+from dsum_demo.runs.store import Run, RunState
+from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
+from dsum_demo.training.events import EventLog
+from dsum_demo.ui import api, models_tab
+from dsum_demo.ui.compare import cards
+from dsum_demo.ui.compare import tab as compare
+from dsum_demo.ui.compare.strength import offer_strength
+from dsum_demo.ui.evaluate import form as evaluation_form
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.train import form as training_form
+from dsum_demo.ui.train import run_view, upload
+from dsum_demo.ui.train import start as training_start
+from dsum_demo.ui.train import tab as train
+from dsum_demo.ui.train.history import Shown, rows
 from dsum_demo.utils.ownership import is_owner, set_owner
 from dsum_demo.utils.path_redaction import hide_paths
 
@@ -45,7 +52,7 @@ def run(public, tmp_path) -> Run:
 def finished(services: Services, tmp_path: Path) -> Run:
     file = tmp_path / FILE
     file.write_text(f'dialogue,summary\n"{DIALOGUE}",Zelda has a scan.\n')
-    kept = training_upload.keep_upload(services.settings, file, HERS)
+    kept = upload.keep_upload(services.settings, file, HERS)
     config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3), DataConfig(source=str(kept)))
     run = services.jobs.submit(config, NAME, HERS)
     log = EventLog(run.events_file)
@@ -83,7 +90,8 @@ def test_a_folder_belongs_to_whoever_knows_the_secret(tmp_path):
 @pytest.mark.parametrize("visitor", [OTHER, "", None])
 def test_strangers_get_a_run_through_no_handler(public, run, visitor):
     jobs = public.jobs
-    assert jobs.visible(HERS) == jobs.runs.all() != [] and jobs.visible(visitor) == [] == rows(jobs, visitor)
+    assert [each.name for each in jobs.visible(HERS)] == [NAME] == [row.name for row in rows(jobs, HERS)]
+    assert jobs.visible(visitor) == rows(jobs, visitor) == []
     with pytest.raises(InputError) as refused:
         jobs.get(NAME, visitor)
     with pytest.raises(InputError) as unknown:
@@ -149,8 +157,8 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
     assert not any(
         tells(answer)
         for answer in (
-            theirs.as_rows(), api.list_models(public), models.show_models(public, visitor),
-            models.look_again(public, visitor), compare.change_family(public, "dsum-t5", visitor),
+            theirs.as_rows(), api.list_models(public), models_tab.show_models(public, visitor),
+            models_tab.look_again(public, visitor), compare.change_family(public, "dsum-t5", visitor),
             compare.describe_own_family(public, visitor, "dsum-t5", *trio),
             compare.note_family(public, "dsum-t5", visitor), compare.refresh(public),
             evaluation_form.offer_systems(public, "dsum-t5", visitor),
@@ -160,7 +168,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
     assert offer_strength(public.registry, NAME, visitor)["visible"] is False
     assert offer_strength(public.registry, NAME, HERS)["visible"] is True
     for answer in (
-        mine.as_rows(), models.show_models(public, HERS), compare.change_family(public, "dsum-t5", HERS),
+        mine.as_rows(), models_tab.show_models(public, HERS), compare.change_family(public, "dsum-t5", HERS),
         evaluation_form.offer_new_systems(public, "dsum-t5", HERS),
     ):  # fmt: skip
         assert NAME in shown(answer)
@@ -170,7 +178,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
 def test_a_trained_model_writes_for_its_owner_alone(public, run, visitor):
     request = type("Request", (), {"session_hash": "session"})()
     typed = ["A: Hello.\nB: Hi.", "", "", "", "dsum-t5", None]
-    rest = [1.0, 1.0, "None", "Greedy", 4, 1.0, 0, 4, 3, request]
+    rest = [1.0, 1.0, cards.NO_HIGHLIGHT, "Greedy", 4, 1.0, 0, 4, 3, request]
     (answer,) = compare.run_comparison(public, *typed, NAME, *rest, visitor)
     assert "There is no model" in shown(answer)
     started = public.evaluations.start(Wanted(SAMPLES, (NAME,), limit=1, owner=visitor))
@@ -191,17 +199,21 @@ def test_a_trained_model_never_becomes_a_part_of_the_default_trio(public, run):
 def test_a_file_is_read_for_whoever_uploaded_it_alone(public, run, tmp_path):
     source = run.config()["data"]["source"]
     given = ("upload", source, "", "dsum-t5-base", 64, None, None, None)
-    assert "Zelda" in shown(training_upload.describe_own_file(public, HERS, *given))
+    assert "Zelda" in shown(upload.describe_own_file(public, HERS, *given))
     for visitor in (OTHER, "", None):
-        assert not tells(training_upload.describe_own_file(public, visitor, *given))
-        values = filled(public) | {"source": "upload", "uploaded": source}
+        assert not tells(upload.describe_own_file(public, visitor, *given))
+        config = training_form.preset_config(public, "smoke", "dsum-t5-base")
+        form = training_form.fill_form(public, config)
+        values = {name: update.get("value") if isinstance(update, dict) else update for name, update in form.items()}
+        values |= {"base": "dsum-t5-base", "preset": "smoke", "place": "", "name": ""}
+        values |= {"source": "upload", "uploaded": source, **{f"columns.{role}": None for role in training_form.ROLES}}
         for answer in (
             list(training_start.ask_cost(public, values, visitor)),
             list(training_start.start_run(public, visitor, None, values)),
         ):
             assert "a file that you upload" in shown(answer) and not tells(answer)
     assert [each.name for each in public.jobs.runs.all()] == [NAME]
-    again = training_upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
+    again = upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
     assert again != source, "the same file of two visitors is two files"
 
 
@@ -245,9 +257,3 @@ def test_on_ones_own_machine_everybody_sees_all_runs(settings, tmp_path):
         assert seen["watching"]["value"] == NAME and seen["zip"]["visible"] and seen["delete"]["visible"]
         assert private.registry.seen_by(visitor).spec(NAME) and run_view.make_zip(private, NAME, visitor)
     assert NAME in shown(api.list_models(private)) and str(settings.root) in shown(api.list_models(private))
-
-
-def filled(services: Services) -> dict[str, Any]:
-    from tests.test_ui_train import filled
-
-    return filled(services)
