@@ -77,7 +77,7 @@ def kind(request, monkeypatch):
     suit, layer = KINDS[request.param]
     monkeypatch.setattr(bfloat16_layers, "pack", suit)
     monkeypatch.setattr(bfloat16_layers, "widen", suit)
-    for module in ("assembly", "loading"):
+    for module in ("models.loading", "models.store"):
         monkeypatch.setattr(f"dsum_demo.{module}.serving_dtype", lambda parameters: torch.bfloat16)
     return layer
 
