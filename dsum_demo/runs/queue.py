@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]
 from dsum_demo.errors import DsumError, InputError, TrainingError
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import ACTIVE, DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
-from dsum_demo.runs.worker import complaint, ended_because, send, start_child
+from dsum_demo.runs.worker import ended_because, last_error, send, start_child
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve, read_events
@@ -218,7 +218,7 @@ class RunQueue:
                 continue
             state = run.status().state
             if state is RunState.QUEUED and run.stop_request() is None:
-                said = complaint(tail(run.output_file)) if code > 0 else ""
+                said = last_error(tail(run.output_file)) if code > 0 else ""
                 run.write_status(RunState.FAILED, said or ended_because(code))
             elif state is RunState.CRASHED and code < 0:
                 run.write_status(RunState.CRASHED, ended_because(code))

@@ -21,21 +21,15 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
-
-
 NICENESS = 10
-
-
 PROBE_SECONDS = 600.0
-
-
 WRONG_INPUT = 2  # the exit code of a command whose arguments cannot be used
 
 
 def start_child(
     arguments: list[str], settings: Settings, stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """`dsum` with `arguments`, by this very interpreter and with these settings."""
+    """Start `dsum` with `arguments` under the current interpreter and with `settings`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "dsum_demo", *arguments],
         stdin=subprocess.DEVNULL,
@@ -50,7 +44,7 @@ def start_child(
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The app's environment, with its settings spelled out."""
+    """The current environment with `settings` as environment variables."""
     environment = {
         **os.environ,
         "DSUM_ROOT": str(settings.root),
@@ -66,16 +60,16 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """What the run will cost, as `dsum_demo.runs.cost_probe.Probe.as_dict()`, from three steps in a child process.
+    """Measure a run's cost in a child process that takes three steps, as `dsum_demo.runs.cost_probe.Probe.as_dict()`.
 
-    Raises InputError for a config that cannot be run, TrainingError where the child fails, and Stopped.
+    Raises InputError if the config cannot be run, TrainingError if the child fails, and Stopped on request.
     """
     check_allowed(config, settings)
     began = time.monotonic()
     with start_child([*config.command(), "--probe"], settings, subprocess.PIPE, subprocess.PIPE) as child:
         while True:
             try:
-                said, complained = child.communicate(timeout=0.1)
+                output, errors = child.communicate(timeout=0.1)
                 break
             except subprocess.TimeoutExpired:
                 if should_stop():
@@ -84,21 +78,22 @@ def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool]
                 if time.monotonic() - began > PROBE_SECONDS:
                     send(child.pid, signal.SIGKILL)
                     raise TrainingError(
-                        f"Two steps took more than {PROBE_SECONDS / 60:.0f} minutes; choose a smaller base or batch."
+                        f"The three measured steps took more than {PROBE_SECONDS / 60:.0f} minutes; "
+                        "choose a smaller base model or batch."
                     ) from None
-    words = complaint(complained.decode("utf-8", "replace"))
+    message = last_error(errors.decode("utf-8", "replace"))
     if child.returncode == WRONG_INPUT:
-        raise InputError(words or "The run's settings cannot be used.")
+        raise InputError(message or "The run's settings cannot be used.")
     if child.returncode:
-        raise TrainingError(words if words and child.returncode > 0 else ended_because(child.returncode))
+        raise TrainingError(message if message and child.returncode > 0 else ended_because(child.returncode))
     try:
-        return dict(json.loads(said))
+        return dict(json.loads(output))
     except ValueError:
-        raise TrainingError("The measurement brought no answer that can be read.") from None
+        raise TrainingError("The measurement did not return valid JSON.") from None
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """A signal to a process and to all that it started; nothing where it is gone."""
+    """Send a signal to a process and its descendants; do nothing if it has exited."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         for each in (*process.children(recursive=True), process):
@@ -107,7 +102,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def ended_because(code: int) -> str:
-    """What an exit code says, as a sentence; negative codes are signals, as `subprocess` gives them."""
+    """Describe an exit code in a sentence; negative codes are signals, as in `subprocess`."""
     if code >= 0:
         return f"Its process ended with exit code {code}."
     if -code == signal.SIGKILL:
@@ -119,7 +114,7 @@ def ended_because(code: int) -> str:
     return f"Its process was ended by {name}; resume it."
 
 
-def complaint(text: str) -> str:
-    """The last line of what a command complained of, without the command's name; "" where it said nothing."""
+def last_error(text: str) -> str:
+    """Return the last line of a command's error output without the command's name, or "" if it is empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removeprefix("dsum: ").removeprefix("dsum: error: ") if lines else ""

@@ -18,7 +18,7 @@ from dsum_demo.runs import queue as jobs_module
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.runs.queue import RunQueue, default_name, source_title
 from dsum_demo.runs.store import Run, RunState
-from dsum_demo.runs.worker import complaint, ended_because, probe
+from dsum_demo.runs.worker import ended_because, last_error, probe
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 from dsum_demo.utils.files import tail
@@ -256,7 +256,7 @@ def test_a_probe_that_breaks_says_why(settings, monkeypatch, tmp_path):
     for script, said in (
         ("echo 'dsum: no room' >&2; exit 1", "no room"),
         ("kill -9 $$", "memory runs out"),
-        ("echo hello", "no answer"),
+        ("echo hello", "valid JSON"),
     ):
         write_script(monkeypatch, tmp_path, script)
         with pytest.raises(TrainingError, match=said):
@@ -270,7 +270,7 @@ def test_a_probe_that_breaks_says_why(settings, monkeypatch, tmp_path):
 def test_names_and_last_words(tmp_path):
     assert default_name(config()) == "lora-samples"
     assert source_title("/data/uploads/0123456789abcdef__my chats.csv") == "my chats.csv"
-    assert complaint("one\ndsum: two\n\n") == "two" and complaint("") == ""
+    assert last_error("one\ndsum: two\n\n") == "two" and last_error("") == ""
     assert ended_because(-signal.SIGTERM) == "Its process was ended by SIGTERM; resume it."
     assert "exit code 3" in ended_because(3)
     assert tail(tmp_path / "nothing") == ""
