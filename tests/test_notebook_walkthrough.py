@@ -25,7 +25,7 @@ for each in test_examples:
     text = generate(tuned, source_ids, family.decode).text
     scores = [scorer.score(reference, text)["rouge1"].fmeasure for reference in each.references]
     by_hand.append(sum(scores) / len(scores))
-again = generate(original, prompt.source_ids, DecodeConfig(max_new_tokens=200))
+again = generate(original, prompt.source_ids, DecodingConfig(max_new_tokens=200))
 report = {
     "by_hand": sum(by_hand) / len(by_hand),
     "zero_shot": zero_shot.text,

@@ -75,7 +75,7 @@ def test_two_processes_write_at_once_and_lose_nothing(cache):
     code = """
 import sys
 from pathlib import Path
-from dsum_demo.output_cache import CachedOutput, OutputCache
+from dsum_demo.evaluation.output_cache import CachedOutput, OutputCache
 cache = OutputCache(Path(sys.argv[1]))
 for i in range(60):
     cache.put({f"{sys.argv[2]}-{i}": CachedOutput("text", i, 0.1, False, 0)})

@@ -8,10 +8,10 @@ from tests.hub.checkpoints import DIALOGSUM, dialogsum_repository, dialogsum_row
 
 READ = """
 import json
-from dsum_demo import sources
+from dsum_demo.data import sources
 from dsum_demo.errors import DsumError
 from dsum_demo.settings import Settings
-from dsum_demo.sources import read_source
+from dsum_demo.data.sources import read_source
 
 told = []
 sources.PATIENCE_SECONDS = PATIENCE

@@ -24,7 +24,7 @@ FILES = {
 }  # fmt: skip
 FETCH = """
 import json, sys
-from dsum_demo import download
+from dsum_demo.hub import download
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.errors import DsumError
 
