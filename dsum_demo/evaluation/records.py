@@ -143,7 +143,7 @@ class Evaluation:
     """Everything that was written and scored, complete or as far as it has come.
 
     data: the source as it was named. total: how many examples there are to do; `examples` has those that at least one
-    system has done, in the source's order. decode: a DecodingConfig as a dict, None for recorded outputs. reading: "rows"
+    system has done, in the source's order. decode: a DecodingConfig as a dict or None. reading: "rows"
     (every row an example) or "dialogues" (rows that share a dialogue are one example with several references).
     trained_on: for each system the ids of evaluated examples that were in its training data.
     """
