@@ -56,8 +56,23 @@ TEXTS = [
 ]
 
 
+# Folders and files whose tests mostly wait for other processes; CI runs them beside all others.
+LANES = {
+    "browser": ["e2e"],
+    "processes": ["cli", "hub", "study", "runs/test_queue.py", "training/test_processes.py", "test_readme.py"],
+}
+
+
 def pytest_configure() -> None:
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).resolve().parent
+    for item in items:
+        for mark, places in LANES.items():
+            if any(item.path.is_relative_to(here / place) for place in places):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")
