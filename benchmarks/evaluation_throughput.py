@@ -34,7 +34,7 @@ from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.scoring import new_record, score_output
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import native_bf16
-from dsum_demo.models.prompts import fit_dialogue
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import Settings
@@ -64,7 +64,7 @@ def plain(store: ModelStore, models: Mapping[str, Any], examples: list[Example])
     texts = {}
     for name, model in models.items():
         for record, example in zip(records, examples, strict=True):
-            fitted = fit_dialogue(tokenizer, clean_dialogue(example.dialogue), family.max_source_tokens)
+            fitted = DEFAULT_PROMPT.fit(tokenizer, clean_dialogue(example.dialogue), family.max_source_tokens)
             written = model.generate(input_ids=torch.tensor([fitted.source_ids]), generation_config=config)
             texts[example.id, name] = tokenizer.decode(written[0], skip_special_tokens=True).strip()
             score_output(record, texts[example.id, name])

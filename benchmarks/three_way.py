@@ -72,13 +72,13 @@ def _copy_tokenizer(folder: Path) -> None:
 def dialogue(tokenizer: Any) -> str:
     """The samples' turns until the prompt has about SOURCE_TOKENS tokens."""
     from dsum_demo.data.examples import read_samples
-    from dsum_demo.models.prompts import encode_source
+    from dsum_demo.models.prompts import DEFAULT_PROMPT
 
     turns = [
         turn for sample in read_samples(ROOT / "samples" / "dialogues.jsonl") for turn in sample.dialogue.split("\n")
     ]
     kept = 1
-    while len(encode_source(tokenizer, "\n".join(turns[: kept + 1]))) <= SOURCE_TOKENS:
+    while len(DEFAULT_PROMPT.encode(tokenizer, "\n".join(turns[: kept + 1]))) <= SOURCE_TOKENS:
         kept += 1
     return "\n".join(turns[:kept])
 

@@ -23,7 +23,7 @@ from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, 
 from dsum_demo.models.adapter_scaling import check_strength
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import FittedDialogue, fit_dialogue
+from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.store import LoadedModel, ModelStore
 from dsum_demo.utils.formatting import escape_formula
 
@@ -280,7 +280,8 @@ def _write(
     comparison: Comparison,
     should_stop: Callable[[], bool],
 ) -> Iterator[Comparison]:
-    fitted = fit_dialogue(loaded.tokenizer, comparison.dialogue, comparison.family.max_source_tokens)
+    family = comparison.family
+    fitted = family.prompt.fit(loaded.tokenizer, comparison.dialogue, family.max_source_tokens)
     yield now(
         fitted,
         phase="writing",

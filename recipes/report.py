@@ -26,7 +26,7 @@ from dsum_demo.metrics.grounding import grounded_share
 from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary, signature
 from dsum_demo.models.catalog import read_catalog
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import fit_dialogue
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.settings import PROJECT_ROOT
 from recipes.corpus import dialogsum_train, read_rows
 
@@ -55,7 +55,7 @@ def summarize_all(
     model: Any, tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], decode: DecodingConfig
 ) -> list[str]:
     """Summaries in the dialogues' order, written in batches of similar length."""
-    sources = [list(fit_dialogue(tokenizer, dialogue, MAX_SOURCE_TOKENS).source_ids) for dialogue in dialogues]
+    sources = [list(DEFAULT_PROMPT.fit(tokenizer, dialogue, MAX_SOURCE_TOKENS).source_ids) for dialogue in dialogues]
     order, texts = sorted(range(len(sources)), key=lambda i: len(sources[i])), [""] * len(sources)
     settings = GenerationConfig(
         max_new_tokens=decode.max_new_tokens,

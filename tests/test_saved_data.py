@@ -26,7 +26,7 @@ from dsum_demo.evaluation.storage import SavedEvaluations, compare_saved
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.adapters import check_adapter
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import fit_dialogue
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.runs.queue import RunQueue
@@ -102,7 +102,7 @@ def texts(settings: Settings, names: tuple[str, ...], strength: float = 1.0) -> 
     for name in names:
         loaded = store.load(registry.spec(name))
         loaded = loaded if strength == 1.0 else loaded.at_strength(strength)
-        ids = fit_dialogue(loaded.tokenizer, dialogue, 512).source_ids
+        ids = DEFAULT_PROMPT.fit(loaded.tokenizer, dialogue, 512).source_ids
         found[name] = generate(loaded, ids, DecodingConfig(max_new_tokens=16)).text
     return found
 

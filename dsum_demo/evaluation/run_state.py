@@ -18,7 +18,6 @@ from dsum_demo.generation.batch import generate_many
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import merged
-from dsum_demo.models.prompts import PROMPT_TEMPLATE, fit_dialogue
 from dsum_demo.models.store import LoadedModel, ModelStore
 
 log = logging.getLogger(__name__)
@@ -121,8 +120,9 @@ class EvaluationState:
             return
         loaded = self._load(system)
         yield self.progress(note)
-        limit = self.store.registry.family(system.spec.family).max_source_tokens
-        fitted = {dialogue: fit_dialogue(loaded.tokenizer, dialogue, limit) for dialogue in missing}
+        family = self.store.registry.family(system.spec.family)
+        limit = family.max_source_tokens
+        fitted = {dialogue: family.prompt.fit(loaded.tokenizer, dialogue, limit) for dialogue in missing}
         started = time.monotonic()
         prompts = [fitted[dialogue].source_ids for dialogue in missing]
         for written in generate_many(loaded, prompts, self.decode, self.should_stop):
@@ -192,8 +192,9 @@ class EvaluationState:
     def _key(self, system: System, dialogue: str) -> str:
         identity = system.identity
         assert identity is not None
-        limit = self.store.registry.family(system.spec.family).max_source_tokens
-        return output_key(identity.weights, PROMPT_TEMPLATE, limit, self.decode.as_dict(), identity.dtype, dialogue)
+        family = self.store.registry.family(system.spec.family)
+        prompt, limit = family.prompt.fingerprint, family.max_source_tokens
+        return output_key(identity.weights, prompt, limit, self.decode.as_dict(), identity.dtype, dialogue)
 
     def _stop_if_asked(self) -> None:
         if self.should_stop():

@@ -79,7 +79,7 @@ def stream(
 ) -> Iterator[Generation]:
     """Yield the summary as it grows, then once more, complete. Beams yield only the complete one.
 
-    source_ids: the tokenized prompt, end token included (`prompts.fit_dialogue`). A consumer that is slower than the
+    source_ids: the tokenized prompt, as `Prompt.fit` returns it. A consumer that is slower than the
     model gets several tokens at once. Closing the iterator stops the work. Raises GenerationError, naming the model,
     where the model fails, and InputError for an empty prompt.
     """

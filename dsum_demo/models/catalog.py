@@ -16,7 +16,7 @@ from typing import Any
 from dsum_demo.errors import InputError, SettingsError
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import PROMPT_TEMPLATE
+from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 
 CATALOG_FILE = Path(__file__).with_name("catalog.toml")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -68,11 +68,7 @@ class Family:
     layers: int | None = None
     published: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     published_source: str = ""
-
-    @property
-    def prompt(self) -> str:
-        """One prompt for every family, so that families can be compared too."""
-        return PROMPT_TEMPLATE
+    prompt: Prompt = DEFAULT_PROMPT
 
     @property
     def base(self) -> ModelSpec:
@@ -111,7 +107,7 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
 
 _FAMILY_FIELDS: dict[str, type] = {
     "name": str, "title": str, "note": str, "max_source_tokens": int, "decode": dict, "parameters": int,
-    "layers": int, "published": dict, "published_source": str, "variant": list,
+    "layers": int, "prompt": dict, "published": dict, "published_source": str, "variant": list,
 }  # fmt: skip
 _VARIANT_FIELDS: dict[str, type] = {
     "name": str, "title": str, "kind": str, "embedded": str, "hub": str, "revision": str, "licence": str,
@@ -144,7 +140,19 @@ def _family(entry: Any, root: Path) -> Family:
         layers=entry.get("layers"),
         published=_published(entry.get("published", {}), where),
         published_source=entry.get("published_source", ""),
+        prompt=_prompt(entry.get("prompt", {}), where),
     )
+
+
+def _prompt(raw: Mapping[str, Any], where: str) -> Prompt:
+    _only(raw, {"template": str, "chat": bool}, f"{where}, prompt")
+    prompt = Prompt(**raw)
+    if prompt.template.count("{dialogue}") != 1 or prompt.template.replace("{dialogue}", "").count("{"):
+        raise SettingsError(
+            f"Catalogue, {where}: the prompt's template is {prompt.template!r}; it has to contain {{dialogue}} once "
+            "and no other braces."
+        )
+    return prompt
 
 
 def _variant(entry: Any, family: str, root: Path) -> ModelSpec:
@@ -206,7 +214,7 @@ def _only(entry: Any, fields: Mapping[str, type], where: str, required: tuple[st
     for name, value in entry.items():
         if name not in fields:
             raise SettingsError(f"Catalogue, {where}: unknown entry {name!r}; known are: {', '.join(fields)}.")
-        if not isinstance(value, fields[name]) or isinstance(value, bool):
+        if not isinstance(value, fields[name]) or (isinstance(value, bool) and fields[name] is not bool):
             raise SettingsError(f"Catalogue, {where}: {name} is {value!r}; its type has to be {fields[name].__name__}.")
         if isinstance(value, int) and value < 0:
             raise SettingsError(f"Catalogue, {where}: {name} is {value}; give a number from 0 on.")

@@ -1,4 +1,4 @@
-"""The prompt and its tokenization, for training and inference and for every system."""
+"""Prompts: how a dialogue becomes the input of a model, and a summary its target, for training and inference alike."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 from dsum_demo.errors import InputError
 
 PROMPT_TEMPLATE = "Summarize the following conversation.\n\n{dialogue}\n\nSummary: "
-
-
-LABEL_PAD_ID = -100  # the index that torch's cross entropy leaves out
+LABEL_PAD_ID = -100  # the index that torch's cross entropy ignores
+_ZERO_WIDTH_SPACE = "\u200b"
 
 
 @dataclass(frozen=True)
 class FittedDialogue:
-    """A dialogue as the model reads it: `source_ids` is the whole tokenized prompt, end token included."""
+    """The part of a dialogue that fits the model's input; `source_ids` is the whole tokenized prompt."""
 
     text: str
     source_ids: tuple[int, ...]
@@ -26,64 +25,121 @@ class FittedDialogue:
 
     @property
     def note(self) -> str:
-        """What was left out, in a sentence; empty where nothing was."""
+        """What was truncated, in a sentence; empty if nothing was."""
+        turns = "turn" if self.turns_left_out == 1 else f"{self.turns_left_out} turns"
+        were = "was" if self.turns_left_out == 1 else "were"
         if self.cut_inside_turn:
-            turns = "one more turn" if self.turns_left_out == 1 else f"{self.turns_left_out} more turns"
-            more = f", and so {'was' if self.turns_left_out == 1 else 'were'} {turns}" if self.turns_left_out else ""
-            return f"The first turn alone is longer than the model reads; its end was left out{more}."
+            more = f" The {turns} after it {were} left out." if self.turns_left_out else ""
+            return f"The first turn exceeds the input limit and was truncated.{more}"
         if self.turns_left_out:
-            turns = "turn was" if self.turns_left_out == 1 else "turns were"
-            return f"Too long for the model: the last {self.turns_left_out} {turns} left out, {self.turns_kept} kept."
+            return f"Too long for the model: the last {turns} {were} left out, {self.turns_kept} kept."
         return ""
 
 
-def encode_source(tokenizer: Callable[..., Any], dialogue: str) -> list[int]:
-    """Token ids of the prompt with this dialogue, end token included; never cut."""
-    return list(tokenizer(PROMPT_TEMPLATE.format(dialogue=dialogue), truncation=False, verbose=False)["input_ids"])
+@dataclass(frozen=True)
+class Prompt:
+    """The text around a dialogue.
 
-
-def encode_target(tokenizer: Callable[..., Any], summary: str, max_tokens: int) -> list[int]:
-    """Token ids of a summary, end token included, cut to `max_tokens` with the end token kept."""
-    ids = list(tokenizer(text_target=summary, truncation=False, verbose=False)["input_ids"])
-    return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
-
-
-def fit_dialogue(tokenizer: Callable[..., Any], dialogue: str, max_source_tokens: int) -> FittedDialogue:
-    """Tokenize the prompt; where it is too long, leave out whole turns from the end until it fits.
-
-    The prompt's last line is what tells the model to summarize, so it is never cut away. Only where the first turn
-    alone is too long is it cut, between words.
+    template: contains `{dialogue}`. chat: whether that text is the user's turn of the tokenizer's own chat template
+    (models tuned on conversations); otherwise it is the input unchanged.
     """
-    ids = encode_source(tokenizer, dialogue)
-    turns = dialogue.split("\n")
-    if len(ids) <= max_source_tokens:
-        return FittedDialogue(dialogue, tuple(ids), len(turns), 0)
-    kept = _largest_fit(turns, "\n", tokenizer, max_source_tokens)
-    if kept:
-        text = "\n".join(turns[:kept])
-        return FittedDialogue(text, tuple(encode_source(tokenizer, text)), kept, len(turns) - kept)
-    text = _cut_inside(turns[0], tokenizer, max_source_tokens)
-    if not text:
-        raise InputError(f"The prompt alone fills {max_source_tokens} tokens; give the family a larger limit.")
-    return FittedDialogue(text, tuple(encode_source(tokenizer, text)), 1, len(turns) - 1, cut_inside_turn=True)
+
+    template: str = PROMPT_TEMPLATE
+    chat: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the prompt in cache keys; a tokenizer's chat template is part of the model's own fingerprint."""
+        return f"chat: {self.template}" if self.chat else self.template
+
+    def render(self, tokenizer: Any, dialogue: str) -> str:
+        """The text that is tokenized; the names of the tokenizer's control tokens lose their meaning in `dialogue`."""
+        text = self.template.format(dialogue=_without_control_tokens(tokenizer, dialogue))
+        if not self.chat:
+            return text
+        # Models with a thinking mode (Qwen3) read this switch; other templates ignore it.
+        rendered = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return str(rendered)
+
+    def encode(self, tokenizer: Any, dialogue: str) -> list[int]:
+        """Token ids of the prompt with this dialogue; never truncated."""
+        text = self.render(tokenizer, dialogue)
+        # A chat template contains its special tokens.
+        return list(tokenizer(text, add_special_tokens=not self.chat, truncation=False, verbose=False)["input_ids"])
+
+    def encode_target(self, tokenizer: Any, summary: str, max_tokens: int) -> list[int]:
+        """Token ids of a summary and the end token, truncated to `max_tokens` with the end token kept."""
+        text = _without_control_tokens(tokenizer, summary)
+        ids = list(tokenizer(text_target=text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+        return [*ids[: max_tokens - 1], self.end_token_id(tokenizer)]
+
+    def end_token_id(self, tokenizer: Any) -> int:
+        """The tokenizer's end token, or the token that closes a turn of its chat template."""
+        if not self.chat:
+            return int(tokenizer.eos_token_id)
+        turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        closing = tokenizer(rendered.rpartition("answer")[2], add_special_tokens=False)["input_ids"]
+        if not closing:
+            raise InputError("The tokenizer's chat template does not close the assistant's turn with a token.")
+        return int(closing[0])
+
+    def fit(self, tokenizer: Any, dialogue: str, max_tokens: int) -> FittedDialogue:
+        """Tokenize the prompt; if it is longer than `max_tokens`, drop whole turns from the end until it fits.
+
+        The text after the dialogue asks the model to summarize, so it is never truncated. If the first turn alone is
+        too long, it is cut between words.
+        """
+
+        def tokens(text: str) -> int:
+            return len(self.encode(tokenizer, text))
+
+        ids = self.encode(tokenizer, dialogue)
+        turns = dialogue.split("\n")
+        if len(ids) <= max_tokens:
+            return FittedDialogue(dialogue, tuple(ids), len(turns), 0)
+        kept = _largest_fit(turns, "\n", tokens, max_tokens)
+        if kept:
+            text = "\n".join(turns[:kept])
+            return FittedDialogue(text, tuple(self.encode(tokenizer, text)), kept, len(turns) - kept)
+        text = _cut_inside(turns[0], tokens, max_tokens)
+        if not text:
+            raise InputError(f"The prompt alone fills {max_tokens} tokens; give the family a larger limit.")
+        return FittedDialogue(text, tuple(self.encode(tokenizer, text)), 1, len(turns) - 1, cut_inside_turn=True)
 
 
-def _cut_inside(turn: str, tokenizer: Callable[..., Any], limit: int) -> str:
-    """The turn's beginning, cut between words; between characters where words would leave most of the room empty."""
+DEFAULT_PROMPT = Prompt()
+
+
+def _without_control_tokens(tokenizer: Any, text: str) -> str:
+    """The text with an invisible space inside every name of a control token, such as </s> or <|im_end|>.
+
+    A pasted one would otherwise end the input or open another turn.
+    """
+    for token in tokenizer.all_special_tokens:
+        if token in text:
+            text = text.replace(token, token[0] + _ZERO_WIDTH_SPACE + token[1:])
+    return text
+
+
+def _cut_inside(turn: str, tokens: Callable[[str], int], limit: int) -> str:
+    """The turn's beginning, cut between words, or between characters if words would leave most of the room empty."""
     words, characters = turn.split(" "), list(turn[: limit * 20])
-    by_words = " ".join(words[: _largest_fit(words, " ", tokenizer, limit)])
-    by_characters = "".join(characters[: _largest_fit(characters, "", tokenizer, limit)])
-    # An endless line often has a name and then no space at all.
+    by_words = " ".join(words[: _largest_fit(words, " ", tokens, limit)])
+    by_characters = "".join(characters[: _largest_fit(characters, "", tokens, limit)])
+    # A very long line often has a name and then no space at all.
     return by_words if 2 * len(by_words) >= len(by_characters) else by_characters
 
 
-def _largest_fit(pieces: Sequence[str], joint: str, tokenizer: Callable[..., Any], limit: int) -> int:
+def _largest_fit(pieces: Sequence[str], joint: str, tokens: Callable[[str], int], limit: int) -> int:
     """How many leading pieces fit, by bisection."""
-    # A piece is most often a token or more, so a megabyte of them need not be tried.
+    # A piece usually has a token or more, so a megabyte of them need not be tried.
     low, high = 0, min(len(pieces), limit * 8)
     while low < high:
         middle = (low + high + 1) // 2
-        if len(encode_source(tokenizer, joint.join(pieces[:middle]))) <= limit:
+        if tokens(joint.join(pieces[:middle])) <= limit:
             low = middle
         else:
             high = middle - 1

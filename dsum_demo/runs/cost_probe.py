@@ -113,7 +113,8 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
     trained = prepare(setup.load_model(), training, setup.base.name, steps)
     if not torch.cuda.is_available():
         trained.set_attn_implementation("eager")
-    rows = EncodedDataset(setup.tokenizer, pairs, setup.validation_pairs[:VALIDATION_MEASURED], short)
+    watched = setup.validation_pairs[:VALIDATION_MEASURED]
+    rows = EncodedDataset(setup.tokenizer, pairs, watched, short, setup.family.prompt)
     moments: list[float] = []
     refusal = ""
     with tempfile.TemporaryDirectory() as folder:

@@ -121,6 +121,7 @@ def _execute(
         run.folder,
         base_name=setup.base.name,
         decode=setup.family.decode,
+        prompt=setup.family.prompt,
         on_event=log or (lambda event: None),
         should_stop=lambda: run.stop_request() is not None,
         resume=resume,

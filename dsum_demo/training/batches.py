@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from dsum_demo.models.prompts import encode_target, fit_dialogue
+from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.training.config import TrainingConfig
 
 Pair = tuple[str, str]
@@ -23,13 +23,15 @@ WATCHED_DIALOGUES = 3
 BATCHES_SORTED_TOGETHER = 50
 
 
-def encode_pairs(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> Dataset:
+def encode_pairs(
+    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, prompt: Prompt = DEFAULT_PROMPT
+) -> Dataset:
     """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`; inference tokenizes the same way."""
     return Dataset.from_list(
         [
             {
-                "input_ids": list(fit_dialogue(tokenizer, dialogue, config.max_source_tokens).source_ids),
-                "labels": encode_target(tokenizer, summary, config.max_target_tokens),
+                "input_ids": list(prompt.fit(tokenizer, dialogue, config.max_source_tokens).source_ids),
+                "labels": prompt.encode_target(tokenizer, summary, config.max_target_tokens),
             }
             for dialogue, summary in pairs
         ]
@@ -44,13 +46,14 @@ class EncodedDataset:
     train_pairs: Sequence[Pair]
     validation_pairs: Sequence[Pair]
     config: TrainingConfig
+    prompt: Prompt = DEFAULT_PROMPT
     parameters: int = 0
     trained_parameters: int = 0
     order: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config)
-        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config)
+        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config, self.prompt)
+        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config, self.prompt)
         lengths = [len(ids) for ids in validation["input_ids"]]
         self.order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         self.validation = validation.select(self.order)

@@ -35,7 +35,7 @@ from dsum_demo.errors import InputError, Stopped, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import native_bf16
-from dsum_demo.models.prompts import LABEL_PAD_ID
+from dsum_demo.models.prompts import DEFAULT_PROMPT, LABEL_PAD_ID, Prompt
 from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.callbacks import ProgressCallback, Watch
 from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
@@ -83,6 +83,7 @@ def train(
     *,
     base_name: str,
     decode: DecodingConfig,
+    prompt: Prompt = DEFAULT_PROMPT,
     on_event: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     resume: bool = False,
@@ -102,7 +103,7 @@ def train(
     batch, accumulation = config.batch_size, config.accumulation
     steps = planned_steps(len(train_pairs), config)
     trained = prepare(model, config, base_name, steps)
-    rows = EncodedDataset(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config)
+    rows = EncodedDataset(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config, prompt)
     attention = model.config._attn_implementation
     if not torch.cuda.is_available():
         # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.

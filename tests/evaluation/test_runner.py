@@ -16,7 +16,7 @@ from dsum_demo.evaluation.report import build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
@@ -69,7 +69,7 @@ def test_the_texts_are_those_that_one_at_a_time_gives(whole, tiny_store, specs):
     for spec in specs:
         loaded = tiny_store.load(spec)
         for example, record in zip(EXAMPLES[:4], whole.evaluation.examples, strict=False):
-            alone = generate(loaded, encode_source(loaded.tokenizer, example.dialogue.strip()), DECODE)
+            alone = generate(loaded, DEFAULT_PROMPT.encode(loaded.tokenizer, example.dialogue.strip()), DECODE)
             output = record.outputs[spec.name]
             assert (output.text, output.tokens) == (alone.text, alone.new_tokens)
             assert output.hit_length_limit == alone.hit_length_limit and output.seconds > 0

@@ -21,7 +21,7 @@ from dsum_demo.generation.batch import _forbid_repeats, batches, generate_many
 from dsum_demo.generation.batch_state import NOT_BEGUN
 from dsum_demo.generation.streaming import Generation, generate
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import encode_source, fit_dialogue
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
@@ -45,7 +45,7 @@ def sources(trio, tiny_settings):
     """Prompts of different lengths, the shortest a few times shorter than the longest."""
     dialogues = [sample.dialogue for sample in read_samples(tiny_settings.samples_file)]
     cut = ["\n".join(dialogue.split("\n")[: 1 + number % 4]) for number, dialogue in enumerate(dialogues[:6])]
-    return [fit_dialogue(trio[0].tokenizer, dialogue, 300).source_ids for dialogue in cut]
+    return [DEFAULT_PROMPT.fit(trio[0].tokenizer, dialogue, 300).source_ids for dialogue in cut]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,10 @@ def test_an_adapter_that_writes_one_at_a_time_waits_for_its_turn(root, settings,
     store = ModelStore(Registry(settings), settings)
     loaded = store.load(store.registry.spec("my-prompt"))
     assert loaded.turn is not None
-    ids = [encode_source(loaded.tokenizer, text) for text in ("Tom: Hi, Maya!", "Maya: Are you free on Friday, Tom?")]
+    ids = [
+        DEFAULT_PROMPT.encode(loaded.tokenizer, text)
+        for text in ("Tom: Hi, Maya!", "Maya: Are you free on Friday, Tom?")
+    ]
     decode = DecodingConfig(max_new_tokens=8)
     alone = [generate(loaded, source, decode).text for source in ids]
     assert [g.text for g in write(loaded, ids, decode)] == alone

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from dsum_demo.errors import GenerationError, InputError
 from dsum_demo.generation.streaming import Generation, _decoded, _GumbelNoise, generate, stream
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 
 DIALOGUES = [
     "Maya: Are you free on Friday?\nTom: Yes, after six.",
@@ -36,7 +36,7 @@ def base(trio):
 
 
 def source(loaded, dialogue: str = DIALOGUES[0]) -> list[int]:
-    return encode_source(loaded.tokenizer, dialogue)
+    return DEFAULT_PROMPT.encode(loaded.tokenizer, dialogue)
 
 
 def write(loaded, dialogue: str = DIALOGUES[0], should_stop=lambda: False, **settings) -> Generation:

@@ -13,7 +13,7 @@ from dsum_demo.comparison import compare
 from dsum_demo.errors import InputError
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.adapters import has_strength
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
 
@@ -37,13 +37,13 @@ def pair(request, settings, tiny_model, save_adapter) -> tuple[LoadedModel, Load
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
-    source = torch.tensor([encode_source(loaded.tokenizer, DIALOGUE)])
+    source = torch.tensor([DEFAULT_PROMPT.encode(loaded.tokenizer, DIALOGUE)])
     with torch.inference_mode():
         return loaded.model(input_ids=source, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
 
 
 def write(loaded: LoadedModel, decode) -> str:
-    return generate(loaded, encode_source(loaded.tokenizer, DIALOGUE), decode).text
+    return generate(loaded, DEFAULT_PROMPT.encode(loaded.tokenizer, DIALOGUE), decode).text
 
 
 def test_at_0_it_is_the_original_bit_for_bit(pair, tiny_store):

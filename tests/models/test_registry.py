@@ -26,6 +26,7 @@ from dsum_demo.hub.client import HubProbe
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter, names_base
 from dsum_demo.models.catalog import CATALOG_FILE, Kind, read_catalog
+from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.utils.checkpoint_files import find_weights, model_name, read_entries
@@ -50,7 +51,7 @@ def test_the_shipped_catalogue_has_the_four_families():
         assert base is family.base and full.base == adapter.base == base.name
         assert all(spec.source or spec.note for spec in family.variants)
         assert family.max_source_tokens == 512 and family.decode.max_new_tokens == 80 and family.decode.streams
-        assert "{dialogue}" in family.prompt
+        assert "{dialogue}" in family.prompt.template and not family.prompt.chat
 
 
 def test_flan_t5_base_carries_what_was_published():
@@ -93,6 +94,12 @@ embedded = "models/one"
         ("max_source_tokens = 512", "max_source_tokens = 512\ndecode = {beams = 2}", "decode cannot be used"),
         ("max_source_tokens = 512", "max_source_tokens = 512\npublished = {base = [1, 2]}", "give R1, R2 and RL"),
         ("max_source_tokens = 512", "max_source_tokens = 512\npublished = {lora = [1, 2, 3]}", "published lora"),
+        (
+            "max_source_tokens = 512",
+            'max_source_tokens = 512\nprompt = {template = "Sum up."}',
+            "contain {dialogue} once",
+        ),
+        ("max_source_tokens = 512", "max_source_tokens = 512\nprompt = {chat = 1}", "has to be bool"),
         ('kind = "base"', 'kind = "lora"', "choose one of: base, full, adapter"),
         ('kind = "base"', 'kind = "full"', "0 variants of kind base"),
         ('name = "one-base"', 'name = "../one"', "letters, digits"),
@@ -113,6 +120,13 @@ def test_a_wrong_catalogue_is_refused_with_the_entry(tmp_path, old, new, said):
     file.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(SettingsError, match=said):
         read_catalog(tmp_path, file)
+
+
+def test_a_family_has_the_prompt_that_the_catalogue_gives_it(tmp_path):
+    file = tmp_path / "catalog.toml"
+    prompt = 'prompt = { template = "{dialogue}\\n\\nSummarize it.", chat = true }'
+    file.write_text(GOOD.replace("max_source_tokens = 512", f"max_source_tokens = 512\n{prompt}"))
+    assert read_catalog(tmp_path, file).families[0].prompt == Prompt("{dialogue}\n\nSummarize it.", chat=True)
 
 
 def test_two_models_of_one_name_are_refused(tmp_path):

@@ -18,7 +18,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import load_tokenizer, load_whole
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
 from dsum_demo.training.config import TrainingConfig
@@ -70,7 +70,7 @@ def same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def write(spec, model, tokenizer, decode: DecodingConfig) -> str:
     loaded = LoadedModel(spec, model, tokenizer, 0, 0, "float32")
-    return generate(loaded, encode_source(tokenizer, PAIRS[0][0]), decode).text
+    return generate(loaded, DEFAULT_PROMPT.encode(tokenizer, PAIRS[0][0]), decode).text
 
 
 def test_the_head_is_saved_and_comes_back_as_its_own(tuned):
@@ -109,7 +109,7 @@ def test_the_tokenizer_and_the_generation_config_travel_along(tuned, tiny_tokeni
     _, folder = tuned
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for dialogue, summary in PAIRS:
-        assert encode_source(tokenizer, dialogue) == encode_source(tiny_tokenizer, dialogue)
+        assert DEFAULT_PROMPT.encode(tokenizer, dialogue) == DEFAULT_PROMPT.encode(tiny_tokenizer, dialogue)
         assert tokenizer.decode(tokenizer(summary)["input_ids"], skip_special_tokens=True) == tiny_tokenizer.decode(
             tiny_tokenizer(summary)["input_ids"], skip_special_tokens=True
         )

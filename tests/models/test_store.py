@@ -37,7 +37,7 @@ from dsum_demo.errors import (
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import count, merged, native_bf16, serving_dtype
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
 
@@ -74,11 +74,11 @@ def add_adapter(root, tiny_model, save_adapter, store):
 
 
 def text(loaded, dialogue: str = "Maya: Are you free on Friday?\nTom: Yes, after six.") -> str:
-    return generate(loaded, encode_source(loaded.tokenizer, dialogue), DECODE).text
+    return generate(loaded, DEFAULT_PROMPT.encode(loaded.tokenizer, dialogue), DECODE).text
 
 
 def logits(loaded) -> torch.Tensor:
-    ids = torch.tensor([encode_source(loaded.tokenizer, "Maya: Hello, Tom!")])
+    ids = torch.tensor([DEFAULT_PROMPT.encode(loaded.tokenizer, "Maya: Hello, Tom!")])
     with torch.inference_mode():
         return loaded.model(input_ids=ids, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
 
@@ -105,7 +105,7 @@ def test_it_is_the_same_model_as_transformers_and_peft_load(store, root):
 
     plain = AutoModelForSeq2SeqLM.from_pretrained(root / "models" / "dsum-t5-base").eval()
     lora = load(store, "dsum-t5-lora")
-    ids = torch.tensor([encode_source(lora.tokenizer, "Maya: Hello, Tom!")])
+    ids = torch.tensor([DEFAULT_PROMPT.encode(lora.tokenizer, "Maya: Hello, Tom!")])
     with torch.inference_mode():
         expected = plain(input_ids=ids, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
         # Not to the bit: the activation is computed in one step instead of eight.

@@ -12,7 +12,7 @@ import torch
 
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.catalog import Kind
-from dsum_demo.models.prompts import encode_source
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
 from dsum_demo.runs.runner import execute
@@ -36,7 +36,7 @@ def test_trained_saved_found_loaded_and_the_original_unchanged(name, settings, t
     original = store.load(store.registry.spec("dsum-t5-base"))
     before = {key: tensor.clone() for key, tensor in original.model.state_dict().items()}
     decode = replace(store.registry.default_family.decode, max_new_tokens=12)
-    source = encode_source(original.tokenizer, DIALOGUE)
+    source = DEFAULT_PROMPT.encode(original.tokenizer, DIALOGUE)
     said = generate(original, source, decode).text
     file = (settings.models_dir / "dsum-t5-base" / "model.safetensors").read_bytes()
 

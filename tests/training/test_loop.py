@@ -20,7 +20,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import encode_source, encode_target
+from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.training.batches import encode_pairs
 from dsum_demo.training.checkpoints import last_complete
 from dsum_demo.training.config import TrainingConfig
@@ -127,7 +127,7 @@ def test_each_summary_is_scored_with_the_reference_of_its_own_dialogue(run, tiny
 
 
 def write(model: Any, tokenizer: Any, dialogue: str) -> str:
-    ids = torch.tensor([encode_source(tokenizer, dialogue)])
+    ids = torch.tensor([DEFAULT_PROMPT.encode(tokenizer, dialogue)])
     model.eval()
     with torch.no_grad():
         [text] = model.generate(input_ids=ids, max_length=DECODE.max_new_tokens + 1, do_sample=False, num_beams=1)
@@ -222,7 +222,7 @@ def test_batches_are_as_wide_as_their_longest_row_and_labels_are_padded_with_min
     assert len(widths) == 2, "each batch has its own width"
     # Each pair once, tokenized as inference does it.
     assert sorted(fed) == sorted(
-        (encode_source(tiny_tokenizer, dialogue), encode_target(tiny_tokenizer, summary, 128))
+        (DEFAULT_PROMPT.encode(tiny_tokenizer, dialogue), DEFAULT_PROMPT.encode_target(tiny_tokenizer, summary, 128))
         for dialogue, summary in TRAIN
     )
 
@@ -233,12 +233,12 @@ def test_long_pairs_are_cut_without_losing_the_prompt_or_the_end(tiny_tokenizer)
     rows = encode_pairs(
         [("\n".join([turn] * 40), "Tom lends Maya ten dollars."), ("Tom: Hi.", "No")], tiny_tokenizer, config
     )
-    kept = max(n for n in range(40) if len(encode_source(tiny_tokenizer, "\n".join([turn] * n))) <= 120)
-    assert kept > 0 and rows[0]["input_ids"] == encode_source(tiny_tokenizer, "\n".join([turn] * kept))
+    kept = max(n for n in range(40) if len(DEFAULT_PROMPT.encode(tiny_tokenizer, "\n".join([turn] * n))) <= 120)
+    assert kept > 0 and rows[0]["input_ids"] == DEFAULT_PROMPT.encode(tiny_tokenizer, "\n".join([turn] * kept))
     whole = tiny_tokenizer("Tom lends Maya ten dollars.").input_ids
     assert len(whole) > 6 and rows[0]["labels"] == [*whole[:5], tiny_tokenizer.eos_token_id]
     # A short row is not padded here.
-    assert rows[1]["input_ids"] == encode_source(tiny_tokenizer, "Tom: Hi.")
+    assert rows[1]["input_ids"] == DEFAULT_PROMPT.encode(tiny_tokenizer, "Tom: Hi.")
     assert rows[1]["labels"] == tiny_tokenizer("No").input_ids
 
 

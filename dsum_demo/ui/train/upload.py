@@ -20,7 +20,6 @@ from dsum_demo.data.sources import DIALOGSUM, ENDINGS
 from dsum_demo.data.tables import read_table
 from dsum_demo.errors import DataError, DsumError, ModelError
 from dsum_demo.models.loading import load_tokenizer
-from dsum_demo.models.prompts import encode_source
 from dsum_demo.models.registry import Registry
 from dsum_demo.runs.limits import PUBLIC, is_own_upload, own_uploads_dir
 from dsum_demo.runs.queue import source_title
@@ -180,13 +179,15 @@ def _about(services: Services, source: str) -> str:
 
 def _length(registry: Registry, base: str) -> Callable[[str], int] | None:
     try:
-        folder = registry.folder_of(registry.seen_by("").spec(base))
+        spec = registry.seen_by("").spec(base)
+        folder = registry.folder_of(spec)
         if folder is None:
             return None
         tokenizer = _tokenizer(folder)
     except ModelError:
         return None
-    return lambda dialogue: len(encode_source(tokenizer, dialogue))
+    prompt = registry.family(spec.family).prompt
+    return lambda dialogue: len(prompt.encode(tokenizer, dialogue))
 
 
 @lru_cache(maxsize=4)
