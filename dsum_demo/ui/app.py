@@ -13,13 +13,14 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.estimates import measure_speed
 from dsum_demo.settings import Settings
 from dsum_demo.ui.api import add_api
+from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
 from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.compare.tab import build_compare_tab
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
 from dsum_demo.ui.methods_tab import build_methods_tab
 from dsum_demo.ui.models_tab import build_models_tab
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import CSS, TAGLINE, THEME, TITLE, TOGGLE_DARK
+from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
 
 
@@ -40,7 +41,7 @@ def build_demo(services: Services) -> gr.Blocks:
                 min_width=300,
             )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
-            dark.click(None, None, None, js=TOGGLE_DARK, api_visibility="private")
+            dark.click(None, None, None, js=call("toggleDark"), api_visibility="private")
         memory = BrowserMemory.build()
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
@@ -61,7 +62,8 @@ def launch_options(public: bool = True) -> dict[str, object]:
     """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
     return {
         "theme": THEME,
-        "css": CSS,
+        "css_paths": STYLE_SHEETS,
+        "head": SCRIPTS,
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,

@@ -15,14 +15,12 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.comparison import MAX_REFERENCES
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
 PLACEHOLDER = "Maya: Are you coming on Friday?\nTom: Yes, after six. Shall I bring something?\n…"
-
-RESTORE = "(saved, ...texts) => { window.dsumRestored = true; return saved ?? texts; }"
-KEEP = "(saved, ...texts) => [window.dsumRestored ? texts : saved]"
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -79,8 +77,8 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
 
     # In the browser alone: an answer from the server could come after somebody has begun to type. And nothing is kept
     # before what was kept has been read.
-    page.load(None, [saved, *typed], typed, js=RESTORE, **QUIET)
-    gr.on([part.change for part in typed], None, [saved, *typed], saved, js=KEEP, **QUIET)
+    page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
+    gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
     return DialogueInput(dialogue, references, start, stop, problem)
 
 

@@ -21,13 +21,14 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import KINDS, LOOKS
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
 from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, without_strangers
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.compare.strength import offer_strength, strength_slider
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import CLICK_START, COPY_SUMMARY, QUIET
+from dsum_demo.ui.theme import QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
 REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
@@ -81,12 +82,11 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                         )
                         right[kind] = gr.HTML(
                             cards.empty_card(kind, default_of(first, kind)),
-                            js_on_load=COPY_SUMMARY,
                             elem_id=f"card-{kind}",
                         )
                         if kind is not Kind.BASE:
                             strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
-            right["human"] = gr.HTML(js_on_load=COPY_SUMMARY, elem_id="card-human")
+            right["human"] = gr.HTML(elem_id="card-human")
             with gr.Row(visible=False) as right["options"]:
                 highlight = gr.Radio(
                     cards.HIGHLIGHTS, value=html.NO_HIGHLIGHT, label="Highlight", elem_id="highlight", scale=2
@@ -117,7 +117,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
     # A disabled button takes no click, so that the key cannot disturb a run.
-    typing.dialogue.submit(None, None, None, js=CLICK_START, **QUIET)
+    typing.dialogue.submit(None, None, None, js=call("compare"), **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
     dependent = [note, *choosers, *decoding[-2:], *outputs]

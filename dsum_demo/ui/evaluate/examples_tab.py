@@ -14,11 +14,12 @@ import gradio as gr
 
 from dsum_demo.evaluation.background import Open
 from dsum_demo.ui import html
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.evaluate.example_detail import example_view
 from dsum_demo.ui.evaluate.example_table import LIST_ORDER, PAGE_ROWS, Selection, neighbour, parts, select, table
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import COPY_SUMMARY, QUIET
+from dsum_demo.ui.theme import QUIET
 
 ALL = [("All examples", "")]
 FILLED = 8  # how many components `fill` fills
@@ -27,43 +28,6 @@ HOW = (
     "open ← and → go to the one before and after."
 )
 DESCENDING_FIRST = ("f1:", "gain:", "words", "doubts")  # the columns whose highest values are looked for first
-
-# Clicks and keys of the table, one event for all: what was meant is in the event's data.
-ACT = """
-const meant = (target) => {
-  const sort = target.closest('[data-sort]'), page = target.closest('[data-page]');
-  const row = target.closest('[data-example]');
-  if (sort) return {sort: sort.dataset.sort};
-  if (page) return {page: Number(page.dataset.page)};
-  if (row) { window.dsumOpens = true; return {example: row.dataset.example}; }
-  return null;
-};
-element.addEventListener('click', (event) => { const what = meant(event.target); if (what) trigger('click', what); });
-element.addEventListener('keydown', (event) => {
-  const row = event.target.closest('tr[data-example]');
-  if (!row) return;
-  if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); trigger('click', meant(row)); }
-  const other = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling}[event.key];
-  if (other) { event.preventDefault(); other.focus(); }
-});
-"""
-# In a form the arrows belong to the form. The listener is the page's: one, however often the tab is drawn.
-ARROWS = """
-window.dsumArrows ??= document.addEventListener('keydown', (event) => {
-  const button = {ArrowLeft: '#example-previous', ArrowRight: '#example-next'}[event.key];
-  if (!button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (event.target.closest('input, textarea, select, [role=tab], [role=slider], [role=listbox]')) return;
-  if (!document.querySelector('#example .example')?.offsetParent) return;
-  event.preventDefault();
-  document.querySelector(button).click();
-}) ?? true;
-"""
-SHOW = """() => {
-  if (!window.dsumOpens) return;
-  window.dsumOpens = false;
-  document.querySelector('#example .example')?.focus({preventScroll: true});
-  document.querySelector('#example-open')?.scrollIntoView({behavior: 'smooth', block: 'start'});
-}"""
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -86,7 +50,7 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
                 elem_id="example-search", scale=3, min_width=220,
             )  # fmt: skip
             part = gr.Dropdown(ALL, value="", label="Only", elem_id="example-part", scale=2, min_width=220)
-        shown = gr.HTML(js_on_load=ACT, elem_id="example-table")
+        shown = gr.HTML(js_on_load="dsum.listenToExamples(element, trigger)", elem_id="example-table")
         gr.HTML(f"<p>{HOW}</p>", elem_classes="hint")
         with gr.Column(visible=False, elem_id="example-open") as one:
             with gr.Row():
@@ -95,11 +59,13 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
                 close = gr.Button("Close", size="sm", elem_id="example-close", scale=0, min_width=80)
             highlight = gr.Radio(cards.HIGHLIGHTS, value=html.SHARED, label="Highlight", elem_id="example-highlight")
             legend = gr.HTML(cards.LEGENDS[html.SHARED], elem_classes="hint")
-            example = gr.HTML(js_on_load=COPY_SUMMARY + ARROWS, elem_id="example")
+            example = gr.HTML(elem_id="example")
 
     state = [key, selection, highlight]
     drawn = [selection, shown, one, example]
-    shown.click(MethodType(act, services), state, drawn, **QUIET).then(None, None, None, js=SHOW, **QUIET)
+    shown.click(MethodType(act, services), state, drawn, **QUIET).then(
+        None, None, None, js=call("showExample"), **QUIET
+    )
     ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **QUIET)
     query.change(MethodType(search, services), [*state, query], drawn, trigger_mode="always_last", **QUIET)
     part.input(MethodType(narrow, services), [*state, part], drawn, **QUIET)

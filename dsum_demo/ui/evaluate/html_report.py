@@ -11,50 +11,16 @@ import plotly.offline
 
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
+from dsum_demo.ui.assets import read
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.evaluate.example_detail import example_view
 from dsum_demo.ui.evaluate.example_table import ExampleColumn, Selection, columns, select
 from dsum_demo.ui.html import SHARED
-from dsum_demo.ui.style import EVALUATION_CSS, REPORT_CSS, SHARED_CSS
 
 MOST_EXAMPLES = 2_000  # a browser takes long over a page with more
 NO_TEXTS = "The dialogue is not in this report: its text is not this project’s to ship, or was not recorded."
 ROUGE = "rouge1"
-
-# Sorting moves each example with what is folded under it; a row unfolds by click, Enter or space.
-SCRIPT = """
-const table = document.querySelector('table.examples');
-const value = (body, column) => body.rows[0].cells[column].dataset.value;
-const compare = (a, b) => a === '' || b === '' ? (a === '') - (b === '')
-  : isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
-table?.tHead.addEventListener('click', (event) => {
-  const heading = event.target.closest('th');
-  if (!heading) return;
-  const up = heading.getAttribute('aria-sort') === 'descending' || heading.getAttribute('aria-sort') === 'none';
-  const sign = heading.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
-  for (const other of table.tHead.rows[0].cells) other.setAttribute('aria-sort', 'none');
-  heading.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-  const bodies = [...table.tBodies].sort((a, b) => {
-    const [x, y] = [value(a, heading.cellIndex), value(b, heading.cellIndex)];
-    return x === '' || y === '' ? compare(x, y) : sign * compare(x, y);
-  });
-  table.append(...bodies);
-});
-const unfold = (row) => {
-  const folded = row.parentElement.rows[1];
-  folded.hidden = !folded.hidden;
-  row.setAttribute('aria-expanded', String(!folded.hidden));
-};
-table?.addEventListener('click', (event) => {
-  const row = event.target.closest('tr[data-example]');
-  if (row) unfold(row);
-});
-table?.addEventListener('keydown', (event) => {
-  const row = event.target.closest('tr[data-example]');
-  if (row && (event.key === 'Enter' || event.key === ' ')) { event.preventDefault(); unfold(row); }
-});
-"""
 
 
 def html_report(evaluation: Evaluation, report: Report) -> str:
@@ -75,11 +41,11 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>dsum: evaluation of {escape(report.data)}</title>"
-        f"<style>{SHARED_CSS}{EVALUATION_CSS}{REPORT_CSS}</style>"
+        f"<style>{read('shared.css', 'evaluate.css', 'report.css')}</style>"
         f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>"
         f"<h1>Evaluation of {escape(report.data)}</h1>{tables.facts(evaluation, report, report.data)}"
         f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}"
-        f"<script>{SCRIPT}</script></body></html>\n"
+        f"<script>{read('report.js')}</script></body></html>\n"
     )
 
 

@@ -19,13 +19,6 @@ from dsum_demo.ui.train.charts import MOST_OVERLAID
 from dsum_demo.ui.train.run_cards import ago, best_score, duration, size, state_of
 
 TEXT_CELL = ' class="text-cell"'
-# What the table's script sends: which heading, run or box was pressed.
-PRESS = """
-element.addEventListener('click', (event) => {
-  const pressed = event.target.closest('[data-sort], [data-show], [data-remove], [data-choose]');
-  if (pressed) trigger('click', {...pressed.dataset});
-});
-"""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import COPY_SUMMARY
 from dsum_demo.ui.train.form import (
     FIRST_PRESET,
     TrainingForm,
@@ -29,7 +28,6 @@ from dsum_demo.ui.train.form import (
     public_note,
     source_choices,
 )
-from dsum_demo.ui.train.history import PRESS
 from dsum_demo.ui.train.run_cards import EMPTY
 from dsum_demo.ui.train.upload import column_choosers, sample_file_link
 
@@ -75,7 +73,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     left |= {"start": start, "price": price, "cancel": cancel}
     left["problem"] = plain(elem_id="train-problem")
     left["cost"] = plain(elem_id="cost")
-    left["command"] = plain(elem_id="command", js_on_load=COPY_SUMMARY)
+    left["command"] = plain(elem_id="command")
     with gr.Accordion("Data", open=True, elem_id="train-data"):
         source = gr.Radio(source_choices(services), value=first.data.source, show_label=False, elem_id="train-source")
         with gr.Column(visible=False) as left["uploading"]:
@@ -109,7 +107,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
 
 
 def build_view() -> dict[str, Any]:
-    right: dict[str, Any] = {"line": plain(elem_id="line", js_on_load=PRESS)}
+    right: dict[str, Any] = {"line": plain(elem_id="line", js_on_load="dsum.listenToRuns(element, trigger)")}
     right["watching"] = gr.Dropdown(
         [], label="Run", filterable=False, elem_id="watching", show_label=False, visible=False
     )
@@ -137,7 +135,7 @@ def build_view() -> dict[str, Any]:
 
 
 def build_history() -> dict[str, Any]:
-    below: dict[str, Any] = {"history": plain(elem_id="history", js_on_load=PRESS)}
+    below: dict[str, Any] = {"history": plain(elem_id="history", js_on_load="dsum.listenToRuns(element, trigger)")}
     with gr.Column(visible=False, elem_id="overlay") as below["overlay"]:
         with gr.Row():
             for name, title in (("overlay_loss", "Training loss, smoothed"), ("overlay_score", "Validation ROUGE-1")):

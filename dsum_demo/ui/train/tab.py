@@ -5,7 +5,6 @@ Where its parts stand is in `train_layout`, what the handlers do in `training_st
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.errors import DsumError
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab, show_model
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -29,12 +29,6 @@ from dsum_demo.ui.train.upload import describe_own_file, take_upload
 TICK_SECONDS = 1.0
 LOOKERS_AT_ONCE = 8  # handlers that only read files
 PROBES_AT_ONCE = 1  # two at once would measure each other
-FETCH_ZIP = "() => { setTimeout(() => document.querySelector('#zip-file').click(), 100); }"
-SHOW_RUN = "() => { document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
-# Nothing is kept before what was kept has been read; what was typed meanwhile is kept then.
-KEEP = """(saved, ...values) => [window.dsumTrainingRestored
-  ? Object.fromEntries(%s.map((name, index) => [name, values[index]])) : saved]"""
-KEEP_FROM_NOW = "(...given) => { window.dsumTrainingRestored = true; return (%s)(...given); }"
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -180,12 +174,11 @@ def _connect_form(
         [form.uploaded, *file],
         **QUIET,
     )
-    keep = KEEP % json.dumps(form.names)
     kept: dict[str, Any] = {"fn": None, "inputs": [saved, *form.components], "outputs": saved, **QUIET}
-    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=KEEP_FROM_NOW % keep).then(
+    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=call("saveFormFromNowOn", form.names)).then(
         describe, [*named, *form.columns.values()], file, **QUIET
     ).then(show_source, form.source, [left["uploading"], form.place], **QUIET)
-    gr.on([part.change for part in form.components], **kept, js=keep)
+    gr.on([part.change for part in form.components], **kept, js=call("saveForm", form.names))
 
 
 def show_source(source: str) -> tuple[Update, ...]:
@@ -211,7 +204,7 @@ def _connect_start(
     for event in (asked, started):
         event.success(end, None, buttons, queue=False, **QUIET)
         event.failure(end, None, buttons, queue=False, **QUIET)
-    started.success(None, None, None, js=SHOW_RUN, **QUIET)
+    started.success(None, None, None, js=call("showRun"), **QUIET)
     left["cancel"].click(give_up, None, [*buttons, left["cost"]], cancels=[asked, started], queue=False, **QUIET)
 
 
@@ -231,5 +224,5 @@ def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], ow
     right["yes"].click(MethodType(run_view.answer_yes, services), [right["about"], *seen[1:]], view, **QUIET)
     right["no"].click(run_view.answer_no, None, view, **QUIET)
     right["zip"].click(MethodType(run_view.make_zip, services), seen[:2], right["zip_file"], **QUIET).success(
-        None, None, None, js=FETCH_ZIP, **QUIET
+        None, None, None, js=call("downloadZip"), **QUIET
     )

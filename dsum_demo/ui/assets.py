@@ -1,0 +1,24 @@
+"""The page's style sheets and scripts, which are files in static/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+STATIC = Path(__file__).with_name("static")
+
+
+def read(*names: str) -> str:
+    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)
+
+
+# In the order in which their rules apply.
+STYLE_SHEETS = [STATIC / name for name in ("shared.css", "evaluate.css", "page.css", "train.css")]
+# For the document's head: gradio runs it before it draws the page, so that every event finds its function.
+SCRIPTS = f"<script>{read('page.js', 'evaluate.js', 'train.js')}</script>"
+
+
+def call(function: str, *first: object) -> str:
+    """The `js` of a gradio event: `dsum.function` of static/*.js with `first`, then the event's inputs."""
+    arguments = "".join(f"{json.dumps(value)}, " for value in first)
+    return f"(...values) => dsum.{function}({arguments}...values)"

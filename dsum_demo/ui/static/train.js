@@ -1,0 +1,23 @@
+// The run tables: one click event, whose data contains the heading, run or box that was pressed.
+dsum.listenToRuns = (element, trigger) => {
+  element.addEventListener('click', (event) => {
+    const pressed = event.target.closest('[data-sort], [data-show], [data-remove], [data-choose]');
+    if (pressed) trigger('click', {...pressed.dataset});
+  });
+};
+
+dsum.showRun = () => {
+  document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+};
+
+// The link exists only after gradio has drawn the file.
+dsum.downloadZip = () => { setTimeout(() => document.querySelector('#zip-file').click(), 100); };
+
+// Nothing is saved before the saved form has been restored; what was typed meanwhile is saved then.
+dsum.saveForm = (names, saved, ...values) =>
+  [dsum.formRestored ? Object.fromEntries(names.map((name, index) => [name, values[index]])) : saved];
+
+dsum.saveFormFromNowOn = (...given) => {
+  dsum.formRestored = true;
+  return dsum.saveForm(...given);
+};
