@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dsum_demo.data.dialogues import clean_dialogue
+from dsum_demo.data.dialogues import MIN_TURNS, clean_dialogue, count_turns
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.streaming import Generation, stream
 from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
@@ -86,6 +86,20 @@ class Comparison:
         rest = ((text, self.references[:i] + self.references[i + 1 :]) for i, text in enumerate(self.references))
         return mean_scores([score_summary(text, others) for text, others in rest])
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons to distrust the summaries, one sentence each: the text is not a dialogue, or was truncated."""
+        turns = count_turns(self.dialogue)
+        found = []
+        if turns < MIN_TURNS:
+            found.append(
+                f"This text does not look like a dialogue: {turns or 'no'} line{'' if turns == 1 else 's'} of the form "
+                f"“Name: text”, at least {MIN_TURNS} expected. The summaries may make no sense."
+            )
+        if self.fitted and self.fitted.note:
+            found.append(self.fitted.note)
+        return tuple(found)
+
     def as_dict(self) -> dict[str, Any]:
         """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""
         return {
@@ -94,6 +108,7 @@ class Comparison:
             "dialogue": self.dialogue,
             "references": list(self.references),
             "decode": self.decode.as_dict(),
+            "warnings": list(self.warnings),
             "turns_left_out": self.fitted.turns_left_out if self.fitted else 0,
             "systems": [_system_dict(system) for system in self.systems],
         }
@@ -293,11 +308,11 @@ def _write(
     generation = None
     for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
         yield now(generation=generation)
-    scores = None
-    if comparison.references and generation and generation.text:
-        scores = score_summary(generation.text, comparison.references)
-    stopped = generation is None or generation.stopped
-    yield now(phase="stopped" if stopped else "done", scores=scores)
+    if generation is None or generation.stopped:
+        yield now(phase="stopped")  # a part of a summary is not scored
+        return
+    scored = bool(comparison.references and generation.text)
+    yield now(phase="done", scores=score_summary(generation.text, comparison.references) if scored else None)
 
 
 def compare(*args: Any, **kwargs: Any) -> Comparison:

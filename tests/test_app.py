@@ -50,17 +50,24 @@ def test_compare_without_references_has_no_scores(client):
         (("",), "no dialogue"),
         ((DIALOGUE, ["a"] * 4), "at most 3"),
         ((DIALOGUE, None, "gpt"), "no family 'gpt'"),
+        ((None,), "dialogue is None; it has to be a text"),
+        ((5,), "dialogue is 5; it has to be a text"),
+        ((DIALOGUE, "one text"), "references is 'one text'; it has to be a list"),
+        ((DIALOGUE, ["a", 5]), "references is .* it has to be a list"),
+        ((DIALOGUE, None, 5), "family is 5; it has to be the name of a family"),
+        ((DIALOGUE, None, "flan-t5-base"), "HF_HUB_OFFLINE"),
     ],
 )
-def test_mistakes_are_sentences(client, arguments, said):
+def test_a_call_that_cannot_be_answered_fails_with_the_reason(client, arguments, said):
     with pytest.raises(AppError, match=said):
         client.predict(*arguments, api_name="/compare")
 
 
-def test_an_unreachable_family_fails_in_each_system(client):
-    answer = client.predict(DIALOGUE, None, "flan-t5-base", api_name="/compare")
-    assert [system["phase"] for system in answer["systems"]] == ["failed"] * 3
-    assert "HF_HUB_OFFLINE" in answer["systems"][0]["error"]
+def test_a_text_that_is_not_a_dialogue_is_summarized_with_a_warning(client):
+    answer = client.predict("hello there", api_name="/compare")
+    assert "does not look like a dialogue" in answer["warnings"][0]
+    assert [system["phase"] for system in answer["systems"]] == ["done"] * 3
+    assert client.predict(DIALOGUE, api_name="/compare")["warnings"] == []
 
 
 def test_models_lists_all_families(client):
@@ -72,6 +79,13 @@ def test_the_pages_own_listeners_are_not_part_of_the_api(client):
     described = client.view_api(return_format="dict", print_info=False)
     assert set(described["named_endpoints"]) == {"/compare", "/models"}
     assert described["unnamed_endpoints"] == {}
+
+
+def test_the_api_describes_its_parameters_and_names_its_answer(client):
+    compare = client.view_api(return_format="dict", print_info=False)["named_endpoints"]["/compare"]
+    described = {one["parameter_name"]: one["python_type"]["description"] for one in compare["parameters"]}
+    assert list(described) == ["dialogue", "references", "family"] and all(described.values())
+    assert [one["label"] for one in compare["returns"]] == ["comparison"]
 
 
 def test_a_wrong_setting_is_a_sentence():

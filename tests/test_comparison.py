@@ -27,9 +27,9 @@ def trio(tiny_store):
     return family, [spec for spec in family.default_trio() if spec]
 
 
-def run(tiny_store, trio, **kwargs) -> Comparison:
+def run(tiny_store, trio, dialogue: str = DIALOGUE, **kwargs) -> Comparison:
     family, specs = trio
-    return compare(tiny_store, family, specs, DIALOGUE, decode=DecodingConfig(max_new_tokens=12), **kwargs)
+    return compare(tiny_store, family, specs, dialogue, decode=DecodingConfig(max_new_tokens=12), **kwargs)
 
 
 def test_three_systems_answer_in_their_order(tiny_store, trio):
@@ -88,6 +88,27 @@ def test_a_stop_keeps_what_is_there(tiny_store, trio):
             stop.set()
     assert [system.phase for system in last.systems] == ["done", "stopped", "stopped"]
     assert last.systems[0].summary
+
+
+def test_a_summary_that_was_stopped_is_not_scored(tiny_store, trio):
+    family, specs = trio
+    stop = threading.Event()
+    decode = DecodingConfig(max_new_tokens=64)
+    for last in stream_comparison(tiny_store, family, specs, DIALOGUE, REFERENCES, decode, should_stop=stop.is_set):
+        if last.systems[0].summary:
+            stop.set()
+    assert [system.phase for system in last.systems] == ["stopped"] * 3
+    assert last.systems[0].summary and last.systems[0].scores is None
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "expected"),
+    [(DIALOGUE, False), ("hello there", True), ("Ana: Rice?", True), ("مايا: هل؟\nتوم: نعم", False)],
+)
+def test_a_text_with_fewer_than_two_turns_has_a_warning(tiny_store, trio, dialogue, expected):
+    comparison = run(tiny_store, trio, dialogue=dialogue)
+    assert any("does not look like a dialogue" in warning for warning in comparison.warnings) is expected
+    assert comparison.as_dict()["warnings"] == list(comparison.warnings)
 
 
 @pytest.mark.parametrize("dialogue", ["", "   \n\t", "😀😀", "!!! ???"])

@@ -35,8 +35,8 @@ def run_compare(options: argparse.Namespace) -> int:
         if note and note != said:
             say(f"dsum: {note}")
             said = note
-    if comparison.fitted and comparison.fitted.note:
-        say(f"dsum: {comparison.fitted.note}")
+    for warning in comparison.warnings:
+        say(f"dsum: {warning}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
     failed = [system for system in comparison.systems if system.error]
     for system in failed:

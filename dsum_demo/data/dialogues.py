@@ -14,6 +14,7 @@ _CHAT_STAMP = re.compile(
 )
 
 
+_SPEAKER = re.compile(r"([^:\n]{1,40}):\s")
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
@@ -42,9 +43,17 @@ def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
     return cleaned
 
 
+MIN_TURNS = 2
+
+
+def count_turns(dialogue: str) -> int:
+    """How many lines start with a speaker label."""
+    return sum(_SPEAKER.match(line + " ") is not None for line in dialogue.split("\n"))
+
+
 def speakers(dialogue: str) -> list[str]:
     """Speaker labels in order of appearance: what stands before a line's first colon, at most 40 characters."""
-    found = (re.match(r"([^:\n]{1,40}):\s", line + " ") for line in dialogue.split("\n"))
+    found = (_SPEAKER.match(line + " ") for line in dialogue.split("\n"))
     return list(dict.fromkeys(match[1].strip() for match in found if match))
 
 

@@ -1,38 +1,71 @@
-"""The app's API: what programs call through gradio_client, with plain values in and out."""
+"""The app's API: `/compare` and `/models`, for programs that call the app through gradio_client."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any
 
 import gradio as gr
 
 from dsum_demo.comparison import compare
-from dsum_demo.errors import DsumError
+from dsum_demo.errors import DsumError, InputError, ModelError
 from dsum_demo.ui.services import Services
 
+COMPARE_PARAMETERS = {
+    "dialogue": "The dialogue to summarize: one turn per line, “Name: text”.",
+    "references": "Up to three human summaries. With references, each summary gets ROUGE scores.",
+    "family": "The name of a model family, as /models lists it. Default: the family that the page starts with.",
+}
 
-def add_api(services: Services) -> None:
-    """`/compare` and `/models`, inside the caller's Blocks."""
-    for function, name in ((compare_dialogue, "compare"), (list_models, "models")):
-        # A method, not a partial: gradio reads its signature.
-        gr.api(MethodType(function, services), api_name=name)
+
+def add_api(page: gr.Blocks, services: Services) -> None:
+    """Add the endpoints to `page`, inside its context."""
+    _endpoint(page, MethodType(compare_dialogue, services), "compare", COMPARE_PARAMETERS, "comparison")
+    _endpoint(page, MethodType(list_models, services), "models", {}, "models")
+
+
+def _endpoint(
+    page: gr.Blocks, function: Callable[..., Any], name: str, parameters: Mapping[str, str], returned: str
+) -> None:
+    """An endpoint whose parameters have descriptions and whose answer has a name; gr.api leaves both out."""
+    # gr.api reads the signature, which a method has and a partial does not.
+    listener = gr.api(function, api_name=name)
+    components: dict[int, Any] = page.blocks
+    for key, (label, description) in zip(listener["inputs"], parameters.items(), strict=True):
+        components[key].label = label
+        components[key].api_info()["additional_description"] = description
+    for key in listener["outputs"]:
+        components[key].label = returned
 
 
 def compare_dialogue(
     services: Services, dialogue: str, references: list[str] | None = None, family: str | None = None
 ) -> dict[str, Any]:
-    """Original, full fine-tune and LoRA of one family on one dialogue, greedy, scored where there are references."""
-    registry = services.registry.seen_by("")  # a program has no runs of its own here
+    """Summarize a dialogue with the original, the full fine-tune and the LoRA model of one family.
+
+    Decoding is greedy. The answer contains every summary, its times and its scores. A model that fails has an `error`;
+    if all fail, the call fails.
+    """
+    registry = services.registry.seen_by("")  # API callers have no runs of their own
     try:
+        if not isinstance(dialogue, str):
+            raise InputError(f"dialogue is {dialogue!r}; it has to be a text, one turn per line.")
+        if not isinstance(references, list | None) or not all(isinstance(text, str) for text in references or ()):
+            raise InputError(f"references is {str(references)[:80]!r}; it has to be a list of texts, or None.")
+        if not isinstance(family, str | None):
+            raise InputError(f"family is {family!r}; it has to be the name of a family, or None.")
         chosen = registry.family(family) if family else registry.default_family
         specs = [spec for spec in chosen.default_trio() if spec]
         limit = services.settings.max_input_chars
-        return compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit).as_dict()
+        comparison = compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit)
+        if all(system.phase == "failed" for system in comparison.systems):
+            raise ModelError(" ".join(dict.fromkeys(system.error for system in comparison.systems)))
     except DsumError as error:
         raise gr.Error(services.told(error), print_exception=False) from error
+    return comparison.as_dict()
 
 
 def list_models(services: Services) -> dict[str, Any]:
-    """Every model of every family, with its state and the reason where it cannot be had."""
+    """List every model of every family with its state and, if it is not available, the reason."""
     return {"models": services.registry.seen_by("").as_rows()}

@@ -54,7 +54,7 @@ def build_demo(services: Services) -> gr.Blocks:
                 build_methods_tab(demo, services)
             with gr.Tab("Models", id="models") as models:
                 build_models_tab(models, services, memory.owner)
-        add_api(services)
+        add_api(demo, services)
     return demo
 
 

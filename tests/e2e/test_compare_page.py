@@ -113,7 +113,7 @@ def test_without_a_reference_there_is_no_rouge_and_a_line_says_why(new_page):
     page = new_page()
     paste(page)
     compare(page)
-    expect(page.locator("#no-rouge")).to_contain_text("none was given")
+    expect(page.locator("#no-rouge")).to_contain_text("add a reference summary")
     expect(page.locator("#scores")).to_be_hidden()
     assert summary(page, "full")
 
@@ -128,7 +128,7 @@ def test_stop_keeps_what_was_written_and_the_next_run_is_whole(new_page):
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
     expect(page.locator("#card-base footer")).to_contain_text("stopped")
     assert len(summary(page, "base")) > 20
-    expect(page.locator("#card-adapter")).to_contain_text("Stopped before it wrote anything")
+    expect(page.locator("#card-adapter")).to_contain_text("Stopped before the first word")
     expect(page.locator("#stop")).to_be_disabled()
     page.get_by_label("Greedy").check()
     compare(page)
@@ -166,12 +166,14 @@ def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, rel
     expect(page.locator("#card-human")).to_contain_text(REFERENCE)
 
 
-def test_a_dialogue_over_the_first_example_is_not_scored_against_that_examples_summaries(new_page):
+def test_an_examples_references_are_ignored_for_a_dialogue_pasted_over_it(new_page):
     page = new_page()
     page.locator("#dialogue textarea").fill(DIALOGUE)
+    page.locator("#references button").first.click()
+    page.get_by_label("Reference 1").fill(REFERENCE)
     compare(page)
-    expect(page.locator("#problem")).to_contain_text("were an example’s")
-    expect(page.locator("#card-human")).to_be_empty()
+    expect(page.locator("#warnings")).to_contain_text("References 2 and 3 belong to an example")
+    expect(page.locator("#card-human .text")).to_have_text(REFERENCE)
 
 
 def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_page):
@@ -183,7 +185,7 @@ def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_pa
     assert page.locator("#dialogue textarea").input_value() == "word " * 210_000
     paste(page, dialogue="word " * 190_000)
     compare(page)
-    expect(page.locator("#problem")).to_contain_text("left out")
+    expect(page.locator("#warnings")).to_contain_text("was truncated")
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "!!! ???"])
@@ -223,7 +225,7 @@ def test_too_long_a_dialogue_says_how_many_turns_were_left_out(new_page):
         dialogue="\n".join(f"{name}: This is what I said in the turn before that." for name in ("Ann", "Bob") * 40),
     )
     compare(page)
-    expect(page.locator("#problem")).to_contain_text("turns were left out")
+    expect(page.locator("#warnings")).to_contain_text("turns were left out")
 
 
 def test_an_example_over_typed_text_can_be_undone(new_page):

@@ -1,4 +1,4 @@
-"""The page's handlers and what they draw, without a browser: plain values in, plain values out."""
+"""The Compare tab's handlers and what they draw, without a browser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def with_text(comparison: Comparison, text: str) -> Comparison:
 # Cards
 
 
-def test_whatever_a_model_writes_is_shown_as_text(comparison):
+def test_html_in_a_summary_is_escaped(comparison):
     evil = with_text(comparison, "<script>alert(1)</script> & ten dollars")
     for highlight in (html.NO_HIGHLIGHT, html.SHARED, html.COPIED):
         card = cards.system_card(Kind.FULL, evil, 1, highlight)
@@ -56,15 +56,15 @@ def test_whatever_a_model_writes_is_shown_as_text(comparison):
     assert "<img" not in cards.human_card(evil, html.NO_HIGHLIGHT)
 
 
-def test_marks_leave_the_text_as_it_was(comparison):
+def test_highlighting_leaves_the_text_unchanged(comparison):
     shown = with_text(comparison, "Tom borrows ten dollars & pays.")
     card = cards.system_card(Kind.FULL, shown, 1, html.SHARED)
     assert '<mark class="shared">Tom borrows ten dollars</mark> &amp; pays.' in card
 
 
-def test_a_card_says_what_was_trained_how_fast_and_how_long(comparison):
+def test_a_card_shows_trained_parameters_speed_and_length(comparison):
     base, full, lora = (cards.system_card(kind, comparison, i, "none") for i, kind in enumerate(tab.KINDS))
-    assert "not tuned" in base and "trained: 100 %" in full
+    assert "not fine-tuned" in base and "trained: 100 %" in full
     share = 100 * comparison.systems[2].trained_parameters / comparison.systems[2].parameters
     assert f"trained: {share:.3g} %" in lora
     for card in (base, full, lora):
@@ -72,34 +72,34 @@ def test_a_card_says_what_was_trained_how_fast_and_how_long(comparison):
 
 
 @pytest.mark.parametrize(
-    ("phase", "said"),
+    ("phase", "text"),
     [
         ("waiting", "Waiting"),
         ("loading", "Loading"),
         ("writing", "Reading"),
         ("stopped", "Stopped"),
-        ("done", "nothing"),
+        ("done", "No output"),
     ],
 )
-def test_a_card_without_text_says_what_it_waits_for(comparison, phase, said):
+def test_a_card_without_a_summary_shows_its_phase(comparison, phase, text):
     result = SystemResult(comparison.systems[0].spec, phase=phase)
     card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
-    assert said in card and "Copy" not in card
+    assert text in card and "Copy" not in card
 
 
-def test_a_card_names_what_does_not_stand_in_the_dialogue(comparison):
+def test_a_card_lists_names_and_numbers_that_are_not_in_the_dialogue(comparison):
     card = cards.system_card(Kind.FULL, with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
     assert "not found in the dialogue: Brian, 20<" in card
     assert "not found" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
 
 
-def test_a_failure_stands_in_its_own_card(comparison):
+def test_an_error_appears_escaped_in_the_systems_card(comparison):
     result = SystemResult(comparison.systems[0].spec, phase="failed", error="The <disk> is full.")
     card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
     assert "The &lt;disk&gt; is full." in card
 
 
-def test_a_download_tells_how_far_it_is(comparison):
+def test_a_download_shows_its_progress(comparison):
     result = SystemResult(comparison.systems[0].spec, phase="loading", note="Downloading x: 3 of 9 MB", share=1 / 3)
     card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
     assert "3 of 9 MB" in card and '<progress value="0.3333"' in card
@@ -107,12 +107,12 @@ def test_a_download_tells_how_far_it_is(comparison):
     assert "<progress" not in cards.system_card(Kind.BASE, replace(comparison, systems=(unknown,)), 0, "none")
 
 
-def test_the_human_card_numbers_its_references(comparison):
+def test_the_human_card_numbers_several_references(comparison):
     assert cards.human_card(comparison, "none").count("<li") == 2
     assert cards.human_card(replace(comparison, references=()), "none") == ""
 
 
-def test_downloads_hold_the_files(comparison):
+def test_download_links_contain_the_files(comparison):
     links = cards.downloads(comparison)
     data = re.search(r"data:application/json;charset=utf-8;base64,([^\"]+)", links)
     assert json.loads(base64.b64decode(data[1])) == comparison.as_dict()
@@ -127,24 +127,24 @@ def test_the_table_has_every_score(comparison):
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0"), (9_999, "9,999"), (299_000, "0.299 M"), (247_577_856, "248 M")])
-def test_counts_are_short(count, text):
+def test_counts_have_three_digits(count, text):
     assert html.millions(count) == text
 
 
 # Chart
 
 
-def test_bars_are_the_scores_and_say_how_they_differ(comparison):
+def test_bars_show_the_scores_and_the_difference_to_the_original(comparison):
     figure = charts.rouge_chart(comparison)
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [bar.name for bar in bars] == [system.spec.title for system in comparison.systems]
     for bar, system in zip(bars, comparison.systems, strict=True):
         assert list(bar.y) == [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
     assert "(" not in bars[0].text[0] and "(" in bars[1].text[0]
-    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars are distinguishable without color"
 
 
-def test_two_of_a_kind_keep_their_places_and_are_told_apart(comparison):
+def test_two_systems_of_one_kind_keep_their_columns_and_differ_in_name_and_color(comparison):
     twin = replace(comparison.systems[1], spec=replace(comparison.systems[1].spec, name="my-run"))
     both = replace(comparison, systems=(*comparison.systems[:2], twin))
     bars = [trace for trace in charts.rouge_chart(both).data if trace.type == "bar"]
@@ -159,15 +159,15 @@ def test_the_human_line_needs_two_references(comparison):
     assert not any(trace.type == "scatter" for trace in charts.rouge_chart(one).data)
 
 
-def test_the_headline_names_the_best(comparison):
+def test_the_headline_names_the_best_system(comparison):
     best = max(comparison.systems, key=lambda system: system.scores["rouge1"].fmeasure)
-    assert charts.headline(comparison).startswith(f"On this dialogue {best.spec.title} scores highest")
+    assert charts.headline(comparison).startswith(f"{best.spec.title} has the highest ROUGE-1 on this dialogue")
     unscored = replace(comparison, systems=tuple(replace(system, scores=None) for system in comparison.systems))
     assert charts.headline(unscored) == ""
     assert len(charts.rouge_chart(unscored).data) == 1
 
 
-# What is typed
+# Input
 
 
 def test_examples_are_grouped_by_topic(services):
@@ -177,7 +177,7 @@ def test_examples_are_grouped_by_topic(services):
     assert len(set(topics)) == sum(a != b for a, b in zip(topics, ["", *topics], strict=False))
 
 
-def test_an_example_over_typed_text_keeps_the_text(services):
+def test_choosing_an_example_over_typed_text_can_be_undone(services):
     typed = ("mine", "", "", "")
     *texts, kept, undo, problem = dialogue.choose_example(services, services.samples[2].id, *typed)
     assert texts == [services.samples[2].dialogue, *services.samples[2].references]
@@ -185,7 +185,7 @@ def test_an_example_over_typed_text_keeps_the_text(services):
     assert dialogue.put_back(kept, *texts) == (*typed, tuple(texts))
 
 
-def test_an_example_over_an_untouched_example_needs_no_undo(services):
+def test_choosing_an_example_over_an_unedited_example_needs_no_undo(services):
     first = services.samples[0]
     answer = dialogue.choose_example(services, services.samples[1].id, first.dialogue, *first.references)
     assert answer[5] == {"__type__": "update"}
@@ -206,53 +206,72 @@ def test_a_dropped_file_that_is_too_long_is_refused(services, tmp_path):
 # The run
 
 
-@pytest.mark.parametrize(
-    ("text", "left_out"), [("Ana: Rice?\nBo: Yes, please.", True), ("{first turn}\nBo: No.", False)]
-)
-def test_an_examples_references_do_not_score_another_dialogue(services, text, left_out):
+def test_references_of_an_example_are_ignored_for_another_dialogue(services):
     sample = services.samples[0]
-    text = text.replace("{first turn}", sample.dialogue.splitlines()[0])
-    kept = dialogue.without_strangers(services, text, sample.references)
-    assert kept == (() if left_out else sample.references)
-    assert dialogue.without_strangers(services, text, ("My own.", "", "")) == ("My own.", "", "")
+    first, second, third = sample.references
+    turns = sample.dialogue.splitlines()
+    others = dialogue.references_of_others
+    assert others(services, "Ana: Rice?\nBo: Yes, please.", [first, second, third]) == [0, 1, 2]
+    assert others(services, "Ana: Rice?\nBo: Yes, please.", ["My own.", f" {second}\n", ""]) == [1]
+    assert others(services, f"{turns[0]}\nBo: No.", [first, second, third]) == [0, 1, 2]
+    assert others(services, sample.dialogue, [first, second, third]) == []
+    assert others(services, "\n".join([*turns[:-1], "Bo: No."]), [first, second, third]) == [], "a corrected turn"
+    assert others(services, sample.dialogue, [first, services.samples[1].references[0], ""]) == [1]
 
 
-def run(services: Services, text: str = DIALOGUE, reference: str = "", session: str = "s", **changes) -> list[dict]:
+def run(
+    services: Services, text: str = DIALOGUE, reference: str = "", others=("", ""), session: str = "s", **changes
+) -> list[dict]:
     values = {
         "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",
         "full_strength": 1.0, "lora_strength": 1.0, "highlight": "none", "strategy": tab.GREEDY, "beams": 4,
         "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, **changes,
     }  # fmt: skip
     request = SimpleNamespace(session_hash=session)
-    states = tab.run_comparison(services, text, reference, "", "", *values.values(), request)
+    states = tab.run_comparison(services, text, reference, *others, *values.values(), request)
     return [dict(zip(tab.RESULTS, state, strict=True)) for state in states]
 
 
-def test_a_run_ends_with_scores_or_the_reason_why_there_are_none(services):
+def test_a_comparison_ends_with_scores_or_the_reason_for_having_none(services):
     last = run(services, reference=REFERENCES[0])[-1]
     assert last["scores"]["visible"] and last["no_rouge"] == "" and last["chart"].data
     last = run(services)[-1]
-    assert not last["scores"]["visible"] and "none was given" in last["no_rouge"]
+    assert not last["scores"]["visible"] and "add a reference summary" in last["no_rouge"]
     assert isinstance(last["comparison"], Comparison)
 
 
-def test_a_mistake_is_told_and_nothing_else_changes(services):
+def test_ignored_references_are_not_scored_and_are_named(services):
+    sample = services.samples[0]
+    states = run(services, reference=REFERENCES[0], others=sample.references[1:])
+    for state in states[:-1]:
+        assert "References 2 and 3 belong to an example" in state["warnings"]
+    assert states[-1]["comparison"].references == (REFERENCES[0],)
+
+
+def test_a_text_that_is_not_a_dialogue_is_summarized_with_a_warning(services):
+    states = run(services, text="hello there")
+    assert "does not look like a dialogue" in states[0]["warnings"]
+    assert [system.phase for system in states[-1]["comparison"].systems] == ["done"] * 3
+
+
+def test_an_input_error_changes_nothing_but_the_error_text(services):
     (only,) = run(services, text="")
     assert "no dialogue" in only.pop("problem")
     assert all(value == {"__type__": "update"} for value in only.values())
     assert "num_beams" in run(services, strategy=tab.BEAMS, beams=99)[0]["problem"]
 
 
-def test_a_stop_that_was_asked_for_ends_the_run(services):
+def test_a_requested_stop_ends_the_comparison(services):
     services.begin("stopped")
     services.stop("stopped")
-    last = run(services, session="stopped")[-1]
+    last = run(services, reference=REFERENCES[0], session="stopped")[-1]
     assert [system.phase for system in last["comparison"].systems] == ["stopped"] * 3
+    assert not last["scores"]["visible"] and "no model completed a summary" in last["no_rouge"]
     services.forget("stopped")
     assert "stopped" not in services.running
 
 
-def test_a_new_run_of_a_session_stops_the_one_before(services):
+def test_a_new_comparison_of_a_session_stops_the_previous_one(services):
     services.begin("twice")
     earlier = services.running["twice"]
     services.begin("twice")
@@ -260,7 +279,7 @@ def test_a_new_run_of_a_session_stops_the_one_before(services):
     services.forget("twice")
 
 
-def test_decode_settings_of_another_strategy_are_left_out(services):
+def test_decoding_settings_of_other_strategies_are_ignored(services):
     family = services.registry.default_family
     assert tab.decode_config(family, tab.GREEDY, 4, 2.0, 7, 30, 2) == replace(
         family.decode, max_new_tokens=30, no_repeat_ngram_size=2
@@ -272,14 +291,14 @@ def test_decode_settings_of_another_strategy_are_left_out(services):
         tab.decode_config(family, tab.SAMPLING, 4, 9.0, 0, 30, 2)
 
 
-def test_redrawing_before_the_first_run_changes_nothing():
+def test_redrawing_before_the_first_comparison_changes_nothing():
     assert all(value == {"__type__": "update"} for value in tab.redraw(None, html.SHARED))
 
 
 # Families and models
 
 
-def test_a_family_that_cannot_be_had_says_so_once(services):
+def test_an_unavailable_family_gives_its_reason_once(services):
     registry = services.registry
     assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, runs anywhere)") == "dsum-t5"
     labels = [label for label, name in families.family_choices(registry) if name == "flan-t5-base"]
@@ -289,13 +308,13 @@ def test_a_family_that_cannot_be_had_says_so_once(services):
     assert "notice" not in families.family_note(registry, registry.default_family)
 
 
-def test_tuned_models_can_stand_in_both_tuned_places(services):
+def test_both_fine_tuned_columns_offer_all_fine_tuned_models(services):
     offered = families.variants(services.registry, services.registry.default_family, Kind.ADAPTER)
     assert offered["value"] == "dsum-t5-lora"
     assert [value for _, value in offered["choices"]] == ["dsum-t5-lora", "dsum-t5-full"]
 
 
-def test_what_stands_chosen_stays_while_it_can(services):
+def test_a_selected_model_stays_selected_if_it_still_exists(services):
     answer = tab.describe_family(services, "dsum-t5", "dsum-t5-base", "dsum-t5-lora", "gone")
     assert [update["value"] for update in answer[1:]] == ["dsum-t5-base", "dsum-t5-lora", "dsum-t5-lora"]
 

@@ -21,7 +21,7 @@ from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, T
 from dsum_demo.training.events import Curve, EventLog, read_curve
 from dsum_demo.training.methods import METHODS
 from dsum_demo.training.presets import presets
-from dsum_demo.ui.compare.strength import can_be_turned, offer_strength
+from dsum_demo.ui.compare.strength import is_scalable, offer_strength
 from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train import charts as training_charts
@@ -538,4 +538,4 @@ def test_strength_is_offered_for_adapters_that_have_one(services):
     )
     assert not offer_strength(registry, "dsum-t5-full")["visible"]
     assert not offer_strength(registry, None)["visible"] and not offer_strength(registry, "gone")["visible"]
-    assert not can_be_turned(registry, None)
+    assert not is_scalable(registry, None)

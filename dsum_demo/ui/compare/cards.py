@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from typing import TYPE_CHECKING
 
+from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.ui.appearance import HUMAN, LOOKS
 from dsum_demo.ui.compare.charts import difference, label
-
-if TYPE_CHECKING:
-    from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, millions, segments
 
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
 
-
 LEGENDS = {
     NO_HIGHLIGHT: "",
-    SHARED: '<mark class="shared">Underlined</mark>: words that a reference has too (by word stem, as ROUGE-1 counts).',
-    COPIED: '<mark class="copied">Dashed</mark>: three words or more in a row that stand in the dialogue too.',
+    SHARED: '<mark class="shared">Underlined</mark>: words shared with a reference (by word stem, as in ROUGE-1).',
+    COPIED: '<mark class="copied">Dashed</mark>: runs of three or more words copied from the dialogue.',
 }
 
 
 def empty_card(kind: Kind, spec: ModelSpec | None) -> str:
-    """The card before the first comparison: who would write."""
+    """The card before the first comparison: the model and its size."""
     look = LOOKS[kind]
     what = _trained(spec, spec.parameters, spec.trained_parameters) if spec else ""
-    body = '<p class="summary empty">Its summary will stand here.</p>'
+    body = '<p class="summary empty">The summary appears here.</p>'
     return card(look.css_class, look.title, what, body, "", copyable=False)
 
 
 def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) -> str:
-    """The card that stands in the place of `kind`, with the system at `index`."""
+    """The card in the column of `kind`, with the system at `index`."""
     look, result = LOOKS[kind], comparison.systems[index]
     trained = result.spec.trained_parameters if result.trained_parameters is None else result.trained_parameters
     return card(
@@ -51,7 +47,7 @@ def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) 
 
 
 def human_card(comparison: Comparison, highlight: str) -> str:
-    """The references as the fourth card; empty where there are none."""
+    """The references as the fourth card; empty if there are none."""
     if not comparison.references:
         return ""
     texts = [marked(reference, highlight, comparison.dialogue, ()) for reference in comparison.references]
@@ -60,12 +56,12 @@ def human_card(comparison: Comparison, highlight: str) -> str:
     else:
         body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
     words = " · ".join(f"{len(reference.split())}" for reference in comparison.references)
-    what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
+    what = "reference summary" if len(texts) == 1 else f"{len(texts)} reference summaries"
     return card(HUMAN.css_class, HUMAN.title, what, body, f"{words} words", copyable=True)
 
 
 def scores_table(comparison: Comparison) -> str:
-    """Precision, recall, F1 and the difference to the original, x 100, a row a system and ROUGE type."""
+    """Precision, recall, F1 and the F1 difference to the original, x 100, one row per system and ROUGE type."""
     rows = []
     for system in comparison.systems:
         for rouge in ROUGE_TYPES:
@@ -79,9 +75,7 @@ def scores_table(comparison: Comparison) -> str:
                 + "".join(f"<td>{cell:.2f}</td>" for cell in cells)
                 + f"<td>{'' if change is None else f'{change:+.2f}'}</td></tr>"
             )
-    head = "".join(
-        f"<th>{name}</th>" for name in ("System", "Score", "Precision", "Recall", "F1", "F1 against the original")
-    )
+    head = "".join(f"<th>{name}</th>" for name in ("System", "Score", "Precision", "Recall", "F1", "F1 vs. original"))
     return (
         f'<div class="scroll"><table class="scores"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -90,14 +84,14 @@ def scores_table(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison, highlight: str) -> str:
     if highlight == SHARED and not comparison.references:
-        text = "No reference was given to share words with."
+        text = "Add a reference summary to highlight shared words."
     else:
         text = LEGENDS[highlight]
     return f'<span class="legend">{text}</span>' if text else ""
 
 
 def downloads(comparison: Comparison) -> str:
-    """Links that hold the files themselves, so that no file has to be written and cleaned up."""
+    """Links that contain the files, so that no file has to be written and cleaned up."""
     files = {
         "JSON": ("comparison.json", "application/json", comparison.as_json()),
         "CSV": ("comparison.csv", "text/csv", comparison.as_csv()),
@@ -114,7 +108,7 @@ def downloads(comparison: Comparison) -> str:
 def _trained(spec: ModelSpec, parameters: int | None, trained: int | None) -> str:
     name = f"<b>{escape(spec.name)}</b>"
     if spec.kind is Kind.BASE:
-        return f"{name} · not tuned" + (f" · {millions(parameters)} parameters" if parameters else "")
+        return f"{name} · not fine-tuned" + (f" · {millions(parameters)} parameters" if parameters else "")
     if not parameters or not trained:
         return name
     return f"{name} · trained: {100 * trained / parameters:.3g} % ({millions(trained)} of {millions(parameters)})"
@@ -123,7 +117,7 @@ def _trained(spec: ModelSpec, parameters: int | None, trained: int | None) -> st
 def _strength(strength: float) -> str:
     if strength == 1:
         return ""
-    return f" · <b>strength {strength:g}{': the original' if strength == 0 else ''}</b>"
+    return f" · <b>strength {strength:g}{' (same as the original)' if strength == 0 else ''}</b>"
 
 
 def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
@@ -135,11 +129,11 @@ def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
         text = marked(result.summary, highlight, comparison.dialogue, comparison.references)
         return f'<p class="summary" dir="auto"><span class="text">{text}</span>{caret}</p>'
     waiting = {
-        "waiting": "Waiting for its turn.",
-        "loading": result.note or "Loading the model.",
-        "writing": "Reading the dialogue.",
-        "stopped": result.note or "Stopped before it wrote anything.",
-        "done": "It wrote nothing.",
+        "waiting": "Waiting for the models before it.",
+        "loading": result.note or "Loading the model…",
+        "writing": "Reading the dialogue…",
+        "stopped": result.note or "Stopped before the first word.",
+        "done": "No output.",
     }[result.phase]
     share = result.share if result.phase == "loading" else None
     bar = "" if share is None else f'<progress value="{share:.4f}" aria-label="{escape(waiting)}"></progress>'
@@ -160,9 +154,9 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
         share = share_marked(segments(result.summary, highlight, comparison.dialogue, comparison.references))
         parts.append(f"{100 * share:.0f} % {'copied' if highlight == COPIED else 'shared'}")
     if result.phase == "stopped":
-        parts.append("stopped")
+        parts.append("stopped, not scored" if comparison.references else "stopped")
     if result.phase == "done" and (invented := ungrounded(result.summary, comparison.dialogue)):
         parts.append(f"<b>not found in the dialogue: {escape(', '.join(invented))}</b>")
     if generation.hit_length_limit:
-        parts.append("cut by the length limit")
+        parts.append("truncated at the maximum length")
     return " · ".join(parts)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import plotly.graph_objects as go
 
+from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.appearance import HUMAN, KINDS, LOOKS
-
-if TYPE_CHECKING:
-    from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.ui.charts import dressed
 
 
 def rouge_chart(comparison: Comparison) -> go.Figure:
-    """Grouped bars, F1 x 100, a group a ROUGE type; with several references also how well a human agrees with them."""
+    """Grouped bars, F1 x 100, one group per ROUGE type; with several references also the human agreement."""
     figure = go.Figure()
     groups = list(ROUGE_TITLES.values())
     original = comparison.original
@@ -48,7 +44,7 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
     agreement = comparison.human_agreement
     if agreement:
         figure.add_scatter(
-            name="Human: each reference against the others",
+            name="Human: each reference scored against the others",
             x=groups,
             y=[100 * agreement[rouge].fmeasure for rouge in ROUGE_TYPES],
             mode="markers",
@@ -60,31 +56,31 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
 
 
 def difference(system: SystemResult, original: SystemResult | None, rouge: str) -> float | None:
-    """F1 x 100 above the original's; None for the original itself and where it has no score."""
+    """F1 x 100 above the original's; None for the original itself and if either has no score."""
     if original is None or system is original or not system.scores or not original.scores:
         return None
     return 100 * (system.scores[rouge].fmeasure - original.scores[rouge].fmeasure)
 
 
 def headline(comparison: Comparison) -> str:
-    """What the chart shows, in a sentence."""
+    """The chart's main result in one sentence."""
     scored = [(100 * s.scores["rouge1"].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
     if not scored:
         return ""
     top, best = max(scored, key=lambda pair: pair[0])
     if len(scored) == 1:
-        return f"{best} reaches {top:.1f} in ROUGE-1."
+        return f"{best}: ROUGE-1 {top:.1f}."
     changes = [
         f"{label(comparison, system)} {change:+.1f}"
         for system in comparison.systems
         if (change := difference(system, comparison.original, "rouge1")) is not None
     ]
-    against = f" Against the original: {', '.join(changes)} points." if changes else ""
-    return f"On this dialogue {best} scores highest in ROUGE-1: {top:.1f}.{against}"
+    against = f" Compared with the original: {', '.join(changes)} points." if changes else ""
+    return f"{best} has the highest ROUGE-1 on this dialogue: {top:.1f}.{against}"
 
 
 def label(comparison: Comparison, system: SystemResult) -> str:
-    """What a system is called: its title, its name where another one has the same title."""
+    """The system's title, or its name if another system has the same title."""
     same = [other for other in comparison.systems if other.spec.title == system.spec.title]
     return system.spec.title if len(same) == 1 else system.spec.name
 

@@ -1,7 +1,6 @@
-"""The input side of the Compare tab: dialogue, examples, a dropped file, references.
+"""The input side of the Compare tab: dialogue, examples, text file, reference summaries.
 
-Knows texts and samples; nothing of models. Nothing that a visitor typed is lost: what replaces it can be undone, and
-the browser keeps it over a reload.
+Replacing typed text can be undone, and the browser keeps it across reloads.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.comparison import MAX_REFERENCES
+from dsum_demo.data.examples import Example
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -27,7 +27,7 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class DialogueInput:
-    """The components that other parts of the tab listen to."""
+    """The components that other parts of the tab use."""
 
     dialogue: gr.Textbox
     references: list[gr.Textbox]
@@ -41,14 +41,14 @@ class DialogueInput:
 
 
 def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
-    """Lay out and connect dialogue, buttons, examples and references, inside the caller's column."""
+    """Build the input side and its events, inside the caller's column."""
     sample = services.samples[0] if services.samples else None
     saved = gr.BrowserState(None, storage_key="dsum-input", secret="dsum")
     before = gr.State(None)
     dialogue = gr.Textbox(
         sample.dialogue if sample else "",
         label="Dialogue",
-        info="One turn a line, “Name: text”. Shift+Enter compares.",
+        info="One turn per line, “Name: text”. Press Shift+Enter to compare.",
         placeholder=PLACEHOLDER,
         lines=10,
         max_lines=16,
@@ -59,14 +59,14 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=1, min_width=70)
         clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=70)
     problem = gr.HTML(elem_id="problem")
-    undo = gr.Button("Undo: bring back the text before", size="sm", visible=False, elem_id="undo")
+    undo = gr.Button("Undo: restore the previous text", size="sm", visible=False, elem_id="undo")
     examples = gr.Dropdown(example_choices(services), value=None, label="Examples by topic", elem_id="examples")
-    with gr.Accordion(f"Reference summaries (0 to {MAX_REFERENCES})", open=False, elem_id="references"):
+    with gr.Accordion(f"Reference summaries (optional, up to {MAX_REFERENCES})", open=False, elem_id="references"):
         references = [
             gr.Textbox(text, label=f"Reference {number}", lines=2, max_lines=5)
             for number, text in enumerate(_padded(sample.references if sample else ()), 1)
         ]
-    drop = gr.File(label="Drop a .txt file", file_types=[".txt"], type="filepath", height=104, elem_id="drop")
+    drop = gr.File(label="Dialogue from a .txt file", file_types=[".txt"], type="filepath", height=104, elem_id="drop")
 
     typed = [dialogue, *references]
     replaced = [*typed, before, undo, problem]
@@ -75,8 +75,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
 
-    # In the browser alone: an answer from the server could come after somebody has begun to type. And nothing is kept
-    # before what was kept has been read.
+    # In the browser only: an answer from the server could overwrite what the user has typed in the meantime.
     page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
     gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
     return DialogueInput(dialogue, references, start, stop, problem)
@@ -97,23 +96,29 @@ def choose_example(services: Services, chosen: str | None, *typed: str) -> tuple
 
 
 def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:
-    """Empty everything, the examples' chooser too."""
+    """Clear all texts and the selected example."""
     return (*_replace(services, typed, [""] * len(typed)), None)
 
 
-def without_strangers(services: Services, dialogue: str, references: Sequence[str]) -> tuple[str, ...]:
-    """The references, or none where they are an example's and not one turn of that example is in the dialogue: whoever
-    pastes over the example that the page begins with would be scored against its summaries.
+def references_of_others(services: Services, dialogue: str, references: Sequence[str]) -> list[int]:
+    """Indexes of the references that belong to an example with another dialogue than this one.
+
+    The page starts with an example, so a dialogue pasted over it would be scored against that example's summaries. An
+    edited example is another dialogue once it shares less than half of its turns with the original.
     """
-    kept, turns = tuple(references), set(map(str.strip, dialogue.splitlines()))
-    for sample in services.samples:
-        if kept == _padded(sample.references) and turns.isdisjoint(sample.dialogue.splitlines()):
-            return ()
-    return kept
+    owners = {text.strip(): sample for sample in services.samples for text in sample.references}
+    turns = {line.strip() for line in dialogue.splitlines() if line.strip()}
+
+    def is_other(sample: Example) -> bool:
+        own = set(sample.dialogue.splitlines())
+        return len(own & turns) < len(own | turns) / 2
+
+    found = [owners.get(reference.strip()) for reference in references]
+    return [index for index, sample in enumerate(found) if sample and is_other(sample)]
 
 
 def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update, ...]:
-    """A dropped text file becomes the dialogue; one that cannot be read leaves everything as it was."""
+    """Use a text file as the dialogue; a file that cannot be used changes nothing."""
     if file is None:
         return (*typed, gr.skip(), gr.skip(), "", None)
     name, problem, text = Path(file).name, "", ""
@@ -123,19 +128,19 @@ def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update
         problem = f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8."
     limit = services.settings.max_input_chars
     if len(text) > limit:
-        problem = f"{name} has {len(text):,} characters; the limit is {limit:,}. Drop a shorter one."
+        problem = f"{name} has {len(text):,} characters; the limit is {limit:,}. Choose a shorter file."
     if problem:
         return (*typed, gr.skip(), gr.skip(), notice(problem, "error"), None)
     return (*_replace(services, typed, (text, *_padded(()))), None)
 
 
 def put_back(before: Sequence[str], *typed: str) -> tuple[Update, ...]:
-    """Exchange what stands there for what stood there before, so that undoing can be undone."""
+    """Swap the current texts and the previous ones, so that undo can itself be undone."""
     return (*before, tuple(typed))
 
 
 def _replace(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:
-    """(the new texts, what they replaced, the undo button, no problem). An untouched sample needs no undo."""
+    """(new texts, replaced texts, undo button, no problem). An unedited example needs no undo."""
     samples = {(sample.dialogue, *_padded(sample.references)) for sample in services.samples}
     if not any(text.strip() for text in old) or tuple(old) in samples:
         return (*new, gr.skip(), gr.skip(), "")

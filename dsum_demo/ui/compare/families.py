@@ -1,7 +1,4 @@
-"""Choosing a family and its variants: labels, what cannot be had and why, published scores for scale.
-
-Knows the registry; lays nothing out.
-"""
+"""Labels, notes and choices for model families and their models."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: 
 
 
 def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
-    """(label, name) of every family; with `ask` (it can take the Hub's 1.5 s) what cannot be had says so."""
+    """(label, name) of every family. With `ask`, which may wait 1.5 s for the Hub, unavailable ones are marked."""
     return [
         (
             family.title
@@ -33,24 +30,21 @@ def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]
 
 
 def family_note(registry: Registry, family: Family, ask: bool = True, speed: Speed | None = None) -> str:
-    """What this family is, the published scores for scale, and with `ask` what it will take, or why it cannot be had.
-
-    HTML.
-    """
+    """HTML that describes the family, with published scores; with `ask` also its cost or why it is not available."""
     text = f"<b>{escape(family.title)}</b>: {escape(family.note)}"
     scale = next((f for f in registry.families() if f.name == SCALE_FAMILY), None)
     if scale and all(kind in scale.published for kind in KINDS):
         scores = ", ".join(f"{KIND_NAMES[kind]} {scale.published[kind][0]:.1f}" for kind in KINDS)
         text += (
-            f' <span title="{escape(scale.published_source)}">For scale, published ROUGE-1 of FLAN-T5 base on '
-            f"DialogSum’s test set: {scores}.</span>"
+            f' <span title="{escape(scale.published_source)}">For comparison, the published ROUGE-1 of FLAN-T5 base on '
+            f"the DialogSum test set: {scores}.</span>"
         )
     reasons = []
     for spec in family.default_trio() if ask else ():
         availability = registry.availability(spec) if spec else None
         if spec and availability and not availability.usable:
             reasons.append((spec.title, availability.reason))
-    # The same reason for all three is told once.
+    # A reason that all three share is given once.
     if len(reasons) == len(KINDS) and len({reason for _, reason in reasons}) == 1:
         said = f"Not available here. {reasons[0][1]} {registry.offline_offer()}".strip()
         return text + notice(said, "warning")
@@ -59,7 +53,7 @@ def family_note(registry: Registry, family: Family, ask: bool = True, speed: Spe
 
 
 def variants(registry: Registry, family: Family, kind: Kind) -> dict[str, Any]:
-    """A chooser's `choices` and `value`: the base stands in the first place, every tuned model in the others."""
+    """`choices` and `value` of a dropdown: the base in the first column, all fine-tuned models in the others."""
     default = default_of(family, kind)
     specs: Sequence[ModelSpec] = [family.base]
     if kind is not Kind.BASE:
@@ -74,5 +68,5 @@ def default_of(family: Family, kind: Kind) -> ModelSpec | None:
 
 def _label(spec: ModelSpec) -> str:
     if spec.source is None:
-        return f"{spec.title} (not made yet)"
+        return f"{spec.title} (not trained yet)"
     return spec.name if spec.title == spec.name else f"{spec.title}: {spec.name}"

@@ -1,7 +1,4 @@
-"""How loud an adapter speaks in a comparison: a slider for the variants whose strength can be turned.
-
-Knows the registry and adapters' configs; what strength does to a model is not known here.
-"""
+"""The slider that scales an adapter's update in a comparison."""
 
 from __future__ import annotations
 
@@ -23,23 +20,23 @@ def strength_slider(registry: Registry, spec: ModelSpec | None, elem_id: str) ->
         2,
         AS_TRAINED,
         step=0.1,
-        label="Strength (0: the original, 1: as trained)",
-        visible=can_be_turned(registry, spec),
+        label="Adapter strength (0 = original model, 1 = as trained)",
+        visible=is_scalable(registry, spec),
         elem_id=elem_id,
     )
 
 
 def offer_strength(registry: Registry, name: str | None, owner: str = "") -> Any:
-    """Another variant begins as it was trained; the slider is there for those that have a strength."""
+    """Reset the slider for the selected model, and show it if the model is an additive adapter."""
     try:
         spec = registry.seen_by(owner).spec(name) if name else None
     except UnknownModelError:
         spec = None
-    return gr.update(visible=can_be_turned(registry, spec), value=AS_TRAINED)
+    return gr.update(visible=is_scalable(registry, spec), value=AS_TRAINED)
 
 
-def can_be_turned(registry: Registry, spec: ModelSpec | None) -> bool:
-    """Told from the adapter's files; False where they are not on this machine."""
+def is_scalable(registry: Registry, spec: ModelSpec | None) -> bool:
+    """Whether the model is an adapter with a strength; False if its files are not on this machine."""
     if spec is None or spec.kind is not Kind.ADAPTER:
         return False
     folder = registry.folder_of(spec)

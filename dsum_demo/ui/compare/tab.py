@@ -1,12 +1,9 @@
-"""The Compare tab: a dialogue on the left, three summaries of it on the right, and how they score.
-
-Handlers are functions over plain values and `Services`; those that fill the right side name what they change.
-"""
+"""The Compare tab: a dialogue on the left, three summaries of it on the right, and their scores."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from types import MethodType
@@ -15,7 +12,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from dsum_demo.comparison import Comparison, stream_comparison
-from dsum_demo.errors import DsumError
+from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
@@ -24,48 +21,46 @@ from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
-from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, without_strangers
+from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.compare.strength import offer_strength, strength_slider
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
-GREEDY, BEAMS, SAMPLING = "Greedy", "Beams", "Sampling"
-REDRAW_SECONDS = 0.05  # drawing more often only keeps the page busy
-WRITERS_AT_ONCE = 4
-STRANGERS = (
-    "The reference summaries were an example’s, and this is another dialogue: they were left out. Write your own under "
-    "“Reference summaries”, or clear them there."
-)
-NO_ROUGE = "No ROUGE: it compares with a reference summary, and none was given. Add one under “Reference summaries”."
+GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
+REDRAW_SECONDS = 0.05  # redrawing more often only keeps the page busy
+COMPARISONS_AT_ONCE = 4
+NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
+NO_OUTPUT = "No ROUGE scores: no model completed a summary."
 
 Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
-    "problem", *KINDS, "human", "comparison", "options", "downloads", "legend",
+    "problem", "warnings", *KINDS, "human", "comparison", "options", "downloads", "legend",
     "scores", "headline", "chart", "signature", "table", "no_rouge",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class CompareTab:
-    """What `show_model` changes: the family chooser, and all that depends on the family."""
+    """The outputs of `show_model`: the family dropdown and everything that depends on the family."""
 
     shown: list[Any]
     PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
 
 
 def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> CompareTab:
-    """Lay the tab out and connect it; `family` is the page's family chooser, `owner` the visitor's secret."""
-    registry = services.registry.seen_by("")  # the page is built once, for everybody
+    """Build the tab and its events. `family` is the page's family dropdown, `owner` the visitor's secret."""
+    registry = services.registry.seen_by("")  # the page is built once, for all visitors
     first = registry.default_family
     with gr.Row():
         with gr.Column(scale=4, min_width=310):
             typing = build_dialogue_input(page, services)
-            with gr.Accordion("Decoding, the same for all systems", open=False, elem_id="decoding"):
+            with gr.Accordion("Decoding settings, the same for all models", open=False, elem_id="decoding"):
                 decoding = _build_decoding(first.decode)
         with gr.Column(scale=9, min_width=310):
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
+            right["warnings"] = gr.HTML(elem_id="warnings")
             choosers, strengths = [], []
             with gr.Row(elem_id="cards"):
                 for kind in KINDS:
@@ -102,26 +97,25 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
             right["no_rouge"] = gr.HTML(elem_id="no-rouge")
 
     outputs = [right[name] for name in RESULTS]
-    # What would change a run under way waits until it is over.
+    # Controls that would change a comparison are disabled while it runs.
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
         [*typing.typed, family, *choosers[1:], *strengths, highlight, *decoding, owner],
         outputs,
-        concurrency_limit=WRITERS_AT_ONCE,
+        concurrency_limit=COMPARISONS_AT_ONCE,
         **QUIET,
     )
-    # gradio calls `then` after a success only.
     run.success(end, None, controls, queue=False, **QUIET)
-    # What was downloaded is here now, and what was refused is known.
+    # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
-    # A disabled button takes no click, so that the key cannot disturb a run.
+    # The key presses the button, which is disabled during a comparison.
     typing.dialogue.submit(None, None, None, js=call("compare"), **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
     dependent = [note, *choosers, *decoding[-2:], *outputs]
-    # A visitor's choice alone: what else changes the family brings its own updates of the rest.
+    # Not `change`: `show_model` also changes the family and updates the rest itself.
     family.input(MethodType(change_family, services), [family, owner], dependent, **QUIET)
     for chooser, slider in zip(choosers[1:], strengths, strict=True):
         chooser.change(MethodType(offer_strength, services.registry), [chooser, owner], slider, **QUIET)
@@ -137,10 +131,11 @@ def _build_decoding(decode: DecodingConfig) -> list[gr.components.Component]:
         [GREEDY, BEAMS, SAMPLING],
         value=GREEDY,
         label="Strategy",
-        info="Greedy takes the likeliest token and streams; beams follow several texts to the end; sampling draws.",
+        info="Greedy picks the most likely token and streams; beam search keeps several candidates; sampling draws "
+        "at random.",
         elem_id="strategy",
     )
-    beams = gr.Slider(2, 8, 4, step=1, label="Beams", visible=False)
+    beams = gr.Slider(2, 8, 4, step=1, label="Number of beams", visible=False)
     temperature = gr.Slider(0.1, 2.0, 1.0, step=0.1, label="Temperature", visible=False)
     seed = gr.Number(0, label="Seed", precision=0, minimum=0, visible=False)
     strategy.change(
@@ -155,17 +150,18 @@ def _build_decoding(decode: DecodingConfig) -> list[gr.components.Component]:
         10,
         decode.no_repeat_ngram_size,
         step=1,
-        label="No-repeat n-gram",
-        info="So many tokens in a row are written only once; 0 allows repetition.",
+        label="No-repeat n-gram size",
+        info="Blocks repeated n-grams of this length; 0 turns it off.",
     )
     return [strategy, beams, temperature, seed, length, ngram]
 
 
 def results(**changes: Update) -> tuple[Update, ...]:
-    """Updates in the order of RESULTS; what is not named stays as it is."""
-    unknown = changes.keys() - set(RESULTS)
-    assert not unknown, unknown
-    return tuple(changes.get(name, gr.skip()) for name in RESULTS)
+    """Updates in the order of RESULTS; components that are not named keep their value."""
+    updates = {name: changes.pop(name, gr.skip()) for name in RESULTS}
+    if changes:
+        raise InputError(f"The Compare tab has no {', '.join(changes)}; it has {', '.join(RESULTS)}.")
+    return tuple(updates.values())
 
 
 def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
@@ -209,16 +205,16 @@ def run_comparison(
     request: gr.Request,
     owner: str = "",
 ) -> Iterator[tuple[Update, ...]]:
-    """Yield the results as they come. A mistake is told under the button, and everything typed stays."""
-    asked = services.running.get(request.session_hash or "")
-    comparison, phases, drawn = None, None, 0.0
+    """Yield the results as they arrive. An input error appears under the button and changes nothing else."""
+    stop = services.running.get(request.session_hash or "")
+    phases, drawn, comparison = None, 0.0, None
     try:
         registry = services.registry.seen_by(owner)
         family = registry.family(family_name)
         specs = [family.base, *(registry.spec(name) for name in (full, lora) if name)]
-        references = (reference1, reference2, reference3)
-        own = without_strangers(services, dialogue, references)
-        strangers = "" if own == references else html.notice(STRANGERS, "warning")
+        references = [reference1, reference2, reference3]
+        ignored = references_of_others(services, dialogue, references)
+        own = [reference for index, reference in enumerate(references) if index not in ignored]
         states = stream_comparison(
             services.store,
             family,
@@ -227,17 +223,17 @@ def run_comparison(
             own,
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
             max_chars=services.settings.max_input_chars,
-            should_stop=asked.is_set if asked else None,
+            should_stop=stop.is_set if stop else None,
             strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]
             if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
                 phases, drawn = now, time.monotonic()
-                yield results(**_texts(comparison, highlight), **_emptied(), problem=strangers + _cut(comparison))
-        assert comparison is not None
-        finished = _finished(comparison, highlight)
-        yield results(**finished, problem=strangers + _cut(comparison))
+                told = _ignored(ignored) + _warnings(comparison)
+                yield results(**_texts(comparison, highlight), **_emptied(), problem="", warnings=told)
+        if comparison is not None:
+            yield results(**_finished(comparison, highlight))
     except DsumError as error:
         yield results(problem=html.notice(services.told(error), "error"))
 
@@ -245,7 +241,7 @@ def run_comparison(
 def decode_config(
     family: Family, strategy: str, beams: float, temperature: float, seed: float | None, length: float, ngram: float
 ) -> DecodingConfig:
-    """The panel's values; what belongs to another strategy than the chosen one is left out."""
+    """The decoding panel's values; settings of strategies that are not selected are ignored."""
     config: dict[str, Any] = {**family.decode.as_dict(), "max_new_tokens": length, "no_repeat_ngram_size": ngram}
     config |= {"num_beams": beams if strategy == BEAMS else 1, "do_sample": strategy == SAMPLING}
     if strategy == SAMPLING:
@@ -260,13 +256,13 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
 
 
 def change_family(services: Services, chosen: str, owner: str = "") -> tuple[Update, ...]:
-    """Another family begins with empty cards, its own variants and its own decode defaults."""
+    """Switch to another family: empty cards, its models and its decoding defaults."""
     registry = services.registry.seen_by(owner)
     return _begin_with(services, registry, registry.family(chosen), {})
 
 
 def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
-    """The order of `CompareTab.shown`: the model's family, and the model in the place of its kind."""
+    """Select the model's family and the model, in the order of `CompareTab.shown`."""
     registry = services.registry.seen_by(owner)
     return spec.family, *_begin_with(services, registry, registry.family(spec.family), {spec.kind: spec})
 
@@ -286,6 +282,7 @@ def _begin_with(
             **{kind: cards.empty_card(kind, wanted.get(kind) or default_of(family, kind)) for kind in KINDS},
             **_emptied(),
             problem="",
+            warnings="",
             human="",
             comparison=None,
         ),
@@ -293,7 +290,7 @@ def _begin_with(
 
 
 def refresh(services: Services) -> Update:
-    """On loading the page: look at what lies on the disk now, and mark the families that cannot be had."""
+    """Rescan the disk when the page loads, and mark the families that are not available."""
     services.registry.refresh()
     return gr.update(choices=family_choices(services.registry.seen_by("")))
 
@@ -308,7 +305,7 @@ def describe_own_family(services: Services, owner: str, chosen: str, *names: str
 
 
 def describe_family(services: Services, chosen: str, *names: str | None, owner: str = "") -> tuple[Update, ...]:
-    """The family's note and its variants; what stands chosen stays where it still can."""
+    """The family's note and its models; a selected model stays selected if it still exists."""
     registry = services.registry.seen_by(owner)
     family = registry.family(chosen)
     updates = []
@@ -329,7 +326,7 @@ def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
 
 
 def _emptied() -> dict[str, Update]:
-    """Nothing of the comparison before stands beside a new one."""
+    """Hide the scores of the previous comparison."""
     hidden = gr.update(visible=False)
     return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": ""}
 
@@ -349,10 +346,23 @@ def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
         "downloads": cards.downloads(comparison),
         "legend": cards.legend(comparison, highlight),
         "scores": gr.update(visible=scored),
-        "no_rouge": "" if comparison.references else html.notice(NO_ROUGE),
+        "no_rouge": html.notice("" if scored else NO_OUTPUT if comparison.references else NO_REFERENCE),
         **(drawn if scored else {}),
     }
 
 
-def _cut(comparison: Comparison) -> str:
-    return html.notice(comparison.fitted.note if comparison.fitted else "", "warning")
+def _ignored(references: Sequence[int]) -> str:
+    """A notice about references of an example that were not used; `references` are indexes."""
+    if not references:
+        return ""
+    names = " and ".join(", ".join(f"{index + 1}" for index in references).rsplit(", ", 1))
+    subject, verb = ("Reference", "belongs") if len(references) == 1 else ("References", "belong")
+    return html.notice(
+        f"{subject} {names} {verb} to an example, not to this dialogue: ignored. Edit the text under “Reference "
+        "summaries” to use your own.",
+        "warning",
+    )
+
+
+def _warnings(comparison: Comparison) -> str:
+    return "".join(html.notice(warning, "warning") for warning in comparison.warnings)
