@@ -48,8 +48,10 @@ def generate_many(
     if not all(sources):
         raise InputError("There is nothing to summarize: a prompt has no tokens.")
     stop = _Stop(should_stop)
-    # Adapters of PEFT's prompt methods, which write one call at a time, have to see the whole call.
-    write = _greedy if decode.num_beams == 1 and loaded.turn is None else _in_batches
+    # Rows join at different steps, which is right only for relative positions. Adapters of PEFT's prompt methods,
+    # which generate one call at a time, have to see the whole call.
+    continuous = decode.num_beams == 1 and loaded.turn is None and _has_relative_positions(loaded.model)
+    write = _greedy if continuous else _in_batches
     try:
         for written in write(loaded, sources, decode, stop):
             yield {place: _generation(loaded, row, decode, seconds) for place, (row, seconds) in written.items()}
@@ -69,6 +71,11 @@ def batches(lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_
             found.append([])
         found[-1].append(place)
     return found
+
+
+def _has_relative_positions(model: Any) -> bool:
+    """Whether the decoder depends on distances between tokens only, as T5's does and BART's or Pegasus' does not."""
+    return model.config.is_encoder_decoder and isinstance(model.get_decoder(), T5Stack)
 
 
 class _Stop(StoppingCriteria):
