@@ -24,6 +24,7 @@ from dsum_demo.training.presets import presets
 from dsum_demo.ui.compare.strength import is_scalable, offer_strength
 from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.sortable_table import sort_rows
 from dsum_demo.ui.train import charts as training_charts
 from dsum_demo.ui.train import form as training_form
 from dsum_demo.ui.train import history as run_history
@@ -450,12 +451,12 @@ def test_the_history_sorts_both_ways_with_what_is_unknown_last(services):
     found = run_history.rows(services.jobs)
     names = [row.name for row in found]
     shown = run_history.press(Shown(), {"sort": "score"}, names)
-    assert [row.name for row in run_history.in_order(found, shown)] == ["high", "low", "none"]
+    assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["high", "low", "none"]
     shown = run_history.press(shown, {"sort": "score"}, names)
-    assert [row.name for row in run_history.in_order(found, shown)] == ["low", "high", "none"]
+    assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["low", "high", "none"]
     assert 'aria-sort="ascending"' in run_history.history_table(found, shown)
-    for key in run_history.COLUMNS:
-        assert len(run_history.in_order(found, Shown(sort=key))) == 3
+    for column in run_history.COLUMNS:
+        assert len(sort_rows(found, run_history.COLUMNS, Shown(sort=column.key))) == 3
 
 
 def test_chosen_runs_are_overlaid_and_their_differences_listed(services):

@@ -1,8 +1,4 @@
-"""The table of an evaluation's examples: filtered, searched, sorted and cut into pages here, so that the page gets one
-page of it however many examples there are.
-
-Pure functions of records, a report and a `Selection`; every text is escaped here.
-"""
+"""The table of an evaluation's examples as HTML: filtered, searched, sorted and paged on the server."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from dsum_demo.evaluation.report import Report
 from dsum_demo.evaluation.warnings import Warning
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.evaluate.tables import signature
+from dsum_demo.ui.sortable_table import Column, SortOrder, cells, headings, sort_rows
 
 PAGE_ROWS = 100
 SHOWN_CHARS = 90
@@ -23,17 +20,16 @@ LIST_ORDER = "list"
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which examples, in which order. ready: a ready list's name; sort: a column's key, or LIST_ORDER in a ready list,
-    which has an order of its own. page counts from 0; example: the id of the one that is open.
+class Selection(SortOrder):
+    """Which examples are listed, and in which order. ready: the name of a highlights list, which can keep its own order
+    (sort=LIST_ORDER). page: counts from 0. example: the id of the open example.
     """
 
+    sort: str = "row"
     ready: str = ""
     query: str = ""
     part: str = ""
     rouge: str = "rouge1"
-    sort: str = "row"
-    descending: bool = False
     page: int = 0
     example: str = ""
 
@@ -41,22 +37,11 @@ class Selection:
 @dataclass(frozen=True)
 class ExampleRow:
     example: ExampleRecord
-    entry: Entry | None = None  # why it stands in a ready list
+    entry: Entry | None = None  # why it is in a highlights list
 
 
-@dataclass(frozen=True)
-class ExampleColumn:
-    """value: what is sorted by, None last in either direction. shown: HTML."""
-
-    key: str
-    title: str
-    value: Callable[[ExampleRow], str | float | None]
-    shown: Callable[[ExampleRow], str]
-    number: bool = True
-
-
-def columns(evaluation: Evaluation, selection: Selection) -> list[ExampleColumn]:
-    """What the table shows: the text, its facts, each system's score and gain over the original, what looks wrong."""
+def columns(evaluation: Evaluation, selection: Selection) -> list[Column[ExampleRow]]:
+    """The text, its facts, each system's score and gain over the original, and possible errors."""
     names = system_titles(evaluation.systems)
     rouge, base = selection.rouge, evaluation.of_kind("base")
 
@@ -68,38 +53,41 @@ def columns(evaluation: Evaluation, selection: Selection) -> list[ExampleColumn]
         ours, theirs = score(row, system), score(row, base.name) if base else None
         return None if ours is None or theirs is None else ours - theirs
 
-    def number(value: Callable[[ExampleRow, str], float | None], system: str, form: str) -> Callable[[ExampleRow], str]:
-        return lambda row: "–" if (v := value(row, system)) is None else f"{100 * v:{form}}"
+    def scored(key: str, title: str, value: Callable[[ExampleRow, str], float | None], form: str) -> None:
+        system = key.partition(":")[2]
+        found.append(
+            Column(
+                key,
+                title,
+                lambda row: value(row, system),
+                lambda row: "–" if (v := value(row, system)) is None else f"{100 * v:{form}}",
+                largest_first=True,
+            )
+        )
 
-    found = [ExampleColumn("row", "Row", lambda r: r.example.row, lambda r: str(r.example.row))]
+    found: list[Column[ExampleRow]] = [Column("row", "Row", lambda r: r.example.row, lambda r: str(r.example.row))]
     if selection.ready:
-        found.append(ExampleColumn(LIST_ORDER, "Why", lambda r: None, lambda r: why(r.entry, names), number=False))
-    found.append(ExampleColumn("dialogue", "Dialogue", _text, lambda r: escape(_cut(_text(r))), number=False))
+        found.append(Column(LIST_ORDER, "Why", lambda r: None, lambda r: why(r.entry, names), number=False))
+    found.append(Column("dialogue", "Dialogue", _text, lambda r: escape(_cut(_text(r))), number=False))
     if any(example.topics for example in evaluation.examples):
         found.append(
-            ExampleColumn("topic", "Topic", lambda r: ", ".join(r.example.topics) or None,
+            Column("topic", "Topic", lambda r: ", ".join(r.example.topics) or None,
                    lambda r: escape(_cut(", ".join(r.example.topics), 30)), number=False)
         )  # fmt: skip
     if any(example.words is not None for example in evaluation.examples):
-        found.append(ExampleColumn("words", "Words", lambda r: r.example.words, lambda r: str(r.example.words or "–")))
-    for system in evaluation.systems:
-        name = system.name
         found.append(
-            ExampleColumn(f"f1:{name}", names[name], lambda r, name=name: score(r, name), number(score, name, ".1f"))  # type: ignore[misc]
-        )
+            Column("words", "Words", lambda r: r.example.words, lambda r: str(r.example.words or "–"),
+                   largest_first=True)
+        )  # fmt: skip
+    for system in evaluation.systems:
+        scored(f"f1:{system.name}", names[system.name], score, ".1f")
     for system in evaluation.systems if base else ():
         if base and system.name != base.name:
-            name = system.name
-            found.append(
-                ExampleColumn(
-                    f"gain:{name}",
-                    f"{names[name]} − {names[base.name]}",
-                    lambda r, name=name: gain(r, name),  # type: ignore[misc]
-                    number(gain, name, "+.1f"),
-                )
-            )
-    found.append(ExampleColumn("doubts", "Look at", lambda r: len(doubts(r.example, names)) or None,
-                        lambda r: escape(_cut("; ".join(doubts(r.example, names)), 60)), number=False))  # fmt: skip
+            scored(f"gain:{system.name}", f"{names[system.name]} − {names[base.name]}", gain, "+.1f")
+    found.append(
+        Column("doubts", "Possible errors", lambda r: len(doubts(r.example, names)) or None,
+               lambda r: escape(_cut("; ".join(doubts(r.example, names)), 60)), number=False, largest_first=True)
+    )  # fmt: skip
     return found
 
 
@@ -116,14 +104,7 @@ def select(evaluation: Evaluation, report: Report, selection: Selection) -> list
         rows = [row for row in rows if row.example.id in kept]
     if words := selection.query.casefold().split():
         rows = [row for row in rows if _holds(row.example, words)]
-    column = next((c for c in columns(evaluation, selection) if c.key == selection.sort), None)
-    if column is None or column.key == LIST_ORDER:
-        return rows
-    valued = [(column.value(row), i) for i, row in enumerate(rows)]
-    there = sorted(
-        ((value, i) for value, i in valued if value is not None), key=lambda pair: pair[0], reverse=selection.descending
-    )
-    return [rows[i] for _, i in there] + [rows[i] for value, i in valued if value is None]
+    return rows if selection.sort == LIST_ORDER else sort_rows(rows, columns(evaluation, selection), selection)
 
 
 def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
@@ -133,11 +114,11 @@ def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
         return f'<p class="empty">{escape(_nothing(report, selection))}</p>'
     first = page_of(selection, len(rows)) * PAGE_ROWS
     shown = columns(evaluation, selection)
-    head = "".join(_heading(column, selection) for column in shown)
     body = "".join(_row(row, shown, selection) for row in rows[first : first + PAGE_ROWS])
     return (
-        f'<div class="scroll"><table class="scores examples"><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        f"</table></div>{_pages(len(rows), len(evaluation.examples), first)}{signature(report)}"
+        '<div class="scroll"><table class="scores sortable examples"><thead>'
+        f"<tr>{headings(shown, selection)}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"{_pages(len(rows), len(evaluation.examples), first)}{signature(report)}"
     )
 
 
@@ -226,26 +207,11 @@ def _holds(example: ExampleRecord, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-def _heading(column: ExampleColumn, selection: Selection) -> str:
-    sorted_by = column.key == selection.sort
-    state = ("descending" if selection.descending else "ascending") if sorted_by else "none"
-    arrow = ("&nbsp;▼" if selection.descending else "&nbsp;▲") if sorted_by else ""
-    return (
-        f'<th scope="col" aria-sort="{state}"{_css(column)}><button type="button" data-sort="{escape(column.key)}">'
-        f"{escape(column.title)}{arrow}</button></th>"
-    )
-
-
-def _css(column: ExampleColumn) -> str:
-    return "" if column.number else ' class="text-cell"'
-
-
-def _row(row: ExampleRow, shown: Sequence[ExampleColumn], selection: Selection) -> str:
+def _row(row: ExampleRow, shown: Sequence[Column[ExampleRow]], selection: Selection) -> str:
     is_open = row.example.id == selection.example
-    cells = "".join(f"<td{_css(column)}>{column.shown(row)}</td>" for column in shown)
     return (
         f'<tr tabindex="0" data-example="{escape(row.example.id)}" aria-selected="{str(is_open).lower()}" '
-        f'aria-label="Open {escape(row.example.id)}">{cells}</tr>'
+        f'aria-label="Open {escape(row.example.id)}">{cells(row, shown)}</tr>'
     )
 
 

@@ -17,7 +17,16 @@ from dsum_demo.ui import html
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.evaluate.example_detail import example_view
-from dsum_demo.ui.evaluate.example_table import LIST_ORDER, PAGE_ROWS, Selection, neighbour, parts, select, table
+from dsum_demo.ui.evaluate.example_table import (
+    LIST_ORDER,
+    PAGE_ROWS,
+    Selection,
+    columns,
+    neighbour,
+    parts,
+    select,
+    table,
+)
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
@@ -27,7 +36,6 @@ HOW = (
     "Choose a row to read its dialogue and every summary. In the table ↑ and ↓ move and Enter opens; with an example "
     "open ← and → go to the one before and after."
 )
-DESCENDING_FIRST = ("f1:", "gain:", "words", "doubts")  # the columns whose highest values are looked for first
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -97,10 +105,11 @@ def fill(opened: Open, rouge: str) -> list[Update]:
 def act(services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData) -> tuple[Update, ...]:
     """A click on a heading, a row or a page; what was clicked comes from the browser, so nothing of it is believed."""
     data = event._data if isinstance(event._data, dict) else {}
-    if isinstance(column := data.get("sort"), str):
-        again = column == selection.sort
-        first = column.startswith(DESCENDING_FIRST)
-        selection = replace(selection, sort=column, descending=not selection.descending if again else first, page=0)
+    if isinstance(key_of_column := data.get("sort"), str):
+        opened = services.evaluations.get(key)
+        for column in columns(opened.evaluation, selection) if opened else ():
+            if column.key == key_of_column:
+                selection = replace(selection.click(column), page=0)
     elif isinstance(page := data.get("page"), int):
         selection = replace(selection, page=page)
     elif isinstance(example := data.get("example"), str):

@@ -15,8 +15,9 @@ from dsum_demo.ui.assets import read
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.evaluate.example_detail import example_view
-from dsum_demo.ui.evaluate.example_table import ExampleColumn, Selection, columns, select
+from dsum_demo.ui.evaluate.example_table import Selection, columns, select
 from dsum_demo.ui.html import SHARED
+from dsum_demo.ui.sortable_table import headings
 
 MOST_EXAMPLES = 2_000  # a browser takes long over a page with more
 NO_TEXTS = "The dialogue is not in this report: its text is not this project’s to ship, or was not recorded."
@@ -77,13 +78,9 @@ def _examples(evaluation: Evaluation, report: Report) -> str:
     selection = Selection(rouge=ROUGE)
     rows = select(evaluation, report, selection)
     shown = columns(evaluation, selection)
-    head = "".join(
-        f'<th scope="col" aria-sort="none"{_css(c)}><button type="button">{escape(c.title)}</button></th>'
-        for c in shown
-    )
     bodies = []
     for row in rows[:MOST_EXAMPLES]:
-        cells = "".join(f'<td data-value="{_value(c.value(row))}"{_css(c)}>{c.shown(row)}</td>' for c in shown)
+        cells = "".join(f'<td data-value="{_value(c.value(row))}"{c.css}>{c.shown(row)}</td>' for c in shown)
         folded = example_view(evaluation, row.example, SHARED, "", NO_TEXTS)
         bodies.append(
             f'<tbody><tr tabindex="0" data-example="{escape(row.example.id)}" aria-expanded="false">{cells}</tr>'
@@ -96,13 +93,9 @@ def _examples(evaluation: Evaluation, report: Report) -> str:
         )
     return (
         f'<p class="hint">{said}</p>{tables.signature(report)}'
-        '<div class="scroll"><table class="scores examples"><thead>'
-        f"<tr>{head}</tr></thead>{''.join(bodies)}</table></div>"
+        '<div class="scroll"><table class="scores sortable examples"><thead>'
+        f"<tr>{headings(shown)}</tr></thead>{''.join(bodies)}</table></div>"
     )
-
-
-def _css(column: ExampleColumn) -> str:
-    return "" if column.number else ' class="text-cell"'
 
 
 def _value(value: str | float | None) -> str:
