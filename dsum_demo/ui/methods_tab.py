@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from math import log10
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import plotly.graph_objects as go
 
 from dsum_demo.errors import DataError
@@ -35,14 +39,14 @@ from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.files import child_folders
 
 OTHER = "#7a5bc4"
-PLOT = (400.0, 220.0)  # pixels between the outermost points, of a figure that is rather narrow
-Box = tuple[float, float, float, float]
-# Where a name may stand, the best first: how many of its widths and pixels to the right of its point, how far above.
-SIDES = {
-    "middle right": (0.0, 10, -8), "middle left": (-1.0, -10, -8),
-    "top right": (0.0, 0, 6), "top left": (-1.0, 0, 6), "bottom right": (0.0, 0, -22), "bottom left": (-1.0, 0, -22),
-    "top center": (-0.5, 0, 6), "bottom center": (-0.5, 0, -22),
-}  # fmt: skip
+# Pixels (width, height) of the plot area on a phone and on a desktop: names must be readable on both.
+PLOTS = ((230.0, 350.0), (1240.0, 350.0))
+LETTER, LINE = 6.3, 14.0  # pixels of a name at NAME_SIZE
+NAME_SIZE = 11
+# Offsets of a name's nearest edge from its point, in pixels; further ones get a leader line.
+DISTANCES, ANGLES = (9, 20, 34, 50, 68), 16
+Point = tuple[float, float]
+
 EMPTY = (
     "Here stands what each fine-tuning method gives and what it costs, once a study has measured it. "
     "`dsum study --out dsum-data/studies/mine` runs one: every method on the same base, data, budget and seeds."
@@ -115,7 +119,8 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     measured = [row for row in rows if getattr(row, cost.key) is not None]
     front = pareto_front(measured, cost.key, rouge)
     wide = cost.key in ("trained_parameters", "checkpoint_bytes")
-    sides = _sides(measured, cost, rouge, logarithmic=wide)
+    levels = [f1[rouge].mean for f1 in (original_f1(study), _full_f1(rows)) if f1]
+    area = _area(measured, cost, rouge, levels, logarithmic=wide)
     figure.add_scatter(
         name="Pareto front", mode="lines", hoverinfo="skip", line={"color": "#8a929e", "dash": "dot", "width": 2},
         x=[getattr(row, cost.key) * cost.scale for row in front], y=[100 * row.f1[rouge].mean for row in front],
@@ -131,7 +136,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
         intervals = [row.f1[rouge] for row in chosen]
         figure.add_scatter(
             name=title,
-            mode="markers+text",
+            mode="markers",
             x=[getattr(row, cost.key) * cost.scale for row in chosen],
             y=[100 * each.mean for each in intervals],
             error_y={
@@ -139,27 +144,33 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
                 "arrayminus": [_below(each) for each in intervals],
                 "thickness": 1, "width": 3, "color": color,
             },
-            text=[_short(row) for row in chosen],
             hovertext=[row.title for row in chosen],
-            textposition=[sides[row.method] for row in chosen],
             cliponaxis=False,
             marker={"color": color, "symbol": symbol, "size": 12},
             hovertemplate="%{hovertext}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
         )  # fmt: skip
     for name, f1, look, end in (
         ("original", original_f1(study), LOOKS[KINDS[0]], "right"),
-        ("full", next((row.f1 for row in rows if row.method == "full"), {}), LOOKS[KINDS[1]], "left"),
+        ("full", _full_f1(rows), LOOKS[KINDS[1]], "left"),
     ):
         if f1:
             figure.add_hline(
                 y=100 * f1[rouge].mean, line={"color": look.color, "dash": "dash", "width": 1},
                 annotation={"text": name, "font": {"size": 12}, "xanchor": end, "x": float(end == "right")},
             )  # fmt: skip
+    for row, (x, y) in zip(measured, name_offsets(area, front), strict=True):
+        value = getattr(row, cost.key) * cost.scale
+        figure.add_annotation(
+            x=log10(value) if wide else value, y=100 * row.f1[rouge].mean, text=_short(row), ax=x, ay=-y,
+            font={"size": NAME_SIZE}, arrowhead=0, arrowwidth=1, arrowcolor="#8a929e", standoff=6, borderpad=0,
+        )  # fmt: skip
     figure.update_xaxes(
-        title={"text": f"{cost.title} ({cost.unit})"}, type="log" if wide else "linear", dtick=1 if wide else None,
+        range=area.x_range, title={"text": f"{cost.title} ({cost.unit})"},
+        type="log" if wide else "linear", dtick=1 if wide else None,
         gridcolor=GRID, zeroline=False,
     )  # fmt: skip
-    dressed(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=440, margin={"l": 48, "r": 12, "t": 12, "b": 48})
+    figure.update_yaxes(range=area.y_range)
+    dressed(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
     # Points may lie close together: this one can be zoomed.
     figure.update_xaxes(fixedrange=False)
     figure.update_yaxes(fixedrange=False)
@@ -167,48 +178,117 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     return figure
 
 
-def _sides(rows: list[MethodRow], cost: MethodCost, rouge: str, logarithmic: bool) -> dict[str, str]:
-    """On which side of its point each method's name stands: one after the other, where least of it is covered.
-
-    Reckoned for PLOT's size; on a wider figure there is more room.
+@dataclass(frozen=True)
+class Area:
+    """The plot area with its points, all in the units of the axes (log10 on a logarithmic one). bars: the ends of each
+    point's interval; levels: the horizontal lines; names: the texts to place.
     """
-    across = [getattr(row, cost.key) for row in rows]
-    xs = _spread([log10(value) for value in across] if logarithmic else across, PLOT[0])
-    ys = _spread([row.f1[rouge].mean for row in rows], PLOT[1])
-    covered = [(x - 8, y - 8, x + 8, y + 8) for x, y in zip(xs, ys, strict=True)]
-    found = {}
-    for row, x, y in sorted(zip(rows, xs, ys, strict=True), key=lambda each: -each[2]):
-        width = 7.5 * len(_short(row))
-        boxes = {
-            side: (x + widths * width + aside, y + low, x + (1 + widths) * width + aside, y + low + 16)
-            for side, (widths, aside, low) in SIDES.items()
-        }
-        lost = {side: sum(_shared(box, other) for other in covered) + _outside(box) for side, box in boxes.items()}
-        side = min(lost, key=lost.__getitem__)
-        found[row.method] = side
-        covered.append(boxes[side])
-    return found
+
+    x_range: Point
+    y_range: Point
+    points: tuple[Point, ...]
+    bars: tuple[Point, ...]
+    levels: tuple[float, ...]
+    names: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    def pixels(self, plot: Point, point: Point) -> Point:
+        """From the lower left corner."""
+        (left, right), (low, high) = self.x_range, self.y_range
+        return plot[0] * (point[0] - left) / (right - left), plot[1] * (point[1] - low) / (high - low)
+
+
+def _area(rows: list[MethodRow], cost: MethodCost, rouge: str, levels: Sequence[float], logarithmic: bool) -> Area:
+    xs = [getattr(row, cost.key) * cost.scale for row in rows]
+    xs = [log10(x) for x in xs] if logarithmic else xs
+    ys = [100 * row.f1[rouge].mean for row in rows]
+    bars = [(y - _below(row.f1[rouge]), y + _above(row.f1[rouge])) for y, row in zip(ys, rows, strict=True)]
+    lines = tuple(100 * level for level in levels)
+    return Area(
+        _padded([*xs]), _padded([*lines, *(end for bar in bars for end in bar)]), tuple(zip(xs, ys, strict=True)),
+        tuple(bars), lines, tuple(_short(row) for row in rows), tuple(row.method for row in rows),
+    )  # fmt: skip
+
+
+def name_offsets(area: Area, front: Sequence[MethodRow] = ()) -> list[Point]:
+    """Where to write each name: pixels right of and above its point. Chosen so that names cover neither points,
+    intervals, lines nor each other at both sizes of PLOTS; repeated, because each place depends on the others.
+    """
+    on_front = {row.method for row in front}
+    fixed = [np.array(list(_obstacles(area, plot, on_front))) for plot in PLOTS]
+    centers = [[area.pixels(plot, point) for point in area.points] for plot in PLOTS]
+    widths = [LETTER * len(name) for name in area.names]
+    offsets = [_offsets(width) for width in widths]
+    order = sorted(range(len(widths)), key=lambda i: (-area.points[i][1], area.points[i][0]))
+    found: dict[int, Point] = {}
+    for _ in range(3):
+        for i in order:
+            covered = 0.02 * np.hypot(*offsets[i].T)  # the nearest of equally good places
+            for plot, obstacles, center in zip(PLOTS, fixed, centers, strict=True):
+                boxes = name_boxes(center[i], offsets[i], widths[i])
+                covered += 4 * (widths[i] * LINE - shared(boxes, np.array([(0, 0, *plot)])))  # what is cut off
+                covered += shared(boxes, obstacles)
+                others = [name_boxes(center[j], np.array([found[j]]), widths[j])[0] for j in found if j != i]
+                covered += 4 * shared(boxes, np.array(others).reshape(-1, 4))
+            x, y = offsets[i][covered.argmin()]
+            found[i] = float(x), float(y)
+    return [found[i] for i in range(len(widths))]
+
+
+def _offsets(width: float) -> np.ndarray:
+    """Candidates (x, y) around a point, the nearest first."""
+    angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    rings = [
+        np.stack([(width / 2 + distance) * np.cos(angles), (LINE / 2 + distance) * np.sin(angles)], axis=1)
+        for distance in DISTANCES
+    ]
+    return np.concatenate(rings).round(1)
+
+
+def name_boxes(center: Point, offsets: np.ndarray, width: float) -> np.ndarray:
+    """The box of a name for each of `offsets`, a row each: left, low, right, high."""
+    middle = np.asarray(center) + offsets
+    half = np.array([width / 2, LINE / 2])
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
+def shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each of `boxes`, the area that it has in common with `others`, summed."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.prod(np.clip(high - low, 0, None), axis=2).sum(axis=1)
+
+
+def _obstacles(area: Area, plot: Point, front: set[str]) -> Iterator[tuple[float, float, float, float]]:
+    """What a name should not cover: points, their intervals, the horizontal lines, and the Pareto front."""
+    on_front = []
+    for point, (low, high), method in zip(area.points, area.bars, area.methods, strict=True):
+        x, y = area.pixels(plot, point)
+        yield x - 9, y - 9, x + 9, y + 9
+        yield x - 4, area.pixels(plot, (point[0], low))[1], x + 4, area.pixels(plot, (point[0], high))[1]
+        if method in front:
+            on_front.append((x, y))
+    for level in area.levels:
+        _, y = area.pixels(plot, (area.x_range[0], level))
+        yield 0, y - 2, plot[0], y + 2
+    for (x0, y0), (x1, y1) in pairwise(sorted(on_front)):
+        for step in range(1, 12):
+            x, y = x0 + (x1 - x0) * step / 12, y0 + (y1 - y0) * step / 12
+            yield x - 3, y - 3, x + 3, y + 3
+
+
+def _full_f1(rows: Sequence[MethodRow]) -> Mapping[str, Interval]:
+    return next((row.f1 for row in rows if row.method == "full"), {})
 
 
 def _short(row: MethodRow) -> str:
     return row.title.removesuffix(" tuning").removesuffix(" fine-tuning")
 
 
-def _spread(values: list[float], size: float) -> list[float]:
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    return [size * (value - low) / (high - low) if high > low else size / 2 for value in values]
-
-
-def _shared(one: Box, other: Box) -> float:
-    """How much two boxes (left, low, right, high) cover of each other."""
-    return max(0.0, min(one[2], other[2]) - max(one[0], other[0])) * max(
-        0.0, min(one[3], other[3]) - max(one[1], other[1])
-    )
-
-
-def _outside(box: Box) -> float:
-    """What would be cut off by the figure's edges counts like being covered."""
-    return (max(0.0, -box[0] - 20) + max(0.0, box[2] - PLOT[0] - 20)) * (box[3] - box[1])
+def _padded(values: Sequence[float]) -> Point:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = 0.1 * (high - low) or 1.0
+    return low - room, high + room
 
 
 def methods_table(study: Study, rows: list[MethodRow]) -> str:

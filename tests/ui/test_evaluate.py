@@ -239,7 +239,7 @@ def test_texts_that_are_not_shipped_are_filled_in_where_the_data_is_at_hand(tiny
 def test_the_newest_evaluation_is_opened_on_arrival(services, key):
     answer = tab.arrive(services, "", None)
     assert answer[7]["value"] in [one.name for one in services.evaluations.saved.list()]
-    (shown,) = tab.open_evaluation(services, key, "rouge1", "topic")
+    (shown,) = tab.open_evaluation(services, key, "rouge1")
     assert shown[0] == key and shown[1]["visible"]
     assert len(shown) == 3 + len(results.PARTS) + examples.FILLED
 
@@ -248,18 +248,18 @@ def test_an_empty_tab_says_what_to_do_first(tiny_root, tmp_path):
     empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
     answer = tab.arrive(empty, "", None)
     assert "Begin with the samples" in answer[8] and answer[9]["visible"]
-    assert next(tab.open_evaluation(empty, None, "rouge1", "topic"))[1]["visible"] is False
+    assert next(tab.open_evaluation(empty, None, "rouge1"))[1]["visible"] is False
 
 
 def test_an_evaluation_that_is_gone_says_so(services):
-    assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1", "topic"))[2]
-    assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1", "topic"))[2]
+    assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1"))[2]
+    assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1"))[2]
 
 
 def test_opening_a_large_evaluation_says_that_it_takes_a_while(services, key, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.background.LARGE", 10)
     services.evaluations.close(key)
-    waiting, shown = tab.open_evaluation(services, key, "rouge1", "topic")
+    waiting, shown = tab.open_evaluation(services, key, "rouge1")
     assert "take some seconds" in waiting[2] and shown[0] == key
 
 
@@ -319,6 +319,13 @@ def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(r
     assert (
         "no column nothing" in form.list_broken(*values)[2] and str(recorded.parent) not in form.list_broken(*values)[2]
     )
+
+
+def test_a_file_without_usable_rows_offers_no_rows_to_skip(tmp_path):
+    file = tmp_path / "wrong.csv"
+    file.write_text("text,gist\nA: hi,A greets.\n", encoding="utf-8")
+    *_, listed, box, _ = form.read_file(UPLOAD, list(TRIO), str(file), [], [], 0, 0, "mean", "dialogues", False)
+    assert box["visible"] is False and "skip" not in listed.lower()
 
 
 def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path):
@@ -437,11 +444,40 @@ def test_a_second_system_of_a_kind_gets_a_colour_and_a_pattern_of_its_own(evalua
 # Tables
 
 
-def test_every_table_carries_the_signature(evaluation, report):
-    said = report.signature.text
-    for made in (tables.means_table, tables.parts_table, tables.differences_table, tables.checks_table):
-        assert said in made(evaluation, report), made.__name__
-    assert said in table(evaluation, report, Selection())
+def test_an_open_evaluation_shows_the_signature_once(services, key, opened):
+    (shown,) = tab.open_evaluation(services, key, "rouge1")
+    texts = [str(update) for update in shown]
+    assert sum(text.count(opened.report.signature.text) for text in texts) == 1
+
+
+def test_slices_open_on_length_if_topics_are_too_small_for_intervals(evaluation):
+    small = build_report(evaluation, resamples=100)
+    assert results.first_slices(small) == "length"
+    topical = many(evaluation, 60)
+    halves = tuple(replace(e, topics=("work" if n % 2 else "food",)) for n, e in enumerate(topical.examples))
+    assert results.first_slices(build_report(replace(topical, examples=halves), resamples=100)) == "topic"
+    thirds = replace(topical, examples=tuple(replace(e, topics=()) for e in topical.examples))
+    assert results.first_slices(build_report(thirds, resamples=100)) == "length"
+
+
+def test_systems_with_the_same_warning_share_one_notice(evaluation):
+    read_whole = replace(
+        evaluation,
+        examples=tuple(
+            replace(e, outputs={name: replace(output, turns_left_out=0) for name, output in e.outputs.items()})
+            for e in evaluation.examples
+        ),
+    )
+    cut = read_whole
+    for number, expected in enumerate(("Original", "Original, Full fine-tune", "Original, Full fine-tune, LoRA")):
+        cut = with_output(cut, TRIO[number], turns_left_out=3)
+        shown = tables.warnings(build_report(cut, resamples=100))
+        assert shown.count("lost their last turns") == 1 and f">{expected}: 1 of 12" in shown
+
+
+def test_a_list_of_summaries_is_labeled_as_such(report):
+    labels = {ready.name: examples.list_label(ready) for ready in report.lists}
+    assert "summar" in labels["swapped"] and "example" in labels["gain"]
 
 
 def test_the_headline_is_the_reports_sentence(report):
@@ -598,7 +634,7 @@ def test_an_empty_or_missing_output_is_said(evaluation):
 
 def test_the_report_is_one_page_that_needs_nothing_else(evaluation, report):
     page = html_report(evaluation, report)
-    assert page.count(report.signature.text) > 5 and report.recovery.sentence.split("'")[0] in page
+    assert page.count(report.signature.text) == 1 and report.recovery.sentence.split("'")[0] in page
     assert page.count("Plotly.newPlot(") >= 1 and "plotly.js v3" in page
     own = page.split("</script></head>")[1]
     assert "src=" not in own and "@import" not in own and "<link" not in own

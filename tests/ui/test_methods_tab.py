@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dsum_demo.metrics.rouge import ROUGE_TITLES
 from dsum_demo.settings import Settings
-from dsum_demo.study.report import COSTS, method_rows
+from dsum_demo.study.report import COSTS, method_rows, read_study
 from dsum_demo.ui import methods_tab as methods
 from tests.study.test_report import example_study
 
@@ -87,18 +88,25 @@ def test_a_cost_that_is_not_measured_yet_leaves_the_lines(study):
     assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
 
 
-def test_names_of_points_that_lie_together_stand_on_different_sides(study):
-    alone, *rows = method_rows(study)
-    near = [replace(row, trained_parameters=1_000_000 + number, f1=alone.f1) for number, row in enumerate(rows)]
-    (cost,) = (cost for cost in COSTS if cost.key == "trained_parameters")
-    figure = methods.methods_chart(study, [replace(alone, trained_parameters=1_000), *near], cost, "rouge1")
-    sides = {
-        title: side
-        for trace in figure.data[1:]
-        for title, side in zip(trace.hovertext, trace.textposition, strict=True)
-        if title != alone.title
-    }
-    assert len(set(sides.values())) == len(near) == 3
+def test_names_in_the_shipped_study_cover_neither_points_nor_each_other():
+    (folder,) = (Settings().root / "studies").iterdir()
+    rows = method_rows(read_study(folder))
+    for cost in COSTS:
+        area = methods._area(
+            rows, cost, "rouge1", [], logarithmic=cost.key in ("trained_parameters", "checkpoint_bytes")
+        )
+        offsets = methods.name_offsets(area)
+        assert len(offsets) == len(area.names) == 12
+        for plot in methods.PLOTS:
+            centers = [area.pixels(plot, point) for point in area.points]
+            boxes = [
+                methods.name_boxes(center, np.array([offset]), methods.LETTER * len(name))
+                for center, offset, name in zip(centers, offsets, area.names, strict=True)
+            ]
+            points = np.array([(x - 6, y - 6, x + 6, y + 6) for x, y in centers])
+            for number, box in enumerate(boxes):
+                others = np.concatenate([points, *boxes[:number]])
+                assert methods.shared(box, others)[0] <= 12, (cost.key, plot, area.names[number])
 
 
 def test_a_file_that_is_no_study_is_a_sentence(services):

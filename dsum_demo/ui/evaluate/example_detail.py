@@ -128,16 +128,14 @@ def _short() -> list[str]:
 
 def _checks(output: Output) -> str:
     rows = [
-        f"<dt>{escape(check.title)}</dt><dd>{escape(_value(check, output))}</dd>"
+        f"<dt>{escape(check.title)}</dt><dd>{escape(_value(check, value, output))}</dd>"
         for check in CHECKS
-        if output.checks.get(check.name) is not None
+        if (value := output.checks.get(check.name)) is not None
     ]
     return f'<dl class="checks">{"".join(rows)}</dl>' if rows else ""
 
 
-def _value(check: Check, output: Output) -> str:
-    value = output.checks[check.name]
-    assert value is not None
+def _value(check: Check, value: float, output: Output) -> str:
     if check.name == "ungrounded":
         return ", ".join(output.ungrounded) or "none"
     if check.unit == "yes/no":

@@ -11,7 +11,6 @@ from dsum_demo.evaluation.records import Evaluation, ExampleRecord
 from dsum_demo.evaluation.report import Report
 from dsum_demo.evaluation.warnings import Warning
 from dsum_demo.ui.appearance import system_titles
-from dsum_demo.ui.evaluate.tables import signature
 from dsum_demo.ui.sortable_table import Column, SortOrder, cells, headings, sort_rows
 
 PAGE_ROWS = 100
@@ -118,7 +117,7 @@ def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
     return (
         '<div class="scroll"><table class="scores sortable examples"><thead>'
         f"<tr>{headings(shown, selection)}</tr></thead><tbody>{body}</tbody></table></div>"
-        f"{_pages(len(rows), len(evaluation.examples), first)}{signature(report)}"
+        f"{_pages(len(rows), len(evaluation.examples), first)}"
     )
 
 

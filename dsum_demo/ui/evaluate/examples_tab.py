@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.evaluation.background import Open
+from dsum_demo.evaluation.notable_examples import ReadyList
 from dsum_demo.ui import html
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
@@ -27,10 +28,12 @@ from dsum_demo.ui.evaluate.example_table import (
     select,
     table,
 )
+from dsum_demo.ui.events import clicked
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
 ALL = [("All examples", "")]
+LISTS_OF_SUMMARIES = ("invented", "swapped")
 FILLED = 8  # how many components `fill` fills
 HOW = (
     "Choose a row to read its dialogue and every summary. In the table ↑ and ↓ move and Enter opens; with an example "
@@ -89,7 +92,7 @@ def fill(opened: Open, rouge: str) -> list[Update]:
     """Another evaluation: its lists and parts, the whole table, no open example; in the order of Examples.outputs."""
     evaluation, report = opened.evaluation, opened.report
     selection = Selection(rouge=rouge)
-    lists = [(f"{ready.title} ({ready.total or len(ready.entries)})", ready.name) for ready in report.lists]
+    lists = [(list_label(ready), ready.name) for ready in report.lists]
     return [
         selection,
         gr.update(choices=[*ALL, *lists], value=""),
@@ -102,9 +105,17 @@ def fill(opened: Open, rouge: str) -> list[Update]:
     ]
 
 
+def list_label(ready: ReadyList) -> str:
+    """The title and how many entries the list has: examples, or summaries if an example can be listed per system."""
+    count = ready.total or len(ready.entries)
+    what = "summary" if ready.name in LISTS_OF_SUMMARIES else "example"
+    plural = f"{what[:-1]}ies" if what == "summary" else f"{what}s"
+    return f"{ready.title} ({count:,} {what if count == 1 else plural})"
+
+
 def act(services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData) -> tuple[Update, ...]:
     """A click on a heading, a row or a page; what was clicked comes from the browser, so nothing of it is believed."""
-    data = event._data if isinstance(event._data, dict) else {}
+    data = clicked(event)
     if isinstance(key_of_column := data.get("sort"), str):
         opened = services.evaluations.get(key)
         for column in columns(opened.evaluation, selection) if opened else ():

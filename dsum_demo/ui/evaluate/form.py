@@ -109,7 +109,7 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
                 policy = gr.Radio(POLICIES, value="mean", label="A score is taken over")
                 reading = gr.Radio(READINGS, value="dialogues", label="One example is", elem_id="evaluation-reading")
     broken = gr.HTML(elem_id="evaluation-broken")
-    skip = gr.Checkbox(False, label="Leave these rows out", visible=False, elem_id="evaluation-skip")
+    skip = gr.Checkbox(False, label="Skip these rows", visible=False, elem_id="evaluation-skip")
     problem = gr.HTML(elem_id="evaluation-problem")
     with gr.Row():
         start = gr.Button("Evaluate", variant="primary", elem_id="evaluation-start", scale=4, min_width=160)
@@ -205,7 +205,7 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def list_broken(*values: Any) -> tuple[Update, ...]:
-    """Rows that cannot be used, with their numbers and reasons, and the box that leaves them out."""
+    """Rows that cannot be used, with their numbers and reasons, and a checkbox to skip them if other rows remain."""
     hidden = gr.update(visible=False, value=False)
     try:
         asked = wanted(*values)
@@ -220,11 +220,16 @@ def list_broken(*values: Any) -> tuple[Update, ...]:
         f"<li value='{row}'>{escape(reason)}</li>" for row, reason in list(broken.items())[:MOST_BROKEN_SHOWN]
     )
     more = f"<p>And {len(broken) - MOST_BROKEN_SHOWN:,} more.</p>" if len(broken) > MOST_BROKEN_SHOWN else ""
-    what = "row cannot" if len(broken) == 1 else "rows cannot"
+    usable = read_rows(asked.file, {}).keys() - broken.keys()
+    if usable:
+        what = "row cannot" if len(broken) == 1 else "rows cannot"
+        said = f"{len(broken):,} {what} be used, for the reasons below. Fix the file or skip these rows."
+    else:
+        said = "No row of this file can be used, for the reasons below. Fix the file."
     return (
-        f'<div class="notice warning" role="status"><p>{len(broken):,} {what} be used; its number stands before the '
-        f'reason. Mend the file, or leave them out.</p><ol class="broken">{shown}</ol>{more}</div>',
-        gr.update(visible=True, value=False),
+        f'<div class="notice {"warning" if usable else "error"}" role="status"><p>{said}</p>'
+        f'<ol class="broken">{shown}</ol>{more}</div>',
+        gr.update(visible=bool(usable), value=False),
         "",
     )
 

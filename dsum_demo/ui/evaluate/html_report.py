@@ -30,7 +30,7 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         "Scores": _scores(evaluation, report),
         "Differences": _differences(evaluation, report),
         "Slices": "".join(
-            _chart(slices_chart(evaluation, report, by, ROUGE), f"by-{by}", report)
+            _chart(slices_chart(evaluation, report, by, ROUGE), f"by-{by}")
             + tables.slices_table(evaluation, report, by, ROUGE)
             for by in ("topic", "length", "speakers")
         ),
@@ -52,26 +52,26 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
 
 def _scores(evaluation: Evaluation, report: Report) -> str:
     parts = f"<details><summary>Precision, recall and F1</summary>{tables.parts_table(evaluation, report)}</details>"
-    return _chart(means_chart(evaluation, report), "means", report) + tables.means_table(evaluation, report) + parts
+    return _chart(means_chart(evaluation, report), "means") + tables.means_table(evaluation, report) + parts
 
 
 def _differences(evaluation: Evaluation, report: Report) -> str:
     charts = "".join(
-        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}", report)
+        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}")
         for number, one in enumerate(report.differences)
         if one.f1
     )
-    length = _chart(length_chart(evaluation, ROUGE), "length", report)
+    length = _chart(length_chart(evaluation, ROUGE), "length")
     return charts + tables.differences_table(evaluation, report) + length
 
 
-def _chart(chart: Chart, name: str, report: Report) -> str:
+def _chart(chart: Chart, name: str) -> str:
     heading = f"<h3>{escape(chart.title)}</h3>"
     if chart.figure is None:
         return heading
     config = {"displayModeBar": False, "responsive": True}
     drawn = chart.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config)
-    return f'{heading}<div class="chart">{drawn}</div>{tables.signature(report)}'
+    return f'{heading}<div class="chart">{drawn}</div>'
 
 
 def _examples(evaluation: Evaluation, report: Report) -> str:
@@ -92,7 +92,7 @@ def _examples(evaluation: Evaluation, report: Report) -> str:
             f" These are the first {MOST_EXAMPLES:,} of {len(rows):,} examples; the CSV and JSON Lines files have all."
         )
     return (
-        f'<p class="hint">{said}</p>{tables.signature(report)}'
+        f'<p class="hint">{said}</p>'
         '<div class="scroll"><table class="scores sortable examples"><thead>'
         f"<tr>{headings(shown)}</tr></thead>{''.join(bodies)}</table></div>"
     )

@@ -30,8 +30,8 @@ HOW_SLICES = "Means with 95 % intervals over parts of the examples; a part is sm
 
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
-    "facts", "headline", "warnings", "means_title", "means", "means_table", "parts_table", "checks", "pair",
-    "pairs_title", "pairs", "differences", "length_title", "length", "slices_title", "slices", "slices_table",
+    "facts", "headline", "warnings", "means_title", "means", "means_table", "parts_table", "checks", "by",
+    "pair", "pairs_title", "pairs", "differences", "length_title", "length", "slices_title", "slices", "slices_table",
 )  # fmt: skip
 
 
@@ -41,7 +41,6 @@ class Results:
 
     parts: dict[str, Any]
     rouge: gr.Dropdown
-    by: gr.Radio
 
     @property
     def outputs(self) -> list[Any]:
@@ -55,8 +54,8 @@ def build_summary(parts: dict[str, Any]) -> None:
     parts["warnings"] = gr.HTML(elem_id="evaluation-warnings")
 
 
-def build_views(parts: dict[str, Any]) -> gr.Radio:
-    """The tabs of scores, differences, slices and checks, inside the caller's gr.Tabs; returns the slices' chooser."""
+def build_views(parts: dict[str, Any]) -> None:
+    """The tabs of scores, differences, slices and checks, inside the caller's gr.Tabs."""
     with gr.Tab("Scores", id="scores"):
         _chart(parts, "means")
         parts["means_table"] = gr.HTML(elem_id="evaluation-means-table")
@@ -68,20 +67,19 @@ def build_views(parts: dict[str, Any]) -> gr.Radio:
         parts["differences"] = gr.HTML(elem_id="evaluation-differences-table")
         _chart(parts, "length", HOW_LENGTH)
     with gr.Tab("Slices", id="slices"):
-        by = gr.Radio(SLICE_CHOICES, value="topic", label="By", elem_id="evaluation-by")
+        parts["by"] = gr.Radio(SLICE_CHOICES, value="topic", label="By", elem_id="evaluation-by")
         _chart(parts, "slices", HOW_SLICES)
         parts["slices_table"] = gr.HTML(elem_id="evaluation-slices-table")
     with gr.Tab("Checks", id="checks"):
         parts["checks"] = gr.HTML(elem_id="evaluation-checks")
-    return by
 
 
 def connect(services: Services, results: Results, key: gr.State) -> None:
     """Redraw when the ROUGE type, the pair or the kind of slices changes."""
-    chosen = [key, results.rouge, results.parts["pair"], results.by]
+    chosen = [key, results.rouge, results.parts["pair"], results.parts["by"]]
     names = ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"]
     outputs = [results.parts[name] for name in names]
-    for chooser in (results.rouge, results.parts["pair"], results.by):
+    for chooser in (results.rouge, results.parts["pair"], results.parts["by"]):
         chooser.input(MethodType(redraw, services), chosen, outputs, **QUIET)
 
 
@@ -90,24 +88,25 @@ def redraw(services: Services, key: str, rouge: str, pair: str | None, by: str) 
     if opened is None:
         return (gr.skip(),) * 7
     evaluation, report = opened.evaluation, opened.report
-    return (*_pairs(evaluation, pair, rouge, report), *_slices(evaluation, report, by, rouge))
+    return (*_pairs(evaluation, pair, rouge), *_slices(evaluation, report, by, rouge))
 
 
-def draw(opened: Open, rouge: str, by: str) -> list[Update]:
+def draw(opened: Open, rouge: str) -> list[Update]:
     """Everything about an evaluation, in the order of PARTS."""
     evaluation, report = opened.evaluation, opened.report
+    by = first_slices(report)
     pairs = pair_choices(evaluation, report)
     first = pairs[0][1] if pairs else None
     drawn = dict(
         zip(
             ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"],
-            (*_pairs(evaluation, first, rouge, report), *_slices(evaluation, report, by, rouge)),
+            (*_pairs(evaluation, first, rouge), *_slices(evaluation, report, by, rouge)),
             strict=True,
         )
     )
-    title, figure = shown(means_chart(evaluation, report), report)
+    title, figure = shown(means_chart(evaluation, report))
     drawn |= {
-        "facts": tables.facts(evaluation, report, opened.title),
+        "facts": tables.facts(evaluation, report, opened.title) + tables.signature(report),
         "headline": tables.headline(report),
         "warnings": tables.warnings(report),
         "means_title": title,
@@ -115,16 +114,29 @@ def draw(opened: Open, rouge: str, by: str) -> list[Update]:
         "means_table": tables.means_table(evaluation, report),
         "parts_table": tables.parts_table(evaluation, report),
         "checks": tables.checks_table(evaluation, report),
+        "by": by,
         "pair": gr.update(choices=pairs, value=first, visible=bool(pairs)),
         "differences": tables.differences_table(evaluation, report),
     }
     return [drawn[name] for name in PARTS]
 
 
-def shown(chart: Chart, report: Report) -> tuple[str, Update]:
-    """(heading, plot): the heading says what to see, or why there is nothing; the signature stands under it."""
-    heading = f"<h3>{escape(chart.title)}</h3>{tables.signature(report) if chart.figure else ''}"
+def shown(chart: Chart) -> tuple[str, Update]:
+    """(heading, plot): the heading states the finding, or why there is no plot."""
+    heading = f"<h3>{escape(chart.title)}</h3>"
     return heading, gr.update(value=chart.figure, visible=chart.figure is not None)
+
+
+def first_slices(report: Report) -> str:
+    """The first kind of slices with at least two confidence intervals to compare."""
+    for _, by in SLICE_CHOICES:
+        parts = [part for part in report.slices if part.by == by]
+        with_interval = [
+            p for p in parts if any(f1["rouge1"].low is not None for f1 in p.f1.values() if "rouge1" in f1)
+        ]
+        if len(with_interval) > 1:
+            return by
+    return "length"
 
 
 def pair_choices(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
@@ -138,17 +150,17 @@ def pair_choices(evaluation: Evaluation, report: Report) -> list[tuple[str, str]
     ]
 
 
-def _pairs(evaluation: Evaluation, pair: str | None, rouge: str, report: Report) -> tuple[Update, ...]:
-    length = shown(length_chart(evaluation, rouge), report)
+def _pairs(evaluation: Evaluation, pair: str | None, rouge: str) -> tuple[Update, ...]:
+    length = shown(length_chart(evaluation, rouge))
     if pair is None:
         return ("", gr.update(value=None, visible=False), *length)
     system, baseline = (evaluation.systems[int(place)].name for place in pair.split("|"))
-    return (*shown(differences_chart(evaluation, system, baseline, rouge), report), *length)
+    return (*shown(differences_chart(evaluation, system, baseline, rouge)), *length)
 
 
 def _slices(evaluation: Evaluation, report: Report, by: str, rouge: str) -> tuple[Update, ...]:
     return (
-        *shown(slices_chart(evaluation, report, by, rouge), report),
+        *shown(slices_chart(evaluation, report, by, rouge)),
         tables.slices_table(evaluation, report, by, rouge),
     )
 

@@ -145,11 +145,17 @@ def compare_two(services: Services, first: str | None, second: str | None) -> st
             raise InputError("Choose two evaluations to compare.")
         if first == second:
             raise InputError("Both are the same evaluation; choose another one to compare it with.")
-        one, other = services.evaluations.get(first), services.evaluations.get(second)
-        assert one and other
+        one, other = (_open(services, key) for key in (first, second))
         return differences(compare_saved(one.evaluation, other.evaluation), one, other)
     except DsumError as error:
         return notice(str(error), "error")
+
+
+def _open(services: Services, key: str) -> Open:
+    opened = services.evaluations.get(key)
+    if opened is None:
+        raise InputError(f"There is no evaluation {key!r}; choose one from the list.")
+    return opened
 
 
 def differences(found: list[SavedDifference], first: Open, second: Open) -> str:

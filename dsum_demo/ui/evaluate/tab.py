@@ -70,18 +70,18 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
         build_summary(parts)
         selection = gr.State(Selection())
         with gr.Tabs(elem_id="evaluation-views") as views:
-            by = build_views(parts)
+            build_views(parts)
             examples = build_examples(services, key, selection, rouge)
             build_downloads(services, key)
             build_saved(services, key, chooser)
-    results = Results(parts, rouge, by)
+    results = Results(parts, rouge)
     connect(services, results, key)
 
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
     tab.select(MethodType(arrive, services), [token, chooser], running, **QUIET)
     tab.select(MethodType(offer_new_systems, services), [family, owner], form.systems, **QUIET)
-    chooser.change(MethodType(open_evaluation, services), [chooser, rouge, by], opening, **QUIET)
+    chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
@@ -134,7 +134,7 @@ def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...
     return _follow(services, run, drawn)
 
 
-def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str) -> Iterator[tuple[Update, ...]]:
+def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Iterator[tuple[Update, ...]]:
     """(key, the column that shows it, a problem, its parts, its examples)."""
     nothing = [gr.skip()] * (len(PARTS) + FILLED)
     hidden = gr.update(visible=False)
@@ -151,7 +151,7 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str, by: str)
     # What was said of the run that made it stays.
     run = services.evaluations.run
     said = gr.skip() if run and run.key == chosen and not long else ""
-    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge, by), *fill(opened, rouge))
+    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge), *fill(opened, rouge))
 
 
 def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[Update, ...]:

@@ -67,8 +67,15 @@ def facts(evaluation: Evaluation, report: Report, title: str) -> str:
 
 
 def warnings(report: Report) -> str:
-    """What a reader has to know before believing the numbers."""
-    return "".join(notice(warning.text, "warning") for warning in report.warnings)
+    """One notice per sentence: systems with the same sentence are named together."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for warning in report.warnings:
+        title, colon, sentence = warning.text.partition(": ") if warning.system else ("", "", warning.text)
+        titles.setdefault((warning.kind, sentence), []).extend([title] if colon else [])
+    texts: dict[str, list[str]] = {}
+    for (kind, sentence), named in titles.items():
+        texts.setdefault(kind, []).append(f"{', '.join(named)}: {sentence}" if named else sentence)
+    return "".join(notice(" ".join(sentences), "warning") for sentences in texts.values())
 
 
 def signature(report: Report) -> str:
@@ -93,7 +100,7 @@ def means_table(evaluation: Evaluation, report: Report) -> str:
             rows.append([f"Published: {escape(report.published.title)}, {who}", "", *cells, "", ""])
     table = html_table(["System", "n", *ROUGE_TITLES.values(), "Trained", "Tokens"], rows)
     source = f'<p class="hint">Published: {escape(report.published.source)}.</p>' if report.published else ""
-    return f'{table}<p class="hint">{HOW_MEANS}</p>{source}{signature(report)}'
+    return f'{table}<p class="hint">{HOW_MEANS}</p>{source}'
 
 
 def parts_table(evaluation: Evaluation, report: Report) -> str:
@@ -108,7 +115,7 @@ def parts_table(evaluation: Evaluation, report: Report) -> str:
         for s in report.systems
         for rouge, score in s.means.items()
     ]
-    return html_table(["System", "Score", "Precision", "Recall", "F1"], rows) + signature(report)
+    return html_table(["System", "Score", "Precision", "Recall", "F1"], rows)
 
 
 def differences_table(evaluation: Evaluation, report: Report) -> str:
@@ -124,7 +131,7 @@ def differences_table(evaluation: Evaluation, report: Report) -> str:
     if not rows:
         return '<p class="hint">There is one system; a difference needs two.</p>'
     table = html_table(["Difference", "n", *ROUGE_TITLES.values()], rows)
-    return f'{table}<p class="hint">{HOW_DIFFERENCES}</p>{signature(report)}'
+    return f'{table}<p class="hint">{HOW_DIFFERENCES}</p>'
 
 
 def checks_table(evaluation: Evaluation, report: Report) -> str:
@@ -144,7 +151,7 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     return (
         html_table(["Check", *(names[system.name] for system in report.systems)], rows)
         + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
-        f"misses</summary><dl>{''.join(said)}</dl></details>{signature(report)}"
+        f"misses</summary><dl>{''.join(said)}</dl></details>"
     )
 
 
@@ -162,7 +169,7 @@ def slices_table(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
     if not rows:
         return ""
     heads = [by.capitalize(), "n", *(f"{names[system.name]}, {ROUGE_TITLES[rouge]}" for system in report.systems)]
-    return html_table(heads, rows) + signature(report)
+    return html_table(heads, rows)
 
 
 def day(created: str) -> str:

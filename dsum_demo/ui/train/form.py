@@ -31,6 +31,7 @@ FIRST_PRESET = "smoke"
 ROLES = ("dialogue", "summary", "id")
 T5_LAYERS = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
 LABELS = {"r": "rank (r)"}
+ADVANCED_OPTIONS = ("bias", "task_type")  # of a method; for T5 only the defaults are useful
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -41,7 +42,8 @@ def option_fields() -> dict[str, Field]:
     for row in METHODS.values():
         for each in row.fields:
             known = table.setdefault(each.name, each)
-            assert known.kind == each.kind, f"{each.name} is of two kinds, and has one component"
+            if known.kind != each.kind:
+                raise TypeError(f"{each.name} is {known.kind} and {each.kind}; fields of one name share a component.")
     return table
 
 

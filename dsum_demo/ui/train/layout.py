@@ -5,6 +5,7 @@ Knows no handlers; `train` connects what is built here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -15,6 +16,7 @@ from dsum_demo.training.methods import method
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import (
+    ADVANCED_OPTIONS,
     FIRST_PRESET,
     TrainingForm,
     base_choices,
@@ -88,14 +90,21 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
         left["preview"] = plain(elem_id="train-preview")
         with gr.Accordion("Split and size", open=False):
             data = {each.name: field_component(each, getattr(first.data, each.name)) for each in DATA_FIELDS}
-    with gr.Accordion("Options of the method", open=True, elem_id="train-options"), gr.Row():
-        options = {}
-        for key, each in option_fields().items():
-            own = chosen.field(key)
-            value = first.training.options.get(key)
-            options[key] = field_component(own or each, value, visible=own is not None)
-            if key == "target_modules":
-                options[key].choices = [(m, m) for m in module_choices(services, chosen.name, first.base)]
+    options: dict[str, Any] = {}
+
+    def option_components(names: Iterable[str]) -> None:
+        with gr.Row():
+            for key in names:
+                own = chosen.field(key)
+                value = first.training.options.get(key)
+                options[key] = field_component(own or option_fields()[key], value, visible=own is not None)
+
+    with gr.Accordion("Method options", open=True, elem_id="train-options"):
+        option_components(key for key in option_fields() if key not in ADVANCED_OPTIONS)
+        with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
+            option_components(ADVANCED_OPTIONS)
+    options["target_modules"].choices = [(m, m) for m in module_choices(services, chosen.name, first.base)]
+    options = {key: options[key] for key in option_fields()}
     with gr.Accordion("Training settings", open=False, elem_id="train-settings"), gr.Row():
         training = {
             each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))

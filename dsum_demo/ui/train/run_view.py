@@ -21,6 +21,7 @@ from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.runs.queue import in_line, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
 from dsum_demo.training.events import Curve
+from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
@@ -119,7 +120,7 @@ def show(
 def press_in_table(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any], event: gr.EventData
 ) -> tuple[Update, ...]:
-    return pressed(services, owner, shown, drawn, event._data or {})
+    return pressed(services, owner, shown, drawn, clicked(event))
 
 
 def pressed(

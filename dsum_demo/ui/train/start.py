@@ -158,9 +158,9 @@ def start_run(
             yield {"cost": cost_card(cost)}
             return
         run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
-        yield {"problem": "", "watching": run.name}
+        yield {"problem": "", "watching": run.name, "cost": cost_card(cost) if cost else ""}
     except DsumError as error:
-        yield {"problem": notice(services.told(error), "error")}
+        yield {"problem": notice(services.told(error), "error"), "cost": ""}
 
 
 def _config(services: Services, values: Values, owner: str) -> RunConfig:

@@ -128,17 +128,25 @@ class StartHandlers(_Handlers):
             yield [*(update.get(name, gr.skip()) for name in self.beside), *view]
 
 
-def begin() -> tuple[Update, ...]:
-    """Buttons while something is measured: start, price, cancel."""
-    return gr.update(interactive=False), gr.update(interactive=False), gr.update(visible=True)
+def begin_cost() -> tuple[Update, ...]:
+    """(start, price, cancel, cost, the notice above the run) before the measurement starts."""
+    busy = gr.update(interactive=False)
+    return busy, busy, gr.update(visible=True), notice("Waiting for the measurement to start…"), ""
+
+
+def begin_start() -> tuple[Update, ...]:
+    """The same before a run starts, which is measured first."""
+    *buttons, cost, _ = begin_cost()
+    return *buttons, cost, notice("Preparing the new run: memory and time are measured first. The run then opens here.")
 
 
 def end() -> tuple[Update, ...]:
-    return gr.update(interactive=True), gr.update(interactive=True), gr.update(visible=False)
+    return gr.update(interactive=True), gr.update(interactive=True), gr.update(visible=False), gr.skip(), ""
 
 
-def give_up() -> tuple[Update, ...]:
-    return *end(), ""
+def cancel() -> tuple[Update, ...]:
+    *buttons, _, _ = end()
+    return *buttons, "", ""
 
 
 def open_in_compare(services: Services, name: str | None, owner: str = "") -> tuple[Update, ...]:
@@ -188,13 +196,13 @@ def show_source(source: str) -> tuple[Update, ...]:
 def _connect_start(
     handlers: StartHandlers, form: TrainingForm, left: dict[str, Any], right: dict[str, Any], owner: gr.BrowserState
 ) -> None:
-    buttons = [left["start"], left["price"], left["cancel"]]
+    waiting = [left["start"], left["price"], left["cancel"], left["cost"], right["told"]]
     beside = [left[name] for name in StartHandlers.beside]
     view = [right[name] for name in run_view.PARTS]
     probing: dict[str, Any] = {"concurrency_limit": PROBES_AT_ONCE, "concurrency_id": "probe", **QUIET}
-    asked = left["price"].click(begin, None, buttons, queue=False, **QUIET)
+    asked = left["price"].click(begin_cost, None, waiting, queue=False, **QUIET)
     asked = asked.then(handlers.cost, [owner, *form.components], beside, **probing)
-    started = left["start"].click(begin, None, buttons, queue=False, **QUIET)
+    started = left["start"].click(begin_start, None, waiting, queue=False, **QUIET)
     started = started.then(
         handlers.start,
         [owner, left["measured"], right["shown"], right["drawn"], *form.components],
@@ -202,10 +210,10 @@ def _connect_start(
         **probing,
     )
     for event in (asked, started):
-        event.success(end, None, buttons, queue=False, **QUIET)
-        event.failure(end, None, buttons, queue=False, **QUIET)
+        event.success(end, None, waiting, queue=False, **QUIET)
+        event.failure(end, None, waiting, queue=False, **QUIET)
     started.success(None, None, None, js=call("showRun"), **QUIET)
-    left["cancel"].click(give_up, None, [*buttons, left["cost"]], cancels=[asked, started], queue=False, **QUIET)
+    left["cancel"].click(cancel, None, waiting, cancels=[asked, started], queue=False, **QUIET)
 
 
 def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], owner: gr.BrowserState) -> None:
