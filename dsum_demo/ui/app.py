@@ -1,4 +1,4 @@
-"""Puts the page together and serves it. Nothing runs at import."""
+"""The Gradio app: builds the page and serves it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
 
 
 def build_demo(services: Services) -> gr.Blocks:
-    """The page; `launch` it with `launch_options()`."""
+    """The page; launch it with `launch_options()`."""
     with gr.Blocks(
-        title=f"{TITLE}: what fine-tuning buys", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+        title=f"{TITLE}: what fine-tuning changes", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
     ) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
             family = gr.Dropdown(
                 family_choices(services.registry.seen_by(""), ask=False),
                 value=services.registry.default_family.name,
-                label="Family",
+                label="Model family",
                 elem_id="family",
                 filterable=False,
                 scale=0,
@@ -59,7 +59,7 @@ def build_demo(services: Services) -> gr.Blocks:
 
 
 def launch_options(public: bool = True) -> dict[str, object]:
-    """What gradio 6 takes at launch: looks, and what must not be kept or sent. Uploads are small on a public page."""
+    """Arguments of `launch`: theme, style, scripts and limits. Uploads are small on a public page."""
     return {
         "theme": THEME,
         "css_paths": STYLE_SHEETS,
@@ -67,14 +67,14 @@ def launch_options(public: bool = True) -> dict[str, object]:
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        # gradio keeps every value of so many past sessions in memory.
+        # gradio keeps all values of this many past sessions in memory.
         "state_session_capacity": 200,
         "max_file_size": "5mb" if public else "200mb",
     }
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
-    """Serve the page until interrupted. Raises SettingsError for a catalogue or an environment that cannot be used."""
+    """Serve the page until interrupted. Raises SettingsError for an invalid catalog or environment."""
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
     services.jobs.watch()
@@ -82,7 +82,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
 
 
 def warm_up(services: Services) -> None:
-    """Load the default trio before anybody asks, so that the first comparison does not wait; then time the machine."""
+    """Load the default models, so that the first comparison need not wait for them, and measure the speed."""
     family = services.registry.default_family
     specs = [spec for spec in family.default_trio() if spec and services.registry.availability(spec).usable]
     with contextlib.suppress(DsumError):

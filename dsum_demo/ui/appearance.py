@@ -1,4 +1,4 @@
-"""How a system looks everywhere, on the page and in a report: its colour, its pattern, its name. Knows no gradio."""
+"""Color, pattern and title of each system, on the page and in reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsum_demo.models.catalog import Kind
 
 @dataclass(frozen=True)
 class Look:
-    """How a kind of system looks everywhere. `pattern` is plotly's, so that bars can be told apart without colour."""
+    """The appearance of one kind of system. `pattern` is plotly's: bars must be distinguishable without color."""
 
     title: str
     css_class: str
@@ -19,21 +19,21 @@ class Look:
     pattern: str
 
 
-# Blue and orange are told apart by colour-blind eyes too (Okabe & Ito 2008), and both stand out on white and on black.
+# Blue and orange are distinguishable with color blindness (Okabe & Ito 2008) and contrast with white and black.
 LOOKS = {
     Kind.BASE: Look("Original", "original", "#8a929e", ""),
     Kind.FULL: Look("Full fine-tune", "full", "#2b7bd6", "/"),
     Kind.ADAPTER: Look("LoRA", "lora", "#e07b1a", "x"),
 }
-KINDS = tuple(LOOKS)  # the three places, from left to right
+KINDS = tuple(LOOKS)  # the three columns, from left to right
 HUMAN = Look("Human", "human", "#1f9d76", "")
 
-# For a second system of a kind and for recorded outputs of no kind; the pattern tells apart what colour may not.
+# For a second system of a kind and for recorded outputs, which have no kind.
 _MORE = (("#a05bb8", "."), ("#b8495f", "\\"), ("#5f8f2f", "-"), ("#8a6d3b", "|"), ("#3a9ea5", "+"))
 
 
 def system_looks(systems: Sequence[SystemInfo]) -> dict[str, Look]:
-    """How each system of an evaluation looks: the first of a kind as everywhere, others in a colour of their own."""
+    """The look of each system of an evaluation: the first of a kind has the kind's look, others their own."""
     taken: dict[str, Look] = {}
     others = 0
     for system in systems:
@@ -47,6 +47,6 @@ def system_looks(systems: Sequence[SystemInfo]) -> dict[str, Look]:
 
 
 def system_titles(systems: Sequence[SystemInfo]) -> dict[str, str]:
-    """What each system is called: its title, its name where it has none or another one has the same."""
+    """The title of each system, or its name if the title is empty or not unique."""
     given = [system.title for system in systems]
     return {s.name: s.title if s.title and given.count(s.title) == 1 else s.name for s in systems}

@@ -1,23 +1,16 @@
-"""What all charts share: size, grid, fonts."""
+"""The layout that all charts share: size, grid, fonts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
-
-if TYPE_CHECKING:
-    pass
-
 
 CLEAR, GRID = "rgba(0,0,0,0)", "rgba(136,136,136,0.25)"
 
 
 def dressed(figure: go.Figure, y_title: str, *, height: int, margin: Mapping[str, int]) -> go.Figure:
-    """The figure in the page's clothes: see-through, with its legend above and nothing to zoom by accident. height and
-    margin in pixels.
-    """
+    """Apply the page's layout: transparent, legend above, no zoom. `height` and `margin` are in pixels."""
     figure.update_layout(
         height=height,
         margin=margin,

@@ -1,18 +1,12 @@
-"""Pieces of HTML that several tabs show: notices, cards, marked text, tables."""
+"""HTML that several tabs use: notices, cards, highlighted text, tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
-
-from dsum_demo.metrics.overlap import Segment, copied_from_dialogue, shared_with_references
-
-if TYPE_CHECKING:
-    pass
-from collections.abc import Iterable
 
 from dsum_demo.metrics.bootstrap import Interval
+from dsum_demo.metrics.overlap import Segment, copied_from_dialogue, shared_with_references
 
 NO_HIGHLIGHT, SHARED, COPIED = "none", "shared", "copied"
 
@@ -38,7 +32,7 @@ def millions(count: int) -> str:
 
 
 def marked(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> str:
-    """The text, escaped, with the marks of `highlight`."""
+    """The escaped text with the highlighting of `highlight`."""
     return "".join(
         f'<mark class="{highlight}">{escape(segment.text)}</mark>' if segment.marked else escape(segment.text)
         for segment in segments(text, highlight, dialogue, references)
@@ -46,7 +40,7 @@ def marked(text: str, highlight: str, dialogue: str, references: Sequence[str]) 
 
 
 def segments(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> Sequence[Segment]:
-    """Pieces of the text; a reference is compared with no references."""
+    """The text in segments, marked or not; without references no word is shared."""
     if highlight == COPIED:
         return copied_from_dialogue(text, dialogue)
     if highlight == SHARED and references:
@@ -67,7 +61,7 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "
 
 
 def interval(mean: Interval | None, factor: float = 100, digits: int = 1) -> str:
-    """ "40.8 [39.1, 42.4]"; without the interval where there is none."""
+    """ "40.8 [39.1, 42.4]"; without the interval if there is none."""
     if mean is None:
         return "–"
     if mean.low is None or mean.high is None:
@@ -76,7 +70,7 @@ def interval(mean: Interval | None, factor: float = 100, digits: int = 1) -> str
 
 
 def change(mean: Interval | None) -> str:
-    """ "+3.1 [+1.0, +5.2]", bold where the interval leaves out zero."""
+    """ "+3.1 [+1.0, +5.2]", bold if the interval excludes zero."""
     if mean is None:
         return "–"
     text = f"{100 * mean.mean:+.1f}"

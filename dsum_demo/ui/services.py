@@ -1,4 +1,4 @@
-"""What the handlers need, in one place: no globals. Knows sessions; nothing of components."""
+"""The objects that the event handlers share, and the comparisons that are running."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from dsum_demo.utils.path_redaction import hide_paths
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models, samples, evaluations and runs, and for each session that is writing the event that
-    stops it.
+    """One app's settings, models, samples, evaluations and runs.
 
-    speed: this machine's, once it has been measured.
+    running: for each session with a comparison, the event that stops it. speed: this machine's, None until measured.
     """
 
     settings: Settings
@@ -46,11 +45,11 @@ class Services:
         return cls(settings, registry, ModelStore(registry, settings), samples, RunQueue(settings))
 
     def told(self, error: object) -> str:
-        """What a visitor is told of an error: on a public Space without the server's folders."""
+        """The error text that a visitor sees: on a public Space without the server's paths."""
         return hide_paths(str(error), self.settings) if self.settings.public else str(error)
 
     def begin(self, session: str) -> None:
-        """A new run of this session; one that is still going is stopped."""
+        """Start a new comparison of this session and stop the previous one."""
         self.stop(session)
         self.running[session] = threading.Event()
 
@@ -60,6 +59,6 @@ class Services:
             event.set()
 
     def forget(self, session: str) -> None:
-        """The session is over: whatever still writes for it stops."""
+        """Stop the comparison of a session that has ended, and remove it."""
         self.stop(session)
         self.running.pop(session, None)

@@ -326,6 +326,18 @@ def test_another_family_that_cannot_be_had_says_why_in_each_card(new_page):
         expect(page.locator(f"#card-{system} .failed")).to_contain_text("cannot be downloaded")
 
 
+def test_on_a_phone_compare_scrolls_to_the_first_card_and_a_refused_input_does_not(new_page):
+    page = new_page(width=390, height=844)
+    paste(page, dialogue="")
+    page.locator("#start").click()
+    expect(page.locator("#problem")).to_contain_text("There is no dialogue")
+    assert page.evaluate("window.scrollY") < 844
+    expect(page.locator("#problem")).to_be_in_viewport()
+    paste(page)
+    compare(page)
+    expect(page.locator("#card-base")).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_nothing_is_cut_off_at_any_width(new_page, width, dark):
@@ -358,5 +370,13 @@ def test_the_models_tab_lists_what_is_there_and_why_not(new_page):
     table = page.locator("#models")
     expect(table.locator(".state.shipped")).to_have_count(3)
     expect(table.locator(".state.unreachable").first).to_be_visible()
-    page.locator("#look-again").click()
+    page.locator("#refresh-models").click()
     expect(table.locator(".state.shipped")).to_have_count(3)
+
+
+def test_an_address_with_view_api_opens_the_api_documentation(new_page, allow_errors):
+    page = new_page()  # the documentation asks for an MCP server, which the app does not have
+    page.goto(f"{page.url}&view=api")
+    docs = page.locator(".api-docs")
+    expect(docs).to_contain_text("/compare")
+    expect(docs).to_contain_text("one turn per line")

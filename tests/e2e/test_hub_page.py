@@ -90,7 +90,7 @@ def test_a_download_is_told_shown_stopped_and_taken_up_again(flan_hub, page):  #
         "#models tr", has_text=re.compile(r"flan-t5-large-lora.*about [\d.]+ s a summary here", re.DOTALL)
     )
     while not timed.count():
-        page.locator("#look-again").click()
+        page.locator("#refresh-models").click()
         page.wait_for_timeout(1000)
 
 

@@ -158,7 +158,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
         tells(answer)
         for answer in (
             theirs.as_rows(), api.list_models(public), models_tab.show_models(public, visitor),
-            models_tab.look_again(public, visitor), compare.change_family(public, "dsum-t5", visitor),
+            models_tab.refresh_models(public, visitor), compare.change_family(public, "dsum-t5", visitor),
             compare.describe_own_family(public, visitor, "dsum-t5", *trio),
             compare.note_family(public, "dsum-t5", visitor), compare.refresh(public),
             evaluation_form.offer_systems(public, "dsum-t5", visitor),

@@ -20,7 +20,8 @@ def strength_slider(registry: Registry, spec: ModelSpec | None, elem_id: str) ->
         2,
         AS_TRAINED,
         step=0.1,
-        label="Adapter strength (0 = original model, 1 = as trained)",
+        label="Adapter strength",
+        info="0: the original model, 1: as trained.",
         visible=is_scalable(registry, spec),
         elem_id=elem_id,
     )

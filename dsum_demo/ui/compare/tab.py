@@ -84,7 +84,12 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
             right["human"] = gr.HTML(elem_id="card-human")
             with gr.Row(visible=False) as right["options"]:
                 highlight = gr.Radio(
-                    cards.HIGHLIGHTS, value=html.NO_HIGHLIGHT, label="Highlight", elem_id="highlight", scale=2
+                    cards.HIGHLIGHTS,
+                    value=html.NO_HIGHLIGHT,
+                    label="Highlight",
+                    elem_id="highlight",
+                    scale=2,
+                    min_width=300,
                 )
                 right["downloads"] = gr.HTML(elem_id="downloads", scale=1, min_width=290)
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
@@ -110,6 +115,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
+    typing.start.click(None, None, None, js=call("scrollToCards"), **QUIET)
     # The key presses the button, which is disabled during a comparison.
     typing.dialogue.submit(None, None, None, js=call("compare"), **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)

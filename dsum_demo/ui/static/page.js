@@ -4,6 +4,21 @@ const dsum = {
 
   toggleDark() { document.body.classList.toggle('dark'); },
 
+  // On a phone the cards are below the input. The page scrolls to them once a model starts, not if the input is refused.
+  scrollToCards() {
+    const cards = document.querySelector('#cards');
+    dsum.cardsObserver?.disconnect();
+    dsum.cardsObserver = new MutationObserver(() => {
+      if (!cards.querySelector('[aria-busy=true]')) return;
+      dsum.cardsObserver.disconnect();
+      if (cards.getBoundingClientRect().top < window.innerHeight * 0.8) return;
+      const notices = document.querySelector('#warnings .notice');
+      const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+      (notices ?? cards).scrollIntoView({behavior: calm ? 'auto' : 'smooth', block: 'start'});
+    });
+    dsum.cardsObserver.observe(cards, {subtree: true, childList: true});
+  },
+
   // Nothing is saved before the saved texts have been restored.
   restoreTexts(saved, ...texts) {
     dsum.textsRestored = true;
@@ -12,6 +27,19 @@ const dsum = {
 
   saveTexts(saved, ...texts) { return [dsum.textsRestored ? texts : saved]; },
 };
+
+// gradio 6.31 loads the API documentation only when its button is pressed, not for an address with ?view=api.
+const address = new URL(window.location);
+if (address.searchParams.get('view') === 'api') {
+  address.searchParams.delete('view');
+  history.replaceState(null, '', address);
+  new MutationObserver((_, observer) => {
+    const button = document.querySelector('footer .show-api');
+    if (!button) return;
+    observer.disconnect();
+    button.click();
+  }).observe(document, {subtree: true, childList: true});
+}
 
 // The Copy buttons of all cards. The fallback is for pages in a frame that may not write to the clipboard.
 document.addEventListener('click', async (event) => {
