@@ -206,9 +206,10 @@ class EvaluationQueue:
             opened.evaluation = fill_texts(opened.evaluation, examples)
         except DsumError:
             opened.texts = (
-                "DialogSum’s texts are not this project’s to ship. They are filled in here once the data is on this "
-                "machine: set DSUM_DIALOGSUM to a folder that holds its splits, or let the datasets library fetch "
-                "knkarthick/dialogsum from the Hub."
+                "This dialogue and its references are not shown because the DialogSum dataset is not distributed with "
+                "the app. To see them, set DSUM_DIALOGSUM to a folder with the DialogSum splits, or evaluate DialogSum "
+                "once with internet access, which downloads it; then restart the app. The evaluation of the samples "
+                "includes its dialogues."
             )
         return opened
 

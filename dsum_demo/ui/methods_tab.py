@@ -1,4 +1,4 @@
-"""The Methods tab: what each fine-tuning method gives and what it costs, as a study measured it. Trains nothing."""
+"""The Methods tab: quality and cost of each fine-tuning method, as measured by a study."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ DISTANCES, ANGLES = (9, 20, 34, 50, 68), 16
 Point = tuple[float, float]
 
 EMPTY = (
-    "Here stands what each fine-tuning method gives and what it costs, once a study has measured it. "
-    "`dsum study --out dsum-data/studies/mine` runs one: every method on the same base, data, budget and seeds."
+    "No study yet. A study measures the quality and cost of each fine-tuning method on the same base model, data, "
+    "budget and seeds. Run one with `dsum study --out dsum-data/studies/mine`."
 )
 ABOUT = (
-    "Each point is a method: the higher the better its summaries, the further left the cheaper. Nothing on the dotted "
-    "line is beaten by another method in both."
+    "Each point is a fine-tuning method: higher means better summaries, further left means cheaper. On the dotted line "
+    "(the Pareto front) are the methods that no other method beats in both."
 )
 
 
@@ -80,7 +80,7 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
 
 
 def studies(services: Services) -> dict[str, Path]:
-    """Folders that hold a study, by name: those of the data folder, and the shipped one."""
+    """Study folders by name: those in the data folder, and the shipped one."""
     found: dict[str, Path] = {}
     for parent in (services.settings.data_dir / "studies", services.settings.root / "studies"):
         found |= {folder.name: folder for folder in child_folders(parent) if (folder / STUDY_FILE).is_file()}
@@ -88,7 +88,7 @@ def studies(services: Services) -> dict[str, Path]:
 
 
 def choose_study(services: Services) -> tuple[Any, Any, Any]:
-    """What the tab begins with: its sentence, whether there is anything to choose, and the study that is shown."""
+    """(description, visibility of the choosers, the study chooser) after the page was loaded."""
     names = list(studies(services))
     return (
         ABOUT if names else EMPTY,
@@ -107,10 +107,23 @@ def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[s
         return f'<div class="notice error">{escape(str(error))}</div>', gr.update(visible=False), ""
     rows = method_rows(study)
     if not rows:
-        return "<p>No method of this study is done yet.</p>", gr.update(visible=False), ""
+        return "<p>This study has no finished methods yet.</p>", gr.update(visible=False), ""
     axis = next(each for each in COSTS if each.key == cost)
     figure = methods_chart(study, rows, axis, rouge)
-    return f"<p>{escape(finding(study, rows))}</p>", gr.update(value=figure, visible=True), methods_table(study, rows)
+    return (
+        f"<p>{escape(finding(study, rows))} {escape(budget(study))}</p>",
+        gr.update(value=figure, visible=True),
+        methods_table(study, rows),
+    )
+
+
+def budget(study: Study) -> str:
+    """Why the scores differ from those of the shipped models."""
+    return (
+        f"These models were trained for this study only, with {study.plan['steps']:,} steps of "
+        f"{study.plan['batch_size']} dialogues; the models in Compare and Evaluate were trained separately and longer, "
+        "so Evaluate shows different scores for the same methods."
+    )
 
 
 def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: str) -> go.Figure:
@@ -127,7 +140,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     )  # fmt: skip
     for title, color, symbol, chosen in (
         ("Full fine-tuning", LOOKS[KINDS[1]].color, "square", [r for r in measured if r.method == "full"]),
-        ("LoRA and its kin", LOOKS[KINDS[2]].color, "diamond", [r for r in measured if METHODS[r.method].strength]),
+        ("LoRA and variants", LOOKS[KINDS[2]].color, "diamond", [r for r in measured if METHODS[r.method].strength]),
         ("Other methods", OTHER, "circle",
          [r for r in measured if r.method != "full" and not METHODS[r.method].strength]),
     ):  # fmt: skip
@@ -171,7 +184,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     )  # fmt: skip
     figure.update_yaxes(range=area.y_range)
     dressed(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
-    # Points may lie close together: this one can be zoomed.
+    # Points can be close together, so this chart can be zoomed.
     figure.update_xaxes(fixedrange=False)
     figure.update_yaxes(fixedrange=False)
     figure.update_layout(modebar={"remove": ["select2d", "lasso2d", "autoScale2d"]})
@@ -292,7 +305,7 @@ def _padded(values: Sequence[float]) -> Point:
 
 
 def methods_table(study: Study, rows: list[MethodRow]) -> str:
-    """The figures behind the chart, best ROUGE-1 first; the base as it is in the last line."""
+    """The numbers behind the chart, best ROUGE-1 first; the untuned base model is the last row."""
     body = "".join(
         f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
         f"<small>{escape(METHODS[row.method].paper)}</small></td>"
@@ -308,11 +321,11 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     original = original_f1(study)
     if original:
         body += (
-            f"<tr><td><b>Original</b><br><small>as it is, untuned</small></td><td>{interval(original['rouge1'])}</td>"
+            f"<tr><td><b>Original</b><br><small>not fine-tuned</small></td><td>{interval(original['rouge1'])}</td>"
             f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>" + "<td>–</td>" * 6 + "</tr>"
         )
     heads = (
-        "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Recovers of full’s gain", "Trained", "Checkpoint",
+        "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Share of full’s gain", "Trained", "Checkpoint",
         "Peak memory", "Dialogues", "Learning rate",
     )  # fmt: skip
     said = study.signature.get("text", "")
@@ -325,7 +338,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
 
 
 def _where(study: Study) -> str:
-    """What trained, and, where that was another device, what memory and speed were measured on."""
+    """The training device, and the device of the memory and speed measurements if it is another one."""
     made = study.environment
     device = made.get("cpu") if made.get("device", "CPU") == "CPU" else made["device"]
     trained = [part for part in (device, made.get("precision")) if part]

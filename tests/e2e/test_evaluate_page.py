@@ -128,7 +128,7 @@ def test_a_row_opens_its_dialogue_with_every_system_and_keys_go_on(evaluated):
     page.keyboard.press("Enter")
     expect(example).to_contain_text("2 of 6")
     page.locator("#example-search textarea, #example-search input").fill("nothing like this stands anywhere")
-    expect(page.locator("#example-table")).to_contain_text("No example fits")
+    expect(page.locator("#example-table")).to_contain_text("No matching examples")
 
 
 def test_a_ready_list_narrows_the_table_and_says_what_it_shows(evaluated):
@@ -186,7 +186,7 @@ def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_q
     expect(page.locator("#saved-list tbody tr")).to_have_count(count)
     page.locator("#saved-delete").click()
     page.locator("#saved-yes").click()
-    expect(page.locator("#saved-said")).to_contain_text("is deleted")
+    expect(page.locator("#saved-said")).to_contain_text("Deleted")
     expect(page.locator("#saved-list tbody tr")).to_have_count(count - 1)
     expect(page.locator("#saved-list")).not_to_contain_text(f"{name}\t")
 

@@ -86,7 +86,7 @@ def train(page: Page, folder: Path) -> str:
     file = folder / "clinicnotes.csv"
     file.write_text(NOTES)
     open_tab(page, "Train")
-    page.get_by_label("A file of yours").check()
+    page.get_by_label("Upload a file").check()
     page.locator("#train-file input[type=file]").set_input_files(file)
     expect(page.locator("#train-preview")).to_contain_text("16 rows")
     page.locator("#train-name input, #train-name textarea").first.fill("bluebird")
@@ -105,7 +105,7 @@ def test_a_visitor_meets_nothing_of_anothers_run(browser, public_url, data, tmp_
     name = train(hers, tmp_path)
     other = visit(browser, public_url)
     open_tab(other, "Train")
-    expect(other.locator("#line")).to_contain_text("Another visitor’s run trains now")
+    expect(other.locator("#line")).to_contain_text("Another visitor’s run is training")
     assert told(everything(other)) == []
     expect(hers.locator("#run-zip")).to_be_visible(timeout=PATIENCE)
     expect(hers.locator("#learning")).to_contain_text("Zelda")
@@ -125,7 +125,7 @@ def test_a_visitor_meets_nothing_of_anothers_run(browser, public_url, data, tmp_
     for _ in range(2):
         assert told(everything(other)) == []
         open_tab(other, "Train")
-        expect(other.locator("#run-card")).to_contain_text("Train a model of your own")
+        expect(other.locator("#run-card")).to_contain_text("Train your own model")
         for button in ("zip", "open", "delete", "resume", "keep", "discard"):
             expect(other.locator(f"#run-{button}")).to_be_hidden()
         other.reload()
@@ -139,7 +139,7 @@ def test_a_visitor_meets_nothing_of_anothers_run(browser, public_url, data, tmp_
     open_tab(hers, "Train")
     hers.locator("#run-delete").click()
     hers.locator("#answer-yes").click()
-    expect(hers.locator("#run-card")).to_contain_text("Train a model of your own")
+    expect(hers.locator("#run-card")).to_contain_text("Train your own model")
     assert httpx.get(address).status_code == 403
     other.reload()
     other.wait_for_selector("#start")

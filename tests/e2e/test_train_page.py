@@ -92,7 +92,7 @@ def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, rel
     assert download.value.suggested_filename == "watched.zip"
     page.locator("#run-delete").click()
     page.locator("#answer-yes").click()
-    expect(page.locator("#run-card")).to_contain_text("Train a model of your own")
+    expect(page.locator("#run-card")).to_contain_text("Train your own model")
 
 
 def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
@@ -131,7 +131,7 @@ def test_a_file_of_ones_own_is_previewed_and_its_columns_are_mapped(new_page, tm
     train_tab(page)
     file = tmp_path / "chats.csv"
     file.write_text("talk,gist\nA: hi there everyone,A greets.\nA: bye then everyone,\n")
-    page.get_by_label("A file of yours").check()
+    page.get_by_label("Upload a file").check()
     with page.expect_download() as download:
         page.locator("#train-data a", has_text="sample file").click()
     assert download.value.path().read_text().startswith("id,dialogue,summary")

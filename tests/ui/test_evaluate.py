@@ -247,7 +247,7 @@ def test_the_newest_evaluation_is_opened_on_arrival(services, key):
 def test_an_empty_tab_says_what_to_do_first(tiny_root, tmp_path):
     empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
     answer = tab.arrive(empty, "", None)
-    assert "Begin with the samples" in answer[8] and answer[9]["visible"]
+    assert "Start with the samples" in answer[8] and answer[9]["visible"]
     assert next(tab.open_evaluation(empty, None, "rouge1"))[1]["visible"] is False
 
 
@@ -260,7 +260,7 @@ def test_opening_a_large_evaluation_says_that_it_takes_a_while(services, key, mo
     monkeypatch.setattr("dsum_demo.evaluation.background.LARGE", 10)
     services.evaluations.close(key)
     waiting, shown = tab.open_evaluation(services, key, "rouge1")
-    assert "take some seconds" in waiting[2] and shown[0] == key
+    assert "takes a few seconds" in waiting[2] and shown[0] == key
 
 
 def test_a_page_that_comes_back_finds_the_run_going_on(services, evaluation):
@@ -287,7 +287,10 @@ def test_a_mistake_in_the_form_is_told_there_and_nothing_starts(services):
     answer = tab.begin(services, SAMPLES, [], None, [], [], 5, 0, "mean", "dialogues", False)
     assert "choose a system" in answer[1] and services.evaluations.run is before
     assert all(value == SKIP for value in (answer[0], *answer[2:]))
-    assert "At most" in tab.begin(services, SAMPLES, list(TRIO), None, [], [], -1, 0, "mean", "dialogues", False)[1]
+    assert (
+        "number of dialogues"
+        in tab.begin(services, SAMPLES, list(TRIO), None, [], [], -1, 0, "mean", "dialogues", False)[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -396,10 +399,10 @@ def test_a_large_evaluation_is_drawn_with_bounded_figures(evaluation):
     large = many(evaluation, 5_000)
     pairs = charts.differences_chart(large, TRIO[1], TRIO[0], "rouge1")
     assert sum(len(trace.x) for trace in pairs.figure.data) <= charts.MOST_RANKS
-    assert "of 5,000 dialogues" in pairs.title and "1,000 of them are drawn" in pairs.title
+    assert "of 5,000 dialogues" in pairs.title and "shows 1,000 of them" in pairs.title
     length = charts.length_chart(large, "rougeL")
     assert sum(len(trace.x) for trace in length.figure.data) <= 3 * (charts.MOST_POINTS + 10)
-    assert "5,000 dialogues 1,500 are drawn" in length.title
+    assert "1,500 of 5,000 dialogues" in length.title
 
 
 def test_without_dialogues_length_cannot_be_drawn_and_the_chart_says_so(evaluation):
@@ -407,7 +410,7 @@ def test_without_dialogues_length_cannot_be_drawn_and_the_chart_says_so(evaluati
         evaluation, examples=tuple(replace(e, words=None, speakers=None, topics=()) for e in evaluation.examples)
     )
     assert charts.length_chart(bare, "rouge1").figure is None
-    assert "not in this file" in charts.length_chart(bare, "rouge1").title
+    assert "no dialogues" in charts.length_chart(bare, "rouge1").title
     slices = build_report(bare, resamples=100)
     assert all(charts.slices_chart(bare, slices, by, "rouge1").figure is None for by in ("topic", "length", "speakers"))
 
@@ -541,7 +544,7 @@ def test_search_looks_in_every_text_and_takes_all_words(evaluation, report):
         first.examples[0].id
     ]
     assert select(first, report, Selection(query="zebra nowhere")) == []
-    assert "No example fits" in table(first, report, Selection(query="zebra nowhere"))
+    assert "No matching examples" in table(first, report, Selection(query="zebra nowhere"))
     by_id = select(evaluation, report, Selection(query=evaluation.examples[3].id))
     assert evaluation.examples[3].id in [row.example.id for row in by_id]
 
@@ -554,7 +557,7 @@ def test_ready_lists_keep_their_order_and_say_why(evaluation, report):
     if gain.entries:
         assert gain.entries[0].note in table(evaluation, report, Selection(ready="gain", sort="list"))
     nothing = replace(report, lists=(replace(gain, entries=()),))
-    assert "has no example here" in table(evaluation, nothing, Selection(ready="gain"))
+    assert "No examples in" in table(evaluation, nothing, Selection(ready="gain"))
 
 
 def test_slices_and_warnings_narrow_the_examples(evaluation):
@@ -565,7 +568,7 @@ def test_slices_and_warnings_narrow_the_examples(evaluation):
         rows = select(cut, report, Selection(part=f"{part.by}:{part.name}"))
         assert sorted(row.example.id for row in rows) == sorted(part.ids)
     warned = f"warning:length_limit:{TRIO[0]}"
-    assert "Cut by the length limit" in offered[warned] and cut.examples[0].id in ids_of(report, warned)
+    assert "Truncated output" in offered[warned] and cut.examples[0].id in ids_of(report, warned)
 
 
 def test_twenty_thousand_rows_stay_usable(evaluation, report):
@@ -626,7 +629,7 @@ def test_an_empty_or_missing_output_is_said(evaluation):
     first = evaluation.examples[0]
     outputs = {TRIO[0]: replace(first.outputs[TRIO[0]], text="")}
     view = example_view(evaluation, replace(first, outputs=outputs), SHARED, "", "")
-    assert "It wrote nothing" in view and view.count("It has not come to this one") == 2
+    assert "No output" in view and view.count("Not generated yet") == 2
 
 
 # Files and what is saved
@@ -683,7 +686,7 @@ def test_deleting_asks_and_shipped_ones_stay(services, tiny_root, tmp_path, eval
     assert question["visible"] and "Delete mine" in said and "cannot be undone" in said
     assert made.folder.is_dir(), "asking deletes nothing"
     answer = saved.delete_open(services, made.name)
-    assert "mine is deleted" in answer[1] and not made.folder.exists() and answer[-1]["value"] != "mine"
+    assert "Deleted mine" in answer[1] and not made.folder.exists() and answer[-1]["value"] != "mine"
     assert "no saved evaluation" in saved.delete_open(services, "mine")[1]
 
     root = tmp_path / "root"

@@ -41,7 +41,7 @@ def test_without_a_study_the_tab_says_how_to_make_one(services):
 def test_a_study_is_a_sentence_a_chart_and_a_table(study, services):
     save(study, services)
     about, choices, chosen = methods.choose_study(services)
-    assert "Each point is a method" in about and choices["visible"]
+    assert "Each point is a fine-tuning method" in about and choices["visible"]
     assert chosen["value"] == "mine" and not chosen["visible"], "one study leaves nothing to choose"
     sentence, chart, table = methods.show(services, "mine", "trained_parameters", "rouge1")
     assert "Full fine-tuning takes ROUGE-1 from" in sentence and chart["visible"]

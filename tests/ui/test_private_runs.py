@@ -137,12 +137,12 @@ def test_strangers_see_that_the_line_is_busy_and_their_place_in_it(public, run):
     run.write_status(RunState.RUNNING, pid=os.getpid())
     for visitor in (OTHER, ""):
         seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, visitor, Shown(), {}), strict=True))
-        assert "Another visitor’s run trains now" in seen["line"] and not tells(seen)
+        assert "Another visitor’s run is training" in seen["line"] and not tells(seen)
     config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3))
     public.jobs.submit(config, "first", HERS)
     public.jobs.submit(config, "second", OTHER)
     seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, OTHER, Shown(), {}), strict=True))
-    assert "number 2 in line" in seen["card"] and "first" not in seen["line"] and not tells(seen)
+    assert "number 2 in the queue" in seen["card"] and "first" not in seen["line"] and not tells(seen)
     assert 'data-remove="second"' in seen["line"] and seen["line"].count("Another visitor’s run") == 2
 
 

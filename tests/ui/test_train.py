@@ -152,7 +152,7 @@ def test_target_modules_are_those_of_the_model(services, settings):
         ({"data.validation_share": 0}, "validation_share"),
         ({"source": "upload"}, "drop one"),
         ({"source": "place", "place": "  "}, "No path"),
-        ({"base": None}, "No original"),
+        ({"base": None}, "No base model"),
         ({"method": None}, "no fine-tuning method"),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_file_is_kept_looked_at_and_its_problems_are_told_by_row(services, tmp
     path, dialogue, summary, identity, shown = upload.take_upload(services, str(file), "dsum-t5-base", 20)
     assert Path(path).read_text() == file.read_text() and Path(path).parent.parent == services.settings.data_dir
     assert dialogue["value"] == "text" and summary["value"] == "summary" and identity["value"] is None
-    assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue – left out" in shown
+    assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue (skipped)" in shown
     assert "row 3: the same dialogue as row 1" in shown and "the model reads 20: " in shown
     assert "<b>hello" not in shown and "my-chats.csv" in shown
     assert upload.keep_upload(services.settings, file) == Path(path), "once"
@@ -220,7 +220,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for_and_mapped(services, tmp_p
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
-    [("a.txt", "hello", "another kind"), ("a.csv", "", "no rows"), ("a.json", "{", "JSON")],
+    [("a.txt", "hello", "unsupported file type"), ("a.csv", "", "no rows"), ("a.json", "{", "JSON")],
 )
 def test_a_file_that_is_no_table_is_refused_and_the_one_before_stays(services, tmp_path, name, text, said):
     file = tmp_path / name
@@ -275,7 +275,7 @@ def test_a_public_space_offers_what_it_takes(public, tmp_path):
     assert shown == ""
     long = tmp_path / "long.csv"
     long.write_text(HEADER + "A: hi,A.\n" * (PUBLIC["uploaded_rows"] + 1))
-    with pytest.raises(DataError, match="takes at most"):
+    with pytest.raises(DataError, match="allows at most"):
         upload.keep_upload(public.settings, long)
 
 
@@ -355,14 +355,14 @@ def test_what_trains_is_shown_first_and_the_line_below(services):
     shown = look(services)
     assert shown["watching"]["value"] == "running" and shown["timer"]["active"]
     assert shown["keep"]["visible"] and shown["discard"]["visible"] and not shown["delete"]["visible"]
-    assert "trains now, 100 %" in shown["line"] and 'data-remove="next"' in shown["line"]
-    assert "number 1 in line" in look(services, "next")["card"]
+    assert "is training, 100 %" in shown["line"] and 'data-remove="next"' in shown["line"]
+    assert "number 1 in the queue" in look(services, "next")["card"]
 
 
 @pytest.mark.parametrize(
     ("state", "reason", "said", "buttons"),
     [
-        (RunState.CRASHED, "Killed.", "It crashed. Killed.", {"resume", "zip", "delete"}),
+        (RunState.CRASHED, "Killed.", "The run crashed. Killed.", {"resume", "zip", "delete"}),
         (RunState.FAILED, "NaN <loss>", "NaN &lt;loss&gt;", {"resume", "zip", "delete"}),
         (RunState.STOPPED, "On request.", "On request.", {"resume", "zip", "delete"}),
         (RunState.FINISHED, "", "finished", {"zip", "delete"}),

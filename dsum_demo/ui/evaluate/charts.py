@@ -1,7 +1,6 @@
-"""An evaluation's figures: means with intervals, paired differences, score against length, slices.
+"""Plotly figures of an evaluation: means with intervals, paired differences, score against length, slices.
 
-Pure functions of records and a report; every figure is drawn by plotly.js 3 and read by its heading. Scores are shown
-x 100. Bars and points differ in pattern and shape too, so that colour is not needed.
+Scores are shown x 100. Systems differ in pattern and symbol as well as in color.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from dsum_demo.ui.charts import GRID, dressed
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 LEAD3_COLOR = "#7d6b9e"
-MOST_POINTS = 1_500  # of one system; more make a page slow and a figure a blot
+MOST_POINTS = 1_500  # per system; more are slow and unreadable
 MOST_RANKS = 1_000
 LINE = "rgba(136,136,136,0.9)"
 SLICE_TITLES = {
@@ -37,16 +36,16 @@ SLICE_TITLES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with what it shows in a sentence. figure None: there is nothing to draw, and `title` says why."""
+    """A figure and its finding in one sentence. figure: None if there is nothing to draw; `title` then states why."""
 
     title: str
     figure: go.Figure | None
 
 
 def means_chart(evaluation: Evaluation, report: Report) -> Chart:
-    """Bars with 95 % intervals, a group a ROUGE type; LEAD-3, human agreement and published scores as marks."""
+    """Bars with 95 % intervals, one group per ROUGE type; LEAD-3, human agreement and published scores as marks."""
     names, styles = _names(evaluation), system_looks(evaluation.systems)
-    # Places are by all systems, so that bars stay where they are while a run brings the others.
+    # Reserve a place for every system, so that bars do not move during a run.
     figure, width = go.Figure(), 0.8 / max(1, len(evaluation.systems))
     places = {s.name: (i - (len(evaluation.systems) - 1) / 2) * width for i, s in enumerate(evaluation.systems)}
     for system in report.systems:
@@ -79,16 +78,16 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
         yaxis={"rangemode": "tozero"},
     )
     if not report.systems or not any(system.f1 for system in report.systems):
-        return Chart("There are no scores to draw yet.", None)
+        return Chart("No scores yet.", None)
     return Chart(_best(report, names), figure)
 
 
 def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge: str) -> Chart:
-    """Every dialogue's difference, sorted, with the zero line: where `system` helps, and where it hurts."""
+    """The difference per dialogue, sorted, with a zero line."""
     pairs = paired(evaluation, system, baseline, rouge)
     names, styles = _names(evaluation), system_looks(evaluation.systems)
     if not pairs:
-        return Chart(f"{names[system]} and {names[baseline]} have no dialogue in common yet.", None)
+        return Chart(f"{names[system]} and {names[baseline]} have no dialogues in common yet.", None)
     total = len(pairs)
     kept = (
         range(total)
@@ -119,10 +118,10 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
     _lay_out(figure, f"{ROUGE_TITLES[rouge]} difference, points", height=340)
     figure.update_layout(
         barmode="overlay", bargap=0,
-        xaxis={"title": {"text": "dialogues, biggest loss to biggest gain"}, "range": [0, 100],
+        xaxis={"title": {"text": "dialogues, from biggest loss to biggest gain"}, "range": [0, 100],
                "ticksuffix": " %", "showgrid": False},
     )  # fmt: skip
-    some = "" if total <= MOST_RANKS else f" {len(points):,} of them are drawn, evenly spaced."
+    some = "" if total <= MOST_RANKS else f" The chart shows {len(points):,} of them, evenly spaced."
     return Chart(
         f"{names[system]} scores higher than {names[baseline]} on {better:,} of {total:,} dialogues "
         f"({100 * better / total:.0f} %) and lower on {worse:,}.{some}",
@@ -131,13 +130,13 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
 
 
 def length_chart(evaluation: Evaluation, rouge: str) -> Chart:
-    """Score against the dialogue's length in words: a point an example, lines of means over tenths."""
+    """Score against the dialogue's length in words: one point per example, and a line of means of up to ten groups."""
     known = sorted((e for e in evaluation.examples if e.words is not None), key=lambda e: (e.words or 0, e.id))
     if not known:
-        return Chart("The dialogues are not in this file, so that there is no length to draw scores against.", None)
+        return Chart("This file has no dialogues, so scores cannot be plotted against their length.", None)
     names, styles = _names(evaluation), system_looks(evaluation.systems)
     figure = go.Figure()
-    told: list[str] = []
+    changes: list[str] = []
     drawn = known
     if len(known) > MOST_POINTS:
         drawn = random.Random(evaluation.seed).sample(known, MOST_POINTS)
@@ -165,33 +164,35 @@ def length_chart(evaluation: Evaluation, rouge: str) -> Chart:
         figure.add_scatter(
             name=names[system.name], x=[fmean(x for x, _ in group) for group in groups],
             y=[fmean(y for _, y in group) for group in groups], mode="lines+markers", legendgroup=system.name,
-            line={"color": color, "width": 3, "dash": ("solid", "dash", "dot", "dashdot")[len(told) % 4]},
+            line={"color": color, "width": 3, "dash": ("solid", "dash", "dot", "dashdot")[len(changes) % 4]},
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate="about %{x:.0f} words: mean %{y:.1f}<extra>" + names[system.name] + "</extra>",
         )  # fmt: skip
-        told.append(f"{names[system.name]} {_end_to_end(every):+.1f}")
-    if not told:
-        return Chart("There are no scores to draw yet.", None)
+        changes.append(f"{names[system.name]} {_end_to_end(every):+.1f}")
+    if not changes:
+        return Chart("No scores yet.", None)
     _lay_out(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=360)
     figure.update_layout(
         xaxis={"title": {"text": "words of the dialogue"}, "showgrid": False}, yaxis={"rangemode": "tozero"}
     )
     some = (
-        f" Of {len(known):,} dialogues {MOST_POINTS:,} are drawn as points; the lines are over all."
+        f" Points show {MOST_POINTS:,} of {len(known):,} dialogues; lines use all of them."
         if drawn is not known
         else ""
     )
-    return Chart(f"From the shortest to the longest third of the dialogues: {', '.join(told)} points.{some}", figure)
+    return Chart(
+        f"Change from the shortest to the longest third of the dialogues: {', '.join(changes)} points.{some}", figure
+    )
 
 
 def slices_chart(evaluation: Evaluation, report: Report, by: str, rouge: str) -> Chart:
-    """Means with intervals over parts of the examples, a row a part."""
+    """Means with intervals, one row per slice."""
     parts = [part for part in report.slices if part.by == by]
     if not parts:
         reason = {
-            "topic": "No topic has enough dialogues for a mean of its own.",
-            "length": "The dialogues are not in this file, so that their length is not known.",
-            "speakers": "The dialogues are not in this file, so that their speakers are not known.",
+            "topic": "No topic has enough dialogues for a mean.",
+            "length": "This file has no dialogues, so their length is unknown.",
+            "speakers": "This file has no dialogues, so their speakers are unknown.",
         }[by]
         return Chart(reason, None)
     names, styles = _names(evaluation), system_looks(evaluation.systems)
@@ -218,7 +219,7 @@ def slices_chart(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
 
 
 def _names(evaluation: Evaluation) -> dict[str, str]:
-    """plotly reads names as HTML."""
+    """Titles by system name, escaped: plotly renders them as HTML."""
     return {name: escape(title, quote=False) for name, title in system_titles(evaluation.systems).items()}
 
 
@@ -227,7 +228,7 @@ def _scored(example: Any, system: str, rouge: str) -> bool:
 
 
 def _add_levels(figure: go.Figure, title: str, means: Mapping[str, Interval], color: str, dash: str) -> None:
-    """A line over each group, in one trace: plotly breaks it where x is None."""
+    """A line over each group, in one trace: plotly interrupts it at None."""
     xs: list[float | None] = []
     ys: list[float | None] = []
     texts: list[list[str]] = []
@@ -271,7 +272,7 @@ def _bar_marker(look: Look) -> dict[str, Any]:
 
 
 def _error_bars(means: Sequence[Interval]) -> dict[str, Any]:
-    """Up to the interval's ends; no bar where there is no interval."""
+    """Error bars to the ends of each interval; none for a mean without an interval."""
     return {
         "type": "data", "symmetric": False, "color": LINE, "thickness": 1.8, "width": 4,
         "array": [100 * (mean.high - mean.mean) if mean.high is not None else 0 for mean in means],
@@ -301,7 +302,7 @@ def _best(report: Report, names: Mapping[str, str]) -> str:
 
 
 def _groups(points: Sequence[tuple[float, float]], count: int) -> list[Sequence[tuple[float, float]]]:
-    """The points, which are sorted, in `count` runs of about the same size."""
+    """The sorted points in `count` groups of about the same size."""
     edges = [round(i * len(points) / count) for i in range(count + 1)]
     return [points[a:b] for a, b in pairwise(edges) if b > a]
 
@@ -321,11 +322,11 @@ def _row_label(part: Slice) -> str:
 
 
 def _widest_gap(parts: Sequence[Slice], shown: Sequence[SystemInfo], names: Mapping[str, str], rouge: str) -> str:
-    """Where the means of the last system lie furthest apart, of the parts that have enough dialogues to tell."""
+    """The highest and lowest mean of the last system, of the slices with an interval."""
     name = shown[-1].name if shown else ""
-    told = [(part.f1[name][rouge], part.name) for part in parts if rouge in part.f1.get(name, {})]
-    means = sorted((mean.mean, part) for mean, part in told if mean.low is not None)
+    scored = [(part.f1[name][rouge], part.name) for part in parts if rouge in part.f1.get(name, {})]
+    means = sorted((mean.mean, part) for mean, part in scored if mean.low is not None)
     if len(means) < 2:
-        return "too few dialogues in each part to tell them apart."
+        return "too few dialogues per slice to compare them."
     (low, lowest), (high, highest) = means[0], means[-1]
     return f"{names[name]} scores highest on {highest} ({100 * high:.1f}), lowest on {lowest} ({100 * low:.1f})."

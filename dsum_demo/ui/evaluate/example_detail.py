@@ -1,7 +1,4 @@
-"""One example of an evaluation in full: its dialogue, its references, and every system with scores and checks.
-
-Pure functions of records; every text is escaped here.
-"""
+"""One example of an evaluation as HTML: its dialogue, its references, and each system's output, scores and checks."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ POLICY_TITLES = {"mean": "Mean", "best": "Best", "first": "First"}
 
 
 def example_view(evaluation: Evaluation, example: ExampleRecord, highlight: str, place: str, no_texts: str) -> str:
-    """The whole example. place: where it stands, such as "3 of 24"; no_texts: why its texts are not here."""
+    """place: the position in the list, such as "3 of 24". no_texts: why the dialogue is missing."""
     names, styles = system_titles(evaluation.systems), system_looks(evaluation.systems)
     base = evaluation.of_kind("base")
     shown = "".join(
@@ -46,7 +43,7 @@ def _facts(example: ExampleRecord, place: str) -> str:
 
 def _dialogue(example: ExampleRecord, no_texts: str) -> str:
     if example.dialogue is None:
-        return html.notice(no_texts or "The dialogue is not in this file.")
+        return html.notice(no_texts or "This file has no dialogues.")
     known = set(speakers(example.dialogue))
     lines = []
     for line in example.dialogue.splitlines():
@@ -85,18 +82,18 @@ def _system_card(
             css,
             title,
             " · ".join(what),
-            '<p class="summary empty">It has not come to this one.</p>',
+            '<p class="summary empty">Not generated yet.</p>',
             "",
             copyable=False,
         )
     if baseline and baseline in example.outputs and "rouge1" in output.scores:
         change = 100 * (output.scores["rouge1"].fmeasure - example.outputs[baseline].scores["rouge1"].fmeasure)
-        what.append(f"{change:+.1f} ROUGE-1 against the original")
+        what.append(f"{change:+.1f} ROUGE-1 compared to the original")
     text = html.marked(output.text, highlight, example.dialogue or "", example.references)
     body = (
         f'<p class="summary" dir="auto"><span class="text">{text}</span></p>'
         if output.text.strip()
-        else '<p class="summary empty">It wrote nothing.</p>'
+        else '<p class="summary empty">No output.</p>'
     )
     return html.card(
         css,
@@ -109,7 +106,7 @@ def _system_card(
 
 
 def _scores(evaluation: Evaluation, output: Output) -> str:
-    """F1 x 100 by the policy, and against each reference."""
+    """F1 x 100 over all references (by the policy) and for each one."""
     if not output.scores:
         return ""
     rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else "F1", *_cells(output.scores)]]
@@ -148,7 +145,7 @@ def _footer(output: Output) -> str:
     if output.tokens is not None:
         parts.append(f"{output.tokens} tokens")
     if output.turns_left_out:
-        parts.append(f"{output.turns_left_out} turns of the dialogue did not fit")
+        parts.append(f"{output.turns_left_out} dialogue turns truncated")
     if output.hit_length_limit:
-        parts.append("cut by the length limit")
+        parts.append("truncated at the length limit")
     return " · ".join(parts)

@@ -36,7 +36,7 @@ class Selection(SortOrder):
 @dataclass(frozen=True)
 class ExampleRow:
     example: ExampleRecord
-    entry: Entry | None = None  # why it is in a highlights list
+    entry: Entry | None = None  # why it is in a list of highlights
 
 
 def columns(evaluation: Evaluation, selection: Selection) -> list[Column[ExampleRow]]:
@@ -67,7 +67,10 @@ def columns(evaluation: Evaluation, selection: Selection) -> list[Column[Example
     found: list[Column[ExampleRow]] = [Column("row", "Row", lambda r: r.example.row, lambda r: str(r.example.row))]
     if selection.ready:
         found.append(Column(LIST_ORDER, "Why", lambda r: None, lambda r: why(r.entry, names), number=False))
-    found.append(Column("dialogue", "Dialogue", _text, lambda r: escape(_cut(_text(r))), number=False))
+    has_texts = any(example.dialogue is not None or example.references for example in evaluation.examples)
+    found.append(
+        Column("dialogue", "Dialogue" if has_texts else "Id", _text, lambda r: escape(_cut(_text(r))), number=False)
+    )
     if any(example.topics for example in evaluation.examples):
         found.append(
             Column("topic", "Topic", lambda r: ", ".join(r.example.topics) or None,
@@ -107,7 +110,7 @@ def select(evaluation: Evaluation, report: Report, selection: Selection) -> list
 
 
 def table(evaluation: Evaluation, report: Report, selection: Selection) -> str:
-    """One page of the examples as HTML. A heading sorts, a row opens, below is the way to other pages."""
+    """One page of the examples, with links to the other pages."""
     rows = select(evaluation, report, selection)
     if not rows:
         return f'<p class="empty">{escape(_nothing(report, selection))}</p>'
@@ -126,7 +129,7 @@ def page_of(selection: Selection, count: int) -> int:
 
 
 def neighbour(rows: Sequence[ExampleRow], example: str, step: int) -> str:
-    """The id of the example before (-1) or after (1) the open one; itself at the ends."""
+    """The id of the previous (-1) or next (1) example; the first and the last have themselves."""
     ids = list(dict.fromkeys(row.example.id for row in rows))
     if example not in ids:
         return ids[0] if ids else ""
@@ -134,7 +137,7 @@ def neighbour(rows: Sequence[ExampleRow], example: str, step: int) -> str:
 
 
 def doubts(example: ExampleRecord, names: dict[str, str]) -> list[str]:
-    """What a reader may want to look at: names and numbers that are not in the dialogue, speakers probably swapped."""
+    """Possible errors: names and numbers that are not in the dialogue, swapped speakers, truncated outputs."""
     found = []
     for system, output in example.outputs.items():
         if output.ungrounded:
@@ -142,7 +145,7 @@ def doubts(example: ExampleRecord, names: dict[str, str]) -> list[str]:
         if output.checks.get("swapped"):
             found.append(f"{names[system]}: speakers swapped")
         if output.hit_length_limit:
-            found.append(f"{names[system]}: cut")
+            found.append(f"{names[system]}: truncated")
     return found
 
 
@@ -154,7 +157,7 @@ def why(entry: Entry | None, names: dict[str, str]) -> str:
 
 
 def parts(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
-    """(label, key) of the parts that the examples can be narrowed to: every slice, and what a warning is about."""
+    """(label, key) of the filters: every slice, and the examples of each warning."""
     kinds = {"topic": "Topic", "length": "Length", "speakers": "Speakers"}
     return [
         ("All examples", ""),
@@ -168,7 +171,7 @@ def parts(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
 
 
 def ids_of(report: Report, part: str) -> Sequence[str]:
-    """The ids of the examples of a part; none for a part that there is not."""
+    """The ids of the examples in `part`; empty for an unknown part."""
     for one in report.slices:
         if part == f"{one.by}:{one.name}":
             return one.ids
@@ -181,7 +184,7 @@ def _warning_key(warning: Warning) -> str:
 
 def _warning_label(warning: Warning, evaluation: Evaluation) -> str:
     what = {
-        "length_limit": "Cut by the length limit", "empty": "Empty", "cut_source": "Dialogue too long",
+        "length_limit": "Truncated output", "empty": "Empty output", "cut_source": "Truncated dialogue",
         "trained_on": "In the training data",
     }.get(warning.kind, warning.kind)  # fmt: skip
     name = system_titles(evaluation.systems).get(warning.system, warning.system)
@@ -217,7 +220,7 @@ def _row(row: ExampleRow, shown: Sequence[Column[ExampleRow]], selection: Select
 def _pages(count: int, everything: int, first: int) -> str:
     last = min(count, first + PAGE_ROWS)
     page, pages = first // PAGE_ROWS, (count - 1) // PAGE_ROWS + 1
-    of = f"of {count:,}" + (f" that fit, out of {everything:,}" if count != everything else "")
+    of = f"of {count:,}" + (f" matching, out of {everything:,} in total" if count != everything else "")
     links = ""
     if pages > 1:
         back, on = ("" if page else " disabled"), ("" if page < pages - 1 else " disabled")
@@ -225,12 +228,12 @@ def _pages(count: int, everything: int, first: int) -> str:
             f'<button type="button" data-page="{page - 1}"{back}>‹ Previous page</button>'
             f'<button type="button" data-page="{page + 1}"{on}>Next page ›</button>'
         )
-    said = f"Examples {first + 1:,} to {last:,} {of}; a heading sorts all of them."
+    said = f"Examples {first + 1:,} to {last:,} {of}. Click a heading to sort all of them."
     return f'<div class="pages"><span>{said}</span>{links}</div>'
 
 
 def _nothing(report: Report, selection: Selection) -> str:
     if selection.query or selection.part:
-        return "No example fits; search for less, or choose all examples."
+        return "No matching examples. Shorten the search or choose “All examples”."
     ready = next((ready for ready in report.lists if ready.name == selection.ready), None)
-    return f"“{ready.title}” has no example here." if ready else "There are no examples yet."
+    return f"No examples in “{ready.title}”." if ready else "No examples yet."

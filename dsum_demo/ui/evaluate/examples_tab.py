@@ -1,7 +1,4 @@
-"""The view of an evaluation's examples: ready lists, search, table, and one example in full.
-
-Handlers are functions over plain values and `Services`; which examples, in which order, is a `Selection`.
-"""
+"""The Examples view of an evaluation: highlights, search, table, and one open example."""
 
 from __future__ import annotations
 
@@ -34,10 +31,10 @@ from dsum_demo.ui.theme import QUIET
 
 ALL = [("All examples", "")]
 LISTS_OF_SUMMARIES = ("invented", "swapped")
-FILLED = 8  # how many components `fill` fills
+FILLED = 8  # the number of updates that `fill` returns
 HOW = (
-    "Choose a row to read its dialogue and every summary. In the table ↑ and ↓ move and Enter opens; with an example "
-    "open ← and → go to the one before and after."
+    "Click a row to read its dialogue and all summaries. Keys: ↑ ↓ and Enter in the table, ← → for the previous and "
+    "next example."
 )
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -45,22 +42,22 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class Examples:
-    """What the tab fills when it opens an evaluation: `outputs`, in the order that `fill` returns."""
+    """outputs: the components that `fill` updates, in its order."""
 
     outputs: list[Any]
 
 
 def build_examples(services: Services, key: gr.State, selection: gr.State, rouge: gr.Dropdown) -> Examples:
-    """The tab of examples, inside the caller's gr.Tabs."""
+    """The Examples tab, inside the caller's gr.Tabs."""
     with gr.Tab("Examples", id="examples"):
-        ready = gr.Radio(ALL, value="", label="Lists worth reading", elem_id="example-lists")
+        ready = gr.Radio(ALL, value="", label="Highlights", elem_id="example-lists")
         how = gr.HTML(elem_classes="hint", elem_id="example-how")
         with gr.Row():
             query = gr.Textbox(
-                label="Search", placeholder="words in the dialogue, a reference, a summary, a topic or an id",
+                label="Search", placeholder="words in a dialogue, summary, topic or id",
                 elem_id="example-search", scale=3, min_width=220,
             )  # fmt: skip
-            part = gr.Dropdown(ALL, value="", label="Only", elem_id="example-part", scale=2, min_width=220)
+            part = gr.Dropdown(ALL, value="", label="Filter", elem_id="example-part", scale=2, min_width=220)
         shown = gr.HTML(js_on_load="dsum.listenToExamples(element, trigger)", elem_id="example-table")
         gr.HTML(f"<p>{HOW}</p>", elem_classes="hint")
         with gr.Column(visible=False, elem_id="example-open") as one:
@@ -89,7 +86,7 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
 
 
 def fill(opened: Open, rouge: str) -> list[Update]:
-    """Another evaluation: its lists and parts, the whole table, no open example; in the order of Examples.outputs."""
+    """Updates for a newly opened evaluation, in the order of Examples.outputs."""
     evaluation, report = opened.evaluation, opened.report
     selection = Selection(rouge=rouge)
     lists = [(list_label(ready), ready.name) for ready in report.lists]
@@ -106,7 +103,7 @@ def fill(opened: Open, rouge: str) -> list[Update]:
 
 
 def list_label(ready: ReadyList) -> str:
-    """The title and how many entries the list has: examples, or summaries if an example can be listed per system."""
+    """The title and the number of entries: summaries if an example can be listed once per system, else examples."""
     count = ready.total or len(ready.entries)
     what = "summary" if ready.name in LISTS_OF_SUMMARIES else "example"
     plural = f"{what[:-1]}ies" if what == "summary" else f"{what}s"
@@ -114,7 +111,7 @@ def list_label(ready: ReadyList) -> str:
 
 
 def act(services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData) -> tuple[Update, ...]:
-    """A click on a heading, a row or a page; what was clicked comes from the browser, so nothing of it is believed."""
+    """A click on a heading, a row or a page link. The data comes from the browser and is not trusted."""
     data = clicked(event)
     if isinstance(key_of_column := data.get("sort"), str):
         opened = services.evaluations.get(key)
@@ -129,7 +126,7 @@ def act(services: Services, key: str, selection: Selection, highlight: str, even
 
 
 def choose_list(services: Services, key: str, selection: Selection, highlight: str, ready: str) -> tuple[Update, ...]:
-    """A ready list has an order of its own, and says what it shows."""
+    """Show a list of highlights in its own order, with its description."""
     opened = services.evaluations.get(key)
     how = next((one.how for one in opened.report.lists if one.name == ready), "") if opened else ""
     selection = replace(selection, ready=ready, sort=LIST_ORDER if ready else "row", descending=False, page=0)
@@ -161,13 +158,13 @@ def close_example(services: Services, key: str, selection: Selection, highlight:
 
 
 def mark(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
-    """Other marks on the open example, with what they mean."""
+    """Change the highlighting of the open example and its legend."""
     *_, example = _draw(services, key, selection, highlight)
     return example, cards.LEGENDS[highlight]
 
 
 def _step(services: Services, key: str, selection: Selection, highlight: str, step: int) -> tuple[Update, ...]:
-    """The example before or after, on whichever page of the table it stands."""
+    """Open the previous or next example and the page of the table that contains it."""
     opened = services.evaluations.get(key)
     if opened is None:
         return (gr.skip(),) * 4
@@ -178,7 +175,7 @@ def _step(services: Services, key: str, selection: Selection, highlight: str, st
 
 
 def _draw(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
-    """(selection, table, whether an example is open, the example)."""
+    """(selection, table, visibility of the open example, the example)."""
     opened = services.evaluations.get(key)
     if opened is None:
         return (gr.skip(),) * 4

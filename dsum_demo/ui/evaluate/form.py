@@ -1,7 +1,4 @@
-"""The form for a new evaluation: which data, which systems or columns, how many, and what to do with broken rows.
-
-Handlers are functions over plain values and `Services`. What was filled in stays until the visitor changes it.
-"""
+"""The form for a new evaluation: data, systems or columns, number of dialogues, and unusable rows."""
 
 from __future__ import annotations
 
@@ -26,15 +23,15 @@ from dsum_demo.ui.theme import QUIET
 
 FILE_TYPES = [".csv", ".tsv", ".json", ".jsonl", ".gz"]
 DEFAULT_LIMIT = 100
-ALL = 0  # a gr.Number that is drawn again without a value shows 0, so 0 has to mean the same
+ALL = 0  # gradio shows an empty gr.Number as 0 after a redraw, so 0 means no limit
 POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("First reference", "first")]
-READINGS = [("A dialogue, with all its references", "dialogues"), ("A row, with its own reference", "rows")]
+READINGS = [("A dialogue with all its references", "dialogues"), ("A row with its own reference", "rows")]
 MOST_BROKEN_SHOWN = 100
 FORM_OF_A_FILE = {
-    UPLOAD: "CSV, TSV, JSON or JSON Lines, gzipped or not, with the columns id, dialogue and summary (or summary1 to "
-    "summary3), and topic where there is one: DialogSum’s form.",
-    RECORDED: "CSV, TSV, JSON or JSON Lines, gzipped or not: columns of references and one column of outputs for each "
-    "system. Columns called id, dialogue and topic are used where they are there.",
+    UPLOAD: "CSV, TSV, JSON or JSON Lines, optionally gzipped, with the columns id, dialogue and summary (or summary1 "
+    "to summary3), and optionally topic, as in DialogSum.",
+    RECORDED: "CSV, TSV, JSON or JSON Lines, optionally gzipped, with reference columns and one column of outputs per "
+    "system. Columns named id, dialogue and topic are used if present.",
 }
 REFERENCE_NAME = re.compile(
     r"human|reference|gold|target|baseline.?summ|^ref\d*$|^summary\d?$|^highlights$", re.IGNORECASE
@@ -48,7 +45,7 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class EvaluationForm:
-    """The components that the tab listens to; `values` are the inputs of `wanted`, in its order."""
+    """The components that the tab connects. values: the inputs of `wanted`, in its order."""
 
     start: gr.Button
     close: gr.Button
@@ -58,7 +55,7 @@ class EvaluationForm:
 
 
 def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> EvaluationForm:
-    """Lay the form out and connect what happens inside it, in the caller's column."""
+    """Build and connect the form inside the caller's column."""
     first, public = services.registry.seen_by("").default_family, services.settings.public
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
@@ -81,33 +78,35 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
             systems = gr.CheckboxGroup(
                 **system_choices(first),
                 label="Systems",
-                info="The family’s models, all with the same prompt and decode settings.",
+                info="Models of the family above; all use the same prompt and decoding settings.",
                 elem_id="evaluation-systems",
             )
             with gr.Row(visible=False) as columns:
                 references = gr.Dropdown(
-                    [], multiselect=True, label="Columns of references", elem_id="evaluation-references", min_width=220
+                    [], multiselect=True, label="Reference columns", elem_id="evaluation-references", min_width=220
                 )
                 outputs = gr.Dropdown(
                     [],
                     multiselect=True,
-                    label="Columns of systems’ outputs",
+                    label="Output columns, one per system",
                     elem_id="evaluation-columns",
                     min_width=220,
                 )
             with gr.Row():
                 limit = gr.Number(
                     DEFAULT_LIMIT,
-                    label="At most",
+                    label="Number of dialogues",
                     info=_limit_info(services, SAMPLES),
                     precision=0,
                     elem_id="evaluation-limit",
                     min_width=150,
                 )
-                seed = gr.Number(0, label="Seed", info="Draws them, and the intervals.", precision=0, min_width=150)
+                seed = gr.Number(0, label="Seed", info="Used for sampling and bootstrap.", precision=0, min_width=150)
             with gr.Accordion("Several references", open=False):
-                policy = gr.Radio(POLICIES, value="mean", label="A score is taken over")
-                reading = gr.Radio(READINGS, value="dialogues", label="One example is", elem_id="evaluation-reading")
+                policy = gr.Radio(POLICIES, value="mean", label="With several references, use")
+                reading = gr.Radio(
+                    READINGS, value="dialogues", label="Count as one example", elem_id="evaluation-reading"
+                )
     broken = gr.HTML(elem_id="evaluation-broken")
     skip = gr.Checkbox(False, label="Skip these rows", visible=False, elem_id="evaluation-skip")
     problem = gr.HTML(elem_id="evaluation-problem")
@@ -116,8 +115,8 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
         close = gr.Button("Close", elem_id="evaluation-close", scale=1, min_width=90)
     if public:
         gr.HTML(
-            f"<p>On this public page an evaluation takes at most {most(UPLOAD, services.settings)} dialogues, or "
-            f"{most(RECORDED, services.settings):,} recorded rows, and is not saved: download what you want to keep."
+            f"<p>On this public page an evaluation is limited to {most(UPLOAD, services.settings)} dialogues or "
+            f"{most(RECORDED, services.settings):,} recorded rows, and is not saved: use the Download tab to keep it."
             "</p>",
             elem_classes="hint",
         )
@@ -131,14 +130,14 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
     )
     family.change(MethodType(offer_systems, services), [family, owner], systems, **QUIET)
     found = [broken, skip, problem]
-    # One step, not two: a second one is dropped where an earlier file's is still going on.
+    # One event instead of two: gradio drops the second one while an earlier file is still being read.
     file.change(read_file, values, [references, outputs, *found], **QUIET)
     gr.on([references.input, outputs.input], list_broken, values, found, trigger_mode="always_last", **QUIET)
     return EvaluationForm(start, close, problem, systems, values)
 
 
 def system_choices(family: Family) -> dict[str, Any]:
-    """`choices` and `value`: every model of the family that exists, the trio chosen."""
+    """`choices` and `value`: every available model of the family, with the default trio selected."""
     there = [spec for spec in family.variants if spec.source]
     titles = [spec.title for spec in there]
     choices = [(s.title if titles.count(s.title) == 1 else s.name, s.name) for s in there]
@@ -150,13 +149,13 @@ def offer_systems(services: Services, family: str, owner: str = "") -> Update:
 
 
 def offer_new_systems(services: Services, family: str, owner: str = "") -> Update:
-    """What was trained since is there to choose; what is chosen stays."""
+    """Add newly trained models to the choices; the selection is unchanged."""
     return gr.update(choices=system_choices(services.registry.seen_by(owner).family(family))["choices"])
 
 
 def choose_source(services: Services, source: str) -> tuple[Update, ...]:
-    """Show what belongs to this kind of data. Recorded outputs are scored row by row and all of them, as published
-    figures are; models take a sample.
+    """Show the inputs for this kind of data. By default all recorded rows are scored, each with its own reference, as
+    in published figures; models run on a sample.
     """
     upload, recorded = source in (UPLOAD, RECORDED), source == RECORDED
     return (
@@ -173,9 +172,7 @@ def choose_source(services: Services, source: str) -> tuple[Update, ...]:
 
 
 def read_file(source: str, systems: Sequence[str], file: str | None, *values: Any) -> tuple[Update, ...]:
-    """The file's columns, as far as their names tell what they are (a visitor puts right what was guessed wrong), and
-    what `list_broken` says of its rows.
-    """
+    """The column choosers, filled with columns that are detected by name, and the result of `list_broken`."""
     references: list[str] = []
     outputs: list[str] = []
     names: list[str] = []
@@ -191,13 +188,13 @@ def read_file(source: str, systems: Sequence[str], file: str | None, *values: An
         return (*chosen, "", gr.update(visible=False, value=False), problem)
     _, _, *rest = values
     broken, skip, said = list_broken(source, systems, file, references, outputs, *rest)
-    # Nothing to say clears what was said of another file.
+    # Clear the notice of an earlier file.
     return (*chosen, broken, skip, said if isinstance(said, str) else "")
 
 
 def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(references, outputs): what is called human, reference or summary1 is a reference, and what is neither that nor
-    the dialogue or one of its facts is a system's output.
+    """(references, outputs). Names such as human, reference or summary1 are references; other columns are outputs,
+    except the id, the dialogue and its topic.
     """
     references = [name for name in names if REFERENCE_NAME.search(name)]
     outputs = [name for name in names if name not in references and not NO_SYSTEM_NAME.search(name)]
@@ -246,9 +243,9 @@ def wanted(
     reading: str,
     skip_broken: bool,
 ) -> Wanted:
-    """What the form asks for. Raises InputError for a limit or seed that is none."""
+    """The evaluation in the form. Raises InputError for a negative limit or seed."""
     if limit and limit < 0:
-        raise InputError(f"“At most” is {limit:g}; give 1 or more, or 0 for all.")
+        raise InputError(f"The number of dialogues is {limit:g}; give 1 or more, or 0 for all.")
     if seed is not None and seed < 0:
         raise InputError(f"The seed is {seed:g}; give 0 or more.")
     recorded = source == RECORDED
@@ -267,7 +264,7 @@ def wanted(
 
 def _limit_info(services: Services, source: str) -> str:
     most_here = most(source, services.settings)
-    return f"Drawn by the seed; here at most {most_here:,}." if most_here else "Drawn by the seed; 0 takes all."
+    return f"A random sample; at most {most_here:,} here." if most_here else "A random sample; 0 uses everything."
 
 
 def _without_folder(text: str, file: str) -> str:

@@ -1,7 +1,4 @@
-"""An evaluation as one HTML page that opens without a network: headline, charts, tables, every example.
-
-plotly.js and the style are inside the file; every text is escaped. Knows records and a report; needs no gradio.
-"""
+"""An evaluation as a self-contained HTML page: headline, charts, tables, examples, plotly.js and CSS."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ from dsum_demo.ui.evaluate.example_table import Selection, columns, select
 from dsum_demo.ui.html import SHARED
 from dsum_demo.ui.sortable_table import headings
 
-MOST_EXAMPLES = 2_000  # a browser takes long over a page with more
-NO_TEXTS = "The dialogue is not in this report: its text is not this project’s to ship, or was not recorded."
+MOST_EXAMPLES = 2_000  # browsers are slow on a page with more
+NO_TEXTS = "The dialogue is not in this report: it was not recorded, or the dataset is not distributed with the app."
 ROUGE = "rouge1"
 
 
 def html_report(evaluation: Evaluation, report: Report) -> str:
-    """The whole page. Of more than MOST_EXAMPLES examples the first ones are in it, and it says so."""
+    """The whole page, with the first MOST_EXAMPLES examples; a note states if there are more."""
     sections = {
         "Scores": _scores(evaluation, report),
         "Differences": _differences(evaluation, report),
@@ -86,10 +83,10 @@ def _examples(evaluation: Evaluation, report: Report) -> str:
             f'<tbody><tr tabindex="0" data-example="{escape(row.example.id)}" aria-expanded="false">{cells}</tr>'
             f'<tr class="unfolded" hidden><td colspan="{len(shown)}">{folded}</td></tr></tbody>'
         )
-    said = "A row unfolds; a heading sorts."
+    said = "Click a row to expand it, a heading to sort."
     if len(rows) > MOST_EXAMPLES:
         said += (
-            f" These are the first {MOST_EXAMPLES:,} of {len(rows):,} examples; the CSV and JSON Lines files have all."
+            f" Showing the first {MOST_EXAMPLES:,} of {len(rows):,} examples; the CSV and JSON Lines files have all."
         )
     return (
         f'<p class="hint">{said}</p>'

@@ -1,7 +1,4 @@
-"""What an evaluation shows: headline and warnings, then views of scores, differences, slices and checks.
-
-Lays out and redraws; what is drawn comes from `evaluation_charts` and `evaluation_tables`.
-"""
+"""An open evaluation: headline and warnings, then the views of scores, differences, slices and checks."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ from dsum_demo.ui.theme import QUIET
 
 ROUGE_CHOICES = [(title, name) for name, title in ROUGE_TITLES.items()]
 SLICE_CHOICES = [("Topic", "topic"), ("Length", "length"), ("Speakers", "speakers")]
-HOW_PAIRS = "Each bar is one dialogue: above the line the first system scores higher on it, below the second."
-HOW_LENGTH = "A point is one summary, a line the means of tenths of the dialogues, from the shortest to the longest."
-HOW_SLICES = "Means with 95 % intervals over parts of the examples; a part is small, so its interval is wide."
+HOW_PAIRS = "One bar per dialogue: above zero the first system scores higher, below zero the second."
+HOW_LENGTH = "One point per summary. Lines connect the means of ten groups of dialogues, from shortest to longest."
+HOW_SLICES = "Means with 95 % confidence intervals; a slice with few examples has a wide interval."
 
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
@@ -37,7 +34,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Results:
-    """The components that show an evaluation, in the order of PARTS, and those that choose what they show."""
+    """The components that show an evaluation, by the names in PARTS, and the chooser of the ROUGE type."""
 
     parts: dict[str, Any]
     rouge: gr.Dropdown
@@ -48,7 +45,7 @@ class Results:
 
 
 def build_summary(parts: dict[str, Any]) -> None:
-    """What stands above the views."""
+    """The part above the views."""
     parts["facts"] = gr.HTML(elem_id="evaluation-facts")
     parts["headline"] = gr.HTML(elem_id="evaluation-headline")
     parts["warnings"] = gr.HTML(elem_id="evaluation-warnings")
@@ -75,7 +72,7 @@ def build_views(parts: dict[str, Any]) -> None:
 
 
 def connect(services: Services, results: Results, key: gr.State) -> None:
-    """Redraw when the ROUGE type, the pair or the kind of slices changes."""
+    """Redraw if the ROUGE type, the pair or the kind of slices changes."""
     chosen = [key, results.rouge, results.parts["pair"], results.parts["by"]]
     names = ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"]
     outputs = [results.parts[name] for name in names]
@@ -140,7 +137,7 @@ def first_slices(report: Report) -> str:
 
 
 def pair_choices(evaluation: Evaluation, report: Report) -> list[tuple[str, str]]:
-    """(label, "system|baseline" as places) of every difference in the report."""
+    """(label, "system|baseline" as indices) of every difference in the report."""
     names = system_titles(evaluation.systems)
     places = {system.name: place for place, system in enumerate(evaluation.systems)}
     return [

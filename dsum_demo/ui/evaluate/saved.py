@@ -1,7 +1,4 @@
-"""Saved evaluations: the list, two of them compared, one deleted after a question, and the files to download.
-
-Handlers are functions over plain values and `Services`.
-"""
+"""The Saved and Download views: list, compare and delete saved evaluations, and export the open one."""
 
 from __future__ import annotations
 
@@ -25,22 +22,22 @@ from dsum_demo.ui.html import change, html_table, notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
-# What `write_exports` writes, in its order, and the report of this page.
+# The files of `write_exports`, in its order, and the HTML report.
 FILES = (
-    ("CSV", "a row for each example and system"),
-    ("JSON Lines", "an object for each example, with texts, scores and checks"),
-    ("JSON", "the report: means, intervals, differences, slices, warnings"),
+    ("CSV", "one row per example and system"),
+    ("JSON Lines", "one object per example, with texts, scores and checks"),
+    ("JSON", "the report: means, confidence intervals, differences, slices, warnings"),
     ("Markdown", "tables for a README or a pull request"),
-    ("HTML", "one page with charts and texts that opens without a network"),
+    ("HTML", "a page with charts and texts that works offline"),
 )
-HOW_FILES = "Every file carries the signature of its scores; what a spreadsheet would run as a formula is made text."
-HOW_COMPARED = "Two evaluations of the same data are compared dialogue by dialogue: the second minus the first."
+HOW_FILES = "Every file includes the ROUGE signature. Cells that a spreadsheet would run as a formula are escaped."
+HOW_COMPARED = "Compares two evaluations of the same data per dialogue: the second minus the first."
 
 Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_downloads(services: Services, key: gr.State) -> None:
-    """The tab of files, inside the caller's gr.Tabs; they are written when somebody comes to fetch them."""
+    """The Download tab, inside the caller's gr.Tabs; files are written when it is opened."""
     with gr.Tab("Download", id="download") as tab:
         gr.HTML(f"<p>{HOW_FILES}</p>", elem_classes="hint")
         problem = gr.HTML(elem_id="download-problem")
@@ -58,12 +55,12 @@ def build_downloads(services: Services, key: gr.State) -> None:
 
 
 def write_files(services: Services, key: str) -> Iterator[tuple[Update, ...]]:
-    """The files of the open evaluation; gradio keeps a copy of each for an hour, so ours can go at once."""
+    """The files of the open evaluation. gradio keeps a copy of each for an hour, so ours are deleted immediately."""
     waiting = [gr.update(interactive=False)] * len(FILES)
     try:
         opened = services.evaluations.get(key)
         if opened is None:
-            yield (notice("No evaluation is open; open one above."), *waiting)
+            yield (notice("No evaluation is open; choose one above."), *waiting)
             return
         yield (notice("Writing the files…"), *waiting)
         opened = services.evaluations.with_texts(opened)
@@ -73,11 +70,11 @@ def write_files(services: Services, key: str) -> Iterator[tuple[Update, ...]]:
             page.write_text(html_report(opened.evaluation, opened.report), encoding="utf-8")
             yield ("", *(gr.update(value=str(file), interactive=True) for file in (*files[:4], page)))
     except (DsumError, OSError) as error:
-        yield (notice(f"The files could not be written: {error}", "error"), *waiting)
+        yield (notice(f"Cannot write the files: {error}", "error"), *waiting)
 
 
 def build_saved(services: Services, key: gr.State, chooser: gr.Dropdown) -> list[Any]:
-    """The tab of saved evaluations, inside the caller's gr.Tabs; returns what `fill_saved` fills."""
+    """The Saved tab, inside the caller's gr.Tabs; returns the components that `fill_saved` updates."""
     public = services.settings.public
     with gr.Tab("Saved", id="saved") as tab:
         listed = gr.HTML(elem_id="saved-list")
@@ -114,7 +111,7 @@ def fill_saved(services: Services) -> tuple[Update, ...]:
 
 
 def label(saved: SavedEvaluation) -> str:
-    """One line that tells evaluations apart."""
+    """A line that distinguishes saved evaluations."""
     part = "" if saved.finished else ", incomplete"
     shipped = ", shipped" if saved.shipped else ""
     systems = f"{len(saved.systems)} system{'' if len(saved.systems) == 1 else 's'}"
@@ -123,7 +120,7 @@ def label(saved: SavedEvaluation) -> str:
 
 def saved_table(saved: list[SavedEvaluation]) -> str:
     if not saved:
-        return '<p class="empty">Nothing is saved yet. What you evaluate is saved here by itself.</p>'
+        return '<p class="empty">No saved evaluations yet. Evaluations are saved automatically.</p>'
     rows = []
     for one in saved:
         if one.reason:
@@ -135,16 +132,16 @@ def saved_table(saved: list[SavedEvaluation]) -> str:
         rows.append(
             [escape(one.name), escape(describe(one.data)), f"{one.n:,}", scores, escape(day(one.created)), state]
         )
-    return html_table(["Name", "Data", "n", "ROUGE-1", "Made", ""], rows, "saved")
+    return html_table(["Name", "Data", "n", "ROUGE-1", "Created", ""], rows, "saved")
 
 
 def compare_two(services: Services, first: str | None, second: str | None) -> str:
-    """Paired differences of two evaluations over the examples that both hold."""
+    """Paired differences of two evaluations over their common examples."""
     try:
         if not first or not second:
             raise InputError("Choose two evaluations to compare.")
         if first == second:
-            raise InputError("Both are the same evaluation; choose another one to compare it with.")
+            raise InputError("Both are the same evaluation; choose two different ones.")
         one, other = (_open(services, key) for key in (first, second))
         return differences(compare_saved(one.evaluation, other.evaluation), one, other)
     except DsumError as error:
@@ -175,7 +172,7 @@ def differences(found: list[SavedDifference], first: Open, second: Open) -> str:
 
 
 def ask(services: Services, key: str) -> tuple[Update, ...]:
-    """The question before an evaluation is deleted; a shipped one is not."""
+    """Ask for confirmation before deleting the open evaluation. Shipped ones cannot be deleted."""
     closed = gr.update(visible=False)
     try:
         opened = services.evaluations.get(key)
@@ -186,28 +183,28 @@ def ask(services: Services, key: str) -> tuple[Update, ...]:
     except DsumError as error:
         return closed, "", notice(str(error), "error")
     n = len(opened.evaluation.examples)
-    question = f"Delete {opened.key} ({opened.title}, {n:,} examples)? It cannot be undone."
+    question = f"Delete {opened.key} ({opened.title}, {n:,} examples)? This cannot be undone."
     return gr.update(visible=True), notice(question, "warning"), ""
 
 
 def delete_open(services: Services, key: str) -> tuple[Update, ...]:
-    """Delete it and open the newest of those that are left."""
+    """Delete it and open the newest remaining one."""
     try:
         if services.settings.public:
-            raise InputError("On a public page nothing is saved, and so nothing deleted.")
+            raise InputError("On a public page nothing is saved, so there is nothing to delete.")
         services.evaluations.saved.delete(key)
         services.evaluations.close(key)
     except DsumError as error:
         return (gr.update(visible=False), notice(str(error), "error"), *fill_saved(services), gr.skip())
     chooser = chooser_update(services, None)
-    return gr.update(visible=False), notice(f"{key} is deleted."), *fill_saved(services), chooser
+    return gr.update(visible=False), notice(f"Deleted {key}."), *fill_saved(services), chooser
 
 
 def chooser_update(services: Services, wanted: str | None, run_key: str = "", run_title: str = "") -> Update:
-    """The chooser of evaluations with `wanted` open, or with the newest one where that is not there."""
+    """The chooser of evaluations with `wanted` selected, or the newest one if it does not exist."""
     choices = [(label(one), one.name) for one in services.evaluations.saved.list() if not one.reason]
     if run_key.startswith("run:"):
-        choices.insert(0, (f"{run_title}, just evaluated and not saved", run_key))
+        choices.insert(0, (f"{run_title}, new and not saved", run_key))
     names = [name for _, name in choices]
     value = wanted if wanted in names else names[0] if names else None
     return gr.update(choices=choices, value=value)

@@ -1,7 +1,6 @@
-"""The Evaluate tab: choose an evaluation or make a new one, watch it run, and read what it means.
+"""The Evaluate tab: its layout, and the handlers that open an evaluation or start, follow and stop one.
 
-Puts the form, the run and the views together. Handlers are functions over plain values and `Services`; a run belongs to
-the app, not to the page, which only looks at it: reloading loses nothing.
+An evaluation runs in the app, not in the page, so it survives a reload.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from dsum_demo.ui.theme import QUIET
 TICK_SECONDS = 1.0
 REDRAWS = 20  # of the partial result, over a whole run
 ABOUT = (
-    "One dialogue is an anecdote. Here the systems write for a whole data set, and every mean comes with its interval "
-    "and is a click away from the texts it was made of."
+    "Run the models on a whole dataset. Every mean has a 95 % confidence interval, and the Examples tab shows the "
+    "summaries behind it."
 )
-EMPTY = "No evaluation is here yet. Begin with the samples: choose the systems below and press Evaluate."
+EMPTY = "No evaluations yet. Start with the samples: choose the systems below and press Evaluate."
 
 Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, owner: gr.BrowserState) -> None:
-    """Lay the tab out and connect it; `family` is the page's family chooser, `owner` the visitor's secret."""
+    """Build and connect the tab. family: the page's family chooser; owner: the visitor's secret."""
     token = gr.BrowserState("", storage_key="dsum-evaluation", secret="dsum")
     key, drawn = gr.State(""), gr.State(-1)
     timer = gr.Timer(TICK_SECONDS, active=False)
@@ -49,7 +48,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
         rouge = gr.Dropdown(
             ROUGE_CHOICES,
             value="rouge1",
-            label="Score of differences, slices, examples",
+            label="Score in Differences, Slices, Examples",
             filterable=False,
             elem_id="evaluation-rouge",
             scale=2,
@@ -91,7 +90,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
 
 
 def arrive(services: Services, token: str | None, chosen: str | None) -> tuple[Update, ...]:
-    """Somebody comes to the tab: what is saved, the run that is going on, and an evaluation to look at."""
+    """The tab was opened: the saved evaluations, the current run, and the evaluation to open first."""
     run = services.evaluations.run_for(token)
     chooser = chooser_update(
         services, chosen or (run.key if run else None), run.key if run else "", run.title if run else ""
@@ -110,7 +109,7 @@ def begin_own(services: Services, owner: str, *values: Any) -> tuple[Update, ...
 
 
 def begin(services: Services, *values: Any, owner: str = "") -> tuple[Update, ...]:
-    """Start what the form asks for. A mistake is told under the form, and everything filled in stays."""
+    """Start the evaluation in the form. An error is shown under the form, which keeps its values."""
     try:
         run = services.evaluations.start(replace(wanted(*values), owner=owner))
     except DsumError as error:
@@ -127,7 +126,7 @@ def ask_to_stop(services: Services, token: str | None) -> Update:
 
 
 def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...]:
-    """How far the run is; when it is over its result opens."""
+    """The progress of the run; its result opens when it ends."""
     run = services.evaluations.run_for(token)
     if run is None:
         return (gr.update(visible=False), *[gr.skip()] * 4, gr.update(active=False), *[gr.skip()] * 4)
@@ -140,7 +139,7 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Itera
     hidden = gr.update(visible=False)
     try:
         if long := services.evaluations.takes_long(chosen):
-            yield (gr.skip(), gr.skip(), notice("Opening; so many examples take some seconds."), *nothing)
+            yield (gr.skip(), gr.skip(), notice("Opening a large evaluation; this takes a few seconds."), *nothing)
         opened = services.evaluations.get(chosen)
     except DsumError as error:
         yield ("", hidden, notice(str(error), "error"), *nothing)
@@ -148,15 +147,15 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Itera
     if opened is None:
         yield ("", hidden, gr.skip(), *nothing)
         return
-    # What was said of the run that made it stays.
+    # The notice of the run that produced this evaluation stays.
     run = services.evaluations.run
     said = gr.skip() if run and run.key == chosen and not long else ""
     yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge), *fill(opened, rouge))
 
 
 def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[Update, ...]:
-    """(panel, bar, stop, so far, partial chart, timer, how far that is drawn, chooser, problem, form). The form comes
-    back where nothing came of the run, so that what was asked can be put right.
+    """(panel, bar, stop, so far, partial chart, timer, summaries drawn, chooser, problem, form). The form reopens if
+    the run has no result, for corrections.
     """
     if run.over:
         said = notice(run.error, "error") if run.error else notice(_stopped(run), "") if run.stopping else ""
@@ -182,10 +181,10 @@ def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[
 
 
 def progress_bar(run: BackgroundEvaluation) -> str:
-    """How much is done and how long the rest takes."""
+    """Summaries done and time left."""
     progress = run.progress
     if progress is None or not progress.total:
-        said, share = run.note or "Starting.", 0.0
+        said, share = run.note or "Starting…", 0.0
     else:
         share = progress.done / progress.total
         said = f"{progress.done:,} of {progress.total:,} summaries"
@@ -214,6 +213,6 @@ def _stopped(run: BackgroundEvaluation) -> str:
     if progress is None or not progress.evaluation.examples:
         return "Stopped before the first summary."
     return (
-        f"Stopped after {progress.done:,} of {progress.total:,} summaries. What is done is kept; evaluate the same "
-        "again and it goes on from there."
+        f"Stopped after {progress.done:,} of {progress.total:,} summaries, which are kept. Evaluate the same data and "
+        "systems again to resume."
     )

@@ -16,25 +16,26 @@ from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.html import change, html_table, interval, millions, notice
 
 HOW_RECOVERY = (
-    "It is LoRA’s gain over the original divided by the full fine-tune’s gain over the original, in mean ROUGE-1; the "
-    "interval comes from drawing the dialogues again, with all systems’ scores of a dialogue kept together."
+    "This is LoRA’s gain over the original divided by the full fine-tune’s gain over the original, in mean ROUGE-1. "
+    "The 95 % interval is a paired bootstrap over dialogues."
 )
 
 
 HOW_MEANS = (
-    f"Mean F1 × 100 with its 95 % bootstrap interval, which says how far the mean could lie off for other dialogues of "
-    f"the same kind; below {MIN_EXAMPLES} dialogues there is none."
+    "Mean F1 × 100 with its 95 % bootstrap confidence interval: the range in which the mean of similar dialogues is "
+    f"expected. It needs at least {MIN_EXAMPLES} dialogues."
 )
 
 
 HOW_DIFFERENCES = (
-    "Points of F1 × 100 that the first system has more than the second on the same dialogues; where the 95 % interval "
-    "leaves out zero (bold) the difference is more than the luck of the draw."
+    "F1 × 100 of the first system minus the second on the same dialogues. Bold: the 95 % interval excludes zero, so "
+    "the difference is unlikely to be chance."
 )
 
 
 HOW_CHECKS = (
-    "Means per summary, each with its 95 % interval; what they count says nothing of whether a summary is true."
+    "Means per summary with 95 % intervals. A check counts features of the text; it does not measure whether a summary "
+    "is correct."
 )
 
 
@@ -42,7 +43,7 @@ UNITS = {"ratio": "× the reference", "share": "%", "yes/no": "% of summaries", 
 
 
 def headline(report: Report) -> str:
-    """The sentence that the evaluation is about, and how it is computed."""
+    """The main finding, and how it is computed."""
     if report.recovery is None:
         return ""
     how = HOW_RECOVERY if report.recovery.share else RULE
@@ -53,7 +54,7 @@ def headline(report: Report) -> str:
 
 
 def facts(evaluation: Evaluation, report: Report, title: str) -> str:
-    """What was evaluated, how, and when, in a line."""
+    """Data, number of examples, decoding and date in one line."""
     examples = f"{report.n:,} example{_s(report.n)}"
     if report.n < report.total:
         examples = f"{report.n:,} of {report.total:,} examples"
@@ -83,7 +84,7 @@ def signature(report: Report) -> str:
 
 
 def means_table(evaluation: Evaluation, report: Report) -> str:
-    """A row a system, then what stands there for scale."""
+    """One row per system, then LEAD-3, human agreement and published scores for comparison."""
     names = _names(evaluation)
     rows = [
         [names[s.name], str(s.n), *(interval(s.f1.get(rouge)) for rouge in ROUGE_TYPES), *_cost(evaluation, s.name, s)]
@@ -129,13 +130,13 @@ def differences_table(evaluation: Evaluation, report: Report) -> str:
         for d in report.differences
     ]
     if not rows:
-        return '<p class="hint">There is one system; a difference needs two.</p>'
+        return '<p class="hint">A difference needs at least two systems.</p>'
     table = html_table(["Difference", "n", *ROUGE_TITLES.values()], rows)
     return f'{table}<p class="hint">{HOW_DIFFERENCES}</p>'
 
 
 def checks_table(evaluation: Evaluation, report: Report) -> str:
-    """A row a check, a column a system; how each is computed and what it misses stands folded below."""
+    """One row per check, one column per system, with an explanation of each check below."""
     names = _names(evaluation)
     rows, said = [], []
     for check in CHECKS:
@@ -147,7 +148,7 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
         misses = escape(check.misses)
         said.append(f"<dt>{escape(check.title)}</dt><dd>{escape(check.how)} <i>What it misses:</i> {misses}</dd>")
     if not rows:
-        return '<p class="hint">There is nothing to check yet.</p>'
+        return '<p class="hint">No summaries to check yet.</p>'
     return (
         html_table(["Check", *(names[system.name] for system in report.systems)], rows)
         + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
@@ -173,7 +174,7 @@ def slices_table(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
 
 
 def day(created: str) -> str:
-    """The day of an ISO time, with the hour and minute: "2026-11-24 18:20"."""
+    """Date and minute of an ISO time: "2026-11-24 18:20"."""
     return created[:16].replace("T", " ")
 
 

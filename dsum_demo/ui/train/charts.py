@@ -1,7 +1,4 @@
-"""Curves of training runs as plotly figures: loss, validation ROUGE, and several runs over one another.
-
-Pure functions of curves; text and grid follow the page's colours (`theme`).
-"""
+"""Plotly figures of training runs: loss, validation ROUGE, and overlaid curves of several runs."""
 
 from __future__ import annotations
 
@@ -16,24 +13,24 @@ from dsum_demo.training.events import Curve
 from dsum_demo.ui.appearance import LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 
-# An exponential mean forgets nine tenths of a point within about 22 steps; divided by its own weights' sum, so that it
-# does not begin at zero (Kingma and Ba 2015, section 3, do so with Adam's means).
+# Exponential moving average with bias correction, as in Adam (Kingma and Ba 2015, section 3). A point loses nine tenths
+# of its weight within about 22 steps.
 SMOOTHING = 0.9
 MOST_POINTS = 600
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
-# What is left of Okabe and Ito's palette (2008) beside the systems' own blue and orange.
+# From Okabe and Ito's palette (2008), without the systems' blue and orange.
 MORE_COLORS = ("#1f9d76", "#a05bb8", "#c99a00", "#b8495f")
 MOST_OVERLAID = len(DASHES)
 
 
 def run_color(method: str) -> str:
-    """A full fine-tune is blue and everything else orange, as on the rest of the page."""
+    """Blue for a full fine-tune, orange for other methods, as elsewhere in the app."""
     return LOOKS[Kind.FULL if method == "full" else Kind.ADAPTER].color
 
 
 def smoothed(values: Sequence[float], weight: float = SMOOTHING) -> list[float]:
-    """The exponential moving mean of what came so far."""
+    """The exponential moving average, bias-corrected."""
     mean, sums, out = 0.0, 0.0, []
     for value in values:
         mean = weight * mean + (1 - weight) * value
@@ -43,7 +40,7 @@ def smoothed(values: Sequence[float], weight: float = SMOOTHING) -> list[float]:
 
 
 def loss_figure(curve: Curve, method: str) -> go.Figure:
-    """Training loss of each step, the same smoothed, and the validation loss."""
+    """Training loss per step, raw and smoothed, and validation loss."""
     figure, color = go.Figure(), run_color(method)
     steps, losses = [e["step"] for e in curve.steps], [e["loss"] for e in curve.steps]
     figure.add_scatter(
@@ -64,7 +61,7 @@ def loss_figure(curve: Curve, method: str) -> go.Figure:
 
 
 def score_figure(curve: Curve, method: str) -> go.Figure:
-    """ROUGE on the validation sample at each evaluation, F1 x 100; the best one is marked."""
+    """Validation ROUGE per evaluation, F1 x 100; the best one is marked."""
     figure, color = go.Figure(), run_color(method)
     for number, rouge in enumerate(("rouge1", "rouge2", "rougeL")):
         scored = [e for e in curve.evaluations if e.get(rouge) is not None]
@@ -77,16 +74,16 @@ def score_figure(curve: Curve, method: str) -> go.Figure:
     best = curve.best
     if best and best.get("rouge1") is not None:
         figure.add_scatter(
-            x=[best["step"]], y=[100 * best["rouge1"]], name="kept", mode="markers",
+            x=[best["step"]], y=[100 * best["rouge1"]], name="best", mode="markers",
             marker={"size": 16, "symbol": "circle-open", "color": "#1f9d76", "line": {"width": 3}},
-            hovertemplate="step %{x}: the weights that are kept<extra></extra>",
+            hovertemplate="step %{x}: these weights are kept<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     return _dressed(figure, "F1 × 100", _planned(curve))
 
 
 def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> tuple[go.Figure, go.Figure]:
-    """(smoothed training loss, validation ROUGE-1) of several runs, told apart by colour, dash and symbol."""
+    """(smoothed training loss, validation ROUGE-1) of several runs, distinguished by color, dash and symbol."""
     loss, score = go.Figure(), go.Figure()
     for number, (name, color) in enumerate(overlay_colors(methods).items()):
         curve, line = curves[name], {"color": color, "width": 2.5, "dash": DASHES[number % len(DASHES)]}
@@ -105,7 +102,7 @@ def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> 
 
 
 def overlay_colors(methods: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each run: the first full one blue, the first other one orange, the rest in colours of their own."""
+    """One color per run: the first full fine-tune is blue, the first other run orange, the rest use MORE_COLORS."""
     colors: dict[str, str] = {}
     for name, method in methods.items():
         own = run_color(method)
@@ -115,12 +112,12 @@ def overlay_colors(methods: Mapping[str, str]) -> dict[str, str]:
 
 
 def _planned(curve: Curve) -> int:
-    said = [event for event in (curve.start, curve.latest, curve.end) if event and event.get("steps")]
-    return int(said[-1]["steps"]) if said else 0
+    planned = [event for event in (curve.start, curve.latest, curve.end) if event and event.get("steps")]
+    return int(planned[-1]["steps"]) if planned else 0
 
 
 def _thinned(points: Sequence[float]) -> list[float]:
-    """At most about MOST_POINTS of them, the first and the last included: a screen has no more columns."""
+    """About MOST_POINTS of them, with the first and the last: a screen has no more columns."""
     stride = max(1, len(points) // MOST_POINTS)
     kept = list(points[::stride])
     return [*kept, points[-1]] if points and (len(points) - 1) % stride else kept
@@ -129,6 +126,6 @@ def _thinned(points: Sequence[float]) -> list[float]:
 def _dressed(figure: go.Figure, unit: str, steps: int) -> go.Figure:
     figure.update_traces(cliponaxis=False)
     axis: dict[str, Any] = {"title": {"text": "step"}, "zeroline": False, "gridcolor": GRID}
-    # What a reader hid in the legend stays hidden while the curve grows.
+    # Traces hidden in the legend stay hidden while the curve grows.
     figure.update_layout(xaxis={**axis, "range": [0, steps]} if steps else axis, showlegend=True, uirevision="run")
     return dressed(figure, unit, height=300, margin={"l": 52, "r": 12, "t": 8, "b": 40})

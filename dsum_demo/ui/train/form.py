@@ -1,8 +1,7 @@
-"""The form of a training run: what it is made of, how a preset or a method fills it, and the run config in it.
+"""The form of a training run: its components, how presets and methods fill it, and the run config it describes.
 
-Components are made from the tables of fields, so that a new method or setting needs nothing here. Fields of one name
-share one component among the methods. Nothing typed is lost: the browser keeps the form over a reload, and each
-method's options are kept while another one is looked at.
+Components are generated from the tables of fields. Fields with the same name share one component among methods. The
+browser keeps the form over a reload, and each method keeps its options while another one is selected.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ Update = Any  # gradio's updates are plain dictionaries
 
 
 def option_fields() -> dict[str, Field]:
-    """The fields of all methods by name, the first of a name where several methods have it."""
+    """The fields of all methods by name; the first one if several methods share a name."""
     table: dict[str, Field] = {}
     for row in METHODS.values():
         for each in row.fields:
@@ -49,7 +48,7 @@ def option_fields() -> dict[str, Field]:
 
 @dataclass(frozen=True)
 class TrainingForm:
-    """The components by the names that `read_form` knows, in the order in which handlers get their values."""
+    """The components by the names that `read_form` uses, in the order of the handlers' arguments."""
 
     base: gr.Dropdown
     preset: gr.Dropdown
@@ -70,7 +69,7 @@ class TrainingForm:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A group's components are named `group.field`."""
+        """Components of a group are named `group.field`."""
         single = ("base", "preset", "method", "source", "place", "uploaded", "name")
         groups = ("columns", "options", "training", "data")
         return (
@@ -84,7 +83,7 @@ class TrainingForm:
 
 
 def field_component(each: Field, value: Any = None, visible: bool = True, note: str = "") -> Any:
-    """An input for one field. Bounds are the field's to check, with a sentence; gradio would raise without one."""
+    """An input for one field. The field checks its own bounds, with a better error than gradio's."""
     value = each.default if value is None else value
     common: dict[str, Any] = {
         "label": LABELS.get(each.name, each.name.replace("_", " ")),
@@ -110,7 +109,7 @@ def public_note(name: str, settings: Settings) -> str:
 
 
 def base_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
-    """(label, name) of the originals that can be trained here; without `ask` the Hub is not asked."""
+    """(label, name) of the base models that can be trained here. ask: whether to check the Hub."""
     families = registry.families() if ask and not registry.settings.public else [registry.default_family]
     usable = [family for family in families if registry.availability(family.base).usable]
     return [(family.title, family.base.name) for family in usable or [registry.default_family]]
@@ -125,17 +124,17 @@ def method_choices() -> list[tuple[str, str]]:
 
 
 def source_choices(services: Services) -> list[tuple[str, str]]:
-    choices = [(f"The samples ({len(services.samples)} dialogues, here)", SAMPLES)]
+    choices = [(f"The samples ({len(services.samples)} dialogues, included)", SAMPLES)]
     if not services.settings.public:
         choices.append(("DialogSum (12,460 dialogues)", DIALOGSUM))
-    choices.append(("A file of yours", UPLOAD))
+    choices.append(("Upload a file", UPLOAD))
     if not services.settings.public:
-        choices.append(("A path on this machine", PLACE))
+        choices.append(("A path on the server", PLACE))
     return choices
 
 
 def explain_method(row: Method) -> str:
-    """One line for a student, and the paper; HTML."""
+    """One line about the method and a link to its paper; HTML."""
     paper = escape(row.paper)
     if "arXiv:" in row.paper:
         number = row.paper.rsplit("arXiv:", 1)[1].strip()
@@ -146,19 +145,19 @@ def explain_method(row: Method) -> str:
 
 def explain_preset(name: str | None, settings: Settings) -> str:
     if not name or name not in presets():
-        return '<p class="hint">Your own settings.</p>'
-    more = " Within this Space’s limits, on the samples." if settings.public else ""
+        return '<p class="hint">Custom settings.</p>'
+    more = " Limited to the samples and this Space’s maximum settings." if settings.public else ""
     return f'<p class="hint">{escape(preset(name).note)}{more}</p>'
 
 
 def preset_config(services: Services, name: str, base: str) -> RunConfig:
-    """The preset for this base, on a public Space within its limits."""
+    """The preset for this base model, within the limits of a public Space."""
     chosen: Preset = preset(name)
     return within_limits(chosen.run_config(base), services.settings)
 
 
 def fill_form(services: Services, config: RunConfig) -> dict[str, Update]:
-    """Updates of the method, its options, the training and the data to what `config` says."""
+    """Updates that set the method, its options, the training and the data to those of `config`."""
     training, data = config.training, config.data
     updates: dict[str, Update] = {"method": training.method}
     known = data.source in {value for _, value in source_choices(services)}
@@ -173,7 +172,7 @@ def fill_form(services: Services, config: RunConfig) -> dict[str, Update]:
 def method_updates(
     services: Services, name: str, base: str, values: Mapping[str, Any] | None = None
 ) -> dict[str, Update]:
-    """Show this method's option fields with `values` (its defaults without), hide all others."""
+    """Show the options of this method with `values` (or its defaults) and hide all others."""
     row = method(name)
     given = row.options(values)
     updates: dict[str, Update] = {}
@@ -190,7 +189,7 @@ def method_updates(
 
 
 def module_choices(services: Services, method_name: str, base: str) -> list[str]:
-    """What `target_modules` may hold, found in the base's files; T5's usual names where they are not here."""
+    """The choices for `target_modules`, from the base model's files; T5's module names if those are missing."""
     try:
         folder = services.registry.folder_of(services.registry.seen_by("").spec(base))
         if folder is not None and (found := target_choices(method_name, folder)):
@@ -201,14 +200,14 @@ def module_choices(services: Services, method_name: str, base: str) -> list[str]
 
 
 def read_form(values: Mapping[str, Any]) -> RunConfig:
-    """The run that the form describes. Raises InputError for the first value that cannot be used, naming it."""
+    """The run that the form describes. Raises InputError for the first invalid value."""
     row = method(values["method"] or "")
     options = {each.name: _given(each, values[f"options.{each.name}"]) for each in row.fields if not each.fixed}
     training = {each.name: _given(each, values[f"training.{each.name}"]) for each in TRAINING_FIELDS}
     data = {each.name: _given(each, values[f"data.{each.name}"]) for each in DATA_FIELDS}
     source, columns = read_source_fields(values)
     if not values["base"]:
-        raise InputError("No original is chosen; choose what to train.")
+        raise InputError("No base model is selected; choose one.")
     return RunConfig(
         base=values["base"],
         training=TrainingConfig(method=row.name, options=options, **training),
@@ -218,17 +217,17 @@ def read_form(values: Mapping[str, Any]) -> RunConfig:
 
 
 def read_source_fields(values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """(source, columns) as DataConfig takes them. Raises InputError where no file or path was given."""
+    """(source, columns) for DataConfig. Raises InputError for a missing file or path."""
     source = values["source"]
     if source == UPLOAD:
         if not values["uploaded"]:
-            raise InputError("No file was given; drop one under “Data”, or choose the samples.")
+            raise InputError("No file was uploaded; drop one under “Data” or choose the samples.")
         source = values["uploaded"]
     elif source == PLACE:
         path = (values["place"] or "").strip()
         if not path:
-            raise InputError("No path was given; type one under “Data”, or choose the samples.")
-        # The child process may stand in another folder.
+            raise InputError("No path was given; enter one under “Data” or choose the samples.")
+        # The child process can have another working directory.
         source = str(Path(path).expanduser().resolve())
     else:
         return source, {}

@@ -64,7 +64,7 @@ COLUMNS: tuple[Column[RunRow], ...] = (
 
 
 def rows(jobs: RunQueue, owner: str = "") -> list[RunRow]:
-    """The runs that `owner` may see, newest first. A run whose config cannot be read is listed with what is known."""
+    """The runs visible to `owner`, newest first. A run with an unreadable config is listed without its settings."""
     found = []
     for run in jobs.visible(owner):
         result = run.result() or {}
@@ -80,7 +80,7 @@ def config_of(run: Run) -> dict[str, Any]:
 
 
 def press(shown: Shown, pressed: Mapping[str, Any], names: list[str]) -> Shown:
-    """The look at the history after a heading or a box was pressed; what is not known changes nothing."""
+    """The view after a click on a heading or a checkbox; unknown names change nothing."""
     chosen = tuple(name for name in shown.chosen if name in names)
     name = pressed.get("choose")
     if column := next((column for column in COLUMNS if column.key == pressed.get("sort")), None):
@@ -107,10 +107,10 @@ def history_table(found: list[RunRow], shown: Shown) -> str:
 
 
 def differences_table(configs: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the chosen runs' configs do not have in common."""
+    """The settings that differ between the selected runs."""
     found = differences(configs)
     if not found:
-        return '<p class="hint">Their configs are the same.</p>'
+        return '<p class="hint">These runs have the same settings.</p>'
     head = "".join(f"<th>{escape(name)}</th>" for name in configs)
     body = "".join(
         f'<tr><th scope="row">{escape(key)}</th>'
@@ -119,7 +119,7 @@ def differences_table(configs: Mapping[str, Mapping[str, Any]]) -> str:
         for key, row in found.items()
     )
     return (
-        '<div class="scroll"><table class="scores differences"><thead><tr><th>What differs</th>'
+        '<div class="scroll"><table class="scores differences"><thead><tr><th>Setting</th>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

@@ -1,7 +1,4 @@
-"""Where the parts of the Train tab stand: the form on the left, the run on the right, all runs below.
-
-Knows no handlers; `train` connects what is built here.
-"""
+"""The layout of the Train tab: the form on the left, the selected run on the right, all runs below."""
 
 from __future__ import annotations
 
@@ -45,12 +42,12 @@ BUTTONS: tuple[tuple[str, str, Any, int], ...] = (
 
 
 def plain(*value: str, **more: Any) -> gr.HTML:
-    """HTML without a frame, that takes no room while it is empty."""
+    """HTML without a frame, hidden while it is empty."""
     return gr.HTML(*value, elem_classes="plain", **more)
 
 
 def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict[str, Any]]:
-    """(the form, what else stands beside it by name); inside the caller's column."""
+    """(the form, the other components of the left column by name); inside the caller's column."""
     registry, settings = services.registry, services.settings
     chosen = method(first.training.method)
     left: dict[str, Any] = {}
@@ -59,18 +56,18 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
     left["noted"] = plain(explain_preset(FIRST_PRESET, settings))
     base = gr.Dropdown(
-        base_choices(registry, ask=False), value=first.base, label="Original", filterable=False, elem_id="train-base"
+        base_choices(registry, ask=False), value=first.base, label="Base model", filterable=False, elem_id="train-base"
     )
     way = gr.Dropdown(method_choices(), value=chosen.name, label="Method", filterable=False, elem_id="train-method")
     left["explained"] = plain(explain_method(chosen))
     name = gr.Textbox(
-        label="Name of the run",
-        info="Letters, digits, “.”, “-” and “_”; made from method and data where it is empty.",
+        label="Run name",
+        info="Letters, digits, “.”, “-” and “_”. Leave empty to generate one from the method and the data.",
         elem_id="train-name",
     )
     with gr.Row():
         start = gr.Button("Start training", variant="primary", elem_id="train-start", scale=3, min_width=130)
-        price = gr.Button("What will it cost?", elem_id="train-cost", scale=2, min_width=130)
+        price = gr.Button("Estimate cost", elem_id="train-cost", scale=2, min_width=130)
         cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="train-cancel", scale=1, min_width=70)
     left |= {"start": start, "price": price, "cancel": cancel}
     left["problem"] = plain(elem_id="train-problem")
@@ -132,10 +129,10 @@ def build_view() -> dict[str, Any]:
         right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
         right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
     right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
-    with gr.Accordion("What its process said last", open=True, visible=False) as right["said"]:
+    with gr.Accordion("Last log lines", open=True, visible=False) as right["said"]:
         right["output"] = plain(elem_id="output")
     with gr.Row(visible=False) as right["curves"]:
-        for name, title in (("loss", "Loss"), ("score", "ROUGE on validation dialogues")):
+        for name, title in (("loss", "Loss"), ("score", "Validation ROUGE")):
             with gr.Column(min_width=300):
                 plain(f'<h3 class="part">{title}</h3>')
                 right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name}-curve")
@@ -157,7 +154,7 @@ def build_history() -> dict[str, Any]:
 
 def _public_rules() -> str:
     return (
-        f"This Space trains the embedded T5 on the samples or a file of at most {PUBLIC['uploaded_rows']:,} rows, for "
-        f"at most {PUBLIC['max_steps']} steps. Your files and runs are shown to you alone, in this browser; "
-        "others see at most that a run trains or waits."
+        f"This Space trains the included T5 model on the samples or an uploaded file of at most "
+        f"{PUBLIC['uploaded_rows']:,} rows, for at most {PUBLIC['max_steps']} steps. Only you, in this browser, can "
+        "see your files and runs; other visitors only see that a run is training or queued."
     )

@@ -1,7 +1,4 @@
-"""A training run as HTML: how it stands, the line of those that wait, what it would cost, and how it learns to write.
-
-Pure functions of what a run wrote; every text is escaped here.
-"""
+"""Training runs as HTML: state and progress, the queue, the cost estimate, and summaries at each evaluation."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ from dsum_demo.training.methods import METHODS
 from dsum_demo.ui.html import millions, notice
 
 EMPTY = (
-    '<div class="welcome"><h3>Train a model of your own</h3><p>Fine-tune the original T5 on dialogues and their '
-    "summaries, fully or with a parameter-efficient method such as LoRA, and watch it learn. Press <b>Start training"
-    "</b>: the smoke test takes about a minute, needs no network, and shows a curve. A finished run can be opened in "
-    "Compare, next to the original.</p></div>"
+    '<div class="welcome"><h3>Train your own model</h3><p>Fine-tune the base T5 on dialogues and their summaries, '
+    "fully or with a parameter-efficient method such as LoRA, and follow its progress here. Press <b>Start training"
+    "</b>: the smoke test takes about a minute and needs no network. Open a finished run in Compare to read its "
+    "summaries next to the base model’s.</p></div>"
 )
 STATES = {
-    RunState.QUEUED: "waits for its turn",
+    RunState.QUEUED: "queued",
     RunState.RUNNING: "training",
     RunState.STOPPING: "stopping",
     RunState.FINISHED: "finished",
@@ -43,7 +40,7 @@ def run_card(
     result: Mapping[str, Any] | None,
     position: int = 0,
 ) -> str:
-    """State, progress and figures of one run. position: in the line, from 1; 0 outside of it."""
+    """State, progress and figures of one run. position: in the queue, from 1; 0 if it is not queued."""
     training = config.get("training", {})
     method = METHODS.get(training.get("method", ""))
     about = [
@@ -53,7 +50,7 @@ def run_card(
     ]
     state = state_of(status)
     if position and not status.pid:
-        state = f"number {position} in line"
+        state = f"number {position} in the queue"
     elif status.state is RunState.RUNNING and not curve.steps:
         state = "loading model and data"
     return (
@@ -65,38 +62,37 @@ def run_card(
 
 
 def state_of(status: RunStatus) -> str:
-    """The state in a word or two; a run that waits with a process is about to begin."""
+    """The state in a word; a queued run that already has a process is starting."""
     return "starting" if status.state is RunState.QUEUED and status.pid else STATES[status.state]
 
 
 def line_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, bool]]) -> str:
-    """What trains or begins now and who waits, with a way to leave. waiting: (name, whether one may remove it).
-
-    Without a name it is another visitor's.
+    """The current run and the queue. waiting: (name, whether this visitor can remove it); the name is empty for another
+    visitor's run.
     """
     if not waiting and (current is None or current[0]):
         return ""
     items = []
     if current and not current[0]:
-        items.append("<li>Another visitor’s run trains now</li>")
+        items.append("<li>Another visitor’s run is training</li>")
     elif current:
         name, curve = current
         share = f", {100 * _share(curve):.0f} %" if curve.latest else ""
-        items.append(f"<li>{_show(name)} {'trains now' if curve.latest else 'is starting'}{share}</li>")
+        items.append(f"<li>{_show(name)} {'is training' if curve.latest else 'is starting'}{share}</li>")
     for number, (name, may) in enumerate(waiting, 1):
         remove = (
             f'<button type="button" class="small" data-remove="{escape(name)}" '
-            f'aria-label="Remove {escape(name)} from the line">Remove</button>'
+            f'aria-label="Remove {escape(name)} from the queue">Remove</button>'
             if may
             else ""
         )
         shown = _show(name) if name else "Another visitor’s run"
         items.append(f'<li><span class="place">{number}.</span> {shown} {remove}</li>')
-    return f'<div class="line"><b>In line</b><ul>{"".join(items)}</ul></div>'
+    return f'<div class="line"><b>Queue</b><ul>{"".join(items)}</ul></div>'
 
 
 def learning_table(curve: Curve) -> str:
-    """The same few validation dialogues summarized at each evaluation, the references under them."""
+    """Summaries of the same validation dialogues at each evaluation, with the references below."""
     evaluations = [e for e in curve.evaluations if e.get("summaries")]
     if not evaluations:
         return ""
@@ -109,8 +105,9 @@ def learning_table(curve: Curve) -> str:
     body = "".join(_written(event, len(last)) for event in evaluations)
     references = "".join(f'<td dir="auto">{escape(str(row.get("reference", "")))}</td>' for row in last)
     return (
-        '<h3 class="part">What it writes, step by step</h3>'
-        '<p class="hint"><span class="kept">●</span> the best so far: those weights are kept.</p>'
+        '<h3 class="part">Generated summaries by step</h3>'
+        '<p class="hint"><span class="kept">●</span> best so far: these weights are kept. Click a dialogue to read it.'
+        "</p>"
         '<div class="scroll"><table class="scores learning">'
         f'<thead><tr><th scope="col">Step</th>{head}</tr></thead><tbody>{body}</tbody>'
         f'<tfoot><tr><th scope="row">Human</th>{references}</tr></tfoot></table></div>'
@@ -118,7 +115,7 @@ def learning_table(curve: Curve) -> str:
 
 
 def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:
-    """A probe's answer. elsewhere: another run trained meanwhile, which makes the time look longer."""
+    """The result of a probe. elsewhere: another run was training, which slows the measurement."""
     share = 100 * float(cost["share"])
     cells = {
         "Trained parameters": f"{millions(int(cost['trained_parameters']))} <small>of "
@@ -129,20 +126,20 @@ def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:
         f"{cost['samples_per_second']:.1f} dialogues/s</small>",
     }
     data = (
-        f"{cost['train_dialogues']:,} dialogues to learn from, {cost['validation_dialogues']:,} to validate on; "
+        f"{cost['train_dialogues']:,} training dialogues, {cost['validation_dialogues']:,} validation dialogues; "
         f"{escape(str(cost['precision']))} on {escape(str(cost['device']))}. Measured with three steps."
     )
     notes = " ".join(str(note) for note in cost.get("notes", ()))
-    busy = "Another run trained while this was measured: alone it will be faster." if elsewhere else ""
+    busy = "Another run was training during this measurement; the real run will be faster." if elsewhere else ""
     return (
-        (notice(f"This run will not fit. {cost['refusal']}", "error") if cost.get("refusal") else "")
+        (notice(f"This run does not fit into memory. {cost['refusal']}", "error") if cost.get("refusal") else "")
         + _tiles(cells)
         + f'<p class="hint">{data} {escape(notes)} {busy}</p>'
     )
 
 
 def command_line(config: RunConfig, public: bool = False) -> str:
-    """The command that starts the same run. On a public Space an uploaded file goes by its own name alone."""
+    """The command that starts the same run. On a public Space it contains only the name of an uploaded file."""
     words = ["dsum", *config.command()]
     if public:
         words = [source_title(word) if word == config.data.source else word for word in words]
@@ -164,7 +161,7 @@ def size(count: float) -> str:
 
 
 def best_score(result: Mapping[str, Any] | None, curve: Curve | None = None) -> float | None:
-    """ROUGE-1 of the weights that are kept, F1 x 100."""
+    """ROUGE-1 of the best weights, F1 x 100."""
     best = (result or {}).get("best") or (curve.best if curve else None) or {}
     return 100 * best["rouge1"] if best.get("rouge1") is not None else None
 
@@ -216,19 +213,19 @@ def _tiles(cells: Mapping[str, str]) -> str:
 
 def _reason(status: RunStatus) -> str:
     if status.state is RunState.CRASHED:
-        return notice(f"It crashed. {status.reason}", "error")
+        return notice(f"The run crashed. {status.reason}", "error")
     if status.state is RunState.FAILED:
-        return notice(f"It failed. {status.reason}", "error")
+        return notice(f"The run failed. {status.reason}", "error")
     if status.state is RunState.STOPPING:
-        return notice("It was asked to stop, and does so after the step under way.")
+        return notice("Stopping after the current step.")
     return notice(status.reason) if status.state is RunState.STOPPED else ""
 
 
 def _written(event: Event, columns: int) -> str:
-    mark = ' <span class="kept" title="the best so far">●</span>' if event.get("best") else ""
+    mark = ' <span class="kept" title="best so far">●</span>' if event.get("best") else ""
     rouge = f"<br><small>R1 {100 * event['rouge1']:.1f}</small>" if event.get("rouge1") is not None else ""
     texts = [str(row.get("summary", "")) for row in event["summaries"]][:columns]
-    cells = "".join(f'<td dir="auto">{escape(text) or "<i>nothing</i>"}</td>' for text in texts)
+    cells = "".join(f'<td dir="auto">{escape(text) or "<i>no output</i>"}</td>' for text in texts)
     return f'<tr><th scope="row">{event["step"]:,}{mark}{rouge}</th>{cells}</tr>'
 
 

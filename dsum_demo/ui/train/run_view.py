@@ -1,7 +1,6 @@
-"""The run that is looked at, the line and the history: what has changed since it was drawn, and what buttons do.
+"""Handlers of the selected run, the queue and the history: incremental redraws and button actions.
 
-Everything is read from the runs' files, so that a reload or a second window sees the same. Handlers are functions over
-plain values and `Services`, and name the parts of the page that they change.
+State is read from the runs' files, so a reload or a second window shows the same. Handlers return updates by name.
 """
 
 from __future__ import annotations
@@ -42,25 +41,25 @@ PARTS = (
 
 
 def parts(**changes: Update) -> tuple[Update, ...]:
-    """Updates in the order of PARTS; what is not named stays as it is."""
-    unknown = changes.keys() - set(PARTS)
-    assert not unknown, unknown
+    """Updates in the order of PARTS; parts that are not named are unchanged."""
+    if unknown := changes.keys() - set(PARTS):
+        raise TypeError(f"Unknown parts: {', '.join(sorted(unknown))}.")
     return tuple(changes.get(name, gr.skip()) for name in PARTS)
 
 
 def look(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any], **more: Update
 ) -> tuple[Update, ...]:
-    """What has changed since `drawn`; `more` are updates of the caller's. `watching`: a run's name, None for the one
-    that is worth looking at most: what trains, what waits, what is newest.
+    """The parts that changed since `drawn`, and `more` updates of the caller. watching: the name of a run; None selects
+    the running one, else the first in the queue, else the newest.
     """
     jobs = services.jobs
-    everybodys = [(run, run.status()) for run in jobs.runs.all()]
-    found = [(run, status) for run, status in everybodys if jobs.may_see(run, owner)]
+    all_runs = [(run, run.status()) for run in jobs.runs.all()]
+    found = [(run, status) for run, status in all_runs if jobs.may_see(run, owner)]
     states = {run.name: status for run, status in found}
-    line = in_line(everybodys)
-    current = next((run for run, status in everybodys if status.state in ACTIVE), None)
-    if current is None and line and next(status for run, status in everybodys if run is line[0]).pid:
+    line = in_line(all_runs)
+    current = next((run for run, status in all_runs if status.state in ACTIVE), None)
+    if current is None and line and next(status for run, status in all_runs if run is line[0]).pid:
         current, *line = line  # it is starting
     asked = watching
     if watching not in states:
@@ -100,14 +99,14 @@ def look(
 def tick(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    """Nothing but what is new."""
+    """Only the parts that changed."""
     return look(services, watching, owner, shown, drawn)
 
 
 def look_first(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    """On loading the page: everything, whatever an earlier load has drawn."""
+    """All parts, after the page was loaded."""
     return look(services, watching, owner, shown, {})
 
 
@@ -126,7 +125,7 @@ def press_in_table(
 def pressed(
     services: Services, owner: str, shown: Shown, drawn: Mapping[str, Any], data: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    """Something in the history or in the line was pressed: a run's name, its removal, a heading, or a box."""
+    """A click in the history or the queue: on a run's name, Remove, a heading, or a checkbox."""
     if name := data.get("show"):
         return show(services, name, owner, shown, drawn)
     if name := data.get("remove"):
@@ -167,11 +166,11 @@ def answer_yes(
 
 
 def ask(action: str, name: str | None) -> tuple[Update, ...]:
-    """The question before something is lost; `about` remembers which run it was asked for."""
+    """Ask for confirmation before data is lost; `about` stores the action and the run."""
     if not name:
         return parts()
     questions = {
-        DISCARD: f"Stop <b>{escape(name)}</b> and delete its weights? It stays in the history.",
+        DISCARD: f"Stop <b>{escape(name)}</b> and delete its weights? The run stays in the history.",
         DELETE: f"Delete <b>{escape(name)}</b> with its weights, curves and settings? This cannot be undone.",
     }
     return parts(asking=gr.update(visible=True), question=f"<p>{questions[action]}</p>", about=(action, name))
@@ -180,7 +179,7 @@ def ask(action: str, name: str | None) -> tuple[Update, ...]:
 def act(
     services: Services, action: str, name: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    """Stop, resume, remove or delete a run, then look again. What cannot be done is told."""
+    """Stop, resume, remove or delete a run and redraw; an error is shown."""
     told: str = ""
     try:
         run = services.jobs.get(name or "", owner)
@@ -199,9 +198,9 @@ def act(
 
 
 def make_zip(services: Services, name: str | None, owner: str = "") -> Path | None:
-    """The run as a zip file without this machine's folders in it; it stays long enough to be fetched.
+    """The run as a zip file without server paths; it is kept for KEPT_ZIP_SECONDS.
 
-    Raises gradio's error for a run that is not there, or not this visitor's.
+    Raises gr.Error for a run that does not exist or belongs to another visitor.
     """
     if not name:
         return None
@@ -219,14 +218,14 @@ def make_zip(services: Services, name: str | None, owner: str = "") -> Path | No
 
 
 def without_paths(services: Services, run: Run, text: str) -> str:
-    """What the run wrote, without this machine's folders: its data goes by the file's name."""
+    """`text` of the run with server paths removed; data files keep their name."""
     data = config_of(run).get("data", {})
     sources = [str(data[key]) for key in ("source", "validation_source") if data.get(key)]
     return hide_paths(text, services.settings, {path: source_title(path) for path in sources if "/" in path})
 
 
 def _drop_zips(services: Services, run: Run) -> None:
-    """Forget the run's zip and the copies that gradio serves, which would outlive the run by hours."""
+    """Delete the run's zip and the copies that gradio serves, which would outlive the run by hours."""
     _zip_file(services, run).unlink(missing_ok=True)
     for copy in Path(get_upload_folder()).glob(f"*/{run.name}.zip"):
         copy.unlink(missing_ok=True)
@@ -237,7 +236,7 @@ def _zip_file(services: Services, run: Run) -> Path:
 
 
 def model_of(services: Services, name: str, owner: str = "") -> ModelSpec:
-    """The run as a model in the registry, which is looked at again. Raises InputError where it is none."""
+    """The run as a model of the refreshed registry. Raises InputError if it is not a usable model."""
     services.registry.refresh()
     best, registry = services.jobs.get(name, owner).best, services.registry.seen_by(owner)
     for family in registry.families():
@@ -249,7 +248,7 @@ def model_of(services: Services, name: str, owner: str = "") -> ModelSpec:
 
 
 def overlay(services: Services, shown: Shown, owner: str = "") -> dict[str, Update]:
-    """Curves of the chosen runs over one another, and what differs between their configs."""
+    """Overlaid curves of the selected runs, and the settings that differ."""
     runs = {name: services.jobs.get(name, owner) for name in shown.chosen}
     if len(runs) < 2:
         return {"overlay": gr.update(visible=False)}
@@ -272,7 +271,7 @@ def _watched(
     drawn: Mapping[str, Any],
     keys: dict[str, Any],
 ) -> dict[str, Update]:
-    """The card, the buttons and the curves of one run, each where it has changed."""
+    """The card, the buttons and the curves of one run, if they changed."""
     curve = services.jobs.curve(run)
     position = next((number for number, other in enumerate(line, 1) if other.name == run.name), 0)
     grown = (run.name, len(curve.steps), len(curve.evaluations), curve.start and curve.start["time"])
@@ -284,10 +283,10 @@ def _watched(
     status = replace(status, reason=without_paths(services, run, status.reason))
     changes["card"] = run_card(run.name, config, status, curve, result, position)
     ended = status.state not in (*ACTIVE, RunState.QUEUED)
-    # One that waits without a process leaves the line by the button beside its name there.
+    # A queued run without a process is removed by the button next to its name in the queue.
     stoppable = status.state is RunState.RUNNING or (status.state is RunState.QUEUED and bool(status.pid))
     said = tail(run.output_file) if status.state in (RunState.FAILED, RunState.CRASHED) else ""
-    said = without_paths(services, run, said)  # the server's folders are nobody's business
+    said = without_paths(services, run, said)  # do not leak server paths to visitors
     changes |= {
         "keep": gr.update(visible=stoppable),
         "discard": gr.update(visible=stoppable),

@@ -1,7 +1,4 @@
-"""From the form to a run: presets and methods fill it, a probe says what it will cost, Start puts it in line.
-
-Handlers are functions over plain values and `Services`; a mistake is told under the buttons, and nothing typed is lost.
-"""
+"""Handlers of the training form: fill it from a preset or a method, estimate the cost, and queue a run."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.na
 
 
 def choose_preset(services: Services, name: str, values: Values) -> dict[str, Update]:
-    """Fill the form; a file of one's own stays what is learned from."""
+    """Fill the form; an uploaded file stays selected."""
     updates = fill_form(services, preset_config(services, name, values["base"]))
     if values["source"] in (UPLOAD, PLACE):
         updates.pop("source", None)
@@ -62,10 +59,10 @@ def choose_preset(services: Services, name: str, values: Values) -> dict[str, Up
 
 
 def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
-    """Show the method's own fields, with what was typed there before, and the learning rate that suits it."""
+    """Show the options of the method with the values typed before, and its learning rate and optimizer."""
     before, chosen = kept["method"], values["method"]
     if chosen == before:
-        return {}  # a dropdown of gradio's tells one choice twice
+        return {}  # a gradio dropdown triggers twice per choice
     typed = {each.name: values[f"options.{each.name}"] for each in METHODS[before].fields}
     options = {**kept["options"], before: typed}
     updates = method_updates(services, chosen, values["base"])
@@ -87,7 +84,7 @@ def choose_base(services: Services, values: Values) -> dict[str, Update]:
 
 
 def restore(services: Services, saved: Values | None, names: tuple[str, ...]) -> dict[str, Update]:
-    """On loading the page: which originals there are now, and the form as this browser left it."""
+    """After the page was loaded: the available base models, and the form that this browser saved."""
     bases = base_choices(services.registry)
     saved = saved if isinstance(saved, Mapping) and set(names) <= set(saved) else None
     if saved is None:
@@ -107,7 +104,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         fits = name in {each.name for each in method(chosen).fields} and value not in (None, [])
         updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
     for name in [name for name in names if name.startswith("columns.")]:
-        del updates[name]  # the file's own, once it has been looked at
+        del updates[name]  # set after the file has been read
     return {
         **updates,
         "noted": explain_preset(saved["preset"], services.settings),
@@ -117,7 +114,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
 
 
 def ask_cost(services: Services, values: Values, owner: str = "") -> Iterator[dict[str, Update]]:
-    """Measure what the run would cost. The last update holds "measured" where it could be: (config, cost)."""
+    """Measure the cost of the run. The last update contains "measured" (config, cost) unless an error occurred."""
     try:
         config = _config(services, values, owner)
         yield {
@@ -138,9 +135,9 @@ def ask_cost(services: Services, values: Values, owner: str = "") -> Iterator[di
 def start_run(
     services: Services, owner: str, measured: tuple[Any, Any] | None, values: Values
 ) -> Iterator[dict[str, Update]]:
-    """Measure first, where nothing trains that the measurement would collide with; refuse what will not fit; start.
+    """Measure the run unless another one is training, refuse it if it does not fit into memory, and queue it.
 
-    The last update holds "watching", the run's name, where it was started.
+    The last update contains "watching", the run's name, if it was queued.
     """
     try:
         config = _config(services, values, owner)
@@ -152,7 +149,7 @@ def start_run(
                 yield update
                 if update.get("problem"):
                     return
-        # While another run trains, memory is not what it will be: the run itself looks once its turn has come.
+        # While another run trains, free memory is not representative: the run checks it itself when it starts.
         cost = measured[1] if measured and measured[0] == config.as_record() else None
         if cost and cost["refusal"] and not busy:
             yield {"cost": cost_card(cost)}
@@ -164,7 +161,7 @@ def start_run(
 
 
 def _config(services: Services, values: Values, owner: str) -> RunConfig:
-    """The form's run. Raises InputError for one that this app refuses or that uses another visitor's file."""
+    """The run in the form. Raises InputError if this app refuses it or it uses another visitor's file."""
     config = read_form(values)
     check_allowed(config, services.settings)
     if services.settings.public:
@@ -175,13 +172,13 @@ def _config(services: Services, values: Values, owner: str) -> RunConfig:
 
 
 def _name(services: Services, config: RunConfig, typed: str | None) -> str:
-    """On a public Space with something random: a number behind a name would tell that somebody else has it."""
+    """The name, with a random suffix on a public Space: a counter would reveal that another visitor uses the name."""
     name = safe_name((typed or "").strip())
     return f"{name or default_name(config)}-{secrets.token_hex(3)}" if services.settings.public else name
 
 
 def measure(services: Services, config: RunConfig) -> Iterator[float | dict[str, Any]]:
-    """Seconds so far while the probe's child process works, then its answer. Closing it ends the child."""
+    """Yields the elapsed seconds while the probe runs in a child process, then its result. Closing stops the child."""
     stop, answer = threading.Event(), dict[str, Any]()
 
     def work() -> None:
@@ -212,4 +209,4 @@ def command_html(config: RunConfig, public: bool = False) -> str:
 
 
 def _measuring(seconds: float) -> str:
-    return notice(f"Measuring three steps in a process of their own… {seconds:.0f} s")
+    return notice(f"Measuring memory and time with three training steps… {seconds:.0f} s")

@@ -1,7 +1,4 @@
-"""The Train tab, connected: the form, what it will cost, the run that is looked at, and all runs.
-
-Where its parts stand is in `train_layout`, what the handlers do in `training_start`, `training_upload` and `run_view`.
-"""
+"""The Train tab: connects the layout with the handlers of the form, the cost estimate, the runs and the history."""
 
 from __future__ import annotations
 
@@ -27,17 +24,17 @@ from dsum_demo.ui.train.layout import build_form, build_history, build_view
 from dsum_demo.ui.train.upload import describe_own_file, take_upload
 
 TICK_SECONDS = 1.0
-LOOKERS_AT_ONCE = 8  # handlers that only read files
-PROBES_AT_ONCE = 1  # two at once would measure each other
+LOOKERS_AT_ONCE = 8  # concurrent handlers that only read files
+PROBES_AT_ONCE = 1  # concurrent probes would distort each other
 
 Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)
 class BrowserMemory:
-    """What a visitor's browser keeps: the form as it stands, and the secret that makes runs their own.
+    """The state in a visitor's browser: the form, and the secret that identifies the owner of a run.
 
-    To be made outside of the tabs: what stands in a tab that nobody has opened yet reads nothing.
+    Create it outside of the tabs: gradio does not read browser state inside a tab that was never opened.
     """
 
     form: gr.BrowserState
@@ -54,7 +51,7 @@ class BrowserMemory:
 def build_train_tab(
     page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab, memory: BrowserMemory
 ) -> None:
-    """Lay the tab out and connect it; a run is opened in `compare`, which is one of `tabs`."""
+    """Build and connect the tab. A run is opened in `compare`, which is one of `tabs`."""
     first = preset_config(services, FIRST_PRESET, services.registry.default_family.base.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=310):
@@ -77,7 +74,7 @@ def build_train_tab(
 
 @dataclass(frozen=True)
 class _Handlers:
-    """Values come in the form's order and are named here; updates go out by name."""
+    """Handlers whose values arrive in the order of `names`."""
 
     services: Services
     names: tuple[str, ...]
@@ -87,13 +84,14 @@ class _Handlers:
 
 
 class FormHandlers(_Handlers):
-    """What fills the form. Every answer is in the order of `outputs`."""
+    """Handlers that fill the form. Updates are in the order of `names`, then `beside`."""
 
     beside = ("noted", "explained", "kept")
 
     def answer(self, updates: Mapping[str, Update]) -> list[Update]:
         order = (*self.names, *self.beside)
-        assert updates.keys() <= set(order), updates.keys() - set(order)
+        if unknown := updates.keys() - set(order):
+            raise TypeError(f"Unknown components: {', '.join(sorted(unknown))}.")
         return [updates.get(name, gr.skip()) for name in order]
 
     def preset(self, *values: Any) -> list[Update]:
@@ -111,7 +109,7 @@ class FormHandlers(_Handlers):
 
 
 class StartHandlers(_Handlers):
-    """What comes of the form. Every answer is in the order of `beside`, then of `run_view.PARTS`."""
+    """Handlers that use the form. Updates are in the order of `beside`, then `run_view.PARTS`."""
 
     beside = ("problem", "cost", "command", "measured")
 
@@ -150,7 +148,7 @@ def cancel() -> tuple[Update, ...]:
 
 
 def open_in_compare(services: Services, name: str | None, owner: str = "") -> tuple[Update, ...]:
-    """(what went wrong, the tab, what Compare shows): the run in the place of its kind, beside its original."""
+    """(error, selected tab, updates of Compare): the run replaces the system of its kind."""
     try:
         spec = run_view.model_of(services, name or "", owner)
         return "", gr.update(selected="compare"), *show_model(services, spec, owner)

@@ -1,7 +1,4 @@
-"""Dialogues of one's own to train on: a file is kept, its columns are mapped, and what is wrong with it is told by row.
-
-Knows files and the base's tokenizer; nothing of runs.
-"""
+"""Uploaded training data: stores the file, maps its columns, and previews its rows and their problems."""
 
 from __future__ import annotations
 
@@ -37,17 +34,17 @@ Update = Any  # gradio's updates are plain dictionaries
 
 
 def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
-    """A copy that stays while runs need it: gradio deletes its own after an hour. The same file is kept once,
-    on a public Space once per visitor.
+    """A permanent copy, because gradio deletes uploads after an hour. The same file is stored once, on a public Space
+    once per visitor.
 
-    Raises DataError for a file that cannot be read as rows, or has more of them than a public Space takes.
+    Raises DataError for a file that is not a table, or has more rows than a public Space allows.
     """
     ending = next((kind for kind in sorted(ENDINGS, key=len, reverse=True) if file.name.lower().endswith(kind)), None)
     if ending is None:
-        raise DataError(f"{file.name} is of another kind; give one of: {', '.join(ENDINGS)}.")
+        raise DataError(f"{file.name} has an unsupported file type; use one of: {', '.join(ENDINGS)}.")
     rows = len(read_table(file))
     if settings.public and rows > PUBLIC["uploaded_rows"]:
-        raise DataError(f"{file.name} has {rows:,} rows; this Space takes at most {PUBLIC['uploaded_rows']:,}.")
+        raise DataError(f"{file.name} has {rows:,} rows; this Space allows at most {PUBLIC['uploaded_rows']:,}.")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     stem = safe_name(file.name[: -len(ending)]) or "dialogues"
     kept = own_uploads_dir(settings, owner) / f"{digest}__{stem}{ending}"
@@ -60,7 +57,7 @@ def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
 def take_upload(
     services: Services, file: str | None, base: str, limit: float | None, owner: str = ""
 ) -> tuple[Update, ...]:
-    """(kept path, the three column choosers, preview) for a dropped file; a refusal leaves the one before."""
+    """(stored path, the three column choosers, preview) for an uploaded file. After an error the previous one stays."""
     if not file:
         return (gr.skip(),) * (2 + len(ROLES))
     try:
@@ -84,9 +81,9 @@ def describe_file(
     *given: str | None,
     owner: str = "",
 ) -> tuple[Update, ...]:
-    """(the three column choosers, preview) for the file that the form names; hidden where it names none.
+    """(the three column choosers, preview) for the file in the form; hidden without a file.
 
-    given: the columns chosen for dialogue, summary and id; those that the file does not have are guessed again.
+    given: the columns selected for dialogue, summary and id; columns missing in the file are detected again.
     """
     file = _file(services, source, uploaded, place, owner)
     if file is None:
@@ -113,7 +110,7 @@ def describe_file(
 
 
 def preview_html(found: Preview, name: str) -> str:
-    """How many rows, the first few, token lengths, and each problem with its row."""
+    """Number of rows, token lengths, problems by row, and the first rows."""
     left_out = sum(problem.fatal for problem in found.problems)
     usable = found.count - left_out
     count = f"<b>{escape(name)}</b>: {found.count:,} rows" + (f", {usable:,} of them usable." if left_out else ".")
@@ -131,7 +128,7 @@ def preview_html(found: Preview, name: str) -> str:
 
 
 def sample_file_link() -> str:
-    """A link that holds a small file in the form that training takes."""
+    """A link with a small sample file as its data."""
     data = base64.b64encode(sample_csv().encode()).decode()
     return (
         '<p class="hint">CSV, JSON or JSON Lines with a dialogue and a summary in each row. '
@@ -142,21 +139,21 @@ def sample_file_link() -> str:
 
 def _problems(found: Preview) -> str:
     if not found.problems:
-        return '<p class="hint">No empty fields and no repeated dialogues.</p>'
+        return '<p class="hint">No empty fields, no duplicate dialogues.</p>'
     items = "".join(
-        f"<li>row {problem.row}: {escape(problem.text)}{' – left out' if problem.fatal else ''}</li>"
+        f"<li>row {problem.row}: {escape(problem.text)}{' (skipped)' if problem.fatal else ''}</li>"
         for problem in found.problems[:SHOWN_PROBLEMS]
     )
     more = len(found.problems) - SHOWN_PROBLEMS
     rest = f"<li>and {more:,} more</li>" if more > 0 else ""
     one = len(found.problems) == 1
-    title = "1 row needs a look" if one else f"{len(found.problems):,} rows need a look"
+    title = "1 row has a problem" if one else f"{len(found.problems):,} rows have problems"
     return f'<details class="problems" open><summary>{title}</summary><ul>{items}{rest}</ul></details>'
 
 
 def _file(services: Services, source: str, uploaded: str, place: str, owner: str) -> Path | None:
     if source == UPLOAD and uploaded:
-        # A visitor's browser sends this back, and could send anything.
+        # The value comes from the browser and is not trusted.
         return Path(uploaded) if is_own_upload(uploaded, services.settings, owner) else None
     if source == PLACE and place and not services.settings.public:
         file = Path(place.strip()).expanduser()
@@ -165,15 +162,16 @@ def _file(services: Services, source: str, uploaded: str, place: str, owner: str
 
 
 def _about(services: Services, source: str) -> str:
-    """What a source without a file is, and what stands against it."""
+    """A description of a source without a file, or why it is not available."""
     if source == DIALOGSUM:
         if services.settings.dialogsum_dir is None and (why := services.registry.hub_unreachable_because()):
             return notice(
-                f"DialogSum comes from the Hub. {why} Or name a folder that holds it in DSUM_DIALOGSUM.", "warning"
+                f"DialogSum is downloaded from the Hub. {why} Or set DSUM_DIALOGSUM to a folder with its splits.",
+                "warning",
             )
-        return '<p class="hint">Learns from its train part and validates on its validation part.</p>'
+        return '<p class="hint">Trains on the train split and validates on the validation split.</p>'
     if source == PLACE:
-        return '<p class="hint">A file, or a folder that holds train.csv (or .jsonl, .json) and validation.csv.</p>'
+        return '<p class="hint">A file, or a folder with train.csv (or .jsonl, .json) and validation.csv.</p>'
     return ""
 
 
