@@ -9,10 +9,8 @@ import csv
 import io
 import json
 import logging
-import queue
-import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +24,7 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.store import LoadedModel, ModelStore
 from dsum_demo.utils.formatting import escape_formula
+from dsum_demo.utils.threads import run_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -258,35 +257,32 @@ def _load(
     should_stop: Callable[[], bool],
     noted: Callable[[str, float | None], Comparison],
 ) -> Generator[Comparison, None, LoadedModel]:
-    """Yield the comparison with what loading says of itself, at most twice a second; closing it stops the loading."""
-    said: queue.SimpleQueue[tuple[str, float | None] | None] = queue.SimpleQueue()
-    outcome: list[LoadedModel | Exception] = []
-    abandoned = threading.Event()
+    """Yield the comparison with the first progress message, then with the latest at most every NOTE_SECONDS.
 
-    def work() -> None:
-        try:
-            outcome.append(
-                store.load(spec, lambda *progress: said.put(progress), lambda: abandoned.is_set() or should_stop())
-            )
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            said.put(None)
-
-    # A thread of its own: a download reports through a callback, and this has to be a generator.
-    worker = threading.Thread(target=work, name=f"load {spec.name}", daemon=True)
-    worker.start()
-    told = 0.0
-    try:
-        while (progress := said.get()) is not None:
-            if time.monotonic() - told >= NOTE_SECONDS:
-                told = time.monotonic()
-                yield noted(*progress)
-    finally:
-        abandoned.set()
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
+    Closing the generator stops loading.
+    """
+    messages: list[tuple[str, float | None]] = []
+    loading = run_in_thread(
+        lambda stop: store.load(
+            spec, lambda *message: messages.append(message), lambda: stop.is_set() or should_stop()
+        ),
+        f"load {spec.name}",
+    )
+    shown_at: float | None = None
+    seconds, loaded = 0.0, None
+    with closing(loading):
+        while loaded is None:
+            try:
+                seconds = next(loading)
+            except StopIteration as end:
+                loaded = end.value
+            if messages and shown_at is None:
+                yield noted(*messages[0])
+                shown_at = seconds
+            elif shown_at is not None and loaded is None and seconds - shown_at >= NOTE_SECONDS:
+                yield noted(*messages[-1])
+                shown_at = seconds
+    return loaded
 
 
 def _write(

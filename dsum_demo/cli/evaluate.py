@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import duration, say
+from dsum_demo.cli.console import say
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import SHORT_TITLES
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import duration
 
 if TYPE_CHECKING:
     from dsum_demo.evaluation.records import Evaluation, EvaluationProgress

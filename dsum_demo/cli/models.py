@@ -14,6 +14,7 @@ from dsum_demo.settings import Settings
 if TYPE_CHECKING:
     from dsum_demo.models.registry import Registry
 from dsum_demo.cli.console import DONE
+from dsum_demo.utils.formatting import size
 
 
 def run_models(options: argparse.Namespace) -> int:
@@ -28,9 +29,10 @@ def run_models(options: argparse.Namespace) -> int:
         print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
         return DONE
     for row in rows:
-        size = f"{row['size_bytes'] / 1e6:.0f} MB" if row["size_bytes"] else ""
+        weights = size(row["size_bytes"]) if row["size_bytes"] else ""
         print(
-            f"{row['name']:<24} {row['kind']:<8} {row['state']:<13} {size:>8}  {row['reason'] or row['note']}".rstrip()
+            f"{row['name']:<24} {row['kind']:<8} {row['state']:<13} {weights:>8}  "
+            f"{row['reason'] or row['note']}".rstrip()
         )
         if row["estimate"]:
             print(f"{'':<25}{row['estimate']['text']}")

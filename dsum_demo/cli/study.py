@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.cli.console import duration, say
+from dsum_demo.cli.console import say
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import duration
 
 
 def add_study(commands: Any) -> None:

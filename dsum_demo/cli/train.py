@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import duration, say
+from dsum_demo.cli.console import say
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import duration, size
 
 if TYPE_CHECKING:
     from dsum_demo.runs.setup import Setup
@@ -175,7 +176,7 @@ class Lines:
             self.said = time.monotonic()
             say(
                 f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}  "
-                f"{event['samples_per_second'] or 0:.1f} dialogues/s  {event['peak_memory_bytes'] / 1e9:.2f} GB  "
+                f"{event['samples_per_second'] or 0:.1f} dialogues/s  {size(event['peak_memory_bytes'])}  "
                 f"{duration(event['seconds_left'])} left"
             )
         elif kind == "evaluation":

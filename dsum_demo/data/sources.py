@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,10 @@ from pathlib import Path
 from dsum_demo.data.examples import Example, read_samples, to_examples
 from dsum_demo.data.tables import Broken
 from dsum_demo.errors import DataError, InputError, Stopped
-from dsum_demo.hub.client import POLL_SECONDS, HubProbe, Progress, StopAsked
+from dsum_demo.hub.client import HubProbe, Progress, StopAsked
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import first_line
+from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
 SAMPLES, DIALOGSUM = "samples", "dialogsum"
 SPLITS = ("train", "validation", "test")
@@ -131,31 +132,26 @@ def _cached(split: str) -> list[dict[str, str]] | None:
 def _downloaded(split: str, should_stop: StopAsked) -> list[dict[str, str]]:
     import datasets
 
-    outcome: list[list[dict[str, str]] | Exception] = []
+    def download(stop: threading.Event) -> list[dict[str, str]]:
+        datasets.disable_progress_bars()
+        return _texts(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split))
 
-    def download() -> None:
-        try:
-            datasets.disable_progress_bars()
-            outcome.append(_texts(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split)))
-        except Exception as error:
-            outcome.append(error)
-
-    # A thread of its own, so that a stop is obeyed at once even while the network stands still.
-    worker = threading.Thread(target=download, name="download DialogSum", daemon=True)
-    worker.start()
-    begun = time.monotonic()
-    while worker.is_alive():
-        worker.join(POLL_SECONDS)
-        if should_stop():
-            raise Stopped("The download of DialogSum was stopped.")
-        # Some of the library's requests wait without limit.
-        if time.monotonic() - begun > PATIENCE_SECONDS:
-            raise DataError(f"DialogSum was not here after {PATIENCE_SECONDS} s of downloading. {_OTHER_WAYS}")
-    result = outcome[0]
-    if isinstance(result, Exception):
-        said = str(result).strip().split("\n")[0] or type(result).__name__
-        raise DataError(f"DialogSum could not be downloaded from the Hub: {said} {_OTHER_WAYS}") from result
-    return result
+    try:
+        # In a thread, because a blocked connection does not notice a stop, and some of the library's requests wait
+        # without limit.
+        return run_stoppable(
+            download,
+            should_stop,
+            name="download DialogSum",
+            stopped="The download of DialogSum was stopped.",
+            timeout=PATIENCE_SECONDS,
+        )
+    except ThreadTimeoutError:
+        raise DataError(f"DialogSum was not here after {PATIENCE_SECONDS} s of downloading. {_OTHER_WAYS}") from None
+    except Stopped:
+        raise
+    except Exception as error:
+        raise DataError(f"DialogSum could not be downloaded from the Hub: {first_line(error)} {_OTHER_WAYS}") from error
 
 
 def _texts(rows: object) -> list[dict[str, str]]:

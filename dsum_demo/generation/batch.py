@@ -19,10 +19,11 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
 from dsum_demo.generation.batch_state import NOT_BEGUN, BatchState, Choose
-from dsum_demo.generation.streaming import POLL_SECONDS, Generation, _decoded, _generation_config, _sentence
+from dsum_demo.generation.streaming import POLL_SECONDS, Generation, _decoded, _generation_config
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.models.t5_fast_path import read_texts
+from dsum_demo.utils.formatting import first_line
 
 BATCH_ROWS = 96
 BATCH_TOKENS = 16_384  # of the prompts, padding included
@@ -58,7 +59,7 @@ def generate_many(
     except DsumError:
         raise
     except Exception as error:
-        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {_sentence(error)}") from error
+        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {first_line(error)}") from error
 
 
 def batches(lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS) -> list[list[int]]:

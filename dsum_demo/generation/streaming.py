@@ -27,6 +27,7 @@ from transformers.generation.streamers import BaseStreamer
 from dsum_demo.errors import DsumError, GenerationError, InputError
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
+from dsum_demo.utils.formatting import first_line
 
 POLL_SECONDS = 0.05
 HALF_A_CHARACTER = "\ufffd"  # what bytes that are no whole character yet are decoded to
@@ -106,7 +107,7 @@ def stream(
     if work.error is not None:
         if isinstance(work.error, DsumError):
             raise work.error
-        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {_sentence(work.error)}") from work.error
+        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {first_line(work.error)}") from work.error
     yield work.final()
 
 
@@ -273,8 +274,3 @@ class _GumbelNoise(LogitsProcessor):
         # -log of an exponential variable is a Gumbel variable. Drawn on the CPU: the same draw on every device.
         noise = -torch.empty(scores.shape, dtype=torch.float32).exponential_(generator=self.generator).log()
         return scores.float() / self.temperature + noise.to(scores.device)  # type: ignore[return-value]
-
-
-def _sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"

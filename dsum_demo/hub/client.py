@@ -14,9 +14,10 @@ from typing import Any
 from dsum_demo.errors import ModelError, ModelUnavailableError, Stopped
 from dsum_demo.hub.source import Source
 from dsum_demo.utils.checkpoint_files import find_weights
+from dsum_demo.utils.formatting import size
+from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
 PROBE_SECONDS = 1.5
-POLL_SECONDS = 0.1
 
 # Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
 # has to be there.
@@ -52,12 +53,11 @@ class HubProbe:
 
         if self._offline or constants.is_offline_mode():
             return "Offline: HF_HUB_OFFLINE is set."
-        answer: list[str] = []
-        # Looking up a name has no timeout of its own and takes long where there is no network, hence the thread.
-        worker = threading.Thread(target=lambda: answer.append(_ask_hub(constants.ENDPOINT)), daemon=True)
-        worker.start()
-        worker.join(PROBE_SECONDS)
-        return answer[0] if answer else f"The Hub did not answer within {PROBE_SECONDS} s."
+        # In a thread, because looking up a name has no timeout of its own and takes long without a network.
+        try:
+            return run_stoppable(lambda stop: _ask_hub(constants.ENDPOINT), name="ask the Hub", timeout=PROBE_SECONDS)
+        except ThreadTimeoutError:
+            return f"The Hub did not answer within {PROBE_SECONDS} s."
 
 
 def _ask_hub(endpoint: str) -> str:
@@ -115,7 +115,7 @@ def _cached(source: Source, files: Sequence[str]) -> Path | None:
 
 def no_room(title: str, needed: int, free: int) -> str:
     return (
-        f"{title} takes {needed / 1e6:,.0f} MB on the disk of the Hub cache, and {free / 1e6:,.0f} MB are free there. "
+        f"{title} takes {size(needed)} on the disk of the Hub cache, and {size(free)} are free there. "
         "Free some, or set HF_HOME to a folder on a larger disk."
     )
 
@@ -142,8 +142,6 @@ def explained(error: BaseException, source: Source, title: str) -> BaseException
 
     cause: Any = _cause(error)
     status, page = _status(error), f"https://huggingface.co/{source.location}"
-    if isinstance(error, Stopped | ModelError):
-        return error
     if isinstance(cause, GatedRepoError) or status == 403:
         return HubRefusal(f"{title} is gated ({status or 403}): accept its terms at {page} and set HF_TOKEN.")
     if isinstance(cause, RevisionNotFoundError):

@@ -18,11 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from dsum_demo.errors import ModelUnavailableError, Stopped
+from dsum_demo.errors import ModelError, ModelUnavailableError, Stopped
 from dsum_demo.hub.client import (
     ADAPTER_PARTS,
     MODEL_PARTS,
-    POLL_SECONDS,
     HubRefusal,
     Progress,
     StopAsked,
@@ -35,6 +34,8 @@ from dsum_demo.hub.client import (
 )
 from dsum_demo.hub.source import Source
 from dsum_demo.utils.checkpoint_files import ADAPTER_FILES, MODEL_FILES
+from dsum_demo.utils.formatting import size
+from dsum_demo.utils.threads import run_stoppable
 
 LISTING_SECONDS = 10
 # Seconds that are waited after each attempt in a row in which not one byte came; after as many the next is the last.
@@ -69,28 +70,18 @@ def fetch(
     folder = cached_folder(source, adapter=adapter)
     if folder:
         return folder
-    stop = threading.Event()
-    download = _Download(source, title, adapter, on_progress, stop)
-    outcome: list[Path | BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(download.run())
-        except BaseException as error:
-            outcome.append(error)
-
-    # A thread of its own, so that a stop is obeyed at once even while the network stands still.
-    worker = threading.Thread(target=work, name=f"download {source.location}", daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(POLL_SECONDS)
-        if should_stop():
-            stop.set()
-            raise Stopped(f"The download of {title} was stopped; it goes on from there next time.")
-    result = outcome[0]
-    if isinstance(result, BaseException):
-        raise explained(result, source, title) from result
-    return result
+    try:
+        # In a thread, because a blocked connection does not notice a stop.
+        return run_stoppable(
+            lambda stop: _Download(source, title, adapter, on_progress, stop).run(),
+            should_stop,
+            name=f"download {source.location}",
+            stopped=f"The download of {title} was stopped; the next one resumes it.",
+        )
+    except (ModelError, Stopped):
+        raise
+    except Exception as error:
+        raise explained(error, source, title) from error
 
 
 def discard_damaged(folder: Path) -> list[str]:
@@ -232,10 +223,8 @@ class _Download:
                 failed += 1
 
     def _say(self) -> None:
-        size = f"{self.total / 1e6:,.0f}" if self.total >= 10e6 else f"{self.total / 1e6:.1f}"
-        done = f"{self.here / 1e6:,.0f}" if self.total >= 10e6 else f"{self.here / 1e6:.1f}"
         share = min(1.0, self.here / self.total) if self.total else None
-        self.tell(f"Downloading {self.title}: {done} of {size} MB", share)
+        self.tell(f"Downloading {self.title}: {size(self.here)} of {size(self.total)}", share)
 
 
 def _weights(files: Mapping[str, RemoteFile], choices: tuple[str, ...]) -> list[str]:

@@ -20,6 +20,7 @@ from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import device, serving_dtype
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
+from dsum_demo.utils.formatting import duration, size
 from dsum_demo.utils.hardware import free_memory_bytes
 
 # A DialogSum dialogue with the prompt, and a summary, in tokens of FLAN-T5: about the averages.
@@ -59,8 +60,8 @@ class ModelCost:
     @property
     def text(self) -> str:
         """Memory and time, for a list that has the size already."""
-        memory = f"about {_size(self.memory_bytes)} of memory{' on top of its base' if self.on_base else ''}"
-        return memory + (f", about {_seconds(self.seconds)} a summary here" if self.seconds is not None else "")
+        memory = f"about {size(self.memory_bytes)} of memory{' on top of its base' if self.on_base else ''}"
+        return memory + (f", about {duration(self.seconds)} a summary here" if self.seconds is not None else "")
 
 
 def measure_speed(store: ModelStore) -> Speed:
@@ -112,16 +113,16 @@ def describe_family(registry: Registry, family: Family, speed: Speed | None = No
     download = sum(cost.download_bytes for _, cost in waiting)
     memory = sum(cost.memory_bytes for _, cost in costs)
     free = free_memory_bytes()
-    each = ", ".join(f"{spec.title} {_size(cost.download_bytes)}" for spec, cost in waiting)
+    each = ", ".join(f"{spec.title} {size(cost.download_bytes)}" for spec, cost in waiting)
     said = (
-        f"The first comparison downloads {_size(download)} ({each}). "
-        f"In memory it will take about {_size(memory)}; {_size(free)} are free."
+        f"The first comparison downloads {size(download)} ({each}). "
+        f"In memory it will take about {size(memory)}; {size(free)} are free."
     )
     if memory > free:
         said += " That is too little: close something, or choose a smaller family."
     seconds = [cost.seconds for _, cost in costs if cost.seconds is not None]
     if len(seconds) == len(costs):
-        said += f" A comparison will take about {_seconds(sum(seconds))} on this machine (estimated)."
+        said += f" A comparison will take about {duration(sum(seconds))} on this machine (estimated)."
     return said
 
 
@@ -154,11 +155,3 @@ def _fastest(work: Callable[[], object]) -> float:
         if round:
             best = min(best, time.perf_counter() - begun)
     return max(best, 1e-9)
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 999.5e6 else f"{size / 1e6:.0f} MB" if size >= 1e6 else "under 1 MB"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{max(seconds, 0.1):.1f} s"

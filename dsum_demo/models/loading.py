@@ -30,6 +30,7 @@ from dsum_demo.utils.checkpoint_files import (
     read_entries,
     shapes_of,
 )
+from dsum_demo.utils.formatting import first_line
 
 HALF_PRECISION_FROM_BYTES = 500_000_000
 
@@ -102,7 +103,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
     except pickle.UnpicklingError as error:
         raise _runs_code(folder) from error
     except Exception as error:
-        raise ModelUnavailableError(f"{model_name(folder)} cannot be loaded: {_first_line(error)}") from error
+        raise ModelUnavailableError(f"{model_name(folder)} cannot be loaded: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelUnavailableError(
@@ -160,7 +161,7 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
             local_files_only=True,
         )  # fmt: skip
     except Exception as error:
-        raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {_first_line(error)}") from error
+        raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {first_line(error)}") from error
     # Vocabulary rows are compared with the Hub otherwise.
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     missing = sorted(set(wanted) - set(saved))
@@ -227,7 +228,7 @@ def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, tor
             raise _runs_code(folder) from error
         except Exception as error:
             raise ModelUnavailableError(
-                f"{file.name} in {model_name(folder)} cannot be read: {_first_line(error)}"
+                f"{file.name} in {model_name(folder)} cannot be read: {first_line(error)}"
             ) from error
         zero = {name for name, tensor in tensors.items() if not tensor.any()}
         sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -267,9 +268,3 @@ def _runs_code(folder: Path) -> UnsafeWeightsError:
         f"The weights in {model_name(folder)} are a pickle that holds more than tensors and could run code; it was "
         "not run. Save them as safetensors."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(lines[:2]) or type(error).__name__
-    return text if len(text) <= 300 else text[:299] + "…"

@@ -37,6 +37,7 @@ from dsum_demo.models.loading import (
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import find_weights
+from dsum_demo.utils.formatting import size
 from dsum_demo.utils.hardware import free_memory_bytes
 
 LOCK_POLL_SECONDS = 0.1
@@ -232,7 +233,7 @@ class ModelStore:
         free = free_memory_bytes()
         if device().type == "cpu" and needed > free:
             raise ModelUnavailableError(
-                f"{spec.name} needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free. "
+                f"{spec.name} needs {size(needed)} of memory and {size(free)} are free. "
                 "Close something, or choose a smaller family."
             )
 

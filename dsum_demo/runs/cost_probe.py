@@ -23,6 +23,7 @@ from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.loop import EVALUATION_BATCH, build_trainer, planned_steps, prepare, use_bf16
 from dsum_demo.training.methods import method
+from dsum_demo.utils.formatting import size
 from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
 
 # The system and other programs need some of what is free now.
@@ -181,6 +182,6 @@ def _refusal(setup: Setup, how: str, needed: int, free: int) -> str:
         advice.insert(0, "LoRA")
     return (
         f"{method(training.method).title} of {setup.base.name} with batches of {training.batch_size} takes "
-        f"{how}{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Choose {', '.join(advice[:-1])} or "
+        f"{how}{size(needed)} of memory, and {size(free)} are free. Choose {', '.join(advice[:-1])} or "
         f"{advice[-1]}."
     )

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from dsum_demo.training.methods import METHODS
+from dsum_demo.utils.formatting import size
 
 ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
 
@@ -38,7 +39,7 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         "",
         f"{record['steps']} of {record['planned_steps']} steps in {record['seconds'] / 60:.1f} minutes on "
         f"{environment.get('cpu', 'an unknown processor')}, device {environment.get('device', 'unknown')}, "
-        f"{environment.get('precision', '')}; {record['peak_memory_bytes'] / 1e9:.2f} GB at the peak "
+        f"{environment.get('precision', '')}; {size(record['peak_memory_bytes'])} at the peak "
         f"({record['memory']}). dsum {environment.get('dsum')}, torch {environment.get('torch')}, "
         f"transformers {environment.get('transformers')}, peft {environment.get('peft')}.",
         "",

@@ -16,6 +16,7 @@ from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.hub.client import HubProbe
 from dsum_demo.runs.store import Run
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import first_line
 
 # What huggingface_hub takes, with the owner spelled out: nobody should upload to a place that they did not name.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -50,8 +51,7 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
     except LocalTokenNotFoundError:
         raise TrainingError("There is no token for the Hub: set HF_TOKEN, or log in with `hf auth login`.") from None
     except Exception as error:  # the Hub's answers, and whatever the network's library raises
-        said = str(error).strip().splitlines()
-        raise TrainingError(f"The Hub did not take {run.name}: {said[0] if said else type(error).__name__}") from None
+        raise TrainingError(f"The Hub did not take {run.name}: {first_line(error)}") from None
     return str(page)
 
 

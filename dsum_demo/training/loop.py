@@ -43,6 +43,7 @@ from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
 from dsum_demo.training.methods import linear_modules, method
 from dsum_demo.training.trainer import Scores, Trainer, token_loss
+from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.hardware import peak_memory_bytes
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ def _run(trainer: Trainer, checkpoint: Path | None) -> str | None:
         trainer.stopped = True
     except torch.OutOfMemoryError as error:
         # The error itself would keep the step's tensors alive.
-        return str(error).splitlines()[0][:300]
+        return first_line(error)
     return None
 
 

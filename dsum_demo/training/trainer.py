@@ -32,6 +32,7 @@ from dsum_demo.models.prompts import LABEL_PAD_ID
 from dsum_demo.training.adalora import adaptive_state, orthogonality, rank_allocator, set_adaptive_state
 from dsum_demo.training.batches import LengthGroupedOrder
 from dsum_demo.training.checkpoints import keep_only, seal, seal_of, swap_in
+from dsum_demo.utils.formatting import first_line, size
 
 ADVICE = "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
 _ADAPTIVE = "adalora.pt"
@@ -215,7 +216,7 @@ class Trainer(Seq2SeqTrainer):
         if free is None:
             free = shutil.disk_usage(Path(str(self.args.output_dir)).parent).free
         return TrainingError(
-            f"{what} could not be written ({_first_line(error)}); {free / 1e6:,.0f} MB are free on that disk. "
+            f"{what} could not be written ({first_line(error)}); {size(free)} are free on that disk. "
             "Make room and resume the run: what it had saved before is still there."
         )
 
@@ -287,7 +288,3 @@ def _set_random_state(state: tuple[Any, ...]) -> None:
     torch.set_rng_state(cpu)
     if cuda is not None:
         torch.cuda.set_rng_state_all(cuda)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

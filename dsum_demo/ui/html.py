@@ -27,10 +27,6 @@ def card(css: str, title: str, what: str, body: str, footer: str, *, copyable: b
     )
 
 
-def millions(count: int) -> str:
-    return f"{count / 1e6:.3g} M" if count >= 1e5 else f"{count:,}"
-
-
 def marked(text: str, highlight: str, dialogue: str, references: Sequence[str]) -> str:
     """The escaped text with the highlighting of `highlight`."""
     return "".join(

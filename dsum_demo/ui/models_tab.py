@@ -9,9 +9,10 @@ import gradio as gr
 
 from dsum_demo.models.estimates import Speed, estimate
 from dsum_demo.models.registry import Registry, State
-from dsum_demo.ui.html import millions, notice
+from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
+from dsum_demo.utils.formatting import millions, size
 from dsum_demo.utils.path_redaction import hide_paths
 
 HOW_TO_ADD = (
@@ -48,7 +49,7 @@ def models_table(registry: Registry, speed: Speed | None = None) -> str:
         rows.append(f'<tr><th colspan="5" scope="rowgroup">{escape(family.title)}</th></tr>')
         for spec in family.variants:
             availability = registry.availability(spec)
-            size = f"{spec.size_bytes / 1e6:,.0f} MB" if spec.size_bytes else "–"
+            weights = size(spec.size_bytes) if spec.size_bytes else "–"
             cost = estimate(registry, spec, speed) if availability.state is State.DOWNLOADABLE else None
             reason = availability.reason
             if availability.state is State.UNREACHABLE:  # the same reason for every such model: given once
@@ -58,7 +59,7 @@ def models_table(registry: Registry, speed: Speed | None = None) -> str:
             rows.append(
                 f"<tr><td>{escape(spec.title)}<br><code>{escape(spec.name)}</code></td>"
                 f'<td><span class="state {availability.state}">{availability.state}</span></td>'
-                f"<td>{trained}</td><td>{size}</td>"
+                f"<td>{trained}</td><td>{weights}</td>"
                 f"<td>{escape(about.strip())}"
                 f"{f'<br>License: {escape(spec.licence)}' if spec.licence else ''}</td></tr>"
             )

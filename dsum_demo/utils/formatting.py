@@ -1,4 +1,4 @@
-"""How numbers and cells are written for people: sizes, durations, counts, spreadsheet cells."""
+"""Numbers, errors and spreadsheet cells as text."""
 
 from __future__ import annotations
 
@@ -9,3 +9,33 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def escape_formula(text: str) -> str:
     """A cell that a spreadsheet shows instead of running."""
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+def size(count: float) -> str:
+    """Bytes as "850 kB", "3.9 MB", "240 MB" or "1.2 GB"."""
+    if count >= 999.5e6:
+        return f"{count / 1e9:,.1f} GB"
+    value, unit = (count / 1e6, "MB") if count >= 999.5e3 else (count / 1e3, "kB")
+    return f"{value:.1f} {unit}" if 0 < value < 9.95 else f"{value:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "0.4 s", "12 s", "4 min" or "1 h 05 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def millions(number: int) -> str:
+    """A number of parameters as "9,999", "0.299 M" or "248 M"."""
+    return f"{number / 1e6:.3g} M" if number >= 1e5 else f"{number:,}"
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of an error's message, with the second if the first only announces it; its type if empty."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -267,7 +267,7 @@ class Broken(torch.nn.Module):
         streamer = kwargs["streamer"]
         for step in range(self.left + 1):
             streamer.put(torch.tensor([step + 5]))
-        raise RuntimeError("the weights\nare  on fire")
+        raise RuntimeError("the weights are on fire\nand more")
 
 
 def test_a_failure_names_the_model_after_what_was_written(base):

@@ -55,7 +55,7 @@ def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
     expected = 48 * (12 * 0.001 + 123_788_928 / 10e9) + 2 * 230 * 0.4 * 247_577_856 / 2e11
     assert base.seconds == full.seconds == lora.seconds == pytest.approx(expected)
     assert base.text == "about 495 MB of memory, about 1.4 s a summary here"
-    assert lora.text == "about 7 MB of memory on top of its base, about 1.4 s a summary here"
+    assert lora.text == "about 7.1 MB of memory on top of its base, about 1.4 s a summary here"
     monkeypatch.setattr("dsum_demo.models.estimates.serving_dtype", lambda parameters: torch.float32)
     plain = estimate(online, online.spec("flan-t5-base"), SPEED)
     assert plain.memory_bytes == 2 * base.memory_bytes and plain.seconds > base.seconds

@@ -334,7 +334,7 @@ def test_a_disk_without_room_is_known_before_a_download(settings, tmp_path, monk
     registry = Registry(replace(settings, offline=False), replace(catalog, families=tuple(huge)))
     answer = registry.availability(registry.spec("flan-t5-base"))
     assert answer.state is State.NO_ROOM and not answer.usable
-    assert "takes 10,000,000,000 MB" in answer.reason and "set HF_HOME" in answer.reason
+    assert "takes 10,000,000.0 GB" in answer.reason and "set HF_HOME" in answer.reason
 
 
 def test_a_family_that_needs_no_network_is_offered_where_it_is_here(settings, root):

@@ -439,7 +439,7 @@ def test_the_family_in_use_stays_even_beyond_the_budget(settings, three_families
 
 def test_more_than_the_free_memory_is_refused_before_loading(store, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000})())
-    with pytest.raises(ModelUnavailableError, match=r"of memory and 0\.0 GB are free"):
+    with pytest.raises(ModelUnavailableError, match=r"of memory and 1\.0 kB are free"):
         load(store, "dsum-t5-base")
 
 

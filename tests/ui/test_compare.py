@@ -126,11 +126,6 @@ def test_the_table_has_every_score(comparison):
             assert f"<td>{100 * system.scores[rouge].fmeasure:.2f}</td>" in table
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0"), (9_999, "9,999"), (299_000, "0.299 M"), (247_577_856, "248 M")])
-def test_counts_have_three_digits(count, text):
-    assert html.millions(count) == text
-
-
 # Chart
 
 

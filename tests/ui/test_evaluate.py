@@ -293,13 +293,6 @@ def test_a_mistake_in_the_form_is_told_there_and_nothing_starts(services):
     )
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "about 1 s"), (61, "about 61 s"), (200, "about 3 min"), (9000, "about 2 h 30 min")]
-)
-def test_time_left_is_said_as_people_say_it(seconds, said):
-    assert tab.duration(seconds) == said
-
-
 # The form
 
 

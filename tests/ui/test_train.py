@@ -426,16 +426,7 @@ def test_texts_of_models_are_shown_as_text(services):
     assert table.count('class="kept" title') == 1 and run_cards.learning_table(Curve()) == ""
 
 
-def test_durations_and_sizes_are_short():
-    seconds = (0.4, 98, 100, 3600, 4000)
-    assert [run_cards.duration(s) for s in seconds] == [
-        "0 s",
-        "98 s",
-        "2 min",
-        "1 h 00 min",
-        "1 h 07 min",
-    ]
-    assert [run_cards.size(b) for b in (900, 3_915_776, 1.24e9)] == ["0.9 kB", "3.92 MB", "1.2 GB"]
+def test_ages_are_short():
     now = time.time()
     assert [run_cards.ago(now - s) for s in (1, 300, 200_000)] == ["just now", "5 min ago", "2 d ago"]
 

@@ -12,7 +12,8 @@ from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.ui.appearance import HUMAN, LOOKS
 from dsum_demo.ui.compare.charts import difference, label
-from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, millions, segments
+from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, segments
+from dsum_demo.utils.formatting import millions
 
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
 

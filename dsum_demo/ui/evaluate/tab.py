@@ -25,6 +25,7 @@ from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_up
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
+from dsum_demo.utils.formatting import duration
 
 TICK_SECONDS = 1.0
 REDRAWS = 20  # of the partial result, over a whole run
@@ -189,7 +190,7 @@ def progress_bar(run: BackgroundEvaluation) -> str:
         share = progress.done / progress.total
         said = f"{progress.done:,} of {progress.total:,} summaries"
         if progress.seconds_left is not None and not run.stopping and progress.done < progress.total:
-            said += f" · {duration(progress.seconds_left)} left"
+            said += f" · about {duration(progress.seconds_left)} left"
         finished = progress.done >= progress.total
         if finished or progress.note:
             said += f" · {'computing intervals and saving' if finished else progress.note}"
@@ -198,14 +199,6 @@ def progress_bar(run: BackgroundEvaluation) -> str:
         f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}"><div style="width:{100 * share:.1f}%"></div></div>'
         f'<p class="progress-text"><b>{escape(run.title)}</b> · {escape(said)}</p>'
     )
-
-
-def duration(seconds: float) -> str:
-    """ "about 40 s", "about 3 min", "about 2 h 10 min"."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 90 else f"about {minutes // 60} h {minutes % 60} min"
 
 
 def _stopped(run: BackgroundEvaluation) -> str:

@@ -13,7 +13,8 @@ from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.appearance import system_titles
-from dsum_demo.ui.html import change, html_table, interval, millions, notice
+from dsum_demo.ui.html import change, html_table, interval, notice
+from dsum_demo.utils.formatting import millions
 
 HOW_RECOVERY = (
     "This is LoRA’s gain over the original divided by the full fine-tune’s gain over the original, in mean ROUGE-1. "

@@ -11,10 +11,10 @@ from dsum_demo.errors import DsumError
 from dsum_demo.runs.queue import RunQueue, source_title
 from dsum_demo.runs.store import Run, RunStatus, differences
 from dsum_demo.training.methods import METHODS
-from dsum_demo.ui.html import millions
 from dsum_demo.ui.sortable_table import Column, SortOrder, cells, headings, sort_rows
 from dsum_demo.ui.train.charts import MOST_OVERLAID
-from dsum_demo.ui.train.run_cards import ago, best_score, duration, size, state_of
+from dsum_demo.ui.train.run_cards import ago, best_score, state_of
+from dsum_demo.utils.formatting import duration, millions, size
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dsum_demo.runs.store import ACTIVE, RunState, RunStatus
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve, Event
 from dsum_demo.training.methods import METHODS
-from dsum_demo.ui.html import millions, notice
+from dsum_demo.ui.html import notice
+from dsum_demo.utils.formatting import duration, millions, size
 
 EMPTY = (
     '<div class="welcome"><h3>Train your own model</h3><p>Fine-tune the base T5 on dialogues and their summaries, '
@@ -144,20 +145,6 @@ def command_line(config: RunConfig, public: bool = False) -> str:
     if public:
         words = [source_title(word) if word == config.data.source else word for word in words]
     return shlex.join(words)
-
-
-def duration(seconds: float) -> str:
-    """ "12 s", "4 min", "1 h 05 min"."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def size(count: float) -> str:
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
 
 
 def best_score(result: Mapping[str, Any] | None, curve: Curve | None = None) -> float | None:
