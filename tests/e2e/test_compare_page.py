@@ -33,7 +33,7 @@ def paste(page: Page, dialogue: str = DIALOGUE, reference: str = "") -> None:
 
 
 def start(page: Page) -> None:
-    """Press Compare and have the page remember that the run began: a short one is over before anybody looks."""
+    """Press Compare and record in the page that the comparison started: a short one may end before the next check."""
     page.evaluate(
         """() => { window.began = false;
         new MutationObserver(() => {
@@ -59,7 +59,7 @@ def summary(page: Page, system: str) -> str:
 
 
 def choose_long_sampling(page: Page) -> None:
-    """Long, unlikely texts: something that takes long enough to be stopped."""
+    """Settings under which generation takes long enough to be stopped."""
     page.locator("#decoding button").first.click()
     page.get_by_label("Sampling").check()
     page.get_by_label("number input for Temperature").fill("2")
@@ -68,7 +68,7 @@ def choose_long_sampling(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
-def test_three_summaries_stream_and_the_chart_has_the_scores_heights(new_page):
+def test_three_summaries_stream_and_the_bars_have_the_heights_of_the_scores(new_page):
     page = new_page()
     paste(page, reference=REFERENCE)
     page.evaluate(
@@ -82,7 +82,7 @@ def test_three_summaries_stream_and_the_chart_has_the_scores_heights(new_page):
     texts = {system: summary(page, system) for system in SYSTEMS}
     assert all(texts.values())
     grown = page.evaluate("window.seen")
-    assert len(grown) > 2, "the summary came all at once"
+    assert len(grown) > 2, "the summary did not stream"
     for system in SYSTEMS:
         expect(page.locator(f"#card-{system} footer")).to_contain_text("tokens/s")
     expect(page.locator("#card-human")).to_contain_text(REFERENCE)
@@ -109,7 +109,7 @@ def test_three_summaries_stream_and_the_chart_has_the_scores_heights(new_page):
         assert trace == pytest.approx([value * pixels for value in row], abs=1.5)
 
 
-def test_without_a_reference_there_is_no_rouge_and_a_line_says_why(new_page):
+def test_without_a_reference_the_page_explains_why_there_is_no_rouge(new_page):
     page = new_page()
     paste(page)
     compare(page)
@@ -118,7 +118,7 @@ def test_without_a_reference_there_is_no_rouge_and_a_line_says_why(new_page):
     assert summary(page, "full")
 
 
-def test_stop_keeps_what_was_written_and_the_next_run_is_whole(new_page):
+def test_stop_keeps_partial_summaries_and_the_next_comparison_is_complete(new_page):
     page = new_page()
     paste(page)
     choose_long_sampling(page)
@@ -136,7 +136,7 @@ def test_stop_keeps_what_was_written_and_the_next_run_is_whole(new_page):
         expect(page.locator(f"#card-{system} footer")).not_to_contain_text("stopped")
 
 
-def test_highlighting_switches_without_changing_the_text(new_page):
+def test_switching_the_highlighting_does_not_change_the_text(new_page):
     page = new_page()
     paste(page, reference=REFERENCE)
     compare(page)
@@ -154,7 +154,7 @@ def test_highlighting_switches_without_changing_the_text(new_page):
     assert summary(page, "full") == before
 
 
-def test_a_reload_keeps_what_was_typed_even_in_the_middle_of_a_run(new_page, reload_midway):
+def test_a_reload_during_a_comparison_keeps_typed_texts(new_page, reload_midway):
     page = new_page()
     paste(page, reference=REFERENCE)
     page.locator("#start").click()
@@ -176,7 +176,7 @@ def test_an_examples_references_are_ignored_for_a_dialogue_pasted_over_it(new_pa
     expect(page.locator("#card-human .text")).to_have_text(REFERENCE)
 
 
-def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_page):
+def test_a_text_over_a_megabyte_is_refused_and_a_shorter_one_is_truncated(new_page):
     page = new_page()
     paste(page, dialogue="word " * 210_000)
     start(page)
@@ -189,7 +189,7 @@ def test_a_megabyte_of_text_is_refused_in_a_sentence_and_just_less_is_cut(new_pa
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "!!! ???"])
-def test_an_unusable_dialogue_is_a_sentence_and_stays(new_page, text):
+def test_an_unusable_dialogue_gives_an_error_and_stays_in_the_box(new_page, text):
     page = new_page()
     paste(page, dialogue=text)
     page.locator("#start").click()
@@ -208,7 +208,7 @@ def test_an_unusable_dialogue_is_a_sentence_and_stays(new_page, text):
     ],
     ids=["endless turn", "right to left", "emoji", "no speaker"],
 )
-def test_odd_texts_are_summarized_or_refused_in_a_sentence(new_page, text):
+def test_unusual_texts_are_summarized_without_a_failure(new_page, text):
     page = new_page()
     paste(page, dialogue=text)
     compare(page)
@@ -218,7 +218,7 @@ def test_odd_texts_are_summarized_or_refused_in_a_sentence(new_page, text):
     expect(page.locator("#dialogue textarea")).to_have_value(text)
 
 
-def test_too_long_a_dialogue_says_how_many_turns_were_left_out(new_page):
+def test_a_dialogue_that_is_too_long_shows_how_many_turns_were_left_out(new_page):
     page = new_page()
     paste(
         page,
@@ -228,7 +228,7 @@ def test_too_long_a_dialogue_says_how_many_turns_were_left_out(new_page):
     expect(page.locator("#warnings")).to_contain_text("turns were left out")
 
 
-def test_an_example_over_typed_text_can_be_undone(new_page):
+def test_choosing_an_example_over_typed_text_can_be_undone(new_page):
     page = new_page()
     paste(page)
     page.locator("#examples input").click()
@@ -240,7 +240,7 @@ def test_an_example_over_typed_text_can_be_undone(new_page):
     expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
 
 
-def test_a_text_file_can_be_dropped_and_a_wrong_one_is_refused(new_page, tmp_path):
+def test_a_text_file_becomes_the_dialogue_and_a_file_that_is_not_utf8_is_refused(new_page, tmp_path):
     page = new_page()
     paste(page)
     wrong = tmp_path / "latin.txt"
@@ -256,7 +256,7 @@ def test_a_text_file_can_be_dropped_and_a_wrong_one_is_refused(new_page, tmp_pat
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
 
 
-def test_copy_and_downloads_hold_what_is_on_the_screen(new_page):
+def test_copy_and_downloads_contain_the_summaries_on_the_page(new_page):
     page = new_page()
     paste(page, reference=REFERENCE)
     compare(page)
@@ -275,7 +275,7 @@ def test_copy_and_downloads_hold_what_is_on_the_screen(new_page):
     assert text in files["Markdown"] and "rouge_score" in files["Markdown"]
 
 
-def test_two_tabs_at_once_get_their_own_answers(new_page):
+def test_two_tabs_at_the_same_time_get_their_own_summaries(new_page):
     first = new_page()
     paste(first)
     second = new_page(context=first.context)
@@ -288,7 +288,7 @@ def test_two_tabs_at_once_get_their_own_answers(new_page):
     expect(first.locator("#dialogue textarea")).to_have_value(DIALOGUE)
 
 
-def test_a_value_that_the_page_refuses_does_not_lock_it(new_page, allow_errors):
+def test_the_page_stays_usable_after_an_invalid_value(new_page, allow_errors):
     page = new_page()
     paste(page)
     page.locator("#decoding button").first.click()
@@ -303,7 +303,7 @@ def test_a_value_that_the_page_refuses_does_not_lock_it(new_page, allow_errors):
     assert summary(page, "full")
 
 
-def test_shift_enter_compares_and_does_not_disturb_a_run(new_page):
+def test_shift_enter_starts_a_comparison_and_does_not_interrupt_a_running_one(new_page):
     page = new_page()
     paste(page)
     choose_long_sampling(page)
@@ -316,7 +316,7 @@ def test_shift_enter_compares_and_does_not_disturb_a_run(new_page):
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
 
 
-def test_another_family_that_cannot_be_had_says_why_in_each_card(new_page):
+def test_an_unavailable_family_gives_the_reason_in_each_card(new_page):
     page = new_page()
     page.locator("#family input").click()
     page.get_by_role("option", name="FLAN-T5 base").click()
@@ -346,14 +346,17 @@ def test_nothing_is_cut_off_at_any_width(new_page, width, dark):
     compare(page)
     page.wait_for_selector("#chart .bars .point path")
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    highlight, downloads = (page.locator(one).bounding_box() for one in ("#highlight", "#downloads"))
+    beside = highlight["x"] + highlight["width"] <= downloads["x"]
+    assert beside or highlight["y"] + highlight["height"] <= downloads["y"], "the downloads cover the highlighting"
     assert page.evaluate("document.body.classList.contains('dark')") is dark
 
 
 @pytest.mark.parametrize("width", [1400, 390])
-def test_the_models_tab_fits_the_screen_and_scrolls_its_own_table(new_page, width):
+def test_the_models_table_scrolls_inside_the_page(new_page, width):
     page = new_page(width=width, height=844)
     if width < 640:
-        # On a phone the last tabs stand in a menu.
+        # On a phone the last tabs are in a menu.
         page.get_by_label("More tabs").first.click()
         page.locator(".overflow-dropdown").get_by_text("Models", exact=True).click()
     else:
@@ -364,7 +367,7 @@ def test_the_models_tab_fits_the_screen_and_scrolls_its_own_table(new_page, widt
     assert page.evaluate("document.querySelector('#models .scroll').getBoundingClientRect().right") <= width
 
 
-def test_the_models_tab_lists_what_is_there_and_why_not(new_page):
+def test_the_models_tab_lists_states_and_refreshes(new_page):
     page = new_page()
     page.get_by_role("tab", name="Models").click()
     table = page.locator("#models")

@@ -82,14 +82,13 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                         if kind is not Kind.BASE:
                             strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
             right["human"] = gr.HTML(elem_id="card-human")
-            with gr.Row(visible=False) as right["options"]:
+            with gr.Row(visible=False, elem_id="options") as right["options"]:
                 highlight = gr.Radio(
                     cards.HIGHLIGHTS,
                     value=html.NO_HIGHLIGHT,
                     label="Highlight",
                     elem_id="highlight",
                     scale=2,
-                    min_width=300,
                 )
                 right["downloads"] = gr.HTML(elem_id="downloads", scale=1, min_width=290)
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
