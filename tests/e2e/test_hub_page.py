@@ -45,7 +45,7 @@ def finished(page: Page) -> None:
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
 
 
-def test_a_download_is_told_shown_stopped_and_taken_up_again(flan_hub, page):  # noqa: F811
+def test_a_download_shows_its_cost_and_progress_stops_and_resumes(flan_hub, page):  # noqa: F811
     flan_hub.remove(FULL)
     slow = flan_hub.fault("slow", "^/cdn/.*flan-t5-base/model", rate=15_000)
     choose(page, "FLAN-T5 base")
@@ -94,7 +94,7 @@ def test_a_download_is_told_shown_stopped_and_taken_up_again(flan_hub, page):  #
         page.wait_for_timeout(1000)
 
 
-def test_without_a_hub_the_family_is_greyed_and_the_embedded_one_offered(silent_hub, page):
+def test_without_a_hub_the_family_is_unavailable_and_the_embedded_one_is_offered(silent_hub, page):
     choose(page, "FLAN-T5 base.*not available here")
     note = page.locator("#family-note .warning")
     expect(note).to_contain_text("Not available here. The Hub did not answer within 1.5 s.", timeout=PATIENCE)

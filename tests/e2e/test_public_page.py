@@ -100,7 +100,7 @@ def train(page: Page, folder: Path) -> str:
     return page.locator("#run-card h3").inner_text()
 
 
-def test_a_visitor_meets_nothing_of_anothers_run(browser, public_url, data, tmp_path):
+def test_a_visitor_sees_nothing_of_another_visitors_run(browser, public_url, data, tmp_path):
     hers = visit(browser, public_url)
     name = train(hers, tmp_path)
     other = visit(browser, public_url)
