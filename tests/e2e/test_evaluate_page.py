@@ -63,7 +63,7 @@ def evaluated(new_page) -> Page:
 
 @pytest.fixture
 def many_dialogues(tmp_path) -> Path:
-    """More than can be evaluated while a test looks on."""
+    """Enough dialogues that the evaluation is still running when the test stops it."""
     rows = [json.loads(line) for line in SAMPLES.read_text(encoding="utf-8").splitlines()]
     file = tmp_path / "many.jsonl"
     copies = [
@@ -75,7 +75,7 @@ def many_dialogues(tmp_path) -> Path:
     return file
 
 
-def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_dialogues, reload_midway):
+def test_run_shows_partial_results_survives_a_reload_and_stops(new_page, many_dialogues, reload_midway):
     page = new_page()
     open_form(page)
     page.get_by_label("A file of dialogues and references").check()
@@ -99,7 +99,7 @@ def test_a_run_shows_partial_results_outlives_a_reload_and_stops(new_page, many_
     assert "incomplete" in chosen(page)
 
 
-def test_a_row_opens_its_dialogue_with_every_system_and_keys_go_on(evaluated):
+def test_row_opens_its_example_and_arrow_keys_navigate(evaluated):
     page = evaluated
     view(page, "Examples")
     rows = page.locator("#example-table tr[data-example]")
@@ -131,7 +131,7 @@ def test_a_row_opens_its_dialogue_with_every_system_and_keys_go_on(evaluated):
     expect(page.locator("#example-table")).to_contain_text("No matching examples")
 
 
-def test_a_ready_list_narrows_the_table_and_says_what_it_shows(evaluated):
+def test_highlights_filter_the_table_and_show_a_description(evaluated):
     page = evaluated
     view(page, "Examples")
     page.locator("#example-lists").get_by_label("Biggest gain").check()
@@ -141,7 +141,7 @@ def test_a_ready_list_narrows_the_table_and_says_what_it_shows(evaluated):
     assert gains and gains == sorted(gains, reverse=True)
 
 
-def test_every_file_opens(evaluated, browser):
+def test_every_export_downloads_and_opens(evaluated, browser):
     page = evaluated
     view(page, "Download")
     files = {}
@@ -169,7 +169,7 @@ def test_every_file_opens(evaluated, browser):
     alone.close()
 
 
-def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_question(evaluated, reload_midway):
+def test_saved_evaluation_survives_a_reload_and_is_deleted_after_confirmation(evaluated, reload_midway):
     page = evaluated
     reload_midway(page)
     open_tab(page)
@@ -191,7 +191,7 @@ def test_what_is_saved_is_there_after_a_reload_is_compared_and_deleted_after_a_q
     expect(page.locator("#saved-list")).not_to_contain_text(f"{name}\t")
 
 
-def test_recorded_outputs_are_mapped_and_broken_rows_left_out_on_a_tick(new_page, tmp_path):
+def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(new_page, tmp_path):
     file = tmp_path / "outputs.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

@@ -32,12 +32,12 @@ def wait_for_more(page: Page, before: int) -> None:
 
 
 def wait_for_summaries(page: Page) -> None:
-    """Speed stands there while it still writes; the button comes back when all is written."""
+    """The speed is shown before generation ends; the Compare button returns afterwards."""
     expect(page.locator("#card-adapter footer")).to_contain_text("tokens/s", timeout=PATIENCE)
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
 
 
-def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, reload_midway):
+def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, reload_midway):
     page = new_page()
     train_tab(page)
     expect(page.locator("#run-card")).to_contain_text("Start training")
@@ -95,7 +95,7 @@ def test_a_run_is_started_watched_found_again_stopped_and_compared(new_page, rel
     expect(page.locator("#run-card")).to_contain_text("Train your own model")
 
 
-def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
+def test_adapter_at_strength_0_generates_the_base_models_output(new_page):
     page = new_page()
     page.get_by_label("number input for Strength").fill("0")
     page.keyboard.press("Tab")
@@ -108,7 +108,7 @@ def test_at_strength_0_the_adapter_writes_what_the_original_writes(new_page):
     expect(page.locator("#strength-full")).to_be_hidden()
 
 
-def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page, reload_midway):
+def test_invalid_value_shows_an_error_and_survives_a_reload(new_page, reload_midway):
     page = new_page()
     train_tab(page)
     fill(page, "field-r", "0")
@@ -126,7 +126,7 @@ def test_a_mistake_is_told_and_what_was_typed_stays_over_a_reload(new_page, relo
     expect(page.locator("#field-target_modules")).to_contain_text("wo")
 
 
-def test_a_file_of_ones_own_is_previewed_and_its_columns_are_mapped(new_page, tmp_path):
+def test_uploaded_file_is_previewed_and_its_columns_are_mapped(new_page, tmp_path):
     page = new_page()
     train_tab(page)
     file = tmp_path / "chats.csv"

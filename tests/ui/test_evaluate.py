@@ -67,7 +67,7 @@ def report(opened) -> Report:
 
 @pytest.fixture
 def recorded(tmp_path) -> Path:
-    """Outputs as somebody else's notebook writes them, with one row that cannot be used."""
+    """Outputs as a notebook might export them, with one unusable row."""
     file = tmp_path / "outputs.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -108,7 +108,7 @@ def many(evaluation: Evaluation, count: int) -> Evaluation:
 # Runs
 
 
-def test_a_run_ends_saved_with_every_system_on_every_example(services, key, evaluation):
+def test_finished_run_is_saved_with_every_system_on_every_example(services, key, evaluation):
     assert evaluation.finished and len(evaluation.examples) == 12
     assert all(set(example.outputs) == set(TRIO) for example in evaluation.examples)
     assert key in [one.name for one in services.evaluations.saved.list()]
@@ -116,7 +116,7 @@ def test_a_run_ends_saved_with_every_system_on_every_example(services, key, eval
     assert again is not None and again.report == services.evaluations.get(key).report
 
 
-def test_a_rerun_takes_its_texts_from_the_cache(services, key, evaluation):
+def test_rerun_reads_outputs_from_the_cache(services, key, evaluation):
     run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=12))
     wait(run)
     same = services.evaluations.get(run.key).evaluation
@@ -125,7 +125,7 @@ def test_a_rerun_takes_its_texts_from_the_cache(services, key, evaluation):
     assert [[e.outputs[name].text for name in TRIO] for e in same.examples] == texts
 
 
-def test_one_runs_at_a_time(services, key):
+def test_second_run_is_refused_while_one_is_running(services, key):
     before, services.evaluations.run = services.evaluations.run, BackgroundEvaluation("another", "token")
     try:
         with pytest.raises(InputError, match="An evaluation is running"):
@@ -134,7 +134,7 @@ def test_one_runs_at_a_time(services, key):
         services.evaluations.run = before
 
 
-def test_a_stop_ends_the_run_and_the_page_says_how_far_it_came(services, key):
+def test_stopped_run_shows_its_progress(services, key):
     run = services.evaluations.start(Wanted(SAMPLES, TRIO, limit=29, seed=3))
     run.stop()
     wait(run)
@@ -142,7 +142,7 @@ def test_a_stop_ends_the_run_and_the_page_says_how_far_it_came(services, key):
     assert "Stopped" in last[8] and last[5]["active"] is False and last[0]["visible"] is False
 
 
-def test_a_failure_is_told_and_what_was_done_is_kept(services, evaluation):
+def test_failed_run_shows_its_error_and_keeps_finished_outputs(services, evaluation):
     run = BackgroundEvaluation("data", "token")
 
     def states():
@@ -154,7 +154,7 @@ def test_a_failure_is_told_and_what_was_done_is_kept(services, evaluation):
     assert run.over and run.key == "there" and kept == [evaluation] and "the disk is full" in run.error
 
 
-def test_a_public_page_saves_nothing_shows_a_run_to_its_own_visitor_and_keeps_it_small(tiny_root, tmp_path):
+def test_public_page_limits_a_run_hides_it_from_others_and_does_not_save_it(tiny_root, tmp_path):
     settings = Settings(root=tiny_root, data_dir=tmp_path, offline=True, public=True)
     public = Services.start(settings)
     run = public.evaluations.start(Wanted(SAMPLES, TRIO[:1], limit=5_000))
@@ -167,7 +167,7 @@ def test_a_public_page_saves_nothing_shows_a_run_to_its_own_visitor_and_keeps_it
     assert saved.chooser_update(public, run.key, run.key, run.title)["value"] == run.key
 
 
-def test_what_cannot_be_evaluated_is_refused_before_it_starts(services):
+def test_invalid_evaluation_is_refused_before_it_starts(services):
     for wanted, said in (
         (Wanted("/etc/passwd", TRIO), "no data"),
         (Wanted(SAMPLES, ()), "choose a system"),
@@ -179,7 +179,7 @@ def test_what_cannot_be_evaluated_is_refused_before_it_starts(services):
             services.evaluations.start(wanted)
 
 
-def test_recorded_outputs_go_through_the_same_door(services, recorded):
+def test_recorded_outputs_are_evaluated_like_models(services, recorded):
     references, systems = form.guess_columns(
         ["index", "dialogue", "human_baseline_summaries", "original_model_summaries", "peft_model_summaries"]
     )
@@ -190,9 +190,7 @@ def test_recorded_outputs_go_through_the_same_door(services, recorded):
     run = services.evaluations.start(wanted)
     wait(run)
     assert run.rows == (5,) and run.key == ""
-    assert str(recorded.parent) not in run.error and "outputs.csv" in run.error, (
-        "where an upload lies is nobody's business"
-    )
+    assert str(recorded.parent) not in run.error and "outputs.csv" in run.error, "server paths must not be shown"
     run = services.evaluations.start(replace(wanted, skip_broken=True))
     wait(run)
     done = services.evaluations.get(run.key)
@@ -200,7 +198,7 @@ def test_recorded_outputs_go_through_the_same_door(services, recorded):
     assert [warning.kind for warning in done.report.warnings if warning.kind == "skipped"] == ["skipped"]
 
 
-def test_a_file_of_dialogues_is_evaluated_by_models(services, tmp_path):
+def test_uploaded_dialogues_are_summarized_and_scored(services, tmp_path):
     file = tmp_path / "mine.jsonl"
     rows = [{"id": s.id, "dialogue": s.dialogue, "summary": s.references[0]} for s in services.samples[:3]]
     file.write_text("\n".join(map(json.dumps, [*rows, {"id": "x", "dialogue": ""}])), encoding="utf-8")
@@ -211,7 +209,7 @@ def test_a_file_of_dialogues_is_evaluated_by_models(services, tmp_path):
     assert services.evaluations.get(run.key).evaluation.data == "mine.jsonl"
 
 
-def test_texts_that_are_not_shipped_are_filled_in_where_the_data_is_at_hand(tiny_root, tmp_path, evaluation):
+def test_missing_dialogues_are_filled_in_if_the_dataset_is_available(tiny_root, tmp_path, evaluation):
     root = tmp_path / "root"
     root.mkdir()
     for name in ("models", "adapters", "samples"):
@@ -222,57 +220,57 @@ def test_texts_that_are_not_shipped_are_filled_in_where_the_data_is_at_hand(tiny
     without = Services.start(settings)
     first = shipped.examples[0]
     event = SimpleNamespace(_data={"example": first.id})
-    *_, view = examples.act(without, "shipped", Selection(), SHARED, event)
+    *_, view = examples.handle_click(without, "shipped", Selection(), SHARED, event)
     assert "DSUM_DIALOGSUM" in view and first.outputs[TRIO[0]].text[:10] in view.replace("&#x27;", "'")
 
     folder = tmp_path / "dialogsum"
     folder.mkdir()
     (folder / "validation.jsonl").write_bytes((root / "samples" / "dialogues.jsonl").read_bytes())
     having = Services.start(replace(settings, dialogsum_dir=folder))
-    *_, view = examples.act(having, "shipped", Selection(), SHARED, event)
+    *_, view = examples.handle_click(having, "shipped", Selection(), SHARED, event)
     assert "DSUM_DIALOGSUM" not in view and 'class="turns"' in view and view.count("<li") == 3
 
 
 # The tab
 
 
-def test_the_newest_evaluation_is_opened_on_arrival(services, key):
-    answer = tab.arrive(services, "", None)
+def test_tab_opens_on_the_newest_evaluation(services, key):
+    answer = tab.open_tab(services, "", None)
     assert answer[7]["value"] in [one.name for one in services.evaluations.saved.list()]
     (shown,) = tab.open_evaluation(services, key, "rouge1")
     assert shown[0] == key and shown[1]["visible"]
     assert len(shown) == 3 + len(results.PARTS) + examples.FILLED
 
 
-def test_an_empty_tab_says_what_to_do_first(tiny_root, tmp_path):
+def test_tab_without_evaluations_suggests_the_samples(tiny_root, tmp_path):
     empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
-    answer = tab.arrive(empty, "", None)
+    answer = tab.open_tab(empty, "", None)
     assert "Start with the samples" in answer[8] and answer[9]["visible"]
     assert next(tab.open_evaluation(empty, None, "rouge1"))[1]["visible"] is False
 
 
-def test_an_evaluation_that_is_gone_says_so(services):
+def test_opening_a_deleted_evaluation_shows_an_error(services):
     assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1"))[2]
     assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1"))[2]
 
 
-def test_opening_a_large_evaluation_says_that_it_takes_a_while(services, key, monkeypatch):
+def test_opening_a_large_evaluation_shows_a_notice_first(services, key, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.background.LARGE", 10)
     services.evaluations.close(key)
     waiting, shown = tab.open_evaluation(services, key, "rouge1")
     assert "takes a few seconds" in waiting[2] and shown[0] == key
 
 
-def test_a_page_that_comes_back_finds_the_run_going_on(services, evaluation):
+def test_reloaded_page_follows_the_running_evaluation(services, evaluation):
     run = BackgroundEvaluation("The samples", "token")
     run.progress = SimpleNamespace(
         evaluation=replace(evaluation, finished=False), done=18, total=36, seconds_left=95.0, note="LoRA"
     )
     before, services.evaluations.run = services.evaluations.run, run
     try:
-        panel, bar, stop, so_far, partial, timer, drawn, _, _, _ = tab.arrive(services, "", None)
+        panel, bar, stop, so_far, partial, timer, drawn, _, _, _ = tab.open_tab(services, "", None)
         assert panel["visible"] and timer["active"] and drawn == 18 and stop["interactive"]
-        assert "18 of 36 summaries" in bar and "about 2 min left" in bar and 'aria-valuenow="50"' in bar
+        assert "18 of 36 summaries" in bar and "about 95 s left" in bar and 'aria-valuenow="50"' in bar
         assert "So far" in so_far and "rouge_score" in so_far and partial["value"].data
         assert tab.tick(services, "", 18)[3] == SKIP, "what has not grown is not drawn again"
         assert tab.ask_to_stop(services, "")["interactive"] is False and run.stopping
@@ -282,28 +280,28 @@ def test_a_page_that_comes_back_finds_the_run_going_on(services, evaluation):
         services.evaluations.run = before
 
 
-def test_a_mistake_in_the_form_is_told_there_and_nothing_starts(services):
+def test_invalid_form_shows_an_error_and_starts_nothing(services):
     before = services.evaluations.run
-    answer = tab.begin(services, SAMPLES, [], None, [], [], 5, 0, "mean", "dialogues", False)
+    answer = tab.start(services, SAMPLES, [], None, [], [], 5, 0, "mean", "dialogues", False)
     assert "choose a system" in answer[1] and services.evaluations.run is before
     assert all(value == SKIP for value in (answer[0], *answer[2:]))
     assert (
         "number of dialogues"
-        in tab.begin(services, SAMPLES, list(TRIO), None, [], [], -1, 0, "mean", "dialogues", False)[1]
+        in tab.start(services, SAMPLES, list(TRIO), None, [], [], -1, 0, "mean", "dialogues", False)[1]
     )
 
 
 # The form
 
 
-def test_recorded_outputs_are_all_scored_row_by_row_unless_asked_otherwise(services):
+def test_recorded_outputs_default_to_all_rows_scored_individually(services):
     shown = form.choose_source(services, RECORDED)
     assert shown[0]["visible"] and shown[3]["visible"] and not shown[2]["visible"]
     assert shown[4]["value"] == form.ALL and shown[5] == "rows"
     assert form.choose_source(services, SAMPLES)[4]["value"] == form.DEFAULT_LIMIT
 
 
-def test_broken_rows_are_listed_with_their_numbers_and_left_out_on_a_tick_only(recorded):
+def test_unusable_rows_are_listed_and_skipped_only_if_checked(recorded):
     values = [RECORDED, [], str(recorded), [], [], 0, 0, "mean", "rows", False]
     references, outputs, listed, box, problem = form.read_file(*values)
     values[3:5] = references["value"], outputs["value"]
@@ -324,7 +322,7 @@ def test_a_file_without_usable_rows_offers_no_rows_to_skip(tmp_path):
     assert box["visible"] is False and "skip" not in listed.lower()
 
 
-def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path):
+def test_unreadable_file_is_refused_without_its_server_path(tmp_path):
     file = tmp_path / "notes.csv"
     file.write_bytes(b"\xff\xfe\x00")
     *_, problem = form.read_file(RECORDED, [], str(file), [], [], 0, 0, "mean", "rows", False)
@@ -343,14 +341,14 @@ def test_a_file_that_is_no_table_is_refused_by_its_name(tmp_path):
         (["a", "b"], [], ["a", "b"]),
     ],
 )
-def test_columns_are_guessed_by_their_names(names, references, systems):
+def test_columns_are_detected_by_name(names, references, systems):
     assert form.guess_columns(names) == (references, systems)
 
 
 # Charts
 
 
-def test_bars_have_the_means_as_heights_and_the_intervals_as_whiskers(evaluation, report):
+def test_bars_show_means_with_intervals_as_error_bars(evaluation, report):
     figure = charts.means_chart(evaluation, report).figure
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [bar.name for bar in bars] == list(system_titles(evaluation.systems).values())
@@ -359,11 +357,11 @@ def test_bars_have_the_means_as_heights_and_the_intervals_as_whiskers(evaluation
         assert list(bar.y) == [100 * mean.mean for mean in means]
         assert list(bar.error_y.array) == pytest.approx([100 * (mean.high - mean.mean) for mean in means])
         assert list(bar.error_y.arrayminus) == pytest.approx([100 * (mean.mean - mean.low) for mean in means])
-    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars can be told apart without colour"
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3, "bars differ without color"
     assert [trace.name.split(",")[0] for trace in figure.data[3:]] == ["LEAD-3", "Human"]
 
 
-def test_published_scores_are_marks_that_say_published(evaluation, report):
+def test_published_scores_are_labeled_marks(evaluation, report):
     scores = {"base": (23.3, 7.6, 20.1), "adapter": (40.8, 16.3, 32.5)}
     published = Published("FLAN-T5 base", "a <paper>", scores)
     evaluation = replace(evaluation, published=published)
@@ -371,12 +369,12 @@ def test_published_scores_are_marks_that_say_published(evaluation, report):
     marks = charts.means_chart(evaluation, report).figure.data[-1]
     assert marks.name == "Published: FLAN-T5 base" and list(marks.y) == [*scores["base"], *scores["adapter"]]
     bars = charts.means_chart(evaluation, report).figure.data
-    assert list(marks.x) == [*bars[0].x[:3], *bars[2].x[:3]], "each stands over the bar of its kind"
+    assert list(marks.x) == [*bars[0].x[:3], *bars[2].x[:3]], "each mark is above the bar of its kind"
     shown = tables.means_table(evaluation, report)
     assert shown.count("Published: FLAN-T5 base") == 2 and "a &lt;paper&gt;" in shown
 
 
-def test_paired_differences_are_sorted_and_coloured_by_who_is_ahead(evaluation):
+def test_paired_differences_are_sorted_and_colored_by_the_better_system(evaluation):
     chart = charts.differences_chart(evaluation, TRIO[1], TRIO[0], "rouge1")
     below, above = (trace for trace in chart.figure.data if trace.type == "bar")
     drawn = [*below.y, *above.y]
@@ -388,7 +386,7 @@ def test_paired_differences_are_sorted_and_coloured_by_who_is_ahead(evaluation):
     assert f"on {ahead} of 12 dialogues" in chart.title
 
 
-def test_a_large_evaluation_is_drawn_with_bounded_figures(evaluation):
+def test_large_evaluation_has_figures_of_bounded_size(evaluation):
     large = many(evaluation, 5_000)
     pairs = charts.differences_chart(large, TRIO[1], TRIO[0], "rouge1")
     assert sum(len(trace.x) for trace in pairs.figure.data) <= charts.MOST_RANKS
@@ -398,7 +396,7 @@ def test_a_large_evaluation_is_drawn_with_bounded_figures(evaluation):
     assert "1,500 of 5,000 dialogues" in length.title
 
 
-def test_without_dialogues_length_cannot_be_drawn_and_the_chart_says_so(evaluation):
+def test_charts_by_length_explain_missing_dialogues(evaluation):
     bare = replace(
         evaluation, examples=tuple(replace(e, words=None, speakers=None, topics=()) for e in evaluation.examples)
     )
@@ -408,7 +406,7 @@ def test_without_dialogues_length_cannot_be_drawn_and_the_chart_says_so(evaluati
     assert all(charts.slices_chart(bare, slices, by, "rouge1").figure is None for by in ("topic", "length", "speakers"))
 
 
-def test_slices_show_every_part_with_its_size(evaluation):
+def test_slices_chart_shows_every_slice_with_its_size(evaluation):
     large = many(evaluation, 60)
     report = build_report(large, resamples=200)
     chart = charts.slices_chart(large, report, "length", "rouge2")
@@ -420,14 +418,14 @@ def test_slices_show_every_part_with_its_size(evaluation):
     assert "scores highest on" in chart.title
 
 
-def test_names_from_a_file_are_text_in_figures_and_tables(evaluation, report):
+def test_system_names_are_escaped_in_figures_and_tables(evaluation, report):
     evil = replace(evaluation, systems=(*evaluation.systems[:2], replace(evaluation.systems[2], title=EVIL)))
     assert EVIL not in charts.means_chart(evil, report).figure.to_json()
     for made in (tables.means_table, tables.parts_table, tables.differences_table, tables.checks_table):
         assert EVIL not in made(evil, report)
 
 
-def test_a_second_system_of_a_kind_gets_a_colour_and_a_pattern_of_its_own(evaluation):
+def test_second_system_of_a_kind_gets_its_own_color_and_pattern(evaluation):
     twin = replace(evaluation.systems[2], name="another")
     other = replace(evaluation.systems[0], name="column", kind="recorded", title="")
     styles = system_looks([*evaluation.systems, twin, other])
@@ -476,18 +474,18 @@ def test_a_list_of_summaries_is_labeled_as_such(report):
     assert "summar" in labels["swapped"] and "example" in labels["gain"]
 
 
-def test_the_headline_is_the_reports_sentence(report):
+def test_headline_contains_the_recovery_sentence(report):
     assert tables.headline(report).count("LoRA") >= 1
     assert replace(report.recovery).sentence in tables.headline(report).replace("&#x27;", "'")
     assert tables.headline(replace(report, recovery=None)) == ""
 
 
-def test_warnings_are_notices(evaluation):
+def test_warnings_are_shown_as_notices(evaluation):
     cut = with_output(evaluation, TRIO[0], hit_length_limit=True)
     assert "cut by the limit" in tables.warnings(build_report(cut, resamples=100))
 
 
-def test_each_check_says_how_it_is_computed_and_what_it_misses(evaluation, report):
+def test_each_check_is_explained(evaluation, report):
     shown = tables.checks_table(evaluation, report).replace("&#x27;", "'")
     for check in CHECKS:
         assert check.how in shown and check.misses in shown
@@ -502,11 +500,11 @@ def test_each_check_says_how_it_is_computed_and_what_it_misses(evaluation, repor
         (None, "–"),
     ],
 )
-def test_intervals_stand_behind_their_means(mean, shown):
+def test_interval_is_formatted_after_its_mean(mean, shown):
     assert html.interval(mean) == shown
 
 
-def test_a_difference_whose_interval_leaves_out_zero_is_bold():
+def test_difference_is_bold_if_its_interval_excludes_zero():
     assert html.change(Interval(0.031, 0.01, 0.052, 50)) == "<b>+3.1 [+1.0, +5.2]</b>"
     assert html.change(Interval(-0.031, -0.07, 0.01, 50)) == "-3.1 [-7.0, +1.0]"
 
@@ -514,7 +512,7 @@ def test_a_difference_whose_interval_leaves_out_zero_is_bold():
 # Examples
 
 
-def test_a_heading_sorts_all_examples_and_not_the_page(evaluation, report):
+def test_heading_sorts_all_examples_not_only_the_page(evaluation, report):
     large = many(evaluation, 3 * PAGE_ROWS)
     rows = select(large, report, Selection(sort=f"f1:{TRIO[1]}", descending=True))
     values = [row.example.outputs[TRIO[1]].scores["rouge1"].fmeasure for row in rows]
@@ -524,14 +522,14 @@ def test_a_heading_sorts_all_examples_and_not_the_page(evaluation, report):
     assert table(large, report, Selection(page=99)).count("<tr tabindex") == PAGE_ROWS
 
 
-def test_what_has_no_value_stands_last_in_either_direction(evaluation, report):
+def test_missing_values_sort_last_in_both_directions(evaluation, report):
     first, *rest = evaluation.examples
     gappy = replace(evaluation, examples=(replace(first, words=None), *rest))
     for descending in (False, True):
         assert select(gappy, report, Selection(sort="words", descending=descending))[-1].example.id == first.id
 
 
-def test_search_looks_in_every_text_and_takes_all_words(evaluation, report):
+def test_search_matches_all_words_in_any_text(evaluation, report):
     first = with_output(evaluation, TRIO[2], text="Zebra crossing")
     assert [row.example.id for row in select(first, report, Selection(query="zebra CROSSING"))] == [
         first.examples[0].id
@@ -542,7 +540,7 @@ def test_search_looks_in_every_text_and_takes_all_words(evaluation, report):
     assert evaluation.examples[3].id in [row.example.id for row in by_id]
 
 
-def test_ready_lists_keep_their_order_and_say_why(evaluation, report):
+def test_highlights_keep_their_order_and_show_the_reason(evaluation, report):
     for ready in report.lists:
         rows = select(evaluation, report, Selection(ready=ready.name, sort="list"))
         assert [row.example.id for row in rows] == [entry.id for entry in ready.entries]
@@ -553,7 +551,7 @@ def test_ready_lists_keep_their_order_and_say_why(evaluation, report):
     assert "No examples in" in table(evaluation, nothing, Selection(ready="gain"))
 
 
-def test_slices_and_warnings_narrow_the_examples(evaluation):
+def test_slices_and_warnings_filter_the_examples(evaluation):
     cut = with_output(many(evaluation, 30), TRIO[0], hit_length_limit=True)
     report = build_report(cut, resamples=100)
     offered = {value: name for name, value in parts(cut, report)}
@@ -564,7 +562,7 @@ def test_slices_and_warnings_narrow_the_examples(evaluation):
     assert "Truncated output" in offered[warned] and cut.examples[0].id in ids_of(report, warned)
 
 
-def test_twenty_thousand_rows_stay_usable(evaluation, report):
+def test_page_of_twenty_thousand_rows_stays_small(evaluation, report):
     large = many(evaluation, 20_000)
     selection = Selection(query="a", sort=f"gain:{TRIO[2]}", descending=True)
     shown = table(large, report, selection)
@@ -577,20 +575,20 @@ def test_every_column_can_be_sorted_by(evaluation, report):
     assert len(select(evaluation, report, Selection(sort="no such column"))) == 12
 
 
-def test_the_browser_is_not_believed(services, key):
+def test_invalid_click_data_is_ignored(services, key):
     for data in ({"sort": "x' OR 1"}, {"page": -5}, {"page": 10**9}, {"example": EVIL}, {"sort": 3}, None, "text"):
-        _, shown, one, example = examples.act(services, key, Selection(), SHARED, SimpleNamespace(_data=data))
+        _, shown, one, example = examples.handle_click(services, key, Selection(), SHARED, SimpleNamespace(_data=data))
         assert EVIL not in shown and one["visible"] is False and example == ""
         assert shown.count("<tr tabindex") == 12
 
 
-def test_a_row_opens_and_the_next_one_follows_in_the_tables_order(services, key, opened):
+def test_next_and_previous_follow_the_order_of_the_table(services, key, opened):
     rows = select(opened.evaluation, opened.report, Selection(sort="words"))
     first, second = rows[0].example.id, rows[1].example.id
     event = SimpleNamespace(_data={"example": first})
-    selection, shown, one, view = examples.act(services, key, Selection(sort="words"), SHARED, event)
+    selection, shown, one, view = examples.handle_click(services, key, Selection(sort="words"), SHARED, event)
     assert one["visible"] and "1 of 12" in view and shown.count('aria-selected="true"') == 1
-    selection, _, _, view = examples.step_on(services, key, selection, SHARED)
+    selection, _, _, view = examples.step_forward(services, key, selection, SHARED)
     assert selection.example == second and "2 of 12" in view
     assert examples.step_back(services, key, selection, SHARED)[0].example == first
     assert neighbour(rows, first, -1) == first
@@ -608,7 +606,7 @@ def test_an_example_shows_texts_scores_by_reference_and_checks(evaluation):
     assert (view.count("Share copied") == 3 and "+" in view) or "-" in view
 
 
-def test_texts_of_models_and_people_are_shown_as_text(evaluation):
+def test_texts_are_escaped_in_examples_and_report(evaluation):
     evil = with_output(evaluation, TRIO[0], text=EVIL, ungrounded=(EVIL,))
     first = replace(evil.examples[0], dialogue=f"{EVIL}: {EVIL}", references=(EVIL,), topics=(EVIL,), id=EVIL)
     evil = replace(evil, examples=(first, *evil.examples[1:]))
@@ -618,7 +616,7 @@ def test_texts_of_models_and_people_are_shown_as_text(evaluation):
     assert EVIL not in page
 
 
-def test_an_empty_or_missing_output_is_said(evaluation):
+def test_empty_and_missing_outputs_are_labeled(evaluation):
     first = evaluation.examples[0]
     outputs = {TRIO[0]: replace(first.outputs[TRIO[0]], text="")}
     view = example_view(evaluation, replace(first, outputs=outputs), SHARED, "", "")
@@ -628,7 +626,7 @@ def test_an_empty_or_missing_output_is_said(evaluation):
 # Files and what is saved
 
 
-def test_the_report_is_one_page_that_needs_nothing_else(evaluation, report):
+def test_html_report_is_self_contained(evaluation, report):
     page = html_report(evaluation, report)
     assert page.count(report.signature.text) == 1 and report.recovery.sentence.split("'")[0] in page
     assert page.count("Plotly.newPlot(") >= 1 and "plotly.js v3" in page
@@ -638,13 +636,13 @@ def test_the_report_is_one_page_that_needs_nothing_else(evaluation, report):
         assert example.id in own
 
 
-def test_a_report_of_very_many_examples_says_which_are_in_it(evaluation, report, monkeypatch):
+def test_html_report_states_which_examples_it_contains(evaluation, report, monkeypatch):
     monkeypatch.setattr("dsum_demo.ui.evaluate.html_report.MOST_EXAMPLES", 5)
     page = html_report(evaluation, report)
     assert page.count("<tbody><tr tabindex") == 5 and "first 5 of 12" in page
 
 
-def test_every_file_can_be_fetched(services, key, evaluation):
+def test_every_export_can_be_downloaded(services, key, evaluation):
     said = saved.write_files(services, key)
     assert "Writing" in next(said)[0]
     problem, *buttons = next(said)
@@ -673,9 +671,9 @@ def test_saved_evaluations_are_listed_and_compared(services, key):
     )
 
 
-def test_deleting_asks_and_shipped_ones_stay(services, tiny_root, tmp_path, evaluation):
+def test_delete_asks_first_and_refuses_shipped_evaluations(services, tiny_root, tmp_path, evaluation):
     made = services.evaluations.saved.save(evaluation, "mine")
-    question, said, _ = saved.ask(services, made.name)
+    question, said, _ = saved.ask_delete(services, made.name)
     assert question["visible"] and "Delete mine" in said and "cannot be undone" in said
     assert made.folder.is_dir(), "asking deletes nothing"
     answer = saved.delete_open(services, made.name)
@@ -687,12 +685,12 @@ def test_deleting_asks_and_shipped_ones_stay(services, tiny_root, tmp_path, eval
     having = SimpleNamespace(
         evaluations=EvaluationQueue(Settings(root=root, data_dir=tmp_path), None), settings=Settings()
     )
-    question, _, said = saved.ask(having, "trio")
+    question, _, said = saved.ask_delete(having, "trio")
     assert question["visible"] is False and "cannot be deleted" in said
     assert "cannot be deleted" in saved.delete_open(having, "trio")[1] and (root / "evaluations" / "trio").is_dir()
 
 
-def test_a_broken_folder_is_listed_with_its_reason(services):
+def test_unreadable_evaluation_is_listed_with_its_error(services):
     broken = services.settings.evaluations_dir / "broken"
     broken.mkdir(parents=True)
     (broken / "report.json").write_text("{", encoding="utf-8")
@@ -705,7 +703,7 @@ def test_a_broken_folder_is_listed_with_its_reason(services):
         broken.rmdir()
 
 
-def test_changing_the_score_redraws_what_follows_it(services, key):
+def test_changing_the_score_redraws_differences_and_slices(services, key):
     pair = results.pair_choices(services.evaluations.get(key).evaluation, services.evaluations.get(key).report)[0][1]
     one = results.redraw(services, key, "rouge1", pair, "length")
     other = results.redraw(services, key, "rougeL", pair, "length")

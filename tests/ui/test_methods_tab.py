@@ -31,14 +31,14 @@ def save(study, services):
     study.write(folder)
 
 
-def test_without_a_study_the_tab_says_how_to_make_one(services):
+def test_tab_without_a_study_shows_the_command(services):
     about, choices, chosen = methods.choose_study(services)
     assert "dsum study" in about and not choices["visible"] and chosen["value"] is None
     sentence, chart, table = methods.show(services, None, "share", "rouge1")
     assert (sentence, chart["visible"], table) == ("", False, "")
 
 
-def test_a_study_is_a_sentence_a_chart_and_a_table(study, services):
+def test_study_is_shown_as_finding_chart_and_table(study, services):
     save(study, services)
     about, choices, chosen = methods.choose_study(services)
     assert "Each point is a fine-tuning method" in about and choices["visible"]
@@ -49,7 +49,7 @@ def test_a_study_is_a_sentence_a_chart_and_a_table(study, services):
     assert "7.50 %" in table and "arXiv:2106.09685" in table
 
 
-def test_it_says_what_trained_and_where_costs_were_measured_elsewhere(study, services):
+def test_table_names_the_devices_of_training_and_cost_measurements(study, services):
     made = {"device": "NVIDIA H200", "precision": "bf16", "torch": "2.11.0", "cpu": "Some Xeon"}
     costs = {"lora": {**study.costs["lora"], "device": "CPU", "precision": "fp32"}}
     save(replace(study, environment=made, costs=costs), services)
@@ -63,7 +63,7 @@ def test_it_says_what_trained_and_where_costs_were_measured_elsewhere(study, ser
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
 @pytest.mark.parametrize("rouge", list(ROUGE_TITLES)[:3])
-def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
+def test_chart_contains_exactly_the_measured_points(study, cost, rouge):
     rows = method_rows(study)
     figure = methods.methods_chart(study, rows, cost, rouge)
     points = {
@@ -81,7 +81,7 @@ def test_the_chart_draws_what_was_measured_and_nothing_else(study, cost, rouge):
     assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
 
 
-def test_a_cost_that_is_not_measured_yet_leaves_the_lines(study):
+def test_chart_of_an_unmeasured_cost_keeps_the_reference_lines(study):
     unmeasured = replace(study, costs={})
     (cost,) = (cost for cost in COSTS if cost.key == "peak_memory_bytes")
     figure = methods.methods_chart(unmeasured, method_rows(unmeasured), cost, "rouge1")
@@ -109,7 +109,7 @@ def test_names_in_the_shipped_study_cover_neither_points_nor_each_other():
                 assert methods.shared(box, others)[0] <= 12, (cost.key, plot, area.names[number])
 
 
-def test_a_file_that_is_no_study_is_a_sentence(services):
+def test_invalid_study_file_shows_an_error(services):
     folder = services.settings.data_dir / "studies" / "broken"
     folder.mkdir(parents=True)
     (folder / "study.json").write_text("<b>")

@@ -100,17 +100,17 @@ def test_strangers_get_a_run_through_no_handler(public, run, visitor):
 
     state = (visitor, Shown(chosen=(NAME,)), {})
     answers = [
-        *(look(public, NAME, *state) for look in (run_view.look_first, run_view.tick, run_view.show)),
-        run_view.look_first(public, None, *state),
-        *(run_view.pressed(public, *state, {key: NAME}) for key in ("show", "choose")),
-        run_view.pressed(public, *state, {"sort": "score"}),
+        *(look(public, NAME, *state) for look in (run_view.redraw_all, run_view.tick, run_view.show)),
+        run_view.redraw_all(public, None, *state),
+        *(run_view.apply_click(public, *state, {key: NAME}) for key in ("show", "choose")),
+        run_view.apply_click(public, *state, {"sort": "score"}),
     ]
     assert not any(tells(answer) for answer in answers)
     # These answer with the name that they were given, and with nothing else.
     acts = [
         *(act(public, NAME, *state) for act in (run_view.keep, run_view.resume)),
         *(run_view.answer_yes(public, (action, NAME), *state) for action in ("discard", "delete", "keep", "resume")),
-        run_view.pressed(public, *state, {"remove": NAME}),
+        run_view.apply_click(public, *state, {"remove": NAME}),
     ]
     for answer in acts:
         assert "There is no run" in shown(answer) and not tells(shown(answer).replace(NAME, ""))
@@ -123,7 +123,7 @@ def test_strangers_get_a_run_through_no_handler(public, run, visitor):
 
 
 def test_the_owner_sees_all_of_it(public, run):
-    seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, HERS, Shown(), {}), strict=True))
+    seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, HERS, Shown(), {}), strict=True))
     assert seen["watching"]["value"] == NAME and "Zelda" in seen["learning"] and "clinic.csv" in seen["card"]
     assert seen["zip"]["visible"] and seen["delete"]["visible"] and NAME in seen["history"]
     assert run_view.make_zip(public, NAME, HERS).is_file()
@@ -136,12 +136,12 @@ def test_the_owner_sees_all_of_it(public, run):
 def test_strangers_see_that_the_line_is_busy_and_their_place_in_it(public, run):
     run.write_status(RunState.RUNNING, pid=os.getpid())
     for visitor in (OTHER, ""):
-        seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, visitor, Shown(), {}), strict=True))
+        seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, visitor, Shown(), {}), strict=True))
         assert "Another visitor’s run is training" in seen["line"] and not tells(seen)
     config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3))
     public.jobs.submit(config, "first", HERS)
     public.jobs.submit(config, "second", OTHER)
-    seen = dict(zip(run_view.PARTS, run_view.look_first(public, None, OTHER, Shown(), {}), strict=True))
+    seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, OTHER, Shown(), {}), strict=True))
     assert "number 2 in the queue" in seen["card"] and "first" not in seen["line"] and not tells(seen)
     assert 'data-remove="second"' in seen["line"] and seen["line"].count("Another visitor’s run") == 2
 
@@ -253,7 +253,7 @@ def test_on_ones_own_machine_everybody_sees_all_runs(settings, tmp_path):
     private = Services.start(settings)
     finished(private, tmp_path)
     for visitor in (HERS, OTHER, ""):
-        seen = dict(zip(run_view.PARTS, run_view.look_first(private, None, visitor, Shown(), {}), strict=True))
+        seen = dict(zip(run_view.PARTS, run_view.redraw_all(private, None, visitor, Shown(), {}), strict=True))
         assert seen["watching"]["value"] == NAME and seen["zip"]["visible"] and seen["delete"]["visible"]
         assert private.registry.seen_by(visitor).spec(NAME) and run_view.make_zip(private, NAME, visitor)
     assert NAME in shown(api.list_models(private)) and str(settings.root) in shown(api.list_models(private))

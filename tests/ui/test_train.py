@@ -89,7 +89,7 @@ def submit(services: Services, name: str, state: RunState = RunState.QUEUED, **t
 
 
 def look(services: Services, watching: str | None = None, drawn: dict[str, Any] | None = None, **more: Any) -> dict:
-    answer = run_view.look(services, watching, more.get("owner", ""), more.get("shown", Shown()), drawn or {})
+    answer = run_view.redraw(services, watching, more.get("owner", ""), more.get("shown", Shown()), drawn or {})
     return dict(zip(run_view.PARTS, answer, strict=True))
 
 
@@ -104,7 +104,7 @@ def test_every_field_of_every_method_has_a_component():
 
 
 @pytest.mark.parametrize("name", list(presets()))
-def test_a_preset_fills_the_form_with_its_own_run(services, name):
+def test_preset_fills_the_form_with_its_config(services, name):
     values = filled(services, name)
     wanted = presets()[name].run_config("dsum-t5-base")
     assert training_form.read_form(values) == wanted or values["source"] != wanted.data.source
@@ -112,7 +112,7 @@ def test_a_preset_fills_the_form_with_its_own_run(services, name):
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_a_method_shows_its_own_fields_and_no_others(services, name):
+def test_method_shows_only_its_own_options(services, name):
     before = "full" if name == "lora" else "lora"
     updates = training_start.choose_method(services, {"method": before, "options": {}}, filled(services, method=name))
     shown = {key for key, update in updates.items() if key.startswith("options.") and update["visible"]}
@@ -126,7 +126,7 @@ def test_a_method_shows_its_own_fields_and_no_others(services, name):
     assert dict(training.options) == METHODS[name].options() and training.learning_rate == METHODS[name].learning_rate
 
 
-def test_what_was_typed_for_a_method_is_there_when_it_comes_back(services):
+def test_options_are_kept_while_another_method_is_selected(services):
     values = filled(services) | {"options.r": 5, "method": "ia3"}
     away = training_start.choose_method(services, {"method": "lora", "options": {}}, values)
     back = training_start.choose_method(services, away["kept"], values | {"method": "lora"})
@@ -156,7 +156,7 @@ def test_target_modules_are_those_of_the_model(services, settings):
         ({"method": None}, "no fine-tuning method"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_a_sentence_and_starts_nothing(services, change, said):
+def test_invalid_value_shows_an_error_and_starts_nothing(services, change, said):
     values = filled(services, **change)
     with pytest.raises(InputError, match=said):
         training_form.read_form(values)
@@ -164,7 +164,7 @@ def test_a_value_that_cannot_be_used_is_a_sentence_and_starts_nothing(services, 
     assert 'role="alert"' in update["problem"] and services.jobs.runs.all() == []
 
 
-def test_the_form_comes_back_as_the_browser_kept_it(services):
+def test_form_is_restored_from_the_browser(services):
     saved = filled(services, "notebook-lora") | {"options.r": 7, "training.epochs": 3, "name": "mine"}
     names = tuple(saved)
     updates = training_start.restore(services, json.loads(json.dumps(saved)), names)
@@ -178,7 +178,7 @@ def test_the_form_comes_back_as_the_browser_kept_it(services):
 
 
 @pytest.mark.parametrize("name", list(presets()))
-def test_the_command_line_is_the_same_run(services, name):
+def test_command_line_describes_the_same_run(services, name):
     config = training_form.read_form(filled(services, name, **{"options.r": 3} if "lora" in name else {}))
     words = shlex.split(run_cards.command_line(config))
     options = build_parser().parse_args(words[1:])
@@ -194,7 +194,7 @@ def describe(services: Services, file: Path, *given: str | None) -> tuple:
     return upload.describe_file(services, "upload", str(kept), "", "dsum-t5-base", 20, *(given or (None,) * 3))
 
 
-def test_a_file_is_kept_looked_at_and_its_problems_are_told_by_row(services, tmp_path):
+def test_upload_is_stored_and_previewed_with_problems_by_row(services, tmp_path):
     file = tmp_path / "my chats.csv"
     file.write_text(
         'text,summary\n"A: <b>hello</b> there, Tom! Hello there, Tom! Hello there, Tom!",A greets.\n,nothing\n'
@@ -209,7 +209,7 @@ def test_a_file_is_kept_looked_at_and_its_problems_are_told_by_row(services, tmp
     assert upload.keep_upload(services.settings, file) == Path(path), "once"
 
 
-def test_columns_that_cannot_be_guessed_are_asked_for_and_mapped(services, tmp_path):
+def test_undetected_columns_can_be_selected(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi there everyone,A greets.\n")
     dialogue, _, _, shown = describe(services, file)
@@ -222,14 +222,14 @@ def test_columns_that_cannot_be_guessed_are_asked_for_and_mapped(services, tmp_p
     ("name", "text", "said"),
     [("a.txt", "hello", "unsupported file type"), ("a.csv", "", "no rows"), ("a.json", "{", "JSON")],
 )
-def test_a_file_that_is_no_table_is_refused_and_the_one_before_stays(services, tmp_path, name, text, said):
+def test_invalid_upload_is_refused_and_the_previous_file_stays(services, tmp_path, name, text, said):
     file = tmp_path / name
     file.write_text(text)
     answer = upload.take_upload(services, str(file), "dsum-t5-base", 20)
     assert answer[:-1] == (NOTHING,) * 4 and said in answer[-1] and str(tmp_path) not in answer[-1]
 
 
-def test_a_path_on_this_machine_is_previewed_like_a_file(services, tmp_path, public):
+def test_server_path_is_previewed_like_an_upload(services, tmp_path, public):
     file = tmp_path / "a.csv"
     file.write_text(HEADER + "A: hi there everyone,A greets.\n")
     *_, shown = upload.describe_file(services, "place", "", str(file), "dsum-t5-base", 20, None, None, None)
@@ -241,7 +241,7 @@ def test_a_path_on_this_machine_is_previewed_like_a_file(services, tmp_path, pub
     assert "greets" not in shown
 
 
-def test_a_file_of_ones_own_is_what_the_run_learns_from(services, tmp_path):
+def test_uploaded_file_is_the_training_data(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi,A greets.\n")
     kept = upload.keep_upload(services.settings, file)
@@ -254,7 +254,7 @@ def test_a_file_of_ones_own_is_what_the_run_learns_from(services, tmp_path):
     assert training_start.choose_preset(services, "good-lora", values).get("source") is None, "it stays"
 
 
-def test_dialogsum_that_cannot_be_had_says_so_before_anything_starts(services):
+def test_unavailable_dialogsum_is_explained_before_a_run_starts(services):
     *_, shown = upload.describe_file(services, "dialogsum", "", "", "dsum-t5-base", 20, None, None, None)
     assert "HF_HUB_OFFLINE" in shown and "DSUM_DIALOGSUM" in shown
 
@@ -262,7 +262,7 @@ def test_dialogsum_that_cannot_be_had_says_so_before_anything_starts(services):
 # A public Space
 
 
-def test_a_public_space_offers_what_it_takes(public, tmp_path):
+def test_public_space_offers_only_allowed_sources(public, tmp_path):
     assert [value for _, value in training_form.source_choices(public)] == ["samples", "upload"]
     for name in presets():
         config = training_form.read_form(filled(public, name))
@@ -279,13 +279,13 @@ def test_a_public_space_offers_what_it_takes(public, tmp_path):
         upload.keep_upload(public.settings, long)
 
 
-def test_visitors_of_a_public_space_change_their_own_runs_only(public):
+def test_public_visitors_can_change_only_their_own_runs(public):
     config = training_form.preset_config(public, "smoke", "dsum-t5-base")
     run = public.jobs.submit(config, "hers", owner="her secret")
     shown = look(public, "hers", owner="other")
     assert "data-remove" not in shown["line"] and "hers" not in shown["line"]
     answer = dict(zip(run_view.PARTS, run_view.act(public, "keep", "hers", "other", Shown(), {}), strict=True))
-    assert "There is no run" in answer["told"] and run.status().state is RunState.QUEUED
+    assert "There is no run" in answer["notice"] and run.status().state is RunState.QUEUED
     run_view.act(public, "keep", "hers", "her secret", Shown(), {})
     assert public.jobs.runs.all() == []
     command = run_cards.command_line(replace(config, data=replace(config.data, source="/x/0123__a.csv")), public=True)
@@ -295,7 +295,7 @@ def test_visitors_of_a_public_space_change_their_own_runs_only(public):
 # Start
 
 
-def test_start_measures_first_and_puts_the_run_in_line(services, monkeypatch):
+def test_start_measures_the_run_and_queues_it(services, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     values = filled(services, name="my run")
     *updates, last = training_start.start_run(services, "", None, values)
@@ -310,7 +310,7 @@ def test_start_measures_first_and_puts_the_run_in_line(services, monkeypatch):
     assert [run.name for run in services.jobs.line()] == ["my-run", "my-run-2"]
 
 
-def test_a_run_that_will_not_fit_is_refused_with_the_reason(services):
+def test_run_that_does_not_fit_is_refused_with_the_reason(services):
     values = filled(services)
     config = training_form.read_form(values)
     cost = {
@@ -328,12 +328,12 @@ def test_a_run_that_will_not_fit_is_refused_with_the_reason(services):
 # The run that is looked at
 
 
-def test_an_empty_history_says_what_the_tab_is_for(services):
+def test_tab_without_runs_shows_an_introduction(services):
     shown = look(services)
     assert "Start training" in shown["card"] and shown["history"] == "" and not shown["timer"]["active"]
 
 
-def test_a_run_is_drawn_once_and_then_what_is_new(services):
+def test_redraw_updates_only_what_changed(services):
     run = curve_of(submit(services, "first"))
     run.write_status(RunState.FINISHED)
     shown = look(services)
@@ -346,7 +346,7 @@ def test_a_run_is_drawn_once_and_then_what_is_new(services):
     assert list(grown["loss"].data[0].x)[-1] == 7 and grown["history"] == NOTHING
 
 
-def test_what_trains_is_shown_first_and_the_line_below(services):
+def test_running_run_is_selected_first_and_the_queue_is_listed(services):
     import os
 
     running = curve_of(submit(services, "running"))
@@ -368,7 +368,7 @@ def test_what_trains_is_shown_first_and_the_line_below(services):
         (RunState.FINISHED, "", "finished", {"zip", "delete"}),
     ],
 )
-def test_a_run_that_has_ended_says_why_and_what_can_be_done(services, state, reason, said, buttons):
+def test_ended_run_shows_its_reason_and_available_actions(services, state, reason, said, buttons):
     run = submit(services, "ended")
     run.output_file.write_text("Traceback <1>")
     run.write_status(state, reason)
@@ -378,10 +378,10 @@ def test_a_run_that_has_ended_says_why_and_what_can_be_done(services, state, rea
         name for name in ("keep", "discard", "resume", "open", "zip", "delete") if shown[name]["visible"]
     } == buttons
     failed = state in (RunState.CRASHED, RunState.FAILED)
-    assert shown["said"]["visible"] is failed and ("Traceback &lt;1&gt;" in shown["output"]) is failed
+    assert shown["log"]["visible"] is failed and ("Traceback &lt;1&gt;" in shown["output"]) is failed
 
 
-def test_deleting_asks_first(services):
+def test_delete_asks_for_confirmation(services):
     submit(services, "old", RunState.FINISHED)
     asked = dict(zip(run_view.PARTS, run_view.ask_delete("old"), strict=True))
     assert "cannot be undone" in asked["question"] and asked["asking"]["visible"]
@@ -391,16 +391,16 @@ def test_deleting_asks_first(services):
     assert services.jobs.runs.all() == [] and "Start training" in dict(zip(run_view.PARTS, answer, strict=True))["card"]
 
 
-def test_what_cannot_be_done_is_told(services):
+def test_impossible_action_shows_an_error(services):
     submit(services, "done", RunState.FINISHED)
     answer = dict(zip(run_view.PARTS, run_view.resume(services, "done", "", Shown(), {}), strict=True))
-    assert "done is finished" in answer["told"]
+    assert "done is finished" in answer["notice"]
     for name in ("gone", None):
         answer = dict(zip(run_view.PARTS, run_view.keep(services, name, "", Shown(), {}), strict=True))
-        assert "There is no run" in answer["told"]
+        assert "There is no run" in answer["notice"]
 
 
-def test_discarding_asks_first_and_resuming_puts_it_in_line(services):
+def test_discard_asks_for_confirmation_and_resume_queues_the_run(services):
     run = submit(services, "early", RunState.STOPPED)
     asked = dict(zip(run_view.PARTS, run_view.ask_discard("early"), strict=True))
     assert asked["about"] == ("discard", "early") and "stays in the history" in asked["question"]
@@ -408,7 +408,7 @@ def test_discarding_asks_first_and_resuming_puts_it_in_line(services):
     assert run.status().state is RunState.QUEUED
 
 
-def test_a_zip_holds_the_run(services):
+def test_zip_contains_the_run(services):
     import zipfile
 
     run = curve_of(submit(services, "packed", RunState.FINISHED))
@@ -419,14 +419,14 @@ def test_a_zip_holds_the_run(services):
     assert run_view.make_zip(services, None) is None and run.folder.is_dir()
 
 
-def test_texts_of_models_are_shown_as_text(services):
+def test_generated_texts_are_escaped(services):
     run = curve_of(submit(services, "evil"))
     table = run_cards.learning_table(read_curve(run.events_file))
     assert "<i>2</i>" not in table and "&lt;i&gt;2&lt;/i&gt;" in table and "<b>hi" not in table
     assert table.count('class="kept" title') == 1 and run_cards.learning_table(Curve()) == ""
 
 
-def test_ages_are_short():
+def test_age_of_a_run_is_formatted_briefly():
     now = time.time()
     assert [run_cards.ago(now - s) for s in (1, 300, 200_000)] == ["just now", "5 min ago", "2 d ago"]
 
@@ -434,50 +434,50 @@ def test_ages_are_short():
 # History
 
 
-def test_the_history_sorts_both_ways_with_what_is_unknown_last(services):
+def test_history_sorts_in_both_directions_with_missing_values_last(services):
     for name, score in (("low", 0.1), ("high", 0.3), ("none", None)):
         run = submit(services, name, RunState.FINISHED)
         if score is not None:
             run.write_json("result.json", {"best": {"rouge1": score}, "trained_parameters": 5, "seconds": 3})
     found = run_history.rows(services.jobs)
     names = [row.name for row in found]
-    shown = run_history.press(Shown(), {"sort": "score"}, names)
+    shown = run_history.click(Shown(), {"sort": "score"}, names)
     assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["high", "low", "none"]
-    shown = run_history.press(shown, {"sort": "score"}, names)
+    shown = run_history.click(shown, {"sort": "score"}, names)
     assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["low", "high", "none"]
     assert 'aria-sort="ascending"' in run_history.history_table(found, shown)
     for column in run_history.COLUMNS:
         assert len(sort_rows(found, run_history.COLUMNS, Shown(sort=column.key))) == 3
 
 
-def test_chosen_runs_are_overlaid_and_their_differences_listed(services):
+def test_selected_runs_are_overlaid_and_their_differences_listed(services):
     curve_of(submit(services, "a", RunState.FINISHED, options={"r": 4}))
     curve_of(submit(services, "b", RunState.FINISHED, options={"r": 8}))
     curve_of(submit(services, "c", RunState.FINISHED, method="full"))
     shown = Shown()
     for name in ("a", "b"):
-        answer = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"choose": name}), strict=True))
+        answer = dict(zip(run_view.PARTS, run_view.apply_click(services, "", shown, {}, {"choose": name}), strict=True))
         shown = answer["shown"]
     assert shown.chosen == ("a", "b") and answer["overlay"]["visible"]
     assert [trace.name for trace in answer["overlay_loss"].data] == ["a", "b"]
     assert len({trace.line.color for trace in answer["overlay_score"].data}) == 2
     assert "training.options.r" in answer["differences"] and "<td>4</td><td>8</td>" in answer["differences"]
     assert "method" not in answer["differences"]
-    answer = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"choose": "b"}), strict=True))
+    answer = dict(zip(run_view.PARTS, run_view.apply_click(services, "", shown, {}, {"choose": "b"}), strict=True))
     assert not answer["overlay"]["visible"] and "checked" in answer["history"]
-    opened = dict(zip(run_view.PARTS, run_view.pressed(services, "", shown, {}, {"show": "c"}), strict=True))
+    opened = dict(zip(run_view.PARTS, run_view.apply_click(services, "", shown, {}, {"show": "c"}), strict=True))
     assert opened["watching"]["value"] == "c"
     services.jobs.delete("b")
     assert look(services, "a", shown=shown)["shown"].chosen == ("a",)
 
 
-def test_smoothing_begins_at_the_first_value_and_keeps_a_constant():
+def test_smoothing_starts_at_the_first_value_and_keeps_a_constant():
     assert training_charts.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
     assert training_charts.smoothed([4.0, 0.0]) == pytest.approx([4.0, 0.9 * 4 / 1.9])
     assert training_charts.smoothed([]) == []
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end(services):
+def test_long_curve_is_thinned_and_keeps_its_end(services):
     curve = Curve(steps=[{"event": "step", "step": n, "steps": 5000, "loss": 1.0} for n in range(1, 5001)])
     x = list(training_charts.loss_figure(curve, "lora").data[0].x)
     assert len(x) <= 2 * training_charts.MOST_POINTS and (x[0], x[-1]) == (1, 5000)
@@ -486,7 +486,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_end(services):
 # Compare
 
 
-def test_a_finished_run_is_opened_in_the_place_of_its_kind(services, root, tiny_model):
+def test_finished_run_replaces_the_system_of_its_kind_in_compare(services, root, tiny_model):
     import shutil
 
     for name, source in (
@@ -496,20 +496,20 @@ def test_a_finished_run_is_opened_in_the_place_of_its_kind(services, root, tiny_
         run = submit(services, name, RunState.FINISHED)
         shutil.copytree(source, run.best)
         run.write_json("result.json", {"family": "dsum-t5", "method": name})
-        told, tabs, family, _, *choosers = train.open_in_compare(services, name)[: 4 + 3]
-        assert told == "" and tabs["selected"] == "compare" and family == "dsum-t5"
+        problem, tabs, family, _, *choosers = train.open_in_compare(services, name)[: 4 + 3]
+        assert problem == "" and tabs["selected"] == "compare" and family == "dsum-t5"
         place = 1 if name == "my-full" else 2
         assert choosers[place]["value"] == name
         assert services.registry.spec(name).kind is (Kind.FULL if name == "my-full" else Kind.ADAPTER)
     assert len(train.open_in_compare(services, "my-full")) == 2 + CompareTab.PARTS
-    told, *rest = train.open_in_compare(services, "nothing")
-    assert "There is no run" in told and rest == [NOTHING] * (1 + CompareTab.PARTS)
+    problem, *rest = train.open_in_compare(services, "nothing")
+    assert "There is no run" in problem and rest == [NOTHING] * (1 + CompareTab.PARTS)
     empty = submit(services, "empty", RunState.FINISHED)
-    told, *_ = train.open_in_compare(services, empty.name)
-    assert "empty cannot be compared" in told
+    problem, *_ = train.open_in_compare(services, empty.name)
+    assert "empty cannot be compared" in problem
 
 
-def test_weights_that_a_resumed_run_has_written_anew_are_loaded_anew(services, root, tiny_model):
+def test_changed_weights_of_a_resumed_run_are_reloaded(services, root, tiny_model):
     import os
     import shutil
 
@@ -523,7 +523,7 @@ def test_weights_that_a_resumed_run_has_written_anew_are_loaded_anew(services, r
     assert services.store.load(run_view.model_of(services, "again")) is not first
 
 
-def test_strength_is_offered_for_adapters_that_have_one(services):
+def test_strength_is_offered_only_for_additive_adapters(services):
     registry = services.registry
     assert (
         offer_strength(registry, "dsum-t5-lora")["visible"] and offer_strength(registry, "dsum-t5-lora")["value"] == 1

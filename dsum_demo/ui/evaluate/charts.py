@@ -98,15 +98,15 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
     better = sum(change > 0 for _, change in pairs)
     worse = sum(change < 0 for _, change in pairs)
     figure = go.Figure()
-    for who, side in ((baseline, [p for p in points if p[2] < 0]), (system, [p for p in points if p[2] >= 0])):
+    for ahead, side in ((baseline, [p for p in points if p[2] < 0]), (system, [p for p in points if p[2] >= 0])):
         figure.add_bar(
-            name=f"{names[who]} scores higher",
+            name=f"{names[ahead]} scores higher",
             x=[p[0] for p in side],
             y=[p[2] for p in side],
             customdata=[[p[1]] for p in side],
             width=100 / len(points),
             hovertemplate="%{customdata[0]}: %{y:+.1f} points<extra></extra>",
-            marker={"color": styles[who].color, "line": {"width": 0}},
+            marker={"color": styles[ahead].color, "line": {"width": 0}},
         )
     mean = 100 * fmean(change for _, change in pairs)
     figure.add_hline(y=0, line={"color": LINE, "width": 2})
@@ -118,7 +118,7 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
     _lay_out(figure, f"{ROUGE_TITLES[rouge]} difference, points", height=340)
     figure.update_layout(
         barmode="overlay", bargap=0,
-        xaxis={"title": {"text": "dialogues, from biggest loss to biggest gain"}, "range": [0, 100],
+        xaxis={"title": {"text": "dialogues, sorted by difference"}, "range": [0, 100],
                "ticksuffix": " %", "showgrid": False},
     )  # fmt: skip
     some = "" if total <= MOST_RANKS else f" The chart shows {len(points):,} of them, evenly spaced."

@@ -87,8 +87,9 @@ def columns(evaluation: Evaluation, selection: Selection) -> list[Column[Example
         if base and system.name != base.name:
             scored(f"gain:{system.name}", f"{names[system.name]} − {names[base.name]}", gain, "+.1f")
     found.append(
-        Column("doubts", "Possible errors", lambda r: len(doubts(r.example, names)) or None,
-               lambda r: escape(_cut("; ".join(doubts(r.example, names)), 60)), number=False, largest_first=True)
+        Column("errors", "Possible errors", lambda r: len(possible_errors(r.example, names)) or None,
+               lambda r: escape(_cut("; ".join(possible_errors(r.example, names)), 60)), number=False,
+               largest_first=True)
     )  # fmt: skip
     return found
 
@@ -105,7 +106,7 @@ def select(evaluation: Evaluation, report: Report, selection: Selection) -> list
         kept = set(ids_of(report, selection.part))
         rows = [row for row in rows if row.example.id in kept]
     if words := selection.query.casefold().split():
-        rows = [row for row in rows if _holds(row.example, words)]
+        rows = [row for row in rows if _contains(row.example, words)]
     return rows if selection.sort == LIST_ORDER else sort_rows(rows, columns(evaluation, selection), selection)
 
 
@@ -136,7 +137,7 @@ def neighbour(rows: Sequence[ExampleRow], example: str, step: int) -> str:
     return ids[max(0, min(len(ids) - 1, ids.index(example) + step))]
 
 
-def doubts(example: ExampleRecord, names: dict[str, str]) -> list[str]:
+def possible_errors(example: ExampleRecord, names: dict[str, str]) -> list[str]:
     """Possible errors: names and numbers that are not in the dialogue, swapped speakers, truncated outputs."""
     found = []
     for system, output in example.outputs.items():
@@ -203,7 +204,7 @@ def _cut(text: str, most: int = SHOWN_CHARS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _holds(example: ExampleRecord, words: Sequence[str]) -> bool:
+def _contains(example: ExampleRecord, words: Sequence[str]) -> bool:
     texts = [example.id, example.dialogue or "", *example.references, *example.topics]
     text = "\n".join([*texts, *(output.text for output in example.outputs.values())]).casefold()
     return all(word in text for word in words)

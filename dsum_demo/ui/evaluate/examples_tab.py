@@ -71,17 +71,17 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
 
     state = [key, selection, highlight]
     drawn = [selection, shown, one, example]
-    shown.click(MethodType(act, services), state, drawn, **QUIET).then(
+    shown.click(MethodType(handle_click, services), state, drawn, **QUIET).then(
         None, None, None, js=call("showExample"), **QUIET
     )
     ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **QUIET)
     query.change(MethodType(search, services), [*state, query], drawn, trigger_mode="always_last", **QUIET)
-    part.input(MethodType(narrow, services), [*state, part], drawn, **QUIET)
+    part.input(MethodType(filter_by, services), [*state, part], drawn, **QUIET)
     rouge.input(MethodType(choose_rouge, services), [*state, rouge], drawn, **QUIET)
     previous.click(MethodType(step_back, services), state, drawn, **QUIET)
-    following.click(MethodType(step_on, services), state, drawn, **QUIET)
+    following.click(MethodType(step_forward, services), state, drawn, **QUIET)
     close.click(MethodType(close_example, services), state, drawn, **QUIET)
-    highlight.input(MethodType(mark, services), state, [example, legend], **QUIET)
+    highlight.input(MethodType(change_highlight, services), state, [example, legend], **QUIET)
     return Examples([selection, ready, how, query, part, shown, one, example])
 
 
@@ -110,7 +110,9 @@ def list_label(ready: ReadyList) -> str:
     return f"{ready.title} ({count:,} {what if count == 1 else plural})"
 
 
-def act(services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData) -> tuple[Update, ...]:
+def handle_click(
+    services: Services, key: str, selection: Selection, highlight: str, event: gr.EventData
+) -> tuple[Update, ...]:
     """A click on a heading, a row or a page link. The data comes from the browser and is not trusted."""
     data = clicked(event)
     if isinstance(key_of_column := data.get("sort"), str):
@@ -137,7 +139,7 @@ def search(services: Services, key: str, selection: Selection, highlight: str, q
     return _draw(services, key, replace(selection, query=query, page=0), highlight)
 
 
-def narrow(services: Services, key: str, selection: Selection, highlight: str, part: str) -> tuple[Update, ...]:
+def filter_by(services: Services, key: str, selection: Selection, highlight: str, part: str) -> tuple[Update, ...]:
     return _draw(services, key, replace(selection, part=part or "", page=0), highlight)
 
 
@@ -149,7 +151,7 @@ def step_back(services: Services, key: str, selection: Selection, highlight: str
     return _step(services, key, selection, highlight, -1)
 
 
-def step_on(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+def step_forward(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
     return _step(services, key, selection, highlight, 1)
 
 
@@ -157,7 +159,7 @@ def close_example(services: Services, key: str, selection: Selection, highlight:
     return _draw(services, key, replace(selection, example=""), highlight)
 
 
-def mark(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
+def change_highlight(services: Services, key: str, selection: Selection, highlight: str) -> tuple[Update, ...]:
     """Change the highlighting of the open example and its legend."""
     *_, example = _draw(services, key, selection, highlight)
     return example, cards.LEGENDS[highlight]

@@ -97,7 +97,7 @@ def build_saved(services: Services, key: gr.State, chooser: gr.Dropdown) -> list
     lists = [listed, first, second]
     tab.select(MethodType(fill_saved, services), None, lists, **QUIET)
     compare.click(MethodType(compare_two, services), [first, second], compared, **QUIET)
-    delete.click(MethodType(ask, services), key, [question, asked, said], **QUIET)
+    delete.click(MethodType(ask_delete, services), key, [question, asked, said], **QUIET)
     no.click(lambda: gr.update(visible=False), None, question, **QUIET)
     yes.click(MethodType(delete_open, services), key, [question, said, *lists, chooser], **QUIET)
     return lists
@@ -171,7 +171,7 @@ def differences(found: list[SavedDifference], first: Open, second: Open) -> str:
     )
 
 
-def ask(services: Services, key: str) -> tuple[Update, ...]:
+def ask_delete(services: Services, key: str) -> tuple[Update, ...]:
     """Ask for confirmation before deleting the open evaluation. Shipped ones cannot be deleted."""
     closed = gr.update(visible=False)
     try:

@@ -79,18 +79,18 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
 
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
-    tab.select(MethodType(arrive, services), [token, chooser], running, **QUIET)
+    tab.select(MethodType(open_tab, services), [token, chooser], running, **QUIET)
     tab.select(MethodType(offer_new_systems, services), [family, owner], form.systems, **QUIET)
     chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
-    form.start.click(MethodType(begin_own, services), [owner, *form.values], [token, form.problem, *running], **QUIET)
+    form.start.click(MethodType(start_own, services), [owner, *form.values], [token, form.problem, *running], **QUIET)
     stop.click(MethodType(ask_to_stop, services), token, stop, queue=False, **QUIET)
     timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
 
 
-def arrive(services: Services, token: str | None, chosen: str | None) -> tuple[Update, ...]:
+def open_tab(services: Services, token: str | None, chosen: str | None) -> tuple[Update, ...]:
     """The tab was opened: the saved evaluations, the current run, and the evaluation to open first."""
     run = services.evaluations.run_for(token)
     chooser = chooser_update(
@@ -105,11 +105,11 @@ def arrive(services: Services, token: str | None, chosen: str | None) -> tuple[U
     return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form
 
 
-def begin_own(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
-    return begin(services, *values, owner=owner)
+def start_own(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
+    return start(services, *values, owner=owner)
 
 
-def begin(services: Services, *values: Any, owner: str = "") -> tuple[Update, ...]:
+def start(services: Services, *values: Any, owner: str = "") -> tuple[Update, ...]:
     """Start the evaluation in the form. An error is shown under the form, which keeps its values."""
     try:
         run = services.evaluations.start(replace(wanted(*values), owner=owner))

@@ -97,9 +97,9 @@ def means_table(evaluation: Evaluation, report: Report) -> str:
     if report.published:
         for kind, scores in report.published.scores.items():
             system = evaluation.of_kind(kind)
-            who = names[system.name] if system else escape(kind)
+            title = names[system.name] if system else escape(kind)
             cells = [f"{score:.1f}" for score in scores] + [""] * (len(ROUGE_TYPES) - len(scores))
-            rows.append([f"Published: {escape(report.published.title)}, {who}", "", *cells, "", ""])
+            rows.append([f"Published: {escape(report.published.title)}, {title}", "", *cells, "", ""])
     table = html_table(["System", "n", *ROUGE_TITLES.values(), "Trained", "Tokens"], rows)
     source = f'<p class="hint">Published: {escape(report.published.source)}.</p>' if report.published else ""
     return f'{table}<p class="hint">{HOW_MEANS}</p>{source}'

@@ -79,11 +79,11 @@ def config_of(run: Run) -> dict[str, Any]:
         return {}
 
 
-def press(shown: Shown, pressed: Mapping[str, Any], names: list[str]) -> Shown:
+def click(shown: Shown, clicked: Mapping[str, Any], names: list[str]) -> Shown:
     """The view after a click on a heading or a checkbox; unknown names change nothing."""
     chosen = tuple(name for name in shown.chosen if name in names)
-    name = pressed.get("choose")
-    if column := next((column for column in COLUMNS if column.key == pressed.get("sort")), None):
+    name = clicked.get("choose")
+    if column := next((column for column in COLUMNS if column.key == clicked.get("sort")), None):
         return replace(shown.click(column), chosen=chosen)
     if name in chosen:
         return replace(shown, chosen=tuple(other for other in chosen if other != name))

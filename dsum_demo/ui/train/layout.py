@@ -118,7 +118,7 @@ def build_view() -> dict[str, Any]:
         [], label="Run", filterable=False, elem_id="watching", show_label=False, visible=False
     )
     right["card"] = plain(EMPTY, elem_id="run-card")
-    right["told"] = plain(elem_id="run-told")
+    right["notice"] = plain(elem_id="run-notice")
     with gr.Row(elem_id="run-buttons"):
         for name, label, variant, width in BUTTONS:
             right[name] = gr.Button(
@@ -129,7 +129,7 @@ def build_view() -> dict[str, Any]:
         right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
         right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
     right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
-    with gr.Accordion("Last log lines", open=True, visible=False) as right["said"]:
+    with gr.Accordion("Last log lines", open=True, visible=False) as right["log"]:
         right["output"] = plain(elem_id="output")
     with gr.Row(visible=False) as right["curves"]:
         for name, title in (("loss", "Loss"), ("score", "Validation ROUGE")):

@@ -67,7 +67,7 @@ def state_of(status: RunStatus) -> str:
     return "starting" if status.state is RunState.QUEUED and status.pid else STATES[status.state]
 
 
-def line_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, bool]]) -> str:
+def queue_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, bool]]) -> str:
     """The current run and the queue. waiting: (name, whether this visitor can remove it); the name is empty for another
     visitor's run.
     """

@@ -24,8 +24,8 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
-from dsum_demo.ui.train.history import Shown, config_of, differences_table, history_table, press, rows
-from dsum_demo.ui.train.run_cards import EMPTY, learning_table, line_list, run_card, state_of
+from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
+from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, run_card, state_of
 from dsum_demo.utils.files import tail
 from dsum_demo.utils.path_redaction import hide_paths
 
@@ -35,8 +35,8 @@ KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
-    "question", "said", "output", "curves", "loss", "score", "learning", "shown", "history", "overlay", "overlay_loss",
-    "overlay_score", "differences", "told", "about",
+    "question", "log", "output", "curves", "loss", "score", "learning", "shown", "history", "overlay", "overlay_loss",
+    "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def parts(**changes: Update) -> tuple[Update, ...]:
     return tuple(changes.get(name, gr.skip()) for name in PARTS)
 
 
-def look(
+def redraw(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any], **more: Update
 ) -> tuple[Update, ...]:
     """The parts that changed since `drawn`, and `more` updates of the caller. watching: the name of a run; None selects
@@ -82,13 +82,13 @@ def look(
     shown_line = tuple(run.name if run.name in states else "" for run in line)
     keys["line"] = shown_line, current is not None, mine.name if mine else "", _percent(services, mine)
     if keys["line"] != drawn.get("line"):
-        changes["line"] = line_list(
+        changes["line"] = queue_list(
             (mine.name, jobs.curve(mine)) if mine else ("", Curve()) if current else None,
             [(name, bool(name)) for name in shown_line],
         )
     if keys["runs"] != drawn.get("runs"):
         table = rows(jobs, owner)
-        kept = press(shown, {}, [row.name for row in table])
+        kept = click(shown, {}, [row.name for row in table])
         changes |= {"history": history_table(table, kept), "shown": kept}
         if kept != shown:
             changes |= overlay(services, kept, owner)
@@ -100,29 +100,29 @@ def tick(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
     """Only the parts that changed."""
-    return look(services, watching, owner, shown, drawn)
+    return redraw(services, watching, owner, shown, drawn)
 
 
-def look_first(
+def redraw_all(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
     """All parts, after the page was loaded."""
-    return look(services, watching, owner, shown, {})
+    return redraw(services, watching, owner, shown, {})
 
 
 def show(
     services: Services, name: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
-    return look(services, name, owner, shown, drawn, asking=gr.update(visible=False), told="")
+    return redraw(services, name, owner, shown, drawn, asking=gr.update(visible=False), notice="")
 
 
-def press_in_table(
+def click_table(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any], event: gr.EventData
 ) -> tuple[Update, ...]:
-    return pressed(services, owner, shown, drawn, clicked(event))
+    return apply_click(services, owner, shown, drawn, clicked(event))
 
 
-def pressed(
+def apply_click(
     services: Services, owner: str, shown: Shown, drawn: Mapping[str, Any], data: Mapping[str, Any]
 ) -> tuple[Update, ...]:
     """A click in the history or the queue: on a run's name, Remove, a heading, or a checkbox."""
@@ -131,7 +131,7 @@ def pressed(
     if name := data.get("remove"):
         return act(services, KEEP, name, owner, shown, drawn)
     table = rows(services.jobs, owner)
-    shown = press(shown, data, [row.name for row in table])
+    shown = click(shown, data, [row.name for row in table])
     return parts(shown=shown, history=history_table(table, shown), **overlay(services, shown, owner))
 
 
@@ -180,7 +180,7 @@ def act(
     services: Services, action: str, name: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
     """Stop, resume, remove or delete a run and redraw; an error is shown."""
-    told: str = ""
+    problem = ""
     try:
         run = services.jobs.get(name or "", owner)
         if action == RESUME:
@@ -193,8 +193,8 @@ def act(
         if action in (DELETE, DISCARD):
             _drop_zips(services, run)
     except (DsumError, OSError) as error:
-        told = notice(services.told(error), "error")
-    return look(services, name, owner, shown, drawn, asking=gr.update(visible=False), told=told)
+        problem = notice(services.told(error), "error")
+    return redraw(services, name, owner, shown, drawn, asking=gr.update(visible=False), notice=problem)
 
 
 def make_zip(services: Services, name: str | None, owner: str = "") -> Path | None:
@@ -285,8 +285,8 @@ def _watched(
     ended = status.state not in (*ACTIVE, RunState.QUEUED)
     # A queued run without a process is removed by the button next to its name in the queue.
     stoppable = status.state is RunState.RUNNING or (status.state is RunState.QUEUED and bool(status.pid))
-    said = tail(run.output_file) if status.state in (RunState.FAILED, RunState.CRASHED) else ""
-    said = without_paths(services, run, said)  # do not leak server paths to visitors
+    log = tail(run.output_file) if status.state in (RunState.FAILED, RunState.CRASHED) else ""
+    log = without_paths(services, run, log)  # do not leak server paths to visitors
     changes |= {
         "keep": gr.update(visible=stoppable),
         "discard": gr.update(visible=stoppable),
@@ -294,8 +294,8 @@ def _watched(
         "open": gr.update(visible=ended and result is not None),
         "zip": gr.update(visible=ended),
         "delete": gr.update(visible=ended),
-        "said": gr.update(visible=bool(said)),
-        "output": f"<pre>{escape(said)}</pre>",
+        "log": gr.update(visible=bool(log)),
+        "output": f"<pre>{escape(log)}</pre>",
     }
     if grown != drawn.get("curve"):
         method = str(config.get("training", {}).get("method", ""))
@@ -308,7 +308,7 @@ def _watched(
 
 def _nothing() -> dict[str, Update]:
     buttons = ("keep", "discard", "resume", "open", "zip", "delete")
-    return {**dict.fromkeys((*buttons, "said", "curves", "overlay"), gr.update(visible=False)), "learning": ""}
+    return {**dict.fromkeys((*buttons, "log", "curves", "overlay"), gr.update(visible=False)), "learning": ""}
 
 
 def _percent(services: Services, run: Run | None) -> int:

@@ -24,7 +24,7 @@ from dsum_demo.ui.train.layout import build_form, build_history, build_view
 from dsum_demo.ui.train.upload import describe_own_file, take_upload
 
 TICK_SECONDS = 1.0
-LOOKERS_AT_ONCE = 8  # concurrent handlers that only read files
+READERS_AT_ONCE = 8  # concurrent handlers that only read files
 PROBES_AT_ONCE = 1  # concurrent probes would distort each other
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -67,7 +67,7 @@ def build_train_tab(
     right["open"].click(
         MethodType(open_in_compare, services),
         [right["watching"], memory.owner],
-        [right["told"], tabs, *compare.shown],
+        [right["notice"], tabs, *compare.shown],
         **QUIET,
     )
 
@@ -84,12 +84,12 @@ class _Handlers:
 
 
 class FormHandlers(_Handlers):
-    """Handlers that fill the form. Updates are in the order of `names`, then `beside`."""
+    """Handlers that fill the form. Updates are in the order of `names`, then `extra`."""
 
-    beside = ("noted", "explained", "kept")
+    extra = ("noted", "explained", "kept")
 
     def answer(self, updates: Mapping[str, Update]) -> list[Update]:
-        order = (*self.names, *self.beside)
+        order = (*self.names, *self.extra)
         if unknown := updates.keys() - set(order):
             raise TypeError(f"Unknown components: {', '.join(sorted(unknown))}.")
         return [updates.get(name, gr.skip()) for name in order]
@@ -109,13 +109,13 @@ class FormHandlers(_Handlers):
 
 
 class StartHandlers(_Handlers):
-    """Handlers that use the form. Updates are in the order of `beside`, then `run_view.PARTS`."""
+    """Handlers that use the form. Updates are in the order of `extra`, then `run_view.PARTS`."""
 
-    beside = ("problem", "cost", "command", "measured")
+    extra = ("problem", "cost", "command", "measured")
 
     def cost(self, owner: str, *values: Any) -> Iterator[list[Update]]:
         for update in training_start.ask_cost(self.services, self.named(values), owner):
-            yield [update.get(name, gr.skip()) for name in self.beside]
+            yield [update.get(name, gr.skip()) for name in self.extra]
 
     def start(
         self, owner: str, measured: Any, shown: Shown, drawn: Mapping[str, Any], *values: Any
@@ -123,7 +123,7 @@ class StartHandlers(_Handlers):
         for update in training_start.start_run(self.services, owner, measured, self.named(values)):
             run = update.pop("watching", None)
             view = run_view.show(self.services, run, owner, shown, drawn) if run else run_view.parts()
-            yield [*(update.get(name, gr.skip()) for name in self.beside), *view]
+            yield [*(update.get(name, gr.skip()) for name in self.extra), *view]
 
 
 def begin_cost() -> tuple[Update, ...]:
@@ -164,7 +164,7 @@ def _connect_form(
     page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any], memory: BrowserMemory
 ) -> None:
     services, saved, owner = handlers.services, memory.form, memory.owner
-    filled = [*form.components, *(left[name] for name in FormHandlers.beside)]
+    filled = [*form.components, *(left[name] for name in FormHandlers.extra)]
     form.preset.input(handlers.preset, form.components, filled, **QUIET)
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
     form.base.input(handlers.base, form.components, filled, **QUIET)
@@ -194,17 +194,17 @@ def show_source(source: str) -> tuple[Update, ...]:
 def _connect_start(
     handlers: StartHandlers, form: TrainingForm, left: dict[str, Any], right: dict[str, Any], owner: gr.BrowserState
 ) -> None:
-    waiting = [left["start"], left["price"], left["cancel"], left["cost"], right["told"]]
-    beside = [left[name] for name in StartHandlers.beside]
+    waiting = [left["start"], left["price"], left["cancel"], left["cost"], right["notice"]]
+    extra = [left[name] for name in StartHandlers.extra]
     view = [right[name] for name in run_view.PARTS]
     probing: dict[str, Any] = {"concurrency_limit": PROBES_AT_ONCE, "concurrency_id": "probe", **QUIET}
     asked = left["price"].click(begin_cost, None, waiting, queue=False, **QUIET)
-    asked = asked.then(handlers.cost, [owner, *form.components], beside, **probing)
+    asked = asked.then(handlers.cost, [owner, *form.components], extra, **probing)
     started = left["start"].click(begin_start, None, waiting, queue=False, **QUIET)
     started = started.then(
         handlers.start,
         [owner, left["measured"], right["shown"], right["drawn"], *form.components],
-        [*beside, *view],
+        [*extra, *view],
         **probing,
     )
     for event in (asked, started):
@@ -217,12 +217,12 @@ def _connect_start(
 def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], owner: gr.BrowserState) -> None:
     view = [right[name] for name in run_view.PARTS]
     seen = [right["watching"], owner, right["shown"], right["drawn"]]
-    looking: dict[str, Any] = {"concurrency_limit": LOOKERS_AT_ONCE, **QUIET}
-    page.load(new_owner, owner, owner, **QUIET).then(MethodType(run_view.look_first, services), seen, view, **looking)
-    right["timer"].tick(MethodType(run_view.tick, services), seen, view, **looking)
-    right["watching"].input(MethodType(run_view.show, services), seen, view, **looking)
+    reading: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
+    page.load(new_owner, owner, owner, **QUIET).then(MethodType(run_view.redraw_all, services), seen, view, **reading)
+    right["timer"].tick(MethodType(run_view.tick, services), seen, view, **reading)
+    right["watching"].input(MethodType(run_view.show, services), seen, view, **reading)
     for table in ("line", "history"):
-        right[table].click(MethodType(run_view.press_in_table, services), seen, view, **looking)
+        right[table].click(MethodType(run_view.click_table, services), seen, view, **reading)
     right["keep"].click(MethodType(run_view.keep, services), seen, view, **QUIET)
     right["resume"].click(MethodType(run_view.resume, services), seen, view, **QUIET)
     right["discard"].click(run_view.ask_discard, right["watching"], view, **QUIET)
