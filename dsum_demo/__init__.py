@@ -21,7 +21,7 @@ __all__ = ["__version__", "compare", "score", "summarize"]
 
 
 @cache
-def _store() -> ModelStore:
+def model_store() -> ModelStore:
     from dsum_demo.models.registry import Registry
     from dsum_demo.models.store import ModelStore
     from dsum_demo.settings import Settings
@@ -39,7 +39,7 @@ def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodingConfig
     from dsum_demo.comparison import stream_comparison
     from dsum_demo.errors import GenerationError
 
-    store = _store()
+    store = model_store()
     spec = store.registry.spec(model)
     *_, last = stream_comparison(store, store.registry.family(spec.family), [spec], dialogue, decode=decode)
     if last.systems[0].error:
@@ -55,13 +55,18 @@ def compare(
 ) -> Comparison:
     """Original, full fine-tune and LoRA of one family on one dialogue, scored where there are references.
 
-    A system that fails carries its `error`; the others are complete. Raises InputError for input that cannot be used.
+    A system that fails has an `error`; the others are complete. Raises GenerationError with the reasons if all of them
+    fail, for example because the Hub is not reachable, and InputError for input that cannot be used.
     """
     from dsum_demo.comparison import compare as run
+    from dsum_demo.errors import GenerationError
 
-    store = _store()
+    store = model_store()
     chosen = store.registry.family(family) if family else store.registry.default_family
-    return run(store, chosen, [spec for spec in chosen.default_trio() if spec], dialogue, references, decode)
+    done = run(store, chosen, [spec for spec in chosen.default_trio() if spec], dialogue, references, decode)
+    if done.failure:
+        raise GenerationError(done.failure)
+    return done
 
 
 def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:

@@ -78,6 +78,13 @@ class Comparison:
         return next((system for system in self.systems if system.spec.name == self.family.base.name), None)
 
     @property
+    def failure(self) -> str:
+        """The reasons if every system failed; empty if one has a summary or was stopped."""
+        if not self.systems or any(system.phase != "failed" for system in self.systems):
+            return ""
+        return " ".join(dict.fromkeys(system.error for system in self.systems))
+
+    @property
     def human_agreement(self) -> dict[str, Score] | None:
         """How each reference scores against the others, on average: a scale for the systems. None below two."""
         if len(self.references) < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class Settings:
     dialogsum_dir: folder with DialogSum's splits; None: they come from the Hub.
     public: the profile of a public Space: no paths or Hub ids typed by users, small caps.
     offline: never ask the Hub.
+    hub_timeout: seconds to wait for the Hub before it counts as unreachable.
     memory_budget_bytes: loaded families beyond it leave memory, least recently used first.
     max_input_chars: a longer dialogue is refused before it is tokenized.
     """
@@ -31,12 +33,9 @@ class Settings:
     dialogsum_dir: Path | None = None
     public: bool = False
     offline: bool = False
+    hub_timeout: float = 1.5
     memory_budget_bytes: int = 6 * GIGABYTE
     max_input_chars: int = 1_000_000
-
-    @property
-    def models_dir(self) -> Path:
-        return self.root / "models"
 
     @property
     def adapters_dir(self) -> Path:
@@ -65,18 +64,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, SPACE_ID and HF_HUB_OFFLINE.
+        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT, SPACE_ID
+        and HF_HUB_OFFLINE.
 
         Raises SettingsError where a value cannot be read.
         """
         env = os.environ if environment is None else environment
-        gigabytes = env.get("DSUM_MEMORY_GB", "6")
-        try:
-            budget = int(float(gigabytes) * GIGABYTE)
-        except (ValueError, OverflowError):
-            raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number of gigabytes, such as 6.") from None
-        if budget <= 0:
-            raise SettingsError(f"DSUM_MEMORY_GB is {gigabytes!r}; give a number above 0.")
         public = _flag(env, "DSUM_PUBLIC") or bool(env.get("SPACE_ID"))
         return cls(
             root=Path(env.get("DSUM_ROOT") or PROJECT_ROOT).resolve(),
@@ -84,9 +77,23 @@ class Settings:
             dialogsum_dir=Path(env["DSUM_DIALOGSUM"]).resolve() if env.get("DSUM_DIALOGSUM") else None,
             public=public,
             offline=_flag(env, "HF_HUB_OFFLINE"),
-            memory_budget_bytes=budget,
+            hub_timeout=_number(env, "DSUM_HUB_TIMEOUT", "1.5", "seconds"),
+            memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
             max_input_chars=200_000 if public else 1_000_000,
         )
+
+
+def _number(env: Mapping[str, str], name: str, default: str, unit: str) -> float:
+    value = env.get(name, default)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"{name} is {value!r}; give a number of {unit}, such as {default}.")
+    if number <= 0:
+        raise SettingsError(f"{name} is {value!r}; give a number above 0.")
+    return number
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

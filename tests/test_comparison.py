@@ -79,6 +79,14 @@ def test_a_failing_system_leaves_the_others_alone(tiny_store, trio):
     assert comparison.fitted is not None
 
 
+def test_a_comparison_in_which_every_system_fails_has_a_failure(tiny_store, trio):
+    family, specs = trio
+    missing = [replace(spec, source=None, note="It has to be trained first.") for spec in specs]
+    done = compare(tiny_store, family, missing, DIALOGUE)
+    assert "dsum-t5-base does not exist yet" in done.failure and "dsum-t5-lora" in done.failure
+    assert compare(tiny_store, family, [*missing[:1], specs[1]], DIALOGUE).failure == ""
+
+
 def test_a_stop_keeps_what_is_there(tiny_store, trio):
     family, specs = trio
     stop = threading.Event()

@@ -13,7 +13,7 @@ from dsum_demo.settings import GIGABYTE, PROJECT_ROOT, Settings
 def test_an_empty_environment_gives_the_checkout():
     settings = Settings.from_environment({})
     assert settings.root == PROJECT_ROOT
-    assert settings.models_dir == PROJECT_ROOT / "models" and settings.adapters_dir == PROJECT_ROOT / "adapters"
+    assert settings.hub_timeout == 1.5 and settings.adapters_dir == PROJECT_ROOT / "adapters"
     assert not settings.public and not settings.offline and settings.dialogsum_dir is None
     assert settings.memory_budget_bytes == 6 * GIGABYTE
     assert (PROJECT_ROOT / "dsum_demo").is_dir()
@@ -48,6 +48,8 @@ def test_memory_may_be_a_fraction():
     ("name", "value"),
     [
         ("DSUM_MEMORY_GB", "lots"),
+        ("DSUM_HUB_TIMEOUT", "soon"),
+        ("DSUM_HUB_TIMEOUT", "0"),
         ("DSUM_MEMORY_GB", "0"),
         ("DSUM_MEMORY_GB", "-1"),
         ("DSUM_MEMORY_GB", "nan"),

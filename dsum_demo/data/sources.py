@@ -105,7 +105,7 @@ def _split_file(folder: Path, split: str) -> Path:
 def _from_hub(split: str, settings: Settings, on_progress: Progress, should_stop: StopAsked) -> list[Example]:
     rows = _cached(split)
     if rows is None:
-        reason = HubProbe(settings.offline).unreachable_because()
+        reason = HubProbe(settings.offline, settings.hub_timeout).unreachable_because()
         if reason:
             raise DataError(f"DialogSum is not on this machine and cannot be downloaded. {reason} {_OTHER_WAYS}")
         on_progress("Downloading DialogSum from the Hub (12 MB)", None)

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
 from dsum_demo.generation.batch_state import NOT_BEGUN, BatchState, Choose
-from dsum_demo.generation.streaming import POLL_SECONDS, Generation, _decoded, _generation_config
+from dsum_demo.generation.stopping import StopOnRequest
+from dsum_demo.generation.streaming import POLL_SECONDS, Generation, decode_tokens, generation_config
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.models.t5_fast_path import read_texts
@@ -48,7 +49,7 @@ def generate_many(
         raise InputError("Sampling is not offered for many dialogues at once; turn it off.")
     if not all(sources):
         raise InputError("There is nothing to summarize: a prompt has no tokens.")
-    stop = _Stop(should_stop)
+    stop = StopOnRequest(should_stop)
     # Rows join at different steps, which is right only for relative positions. Adapters of PEFT's prompt methods,
     # which generate one call at a time, have to see the whole call.
     continuous = decode.num_beams == 1 and loaded.turn is None and _has_relative_positions(loaded.model)
@@ -79,22 +80,8 @@ def _has_relative_positions(model: Any) -> bool:
     return model.config.is_encoder_decoder and isinstance(model.get_decoder(), T5Stack)
 
 
-class _Stop(StoppingCriteria):
-    def __init__(self, should_stop: Callable[[], bool]):
-        self.should_stop = should_stop
-        self.asked = False
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        self.asked = self.asked or self.should_stop()
-        return torch.full((input_ids.shape[0],), self.asked, dtype=torch.bool, device=input_ids.device)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Stop:
-        # PEFT's prompt tuning copies the arguments of the call, and this is the one that is looked at.
-        return self
-
-
 @contextmanager
-def _turn(loaded: LoadedModel, stop: _Stop) -> Iterator[None]:
+def _turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
     """Wait for the model where it writes one call at a time. Raises Stopped where a stop comes first."""
     while loaded.turn is not None and not loaded.turn.acquire(timeout=POLL_SECONDS):
         if stop.should_stop():
@@ -110,7 +97,9 @@ def _turn(loaded: LoadedModel, stop: _Stop) -> Iterator[None]:
 Written = Iterator[dict[int, tuple[list[int], float]]]
 
 
-def _in_batches(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: _Stop) -> Written:
+def _in_batches(
+    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest
+) -> Written:
     """transformers' own generate, a batch at a time."""
     for places in batches([len(source) for source in sources]):
         with _turn(loaded, stop), torch.inference_mode():
@@ -119,18 +108,20 @@ def _in_batches(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: D
             output = loaded.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                generation_config=_generation_config(loaded, decode),
+                generation_config=generation_config(loaded, decode),
                 logits_processor=LogitsProcessorList(),
                 stopping_criteria=StoppingCriteriaList([stop]),
             )
             seconds = (time.perf_counter() - started) / len(places)
-        if stop.asked:
+        if stop.stopped:
             raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
         yield {place: (row, seconds) for place, row in zip(places, output[:, 1:].tolist(), strict=True)}
 
 
 @torch.inference_mode()
-def _greedy(loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: _Stop) -> Written:
+def _greedy(
+    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest
+) -> Written:
     """What `_in_batches` gives for one beam. There every text is carried along until the longest of its batch is
     finished, two thirds of the work for summaries; here the finished ones leave, and others take their places.
     """
@@ -216,7 +207,7 @@ def _generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, sec
     ended = eos in row
     ids = [i for i in (row[: row.index(eos)] if ended else row) if i != pad]
     return Generation(
-        text=_decoded(loaded.tokenizer, ids),
+        text=decode_tokens(loaded.tokenizer, ids),
         new_tokens=len(ids),
         seconds=seconds,
         finished=True,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from transformers import (
@@ -19,12 +18,12 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedTokenizerBase,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
 
 from dsum_demo.errors import DsumError, GenerationError, InputError
+from dsum_demo.generation.stopping import StopOnRequest
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.utils.formatting import first_line
@@ -120,7 +119,7 @@ class _Tick:
 
 
 @dataclass(eq=False)
-class _Work(BaseStreamer, StoppingCriteria):
+class _Work(BaseStreamer):
     """One call of `generate`, run in a thread of its own, seen from both sides."""
 
     loaded: LoadedModel
@@ -133,12 +132,14 @@ class _Work(BaseStreamer, StoppingCriteria):
     started: float = 0.0
     seconds: float = 0.0
     first_token_seconds: float | None = None
-    stopped: bool = False
     error: BaseException | None = None
     _prompt_seen: bool = False
 
+    def __post_init__(self) -> None:
+        self.stop = StopOnRequest(self._asked_to_stop)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> _Work:
-        # PEFT's prompt tuning copies the arguments of the call, and this is the one that is listened to.
+        # PEFT's prompt tuning copies the arguments of generate(), and the events are read from this one.
         return self
 
     def run(self) -> None:
@@ -147,7 +148,7 @@ class _Work(BaseStreamer, StoppingCriteria):
                 if mine and not self._asked_to_stop():
                     self._generate()
                 else:
-                    self.stopped = True
+                    self.stop.stopped = True
         except BaseException as error:
             self.error = error
         finally:
@@ -179,9 +180,9 @@ class _Work(BaseStreamer, StoppingCriteria):
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            generation_config=_generation_config(self.loaded, self.decode),
+            generation_config=generation_config(self.loaded, self.decode),
             logits_processor=_sampling(self.decode),
-            stopping_criteria=StoppingCriteriaList([self]),
+            stopping_criteria=StoppingCriteriaList([self.stop]),
             streamer=self if self.decode.streams else None,
         )
         self.seconds = time.perf_counter() - self.started
@@ -202,10 +203,6 @@ class _Work(BaseStreamer, StoppingCriteria):
     def end(self) -> None:
         """Called by transformers after the last token; `run` says that the work is over."""
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        self.stopped = self.stopped or self._asked_to_stop()
-        return torch.full((input_ids.shape[0],), self.stopped, dtype=torch.bool, device=input_ids.device)
-
     def generation(self, tick: _Tick) -> Generation:
         ids = self._without_specials(self.ids[: tick.tokens])
         return Generation(self._text(ids), len(ids), tick.seconds, self.first_token_seconds)
@@ -214,7 +211,7 @@ class _Work(BaseStreamer, StoppingCriteria):
         ids = self._without_specials(self.ids)
         ended = self.loaded.tokenizer.eos_token_id in self.ids
         at_limit = not ended and len(self.ids) >= self.decode.max_new_tokens
-        stopped = self.stopped and not ended and not at_limit
+        stopped = self.stop.stopped and not ended and not at_limit
         return Generation(
             text=self._text(ids),
             new_tokens=len(ids),
@@ -230,17 +227,17 @@ class _Work(BaseStreamer, StoppingCriteria):
         return [i for i in ids if i not in (tokenizer.pad_token_id, tokenizer.eos_token_id)]
 
     def _text(self, ids: Sequence[int]) -> str:
-        return _decoded(self.loaded.tokenizer, ids)
+        return decode_tokens(self.loaded.tokenizer, ids)
 
 
-def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+def decode_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     # All ids together: a token's text can depend on its neighbours. A last character that is not whole yet waits.
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text.rstrip(HALF_A_CHARACTER).strip()
 
 
-def _generation_config(loaded: LoadedModel, decode: DecodingConfig) -> GenerationConfig:
+def generation_config(loaded: LoadedModel, decode: DecodingConfig) -> GenerationConfig:
     own = loaded.model.generation_config
     return GenerationConfig(
         max_new_tokens=decode.max_new_tokens,

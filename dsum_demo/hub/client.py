@@ -17,8 +17,6 @@ from dsum_demo.utils.checkpoint_files import find_weights
 from dsum_demo.utils.formatting import size
 from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
-PROBE_SECONDS = 1.5
-
 # Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
 # has to be there.
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model")
@@ -36,13 +34,13 @@ class HubRefusal(ModelUnavailableError):
 class HubProbe:
     """Asks once whether the Hub answers, and remembers. Safe to call from several threads."""
 
-    def __init__(self, offline: bool):
-        self._offline = offline
+    def __init__(self, offline: bool, timeout: float = 1.5):
+        self._offline, self._timeout = offline, timeout
         self._lock = threading.Lock()
         self._reason: str | None = None
 
     def unreachable_because(self) -> str:
-        """Why the Hub cannot be reached, in a sentence; empty where it answers. The first call takes up to 1.5 s."""
+        """Why the Hub is not reachable, as a sentence; empty if it is. The first call takes up to `timeout` seconds."""
         with self._lock:
             if self._reason is None:
                 self._reason = self._ask()
@@ -55,16 +53,18 @@ class HubProbe:
             return "Offline: HF_HUB_OFFLINE is set."
         # In a thread, because looking up a name has no timeout of its own and takes long without a network.
         try:
-            return run_stoppable(lambda stop: _ask_hub(constants.ENDPOINT), name="ask the Hub", timeout=PROBE_SECONDS)
+            return run_stoppable(
+                lambda stop: _ask_hub(constants.ENDPOINT, self._timeout), name="ask the Hub", timeout=self._timeout
+            )
         except ThreadTimeoutError:
-            return f"The Hub did not answer within {PROBE_SECONDS} s."
+            return f"The Hub did not answer within {self._timeout:g} s."
 
 
-def _ask_hub(endpoint: str) -> str:
+def _ask_hub(endpoint: str, timeout: float) -> str:
     from huggingface_hub import get_session
 
     try:
-        status = get_session().head(endpoint, timeout=PROBE_SECONDS).status_code
+        status = get_session().head(endpoint, timeout=timeout).status_code
     except Exception as error:
         return f"The Hub cannot be reached ({type(error).__name__})."
     # Any other answer comes from a Hub; these come from something in between, or from a Hub that is down.

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dsum_demo.errors import IncompatibleAdapterError
+from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
 from dsum_demo.utils.checkpoint_files import (
     Shape,
     WeightFiles,
@@ -22,17 +23,10 @@ from dsum_demo.utils.checkpoint_files import (
     shapes_of,
 )
 
-TASK_TYPE = "SEQ_2_SEQ_LM"
-PROMPT_TYPES = frozenset({"PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING"})
-KNOWN_TYPES = PROMPT_TYPES | {
-    "LORA", "ADALORA", "IA3", "LOHA", "LOKR", "VERA", "OFT", "BOFT", "LN_TUNING", "FOURIERFT"
-}  # fmt: skip
 # These initialisations rewrite the base's weights while the adapter loads, and the base's tensors are shared.
 HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 # These name a Python module to import, or layers to copy: more than an adapter may decide.
 FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
-# Their layers multiply what was learned by a factor, `scaling`, before they add it.
-_ADDING_TYPES = frozenset({"LORA", "ADALORA", "LOKR", "LOHA"})
 # These put other tensors in the place of the base's.
 _REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
 # T5 keeps one matrix under several names and saves it once.
@@ -53,7 +47,22 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 def has_strength(config: Mapping[str, Any]) -> bool:
     """Whether the adapter with this adapter_config.json only adds to its base's output: then it can be turned down."""
     replaces = config.get("bias", "none") != "none" or any(config.get(option) for option in _REPLACING_OPTIONS)
-    return config.get("peft_type") in _ADDING_TYPES and not replaces
+    return _is(config, "adds_to_base") and not replaces
+
+
+def changes_inputs(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter is one of PEFT's prompt methods, which generate one call at a time."""
+    return _is(config, "changes_inputs")
+
+
+def reads_base(config: Mapping[str, Any]) -> bool:
+    """Whether the adapter computes with the base's weights or copies them, instead of using a layer's output only."""
+    return bool(config.get("use_dora") or config.get("modules_to_save") or _is(config, "reads_base"))
+
+
+def _is(config: Mapping[str, Any], property: str) -> bool:
+    row = PEFT_TYPES.get(str(config.get("peft_type")))
+    return row is not None and bool(getattr(row, property))
 
 
 def check_adapter(
@@ -99,12 +108,12 @@ def base_shapes(base: Path | Mapping[str, Shape] | None) -> dict[str, Shape]:
 
 def _check_config(name: str, config: Mapping[str, Any], base_names: Collection[str]) -> None:
     peft_type, task = config.get("peft_type"), config.get("task_type")
-    if peft_type not in KNOWN_TYPES:
+    if peft_type not in PEFT_TYPES:
         raise IncompatibleAdapterError(
-            f"{name} is of the PEFT type {peft_type!r}; dsum loads {', '.join(sorted(KNOWN_TYPES))}."
+            f"{name} is of the PEFT type {peft_type!r}; dsum loads {', '.join(sorted(PEFT_TYPES))}."
         )
     if task != TASK_TYPE:
-        raise IncompatibleAdapterError(f"{name} was made for the task {task!r}; summarizing with T5 is {TASK_TYPE}.")
+        raise IncompatibleAdapterError(f"{name} was trained for the task {task!r}; dsum loads {TASK_TYPE}.")
     initialisation = config.get("init_lora_weights")
     if initialisation not in HARMLESS_INITIALISATIONS:
         raise IncompatibleAdapterError(
@@ -154,7 +163,7 @@ def check_tensors(
             )
     elif peft_type == "IA3":
         _check_ia3(name, tensors, base)
-    elif peft_type in PROMPT_TYPES and "prompt_embeddings" not in tensors:
+    elif changes_inputs(config) and "prompt_embeddings" not in tensors:
         raise IncompatibleAdapterError(f"{name} is a {peft_type} adapter without prompt_embeddings.")
 
 

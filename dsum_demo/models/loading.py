@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.utils.logging import disable_progress_bar
 
 from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
-from dsum_demo.models.adapters import PROMPT_TYPES, adapter_config, base_shapes, check_adapter, check_tensors
+from dsum_demo.models.adapters import adapter_config, base_shapes, check_adapter, check_tensors, reads_base
 from dsum_demo.models.bfloat16 import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
 from dsum_demo.models.t5_fast_path import step_by_step
 from dsum_demo.utils.checkpoint_files import (
@@ -33,6 +34,9 @@ from dsum_demo.utils.checkpoint_files import (
 from dsum_demo.utils.formatting import first_line
 
 HALF_PRECISION_FROM_BYTES = 500_000_000
+
+# PEFT reads an attribute that transformers deprecates, once per adapter.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 # transformers sets the process's default dtype while it builds a model: one at a time.
 _BUILDING = threading.Lock()
@@ -153,7 +157,7 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
     saved = _adapter_tensors(folder, shapes)
     try:
         second = twin(base)
-        if _reads_base(adapter_config(folder)):
+        if reads_base(adapter_config(folder)):
             unpack(second)
         # The adapter computes in its base's precision: no casts to float32 and back inside every layer.
         model = PeftModel.from_pretrained(
@@ -195,18 +199,6 @@ def merged(model: Any) -> Any:
             layer: Any = module.get_base_layer()
             layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
     return second.merge_and_unload()
-
-
-def writes_one_at_a_time(folder: Path) -> bool:
-    """PEFT's prompt methods change the model while it writes, and change it back."""
-    return adapter_config(folder).get("peft_type") in PROMPT_TYPES
-
-
-def _reads_base(config: Mapping[str, Any]) -> bool:
-    """Whether the adapter computes with the base's weights or copies them, instead of adding to what a layer gives."""
-    if config.get("use_dora") or config.get("modules_to_save"):
-        return True
-    return config.get("peft_type") not in {*PROMPT_TYPES, "LORA", "IA3"}
 
 
 def count(model: Any) -> int:

@@ -57,7 +57,7 @@ class Registry:
     def __init__(self, settings: Settings, catalog: Catalog | None = None):
         self.settings = settings
         self._catalog = catalog or read_catalog(settings.root)
-        self._probe = HubProbe(settings.offline)
+        self._probe = HubProbe(settings.offline, settings.hub_timeout)
         self._lock = threading.Lock()
         self._failures: dict[str, str] = {}
         self._checked: dict[str, Availability] = {}
@@ -134,7 +134,7 @@ class Registry:
             raise UnknownModelError(f"There is no model {name!r}; choose one of: {', '.join(specs)}.") from None
 
     def availability(self, spec: ModelSpec) -> Availability:
-        """Whether `spec` can be had, without loading it. The Hub is asked at most once in a process, for 1.5 s."""
+        """Whether `spec` can be had, without loading it. The Hub is asked at most once per process."""
         with self._lock:
             failure = self._failures.get(spec.name)
             known = self._checked.get(spec.name)
@@ -188,7 +188,7 @@ class Registry:
 
     def ask_hub_again(self) -> None:
         """Forget the Hub's answers and whether it was reachable."""
-        self._probe = HubProbe(self.settings.offline)
+        self._probe = HubProbe(self.settings.offline, self.settings.hub_timeout)
         with self._lock:
             self._failures.clear()
             self._checked.clear()

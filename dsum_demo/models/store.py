@@ -21,7 +21,7 @@ from dsum_demo.hub.client import HubRefusal, Progress, StopAsked, cached_tokeniz
 from dsum_demo.hub.download import discard_damaged, fetch
 from dsum_demo.hub.source import SourceKind
 from dsum_demo.models.adapter_scaling import at_strength, check_strength
-from dsum_demo.models.adapters import adapter_config, check_adapter, has_strength
+from dsum_demo.models.adapters import adapter_config, changes_inputs, check_adapter, has_strength
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import (
     count,
@@ -32,7 +32,6 @@ from dsum_demo.models.loading import (
     load_whole,
     serving_dtype,
     twin,
-    writes_one_at_a_time,
 )
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
@@ -60,10 +59,6 @@ class LoadedModel:
     dtype: str
     turn: threading.Lock | None = None
     template: Any = None
-
-    @property
-    def has_strength(self) -> bool:
-        return self.template is not None
 
     def at_strength(self, strength: float) -> LoadedModel:
         """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.
@@ -191,7 +186,7 @@ class ModelStore:
         tell(f"Loading {spec.name}", None)
         with self._remembering_refusal(spec):
             model, trained = load_adapted(folder, base.model)
-        turn = threading.Lock() if writes_one_at_a_time(folder) else None
+        turn = threading.Lock() if changes_inputs(adapter_config(folder)) else None
         # Made now, while nobody writes with the model: to copy one that writes could meet it half-way.
         template = twin(model) if has_strength(adapter_config(folder)) else None
         return LoadedModel(

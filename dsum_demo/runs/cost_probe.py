@@ -140,7 +140,7 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
         "parameters": rows.parameters,
         "trained_parameters": rows.trained_parameters,
         "share": rows.trained_parameters / rows.parameters,
-        "checkpoint_bytes": _saved_bytes(trained, adapter=method(training.method).peft_class is not None),
+        "checkpoint_bytes": _saved_bytes(trained, adapter=method(training.method).peft_type is not None),
         "peak_memory_bytes": peak_memory_bytes(),
         "seconds_per_step": step,
         "samples_per_second": batch * training.accumulation / step if step else 0.0,

@@ -16,7 +16,7 @@ ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLs
 def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """README.md of the run `name`. record: its result.json; environment: its environment.json."""
     method = METHODS[record["method"]]
-    adapter = method.peft_class is not None
+    adapter = method.peft_type is not None
     training = record["config"]["training"]
     data = environment.get("data", {})
     lines = [

@@ -35,7 +35,7 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
     record = run.result()
     if record is None or not run.best.is_dir():
         raise InputError(f"{run.name} is {run.status().state} and has no model to upload; finish it first.")
-    reason = HubProbe(settings.offline).unreachable_because()
+    reason = HubProbe(settings.offline, settings.hub_timeout).unreachable_because()
     if reason:
         raise TrainingError(f"{run.name} cannot be uploaded. {reason}")
     from huggingface_hub import HfApi

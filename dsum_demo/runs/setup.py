@@ -100,7 +100,7 @@ def least_bytes(folder: Path, config: TrainingConfig) -> int:
     (Shazeer and Stern 2018).
     """
     weights = 4 * expected_parameters(folder)
-    if method(config.method).peft_class is not None:
+    if method(config.method).peft_type is not None:
         return weights
     return weights * (4 if config.optimizer == "adamw" else 2)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.errors import InputError
+from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
 from dsum_demo.utils.checkpoint_files import Shape, find_weights, read_entries, shapes_of
 from dsum_demo.utils.fields import Field, check_all
 
@@ -19,18 +20,16 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 ALL_LINEAR = "all-linear"
-TASK_TYPE = "SEQ_2_SEQ_LM"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row. `peft_class` names a class of `peft`; None trains every weight.
+    """One row. `peft_type` names a row of PEFT_TYPES; None trains every weight.
 
     learning_rate, optimizer: what it learns well with on T5, taken where a run's config names none: the best of the
     shipped study, which had few steps, or about a third of it where that was high. constants: what makes the method
     what it is, beside its fields. finish: from checked options and the run's steps to PEFT's own arguments, for methods
-    whose PEFT config is not spelled like their fields. strength: whether what it learned is added to the original's
-    output and can be turned down to nothing.
+    whose PEFT config is not spelled like their fields.
     """
 
     name: str
@@ -38,12 +37,16 @@ class Method:
     explanation: str
     paper: str
     learning_rate: float
-    peft_class: str | None = None
+    peft_type: str | None = None
     fields: tuple[Field, ...] = ()
     optimizer: str = "adamw"
     constants: Mapping[str, Any] = field(default_factory=dict)
     finish: Callable[[dict[str, Any], int], dict[str, Any]] | None = None
-    strength: bool = False
+
+    @property
+    def adds_to_base(self) -> bool:
+        """Whether what it learned is added to the base's output and can be turned down to nothing."""
+        return self.peft_type is not None and PEFT_TYPES[self.peft_type].adds_to_base
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Every option with its value, `given` over the defaults, each checked.
@@ -64,7 +67,7 @@ class Method:
         (`linear_modules`); PEFT finds them itself where none are given. Raises InputError as `options` does.
         """
         values = self.options(options)
-        if self.peft_class is None:
+        if self.peft_type is None:
             return None
         import peft
 
@@ -76,7 +79,7 @@ class Method:
                 values["target_modules"] = list(chosen)
         if self.finish:
             values = self.finish(values, steps)
-        return getattr(peft, self.peft_class)(**{**values, **self.constants})
+        return getattr(peft, PEFT_TYPES[self.peft_type].config_class)(**{**values, **self.constants})
 
 
 def linear_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
@@ -195,9 +198,8 @@ METHODS = {
             explanation="The weights stay; beside chosen matrices a product of two thin ones is learned and added.",
             paper="Hu et al. 2021, arXiv:2106.09685",
             learning_rate=3e-3,
-            peft_class="LoraConfig",
+            peft_type="LORA",
             fields=LORA_FIELDS,
-            strength=True,
         ),
         Method(
             name="rslora",
@@ -205,10 +207,9 @@ METHODS = {
             explanation="LoRA divided by the root of the rank, so that a high rank still learns at full speed.",
             paper="Kalajdzievski 2023, arXiv:2312.03732",
             learning_rate=1e-3,
-            peft_class="LoraConfig",
+            peft_type="LORA",
             fields=LORA_FIELDS,
             constants={"use_rslora": True},
-            strength=True,
         ),
         Method(
             name="dora",
@@ -216,10 +217,9 @@ METHODS = {
             explanation="LoRA turns each matrix's columns, and their lengths are learned apart from it.",
             paper="Liu et al. 2024, arXiv:2402.09353",
             learning_rate=3e-3,
-            peft_class="LoraConfig",
+            peft_type="LORA",
             fields=LORA_FIELDS,
             constants={"use_dora": True},
-            strength=True,
         ),
         Method(
             name="adalora",
@@ -227,7 +227,7 @@ METHODS = {
             explanation="LoRA that begins with a rank to spare and takes it from the matrices that need it least.",
             paper="Zhang et al. 2023, arXiv:2303.10512",
             learning_rate=5e-3,
-            peft_class="AdaLoraConfig",
+            peft_type="ADALORA",
             fields=(
                 Field("init_r", "whole", 24, "The rank that every matrix begins with.", 1, 512),
                 Field("target_r", "whole", 16, "The rank that matrices have on average in the end.", 1, 512),
@@ -239,7 +239,6 @@ METHODS = {
                 TASK,
             ),
             finish=_adalora,
-            strength=True,
         ),
         Method(
             name="vera",
@@ -247,7 +246,7 @@ METHODS = {
             explanation="All layers share one pair of random matrices that stay; only two vectors a layer are learned.",
             paper="Kopiczko et al. 2023, arXiv:2310.11454",
             learning_rate=6e-2,
-            peft_class="VeraConfig",
+            peft_type="VERA",
             fields=(
                 _rank(256, "How many columns the shared random matrices have; they are not trained."),
                 TARGETS,
@@ -263,7 +262,7 @@ METHODS = {
             explanation="Beside each matrix a Kronecker product of two small ones is learned and added.",
             paper="Yeh et al. 2023, arXiv:2309.14859",
             learning_rate=3e-3,
-            peft_class="LoKrConfig",
+            peft_type="LOKR",
             fields=(
                 _rank(16),
                 Field("alpha", "whole", 16, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
@@ -272,7 +271,6 @@ METHODS = {
                 _dropout("rank_dropout"),
                 TASK,
             ),
-            strength=True,
         ),
         Method(
             name="oft",
@@ -280,7 +278,7 @@ METHODS = {
             explanation="Each matrix is turned by learned rotations, so that angles between its neurons stay.",
             paper="Qiu et al. 2023, arXiv:2306.07280",
             learning_rate=3e-3,
-            peft_class="OFTConfig",
+            peft_type="OFT",
             fields=(
                 Field("oft_block_size", "whole", 32,
                       "How many inputs one rotation mixes; it has to divide the layers' widths.", 2, 1024),
@@ -295,7 +293,7 @@ METHODS = {
             explanation="Keys, values and the feed-forward layer's inside are each multiplied by one learned vector.",
             paper="Liu et al. 2022, arXiv:2205.05638",
             learning_rate=6e-2,
-            peft_class="IA3Config",
+            peft_type="IA3",
             fields=(
                 Field("target_modules", "names", ("k", "v", "wo"),
                       "Which layers are scaled: in the paper keys, values and the feed-forward layer's last matrix."),
@@ -309,7 +307,7 @@ METHODS = {
             explanation="Only the gains of the layer norms are trained, one number for each channel.",
             paper="Zhao et al. 2023, arXiv:2312.11420",
             learning_rate=3e-2,
-            peft_class="LNTuningConfig",
+            peft_type="LN_TUNING",
             fields=(
                 Field("target_modules", "names", ("layer_norm", "final_layer_norm"),
                       "Which layer norms are trained: those inside the blocks, and the last of encoder and decoder."),
@@ -323,7 +321,7 @@ METHODS = {
             paper="Lester et al. 2021, arXiv:2104.08691",
             learning_rate=0.3,
             optimizer="adafactor",
-            peft_class="PromptTuningConfig",
+            peft_type="PROMPT_TUNING",
             fields=(_virtual_tokens(20), TASK),
             constants={"prompt_tuning_init": "SAMPLE_VOCAB"},
         ),
@@ -333,7 +331,7 @@ METHODS = {
             explanation="Learned keys and values stand before those of the text in every attention layer.",
             paper="Li and Liang 2021, arXiv:2101.00190",
             learning_rate=0.3,
-            peft_class="PrefixTuningConfig",
+            peft_type="PREFIX_TUNING",
             fields=(_virtual_tokens(20), TASK),
         ),
     )

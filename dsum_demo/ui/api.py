@@ -59,8 +59,8 @@ def compare_dialogue(
         specs = [spec for spec in chosen.default_trio() if spec]
         limit = services.settings.max_input_chars
         comparison = compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit)
-        if all(system.phase == "failed" for system in comparison.systems):
-            raise ModelError(" ".join(dict.fromkeys(system.error for system in comparison.systems)))
+        if comparison.failure:
+            raise ModelError(comparison.failure)
     except DsumError as error:
         raise gr.Error(services.told(error), print_exception=False) from error
     return comparison.as_dict()

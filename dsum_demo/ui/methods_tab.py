@@ -140,9 +140,10 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     )  # fmt: skip
     for title, color, symbol, chosen in (
         ("Full fine-tuning", LOOKS[KINDS[1]].color, "square", [r for r in measured if r.method == "full"]),
-        ("LoRA and variants", LOOKS[KINDS[2]].color, "diamond", [r for r in measured if METHODS[r.method].strength]),
+        ("LoRA and variants", LOOKS[KINDS[2]].color, "diamond",
+         [r for r in measured if METHODS[r.method].adds_to_base]),
         ("Other methods", OTHER, "circle",
-         [r for r in measured if r.method != "full" and not METHODS[r.method].strength]),
+         [r for r in measured if r.method != "full" and not METHODS[r.method].adds_to_base]),
     ):  # fmt: skip
         if not chosen:
             continue

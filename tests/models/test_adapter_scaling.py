@@ -48,7 +48,7 @@ def write(loaded: LoadedModel, decode) -> str:
 
 def test_at_0_it_is_the_original_bit_for_bit(pair, tiny_store):
     original, adapter = pair
-    assert adapter.has_strength and not original.has_strength
+    assert adapter.template is not None and original.template is None
     assert not torch.equal(logits(adapter), logits(original))
     silent = adapter.at_strength(0)
     assert torch.equal(logits(silent), logits(original))

@@ -76,7 +76,7 @@ def test_what_a_real_step_shows_to_be_too_much_is_refused_with_its_size(config, 
 
 
 def test_the_least_that_a_run_takes(config, settings):
-    base = settings.models_dir / "dsum-t5-base"
+    base = settings.root / "models" / "dsum-t5-base"
     lora, full = config("lora").training, config("full").training
     weights = least_bytes(base, lora)
     assert least_bytes(base, full) == 2 * weights, "gradients; Adafactor remembers next to nothing"

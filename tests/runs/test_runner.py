@@ -176,7 +176,7 @@ def test_a_run_that_is_not_cut_short_cannot_go_on(runs, config, settings, state)
 
 
 def test_a_run_that_breaks_says_why_in_its_status_and_last_event(runs, config, settings):
-    file = settings.models_dir / "dsum-t5-base" / "model.safetensors"
+    file = settings.root / "models" / "dsum-t5-base" / "model.safetensors"
     tensors = load_file(file)
     tensors["decoder.final_layer_norm.weight"][0] = float("nan")
     save_file(tensors, file, metadata={"format": "pt"})

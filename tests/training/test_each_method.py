@@ -38,7 +38,7 @@ def test_trained_saved_found_loaded_and_the_original_unchanged(name, settings, t
     decode = replace(store.registry.default_family.decode, max_new_tokens=12)
     source = DEFAULT_PROMPT.encode(original.tokenizer, DIALOGUE)
     said = generate(original, source, decode).text
-    file = (settings.models_dir / "dsum-t5-base" / "model.safetensors").read_bytes()
+    file = (settings.root / "models" / "dsum-t5-base" / "model.safetensors").read_bytes()
 
     run = Runs(settings.runs_dir).create(config.as_record(), name)
     assert execute(run, settings).state is RunState.FINISHED
@@ -57,7 +57,7 @@ def test_trained_saved_found_loaded_and_the_original_unchanged(name, settings, t
 
     assert generate(original, source, decode).text == said
     assert all(torch.equal(tensor, original.model.state_dict()[key]) for key, tensor in before.items())
-    assert (settings.models_dir / "dsum-t5-base" / "model.safetensors").read_bytes() == file
+    assert (settings.root / "models" / "dsum-t5-base" / "model.safetensors").read_bytes() == file
     # What the card and the history say of it.
     assert (
         record["trained_parameters"] == (record["parameters"] if name == "full" else record["trained_parameters"]) > 0

@@ -12,7 +12,7 @@ from dsum_demo.errors import InputError
 from dsum_demo.models.adapters import has_strength
 from dsum_demo.training.methods import METHODS, linear_modules, method, target_choices
 
-ADAPTERS = [name for name, row in METHODS.items() if row.peft_class]
+ADAPTERS = [name for name, row in METHODS.items() if row.peft_type]
 
 
 def test_full_comes_first_and_trains_every_weight():
@@ -110,7 +110,7 @@ def test_an_adapter_trains_few_weights_of_a_real_t5_and_leaves_the_base_alone(na
     assert 0 < sum(shares) < sum(p.numel() for p in adapted.parameters()) / 2
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].strength])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].adds_to_base])
 def test_strength_belongs_to_methods_that_add_to_the_bases_output(name):
     assert has_strength({**method(name).config().to_dict(), "peft_type": method(name).config().peft_type.value})
 

@@ -1,0 +1,43 @@
+"""The PEFT types that dsum loads or trains: one row per type, from which every set of types is derived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TASK_TYPE = "SEQ_2_SEQ_LM"
+
+
+@dataclass(frozen=True)
+class PeftType:
+    """name: `peft_type` in adapter_config.json. config_class: its class in `peft`.
+
+    adds_to_base: adds what it learned, multiplied by `scaling`, to the base's output, so that its strength can be
+    changed. reads_base: computes with the base's weights or copies them instead of using a layer's output only.
+    changes_inputs: a prompt method; PEFT changes the model during a call, so that calls must not overlap.
+    """
+
+    name: str
+    config_class: str
+    adds_to_base: bool = False
+    reads_base: bool = False
+    changes_inputs: bool = False
+
+
+PEFT_TYPES = {
+    row.name: row
+    for row in (
+        PeftType("LORA", "LoraConfig", adds_to_base=True),
+        PeftType("ADALORA", "AdaLoraConfig", adds_to_base=True, reads_base=True),
+        PeftType("LOHA", "LoHaConfig", adds_to_base=True, reads_base=True),
+        PeftType("LOKR", "LoKrConfig", adds_to_base=True, reads_base=True),
+        PeftType("VERA", "VeraConfig", reads_base=True),
+        PeftType("OFT", "OFTConfig", reads_base=True),
+        PeftType("BOFT", "BOFTConfig", reads_base=True),
+        PeftType("FOURIERFT", "FourierFTConfig", reads_base=True),
+        PeftType("LN_TUNING", "LNTuningConfig", reads_base=True),
+        PeftType("IA3", "IA3Config"),
+        PeftType("PROMPT_TUNING", "PromptTuningConfig", changes_inputs=True),
+        PeftType("PREFIX_TUNING", "PrefixTuningConfig", changes_inputs=True),
+        PeftType("P_TUNING", "PromptEncoderConfig", changes_inputs=True),
+    )
+}

@@ -1,0 +1,21 @@
+"""The table of PEFT types against PEFT itself."""
+
+from __future__ import annotations
+
+import peft
+import pytest
+
+from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
+from dsum_demo.training.methods import METHODS
+
+
+@pytest.mark.parametrize("name", PEFT_TYPES)
+def test_the_config_class_has_the_type_that_the_row_names(name):
+    config = getattr(peft, PEFT_TYPES[name].config_class)(task_type=TASK_TYPE)
+    assert config.peft_type.value == name
+    assert config.is_prompt_learning == PEFT_TYPES[name].changes_inputs
+
+
+def test_every_trained_adapter_has_a_row():
+    assert {row.peft_type for row in METHODS.values() if row.peft_type} <= set(PEFT_TYPES)
+    assert [name for name, row in METHODS.items() if row.adds_to_base] == ["lora", "rslora", "dora", "adalora", "lokr"]
