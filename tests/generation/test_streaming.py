@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from dsum_demo.errors import GenerationError, InputError
-from dsum_demo.generation.streaming import Generation, _decoded, _GumbelNoise, generate, stream
+from dsum_demo.generation.streaming import Generation, _GumbelNoise, decode_tokens, generate, stream
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 
@@ -300,6 +300,6 @@ def test_half_a_character_is_never_shown():
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
     ids = [257, *(1 + byte for byte in "é😀".encode()), 257]
-    shown = [_decoded(fast, ids[:count]) for count in range(len(ids) + 1)]
+    shown = [decode_tokens(fast, ids[:count]) for count in range(len(ids) + 1)]
     assert shown[-1] == "aé😀a"
     assert set(shown) == {"", "a", "aé", "aé😀", "aé😀a"}

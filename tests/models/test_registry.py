@@ -315,7 +315,7 @@ def test_a_refused_connection_is_a_reason_and_is_forgotten_when_asked_again(monk
     spec = registry.spec("flan-t5-base")
     answer = registry.availability(spec)
     assert answer.state is State.UNREACHABLE and answer.reason
-    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint: "")
+    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint, timeout: "")
     assert registry.availability(spec) == answer
     registry.ask_hub_again()
     assert registry.availability(spec).state is State.DOWNLOADABLE
@@ -324,7 +324,7 @@ def test_a_refused_connection_is_a_reason_and_is_forgotten_when_asked_again(monk
 def test_a_disk_without_room_is_known_before_a_download(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "not" / "yet" / "made"))
-    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint: "")
+    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint, timeout: "")
     catalog = read_catalog(PROJECT_ROOT)
     huge = [
         replace(family, variants=tuple(replace(spec, size_bytes=10**16) for spec in family.variants))
