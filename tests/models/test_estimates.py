@@ -25,7 +25,7 @@ def online(settings, tmp_path, monkeypatch) -> Registry:
     """A registry that finds the Hub, and nothing in its cache."""
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint: "")
+    monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint, timeout: "")
     return Registry(replace(settings, offline=False))
 
 
