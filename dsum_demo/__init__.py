@@ -21,7 +21,7 @@ __all__ = ["__version__", "compare", "score", "summarize"]
 
 
 @cache
-def model_store() -> ModelStore:
+def _store() -> ModelStore:
     from dsum_demo.models.registry import Registry
     from dsum_demo.models.store import ModelStore
     from dsum_demo.settings import Settings
@@ -39,7 +39,7 @@ def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodingConfig
     from dsum_demo.comparison import stream_comparison
     from dsum_demo.errors import GenerationError
 
-    store = model_store()
+    store = _store()
     spec = store.registry.spec(model)
     *_, last = stream_comparison(store, store.registry.family(spec.family), [spec], dialogue, decode=decode)
     if last.systems[0].error:
@@ -61,7 +61,7 @@ def compare(
     from dsum_demo.comparison import compare as run
     from dsum_demo.errors import GenerationError
 
-    store = model_store()
+    store = _store()
     chosen = store.registry.family(family) if family else store.registry.default_family
     done = run(store, chosen, [spec for spec in chosen.default_trio() if spec], dialogue, references, decode)
     if done.failure:

@@ -19,11 +19,11 @@ from dsum_demo.cli.console import DONE, FAILED
 def run_compare(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from dsum_demo import model_store
+    from dsum_demo import _store
     from dsum_demo.comparison import stream_comparison
 
     dialogue = _read_text(options.file)
-    store = model_store()
+    store = _store()
     family = store.registry.family(options.family) if options.family else store.registry.default_family
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
