@@ -37,6 +37,7 @@ def generate_many(
     sources: Sequence[Sequence[int]],
     decode: DecodingConfig,
     should_stop: Callable[[], bool] = lambda: False,
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[dict[int, Generation]]:
     """Yield summaries of tokenized prompts by their places in `sources`, some at a time, as they are finished.
 
@@ -55,7 +56,7 @@ def generate_many(
     continuous = decode.num_beams == 1 and loaded.turn is None and _has_relative_positions(loaded.model)
     write = _greedy if continuous else _in_batches
     try:
-        for written in write(loaded, sources, decode, stop):
+        for written in write(loaded, sources, decode, stop, batch_rows):
             yield {place: _generation(loaded, row, decode, seconds) for place, (row, seconds) in written.items()}
     except DsumError:
         raise
@@ -98,10 +99,10 @@ Written = Iterator[dict[int, tuple[list[int], float]]]
 
 
 def _in_batches(
-    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest
+    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest, batch_rows: int
 ) -> Written:
     """transformers' own generate, a batch at a time."""
-    for places in batches([len(source) for source in sources]):
+    for places in batches([len(source) for source in sources], batch_rows):
         with _turn(loaded, stop), torch.inference_mode():
             started = time.perf_counter()
             ids, mask = _padded(loaded, [sources[place] for place in places])
@@ -120,7 +121,7 @@ def _in_batches(
 
 @torch.inference_mode()
 def _greedy(
-    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest
+    loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest, batch_rows: int
 ) -> Written:
     """What `_in_batches` gives for one beam. There every text is carried along until the longest of its batch is
     finished, two thirds of the work for summaries; here the finished ones leave, and others take their places.
@@ -138,7 +139,7 @@ def _greedy(
         if stop.should_stop():
             raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
         if rows is None:
-            rows = _begun(loaded, sources, _joining(sources, [], waiting), choose)
+            rows = _begun(loaded, sources, _joining(sources, [], waiting, batch_rows), choose)
         else:
             started = time.perf_counter()
             rows.step(loaded.model, choose)
@@ -151,7 +152,7 @@ def _greedy(
         if not staying:
             rows = None
             continue
-        joining = _joining(sources, [rows.names[row] for row in staying], waiting)
+        joining = _joining(sources, [rows.names[row] for row in staying], waiting, batch_rows)
         rows.change(staying, _begun(loaded, sources, joining, choose) if joining else None)
 
 
@@ -166,10 +167,12 @@ def _forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> No
     logits[rows, ngrams[rows, places, -1]] = -torch.inf
 
 
-def _joining(sources: Sequence[Sequence[int]], staying: Sequence[int], waiting: deque[int]) -> list[int]:
+def _joining(
+    sources: Sequence[Sequence[int]], staying: Sequence[int], waiting: deque[int], batch_rows: int
+) -> list[int]:
     """Who of those that wait, the longest first, comes beside those that stay; they wait no longer."""
     longest = max((len(sources[place]) for place in (*staying, *islice(waiting, 1))), default=1)
-    room = max(1, min(BATCH_ROWS, BATCH_TOKENS // longest)) - len(staying)
+    room = max(1, min(batch_rows, BATCH_TOKENS // longest)) - len(staying)
     return [waiting.popleft() for _ in range(min(room, len(waiting)))]
 
 

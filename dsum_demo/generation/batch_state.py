@@ -52,7 +52,7 @@ class BatchState:
     def step(self, model: Any, choose: Choose) -> None:
         """Add a token to each."""
         # The sources are in the cache: of their states, only the number is looked at.
-        self._add(model, self.source_mask.new_empty((*self.source_mask.shape, 0)), choose)
+        self._add(model, self.source_mask.new_empty((*self.source_mask.shape, 0), dtype=model.dtype), choose)
 
     def _add(self, model: Any, states: torch.Tensor, choose: Choose) -> None:
         there = self.tokens != NOT_BEGUN

@@ -1,4 +1,4 @@
-"""Fine-tunes one model on pairs of dialogue and summary: full or PEFT, through transformers' Seq2SeqTrainer.
+"""Fine-tunes one model on pairs of dialogue and summary: full or PEFT, with a transformers Trainer.
 
 The one trainer of the project: recipes call it too. It writes into the folder it is given and knows nothing of pages
 or jobs; progress goes out through `on_event` (the events are described in run_events), a stop comes in through
@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Seq2SeqTrainingArguments,
+    TrainingArguments,
     set_seed,
 )
 
@@ -42,7 +42,7 @@ from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weig
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
 from dsum_demo.training.methods import linear_modules, method
-from dsum_demo.training.trainer import Scores, Trainer, token_loss
+from dsum_demo.training.trainer import Trainer, token_loss
 from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.hardware import peak_memory_bytes
 
@@ -194,7 +194,6 @@ def build_trainer(
     evaluation_due: bool = False,
 ) -> Trainer:
     steps = planned_steps(len(rows.train), config)
-    scores = Scores(tokenizer, rows.references, rouge)
     trainer = Trainer(
         model=trained,
         args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
@@ -202,16 +201,15 @@ def build_trainer(
         eval_dataset=rows.validation,
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
         processing_class=tokenizer,
-        compute_metrics=scores,
         compute_loss_func=token_loss(config.label_smoothing),
+        optimizer_cls_and_kwargs=_optimizer(config),
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
-    trainer.scores, trainer.tokenizer, trainer.decode = scores, tokenizer, decode
+    trainer.references, trainer.score = rows.references, rouge
+    trainer.tokenizer, trainer.decode = tokenizer, decode
     trainer.best_folder = folder / "best"
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
-    # Trainer takes this as an argument, Seq2SeqTrainer does not hand it on.
-    trainer.optimizer_cls_and_kwargs = _optimizer(config)
     # It would print each log line; `on_event` has them.
     trainer.remove_callback(PrinterCallback)
     rows.parameters = sum(parameter.numel() for parameter in trained.parameters())
@@ -262,11 +260,11 @@ def _arguments(
     accumulation: int,
     validation: int,
     evaluation_due: bool,
-) -> Seq2SeqTrainingArguments:
+) -> TrainingArguments:
     every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
     evaluated = EVALUATION_BATCH * batch // config.batch_size
     share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # a batch that is not full is filled up
-    return Seq2SeqTrainingArguments(
+    return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
         per_device_train_batch_size=batch,
@@ -285,7 +283,6 @@ def _arguments(
         load_best_model_at_end=False,  # the best weights are kept apart
         metric_for_best_model=config.best_by,
         greater_is_better=config.best_by != "loss",
-        predict_with_generate=True,
         bf16=use_bf16(config),
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,

@@ -1,15 +1,14 @@
-"""transformers' Seq2SeqTrainer as this project needs it: its own order of batches, sealed checkpoints, the best weights
-apart, a stop that is obeyed anywhere, and an end to a run that is broken.
+"""A transformers Trainer with length-grouped batches, validation by `generation`, sealed checkpoints and a stop.
 
-Knows one model, encoded rows and a folder to write into; nothing of runs, jobs or pages.
+The best weights are saved apart from the checkpoints; a run whose loss or gradient is not finite ends with an error.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,18 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Seq2SeqTrainer,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import EvalLoopOutput
 
-from dsum_demo.errors import Stopped, TrainingError
+from dsum_demo.errors import GenerationError, TrainingError
+from dsum_demo.generation.batch import generate_many
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import LABEL_PAD_ID
+from dsum_demo.models.store import LoadedModel
 from dsum_demo.training.adalora import adaptive_state, orthogonality, rank_allocator, set_adaptive_state
 from dsum_demo.training.batches import LengthGroupedOrder
 from dsum_demo.training.checkpoints import keep_only, seal, seal_of, swap_in
@@ -38,16 +37,19 @@ ADVICE = "lower the learning rate, and train T5 in bf16 or fp32, never in fp16."
 _ADAPTIVE = "adalora.pt"
 
 
-class Trainer(Seq2SeqTrainer):
+class Trainer(transformers.Trainer):
     """`should_stop` is asked after every batch and every generated token; `told` gets an event's kind and its values.
 
-    Set before `train`: best_folder (where the best weights go), decode (how validation is written), compiled.
+    Set before `train`: best_folder (for the best weights), decode, references and score (for validation; references in
+    the order of the validation rows), tokenizer, compiled. texts: the summaries of the last validation.
     """
 
     model: Any
     best_folder: Path
     decode: DecodingConfig
-    scores: Scores
+    references: Sequence[str]
+    score: Callable[[Sequence[str], Sequence[str]], dict[str, float]]
+    texts: Sequence[str] = ()
     tokenizer: PreTrainedTokenizerBase
     compiled: Any = None
     should_stop: Callable[[], bool] = staticmethod(lambda: False)
@@ -63,20 +65,26 @@ class Trainer(Seq2SeqTrainer):
 
     # what it learns from
 
+    # Private: the public `get_train_dataloader` would repeat the Trainer's preparation for several processes.
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroupedOrder([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
 
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        if not model.training:
+            # The model's own loss: label smoothing belongs to the training alone.
+            outputs = model(**inputs)
+            return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
-        chosen = self.compiled if self.compiled is not None and model.training else model
-        loss: Any = super().compute_loss(chosen, inputs, *args, **kwargs)
-        if model.training and rank_allocator(self.model) is not None:
+        chosen = self.compiled if self.compiled is not None else model
+        loss: Any = super().compute_loss(chosen, inputs, return_outputs, **kwargs)
+        if rank_allocator(self.model) is not None:
             # PEFT adds it to a loss that the model computes; here the loss is computed outside.
             loss = loss + orthogonality(self.model) / self.current_gradient_accumulation_steps
         return loss
 
+    # Private: the Trainer would take one step more if a resumed run is at its last step already.
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True  # resumed behind its last step, which the loop would not notice
@@ -93,6 +101,7 @@ class Trainer(Seq2SeqTrainer):
             raise TrainingError(f"The training loss became {value} at step {self.state.global_step + 1}; {ADVICE}")
         return loss
 
+    # Private: no callback receives the norm before the optimizer's step changes the weights.
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
         if not math.isfinite(float(norm)):
@@ -112,42 +121,73 @@ class Trainer(Seq2SeqTrainer):
     # validation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        started, before = time.monotonic(), copy.deepcopy(self.model.generation_config)
-        config, state = self.decode, _random_state()
-        # Several processes have to leave an evaluation together: they are asked after the step.
-        criteria = [_StopAsked(self.should_stop)] if self.args.world_size == 1 else []
+        started, state = time.monotonic(), _random_state()
         try:
-            metrics = super().evaluate(
-                *args,
-                **kwargs,
-                max_length=config.max_new_tokens + 1,  # the decoder's start token counts
-                num_beams=config.num_beams,
-                no_repeat_ngram_size=config.no_repeat_ngram_size,
-                length_penalty=config.length_penalty,
-                do_sample=False,
-                stopping_criteria=StoppingCriteriaList(criteria),
-            )
+            metrics = super().evaluate(*args, **kwargs)
         finally:
-            # Generation leaves every default of transformers in it, a limit of 20 tokens among them.
-            self.model.generation_config = before
-            # A loader draws a seed for its workers: how often one validates is not to change what is learned.
+            # A data loader draws a seed for its workers: the number of evaluations must not change the training.
             _set_random_state(state)
         self.evaluated_at = self.state.global_step
         self.evaluation_seconds = time.monotonic() - started
+        if self.is_in_train:
+            self._keep_best(metrics)
         return metrics
 
-    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
-        metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
-        if skip_scheduler:  # the evaluation that a stop had put off, see `save_where_it_stands`
-            self._determine_best_metric(metrics, trial)
-        return metrics
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        output = super().evaluation_loop(*args, **kwargs)  # the loss only
+        self.texts = self._generate_all()
+        scores = self.score(self.texts, self.references)
+        output.metrics.update({f"eval_{name}": value for name, value in scores.items()})
+        return output
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        better = super()._determine_best_metric(metrics, trial)
+    def _generate_all(self) -> list[str]:
+        """Return a summary per validation row; each process generates its share and receives all of them."""
+        rank, processes = self.args.process_index, self.args.world_size
+        places = range(rank, len(self.references), processes)
+        prompts: Any = self.eval_dataset
+        sources = [prompts[place]["input_ids"] for place in places]
+        written: list[tuple[int, str]] = []
+        try:
+            with self.accelerator.autocast():
+                for part in generate_many(
+                    self._loaded(),
+                    sources,
+                    self.decode,
+                    # Several processes must leave an evaluation together: they are stopped after the step.
+                    self.should_stop if processes == 1 else lambda: False,
+                    batch_rows=self.args.per_device_eval_batch_size,
+                ):
+                    written += [(places[row], generation.text) for row, generation in part.items()]
+        except GenerationError as error:
+            if isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise error.__cause__ from None  # the loop retries with a smaller batch
+            raise
+        return [text for _, text in sorted(gather_object(written))]
+
+    def _loaded(self) -> LoadedModel:
+        """The model in training as `generation` expects it."""
+        adapter = getattr(self.model, "active_peft_config", None)
+        one_at_a_time = adapter is not None and adapter.is_prompt_learning
+        name = "The model in training"
+        return LoadedModel(
+            spec=ModelSpec(name, name, family="", kind=Kind.FULL, source=None, base=None),
+            model=self.model,
+            tokenizer=self.tokenizer,
+            total_parameters=0,
+            trained_parameters=0,
+            dtype=str(self.model.dtype),
+            turn=threading.Lock() if one_at_a_time else None,
+        )
+
+    def _keep_best(self, metrics: dict[str, float]) -> None:
+        """Save the weights if they are the best so far. The Trainer only compares after `evaluate` has returned."""
+        sign = 1 if self.args.greater_is_better else -1
+        value, best = metrics[f"eval_{self.args.metric_for_best_model}"], self.state.best_metric
+        better = sign * value > (-math.inf if best is None else sign * best)
         if better:
+            self.state.best_metric, self.state.best_global_step = value, self.state.global_step
             self.save_best()
         self.told("evaluation", metrics=metrics, best=better, seconds=self.evaluation_seconds)
-        return better
 
     # what it writes
 
@@ -158,16 +198,18 @@ class Trainer(Seq2SeqTrainer):
         new = self.best_folder.with_name(f".{self.best_folder.name}-new")
         shutil.rmtree(new, ignore_errors=True)
         try:
-            self._save(str(new))
+            self.save_model(str(new))
             swap_in(new, self.best_folder)
         except _WRITING_FAILED as error:
             shutil.rmtree(new, ignore_errors=True)
             raise self._unwritten("The best weights", error) from error
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not self.args.should_save:
+            return
         # PEFT asks the Hub for the base's config otherwise. The Trainer would add its arguments as a pickle.
         unasked: dict[str, Any] = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
-        self.model.save_pretrained(output_dir, state_dict=state_dict, **unasked)
+        self.model.save_pretrained(output_dir, **unasked)
         self.tokenizer.save_pretrained(str(output_dir))
 
     def keep_random_state(self) -> None:
@@ -180,6 +222,7 @@ class Trainer(Seq2SeqTrainer):
         self.model.zero_grad()
         self._save_checkpoint(self.model, None)
 
+    # Private: the seal must come after every file, and a failed write must leave no folder.
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
         parent = Path(str(self.args.output_dir))
@@ -205,6 +248,7 @@ class Trainer(Seq2SeqTrainer):
             shutil.rmtree(folder, ignore_errors=True)
             raise self._unwritten(f"The checkpoint of step {step}", error, free) from error
 
+    # Private: AdaLoRA's ranks are part of the weights, and PEFT does not restore them.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         file = Path(resume_from_checkpoint) / _ADAPTIVE
         if file.is_file() and rank_allocator(self.model) is not None:
@@ -241,39 +285,6 @@ def token_loss(smoothing: float) -> Callable[..., torch.Tensor]:
         return total / (num_items_in_batch if num_items_in_batch is not None else (labels != LABEL_PAD_ID).sum())
 
     return loss
-
-
-class Scores:
-    """The Trainer's compute_metrics: decodes what was written, keeps it in `texts`, and scores it.
-
-    references: in the order of the validation rows, which is the order that the predictions come in.
-    """
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        references: Sequence[str],
-        score: Callable[[Sequence[str], Sequence[str]], dict[str, float]],
-    ):
-        self.tokenizer, self.references, self.score = tokenizer, references, score
-        self.texts: list[str] = []
-
-    def __call__(self, prediction: Any) -> dict[str, float]:
-        ids = prediction.predictions
-        self.texts = self.tokenizer.batch_decode(
-            np.where(ids < 0, self.tokenizer.pad_token_id, ids), skip_special_tokens=True
-        )[: len(self.references)]  # several processes repeat rows, so that all have as many
-        return self.score(self.texts, self.references)
-
-
-class _StopAsked(StoppingCriteria):
-    def __init__(self, should_stop: Callable[[], bool]):
-        self.should_stop = should_stop
-
-    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        if self.should_stop():
-            raise Stopped("Stopped within an evaluation.")
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
 def _random_state() -> tuple[Any, ...]:
