@@ -131,7 +131,7 @@ def write(model: Any, tokenizer: Any, dialogue: str) -> str:
     model.eval()
     with torch.no_grad():
         [text] = model.generate(input_ids=ids, max_length=DECODE.max_new_tokens + 1, do_sample=False, num_beams=1)
-    return tokenizer.decode(text, skip_special_tokens=True)
+    return tokenizer.decode(text, skip_special_tokens=True).strip()
 
 
 def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -312,18 +312,6 @@ def test_a_run_that_gets_no_better_ends_by_itself(run, tom):
 
 def scored(run: Run) -> list[dict[str, Any]]:
     return [event for event in run.events if event["event"] == "evaluation"]
-
-
-def test_validation_writes_as_many_tokens_as_it_is_told(run, tiny_model, tiny_tokenizer, monkeypatch):
-    decoded = []
-    real = type(tiny_tokenizer).batch_decode
-    monkeypatch.setattr(
-        type(tiny_tokenizer), "batch_decode", lambda self, ids, **how: decoded.append(ids) or real(self, ids, **how)
-    )
-    run(**LORA, max_steps=1)
-    # The start token, and then 8 that are no padding: the untrained model does not stop by itself.
-    rows = [row[row > 0] for row in decoded[0]]
-    assert max(len(row) for row in rows) == DECODE.max_new_tokens
 
 
 def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
