@@ -9,16 +9,14 @@ import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import say
-from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.errors import InputError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration, size
@@ -80,13 +78,17 @@ def run_train(options: argparse.Namespace) -> int:
     run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
     if is_main():
         say(f"dsum: run {run.name} in {run.folder}")
+
+    def stop_requested() -> bool:
+        return run.stop_request() is not None
+
     with stopping_on_signals(run):
         status = execute(
             run,
             settings,
             on_event=Lines(),
             tell=lambda text: say(f"dsum: {text}"),
-            check_memory=(lambda setup: "") if options.no_check else check_memory,
+            check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
         )
     if is_main():
         said = f" {status.reason}" if status.reason else ""
@@ -122,23 +124,18 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     return config
 
 
-def check_memory(setup: Setup) -> str:
-    """Why the run will not fit in memory, "" where it does; measured in a child process where it may be close."""
+def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], bool]) -> str:
+    """Return why the run does not fit in memory, or "" if it does; a probe measures it if the estimate is close."""
     from transformers import AutoConfig
 
     from dsum_demo.runs.setup import may_not_fit
+    from dsum_demo.runs.worker import probe
 
     shape = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, lambda name: int(getattr(shape, name))):
         return ""
     say("dsum: memory may be short; measuring three steps first")
-    words = [sys.executable, "-m", "dsum_demo", *setup.config.command(), "--probe"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode == -signal.SIGKILL:
-        return "The run does not fit in memory: the system ended the probe. Choose LoRA, a smaller batch_size or base."
-    if done.returncode != 0:
-        raise TrainingError(f"The probe failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
-    return str(json.loads(done.stdout)["refusal"])
+    return str(probe(setup.config, settings, should_stop)["refusal"])
 
 
 @contextmanager

@@ -235,7 +235,7 @@ class RunQueue:
 
     @contextmanager
     def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
-        refusal = "Another app is busy with this data folder's runs; try again."
+        refusal = TrainingError("Another app is using the queue of this data folder; try again.")
         with locked(self.runs.folder / ".line.lock", wait, refusal):
             yield
 

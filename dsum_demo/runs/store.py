@@ -157,11 +157,12 @@ class Run:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Held by the one process that trains this run; the system lets go of it when the process dies.
+        """Lock this run for the process that trains it; the system releases the lock when the process ends.
 
-        Raises TrainingError where another process holds it.
+        Raises TrainingError if another process holds the lock.
         """
-        with locked(self.folder / ".lock", _CLAIM_SECONDS, f"Another process is training {self.name} already."):
+        refusal = TrainingError(f"Another process is training {self.name} already; wait for it or stop it.")
+        with locked(self.folder / ".lock", _CLAIM_SECONDS, refusal):
             yield
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
@@ -239,11 +240,11 @@ class Runs:
 
     @contextmanager
     def turn(self, wait: float = -1) -> Iterator[None]:
-        """Held while a process trains: one training at a time in a data folder, whichever app or command started it.
+        """Lock training in this data folder: one run trains at a time, across all apps and commands.
 
-        wait: seconds, -1 for as long as it takes. Raises TrainingError where the time is over.
+        wait: seconds, -1 for no limit. Raises TrainingError if the lock is not free by then.
         """
-        refusal = "Another run is training in this data folder; wait for it or stop it."
+        refusal = TrainingError("Another run is training in this data folder; wait for it or stop it.")
         with locked(self.folder / ".training.lock", wait, refusal, poll=0.2):
             yield
 

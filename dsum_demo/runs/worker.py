@@ -84,6 +84,11 @@ def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool]
     message = last_error(errors.decode("utf-8", "replace"))
     if child.returncode == WRONG_INPUT:
         raise InputError(message or "The run's settings cannot be used.")
+    if child.returncode == -signal.SIGKILL:
+        raise TrainingError(
+            "The measurement was killed (SIGKILL), as happens when memory runs out; "
+            "choose LoRA, a smaller batch_size or a smaller base model."
+        )
     if child.returncode:
         raise TrainingError(message if message and child.returncode > 0 else ended_because(child.returncode))
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dsum_demo.errors import TrainingError
+from dsum_demo.errors import DsumError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -21,14 +21,14 @@ _LONGEST_NAME = 80
 
 
 def safe_name(text: str) -> str:
-    """`text` as a plain folder name of letters, digits, ".", "_" and "-"; "" where nothing is left."""
+    """Return `text` as a folder name of letters, digits, ".", "_" and "-"; "" if nothing remains."""
     return _UNSAFE.sub("-", text).strip("-.")[:_LONGEST_NAME].rstrip("-.")
 
 
 def child_folders(parent: Path) -> list[Path]:
-    """The folders in `parent`, by name, hidden ones left out; none where it is no folder.
+    """Return the visible folders in `parent`, sorted by name; an empty list if `parent` is not a folder.
 
-    A link that leads out of it is left out too: what is listed can be chosen by any visitor.
+    Links to folders outside `parent` are excluded, because any visitor can select a listed folder.
     """
     if not parent.is_dir():
         return []
@@ -41,7 +41,7 @@ def child_folders(parent: Path) -> list[Path]:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    """Whoever reads sees the old text or the new, also after a crash."""
+    """Replace the text of `file`; a reader sees the old text or the new one, also after a crash."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8") as stream:
@@ -55,23 +55,23 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def delete_folder(folder: Path) -> None:
-    """Out of every list at once, even where deleting takes a while or is cut short."""
-    grave = folder.with_name(f".deleted-{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
-    folder.rename(grave)
-    shutil.rmtree(grave, ignore_errors=True)
+    """Delete `folder`; it leaves every listing immediately, even if the deletion is slow or interrupted."""
+    trash = folder.with_name(f".deleted-{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
+    folder.rename(trash)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 @contextmanager
-def locked(file: Path, wait: float, refusal: str, poll: float = 0.05) -> Iterator[None]:
-    """Held by one process at a time; the system lets go of it when the process dies.
+def locked(file: Path, wait: float, refusal: DsumError, poll: float = 0.05) -> Iterator[None]:
+    """Hold an exclusive lock on `file`; the system releases it when the process ends.
 
-    wait: seconds, -1 for as long as it takes. Raises TrainingError(refusal) where the time is over.
+    wait: seconds, -1 for no limit. Raises `refusal` if another holder does not release the lock in that time.
     """
     lock = FileLock(file)
     try:
         lock.acquire(timeout=wait, poll_interval=poll)
     except Timeout:
-        raise TrainingError(refusal) from None
+        raise refusal from None
     try:
         yield
     finally:
@@ -79,7 +79,7 @@ def locked(file: Path, wait: float, refusal: str, poll: float = 0.05) -> Iterato
 
 
 def tail(file: Path, lines: int = 20) -> str:
-    """The last lines of an output file; "" where there is none."""
+    """Return the last lines of an output file, or "" if the file does not exist."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - 20_000))

@@ -1,14 +1,14 @@
-"""Folders that are shared: what is listed, deleted, and held by one at a time. Names and whole files: test_runs."""
+"""Listing, deleting and locking of folders and files. Names and atomic writes are tested with the run store."""
 
 from __future__ import annotations
 
 import pytest
 
-from dsum_demo.errors import TrainingError
+from dsum_demo.errors import InputError
 from dsum_demo.utils.files import child_folders, delete_folder, locked
 
 
-def test_children_are_folders_inside_by_name_and_neither_hidden_nor_led_out(tmp_path):
+def test_child_folders_are_sorted_and_exclude_files_hidden_folders_and_links_to_the_outside(tmp_path):
     home, outside = tmp_path / "home", tmp_path / "outside"
     for folder in (home / "b", home / "a", home / ".hidden", outside):
         folder.mkdir(parents=True)
@@ -18,7 +18,7 @@ def test_children_are_folders_inside_by_name_and_neither_hidden_nor_led_out(tmp_
     assert child_folders(home / "file") == child_folders(tmp_path / "nothing") == []
 
 
-def test_what_is_deleted_is_gone_from_the_list(tmp_path):
+def test_a_deleted_folder_is_not_listed(tmp_path):
     folder = tmp_path / "a"
     folder.mkdir()
     (folder / "file").touch()
@@ -26,9 +26,9 @@ def test_what_is_deleted_is_gone_from_the_list(tmp_path):
     assert not folder.exists() and child_folders(tmp_path) == []
 
 
-def test_a_lock_is_held_by_one_and_refused_in_a_sentence(tmp_path):
-    file = tmp_path / "new" / ".lock"
-    with locked(file, 0, "Busy."), pytest.raises(TrainingError, match=r"Busy\."), locked(file, 0, "Busy."):
+def test_a_lock_that_is_held_raises_the_error_of_the_caller_and_is_free_afterwards(tmp_path):
+    file, busy = tmp_path / "new" / ".lock", InputError("Busy.")
+    with locked(file, 0, busy), pytest.raises(InputError, match=r"Busy\."), locked(file, 0, busy):
         pass
-    with locked(file, 0, "Busy."):
+    with locked(file, 0, busy):
         pass
