@@ -15,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -87,9 +89,9 @@ class Request:
 class Fault:
     """What goes wrong on the paths that `pattern` finds, the first `times` times (None: always).
 
-    kind: "status" (answer `status` with `code` as the Hub's error code), "hang" (never answer), "stall" (hang after
-    `after` bytes of the body), "cut" (drop the connection after `after` bytes), "short" (a complete answer without the
-    last byte), "flip" (one bit is another), "slow" (`rate` bytes a second).
+    kind: "status" (answer `status` with `code` as the Hub's error code), "hang" (never answer), "stall" (send nothing
+    after `after` bytes of the body), "cut" (drop the connection after `after` bytes), "short" (a complete answer without
+    the last byte), "flip" (one bit is another), "slow" (`rate` bytes a second).
     """
 
     kind: str
@@ -367,9 +369,18 @@ class _Handler(BaseHTTPRequestHandler):
             return sent
         if sent < len(content):
             if fault and fault.kind == "stall":
-                self.hub.closing.wait(60)
+                self._wait_for_client_to_leave()
             self.close_connection = True
         return sent
+
+    def _wait_for_client_to_leave(self) -> None:
+        while not self.hub.closing.wait(0.02):
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            try:
+                if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                    return
+            except OSError:
+                return
 
 
 def _blob(file: File) -> dict[str, object]:
