@@ -71,14 +71,16 @@ class Trainer(transformers.Trainer):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return LengthGroupedOrder([len(ids) for ids in rows["input_ids"]], batch, self.args.seed)
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         if not model.training:
             # The model's own loss: label smoothing belongs to the training alone.
             outputs = model(**inputs)
             return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
         chosen = self.compiled if self.compiled is not None else model
-        loss: Any = super().compute_loss(chosen, inputs, return_outputs, **kwargs)
+        loss: Any = super().compute_loss(chosen, inputs, return_outputs, num_items_in_batch)
         if rank_allocator(self.model) is not None:
             # PEFT adds it to a loss that the model computes; here the loss is computed outside.
             loss = loss + orthogonality(self.model) / self.current_gradient_accumulation_steps
@@ -137,8 +139,8 @@ class Trainer(transformers.Trainer):
         output = super().evaluation_loop(*args, **kwargs)  # the loss only
         self.texts = self._generate_all()
         scores = self.score(self.texts, self.references)
-        output.metrics.update({f"eval_{name}": value for name, value in scores.items()})
-        return output
+        metrics = {**(output.metrics or {}), **{f"eval_{name}": value for name, value in scores.items()}}
+        return output._replace(metrics=metrics)
 
     def _generate_all(self) -> list[str]:
         """Return a summary per validation row; each process generates its share and receives all of them."""

@@ -90,8 +90,8 @@ class Fault:
     """What goes wrong on the paths that `pattern` finds, the first `times` times (None: always).
 
     kind: "status" (answer `status` with `code` as the Hub's error code), "hang" (never answer), "stall" (send nothing
-    after `after` bytes of the body), "cut" (drop the connection after `after` bytes), "short" (a complete answer without
-    the last byte), "flip" (one bit is another), "slow" (`rate` bytes a second).
+    after `after` bytes of the body), "cut" (drop the connection after `after` bytes), "short" (a complete answer
+    without the last byte), "flip" (one bit is another), "slow" (`rate` bytes a second).
     """
 
     kind: str
