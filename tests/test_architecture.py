@@ -94,6 +94,14 @@ def test_importing_loads_nothing_heavy(module):
     assert loaded_by(f"import {module}").isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["missing.txt"], ["README.md", "--family", "gpt"], ["README.md", "--beams", "99"]]
+)
+def test_compare_rejects_wrong_arguments_before_it_imports_torch(arguments):
+    call = f"from dsum_demo.cli.main import main; assert main({['compare', *arguments]}) == 2"
+    assert loaded_by(call).isdisjoint(HEAVY)
+
+
 def test_loading_and_generating_need_no_gradio():
     loaded = loaded_by("import dsum_demo.generation.streaming")
     assert "torch" in loaded and "gradio" not in loaded

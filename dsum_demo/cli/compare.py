@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsum_demo.cli.console import say
+from dsum_demo.cli.console import DONE, FAILED, say
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import SHORT_TITLES
+from dsum_demo.models.registry import Registry
+from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
-from dsum_demo.cli.console import DONE, FAILED
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from dsum_demo import _store
-    from dsum_demo.comparison import stream_comparison
-
+    # All arguments are checked before anything imports torch, which takes seconds.
     dialogue = _read_text(options.file)
-    store = _store()
-    family = store.registry.family(options.family) if options.family else store.registry.default_family
+    settings = Settings.from_environment()
+    registry = Registry(settings)
+    family = registry.family(options.family) if options.family else registry.default_family
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
+
+    from dsum_demo.comparison import stream_comparison
+    from dsum_demo.models.store import ModelStore
+
+    store = ModelStore(registry, settings)
     say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
     said = ""

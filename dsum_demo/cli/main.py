@@ -9,23 +9,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dsum_demo import __version__
-from dsum_demo.cli.console import say
-from dsum_demo.cli.evaluate import add_evaluate
-from dsum_demo.cli.study import add_study
-from dsum_demo.cli.train import add_train
-from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
-
-if TYPE_CHECKING:
-    pass
 from dsum_demo.cli.compare import run_compare
-from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT
+from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, say
+from dsum_demo.cli.evaluate import add_evaluate
 from dsum_demo.cli.models import run_models
 from dsum_demo.cli.push import run_push
 from dsum_demo.cli.score import run_score
 from dsum_demo.cli.serve import run_serve
+from dsum_demo.cli.study import add_study
+from dsum_demo.cli.train import add_train
+from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
