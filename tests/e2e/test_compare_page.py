@@ -147,7 +147,7 @@ def test_switching_the_highlighting_does_not_change_the_text(new_page):
     expect(page.locator("#card-full mark.shared").first).to_be_visible()
     assert summary(page, "full") == before
     page.get_by_label("Copied from the dialogue").check()
-    expect(page.locator("#legend")).to_contain_text("three words")
+    expect(page.locator("#legend")).to_contain_text("three or more words")
     expect(page.locator("mark.shared")).to_have_count(0)
     page.get_by_label("Off").check()
     expect(page.locator("mark")).to_have_count(0)

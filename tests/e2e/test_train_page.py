@@ -97,12 +97,12 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
 
 def test_adapter_at_strength_0_generates_the_base_models_output(new_page):
     page = new_page()
-    page.get_by_label("number input for Strength").fill("0")
+    page.get_by_label("number input for Adapter strength").fill("0")
     page.keyboard.press("Tab")
     page.wait_for_timeout(500)
     page.locator("#start").click()
     wait_for_summaries(page)
-    expect(page.locator("#card-adapter .trained")).to_contain_text("strength 0: the original")
+    expect(page.locator("#card-adapter .trained")).to_contain_text("strength 0 (same as the original)")
     original = page.locator("#card-base .text").inner_text()
     assert original and page.locator("#card-adapter .text").inner_text() == original
     expect(page.locator("#strength-full")).to_be_hidden()
