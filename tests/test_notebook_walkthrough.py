@@ -21,7 +21,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 scorer, tuned, by_hand = RougeScorer(["rouge1"], use_stemmer=True), store.load(store.registry.spec("my-full")), []
 for each in test_examples:
-    source_ids = DEFAULT_PROMPT.fit(tuned.tokenizer, each.dialogue, family.max_source_tokens).source_ids
+    source_ids = family.prompt.fit(tuned.tokenizer, each.dialogue, family.max_source_tokens).source_ids
     text = generate(tuned, source_ids, family.decode).text
     scores = [scorer.score(reference, text)["rouge1"].fmeasure for reference in each.references]
     by_hand.append(sum(scores) / len(scores))
