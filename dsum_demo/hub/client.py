@@ -34,7 +34,7 @@ class HubRefusal(ModelUnavailableError):
 class HubProbe:
     """Asks once whether the Hub answers, and remembers. Safe to call from several threads."""
 
-    def __init__(self, offline: bool, timeout: float = 1.5):
+    def __init__(self, offline: bool, timeout: float):
         self._offline, self._timeout = offline, timeout
         self._lock = threading.Lock()
         self._reason: str | None = None

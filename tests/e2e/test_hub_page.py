@@ -83,7 +83,7 @@ def test_a_download_shows_its_cost_and_progress_stops_and_resumes(flan_hub, page
     page.get_by_role("tab", name="Models").click()
     row = page.locator("#models tr", has_text="flan-t5-large-lora")
     expect(row).to_contain_text(
-        re.compile(r"downloadable.*19 MB.*Takes about \d+ MB of memory on top", re.DOTALL), timeout=PATIENCE
+        re.compile(r"downloadable.*19 MB.*Takes about (9\.4|19) MB of memory on top", re.DOTALL), timeout=PATIENCE
     )
     # The machine is timed once the embedded family is loaded.
     timed = page.locator(

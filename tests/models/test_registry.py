@@ -289,7 +289,7 @@ def test_the_hub_is_asked_once_by_all_threads_together(monkeypatch):
         return "The Hub cannot be reached (test)."
 
     monkeypatch.setattr("dsum_demo.hub.client._ask_hub", ask)
-    probe = HubProbe(offline=False)
+    probe = HubProbe(offline=False, timeout=1.5)
     answers: list[str] = []
     threads = [threading.Thread(target=lambda: answers.append(probe.unreachable_because())) for _ in range(8)]
     for thread in threads:
