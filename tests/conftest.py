@@ -2,6 +2,8 @@
 
 tiny_tokenizer     a Unigram tokenizer, trained here on a few lines
 tiny_model         builds a tiny T5 from a seed
+chat_tokenizer     a byte-level BPE tokenizer with a chat template, whose padding is its end token
+tiny_causal        builds a tiny decoder-only model (Llama) from a seed
 tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapters/dsum-t5-lora and the samples
 tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
@@ -35,8 +37,16 @@ import pytest
 import torch
 from peft import LoraConfig, PeftConfig, get_peft_model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.decoders import Metaspace as MetaspaceDecoder
-from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from dsum_demo.data.examples import read_samples
 from dsum_demo.evaluation.recorded import evaluate_recorded
@@ -123,12 +133,61 @@ def tiny_model(tiny_tokenizer) -> Callable[..., T5ForConditionalGeneration]:
     return build
 
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """About 400 pieces; the end of a turn is the end token and the padding, as in SmolLM2-Instruct."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(chat_tokenizer) -> Callable[..., LlamaForCausalLM]:
+    """tiny_causal(seed, **changes): a Llama of width 32 with a tied head and seeded weights; `changes` go to its
+    config.
+    """
+
+    def build(seed: int, **changes: Any) -> LlamaForCausalLM:
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            **{
+                "vocab_size": len(chat_tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048,
+                "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2,
+                "initializer_range": 0.3, **changes,
+            }
+        )  # fmt: skip
+        return LlamaForCausalLM(config).eval()
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def save_adapter() -> Callable[..., Path]:
     """save_adapter(model, config, folder, base_name=…, train=True): `train` replaces zeros by seeded random values."""
 
     def save(
-        model: T5ForConditionalGeneration,
+        model: PreTrainedModel,
         config: PeftConfig,
         folder: Path,
         base_name: str = "dsum-t5-base",

@@ -131,8 +131,8 @@ def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], boo
     from dsum_demo.runs.setup import may_not_fit
     from dsum_demo.runs.worker import probe
 
-    shape = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, lambda name: int(getattr(shape, name))):
+    model_config = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, model_config):
         return ""
     say("dsum: memory may be short; measuring three steps first")
     return str(probe(setup.config, settings, should_stop)["refusal"])

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
-from transformers.activations import ACT2FN, NewGELUActivation
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from dsum_demo.errors import IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
+from dsum_demo.errors import DsumError, IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
 from dsum_demo.models.adapters import adapter_config, base_shapes, check_adapter, check_tensors, reads_base
+from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.bfloat16 import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
-from dsum_demo.models.t5_fast_path import step_by_step
 from dsum_demo.utils.checkpoint_files import (
     Shape,
     WeightFiles,
@@ -74,9 +73,12 @@ def expected_parameters(folder: Path) -> int:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Raises ModelUnavailableError where the folder has none that can be loaded."""
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelUnavailableError(f"{model_name(folder)} holds no tokenizer that can be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # what many decoder-only models pad with
+    return tokenizer
 
 
 def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None) -> Any:
@@ -91,12 +93,15 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
     try:
         with _BUILDING:
             disable_progress_bar()  # progress is told by who loads, in sentences
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            architecture = architecture_of(config.model_type)
             dtype = dtype or serving_dtype(expected_parameters(folder))
             if weights.safetensors and dtype is torch.bfloat16:
-                model, report = _converted(folder, weights, dtype)
+                model, report = _converted(config, architecture, weights, dtype)
             else:
-                model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                model, report = architecture.auto_class.from_pretrained(
                     folder,
+                    config=config,
                     dtype=dtype,
                     use_safetensors=weights.safetensors,
                     weights_only=True,
@@ -106,6 +111,8 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
                 )
     except pickle.UnpicklingError as error:
         raise _runs_code(folder) from error
+    except DsumError:
+        raise
     except Exception as error:
         raise ModelUnavailableError(f"{model_name(folder)} cannot be loaded: {first_line(error)}") from error
     missing = sorted(report["missing_keys"])
@@ -119,16 +126,18 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
         raise ModelUnavailableError(
             f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
         )
-    model.generation_config = _only_token_ids(model, tokenizer)
-    _fuse_gelu(model)
-    step_by_step(model)
+    # transformers reads unset arguments from here; a checkpoint's own beams or penalties would make the models differ.
+    model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer))
+    architecture.optimize(model)
     model = model.to(device()).eval().requires_grad_(False)
     suit_cpu(model)
     leave_rows_in_a_file(model)
     return model
 
 
-def _converted(folder: Path, weights: WeightFiles, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+def _converted(
+    config: Any, architecture: Architecture, weights: WeightFiles, dtype: torch.dtype
+) -> tuple[Any, dict[str, Any]]:
     """The model in another precision than its file's, without ever having both in memory; and transformers' report."""
     from safetensors import safe_open
 
@@ -138,10 +147,9 @@ def _converted(folder: Path, weights: WeightFiles, dtype: torch.dtype) -> tuple[
         # Opened anew for each: what has been read of an open file stays in memory.
         with safe_open(entries[name].file, framework="pt") as opened:
             tensors[name] = opened.get_tensor(name).to(dtype, copy=True)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        architecture = type(AutoModelForSeq2SeqLM.from_config(config, trust_remote_code=False))
-    return architecture.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True)
+        model_class = type(architecture.auto_class.from_config(config, trust_remote_code=False))
+    return model_class.from_pretrained(None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True)
 
 
 def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
@@ -231,28 +239,6 @@ def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, tor
             f"{model_name(folder)} holds values that are no numbers (in {broken[0]}); train it again."
         )
     return tensors
-
-
-def _only_token_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    # transformers fills what a call leaves open from here, and a checkpoint's own beams or penalties would make a
-    # difference on the screen that is none between the models.
-    start = getattr(model.generation_config, "decoder_start_token_id", None)
-    if start is None:
-        start = getattr(model.config, "decoder_start_token_id", None)
-    return GenerationConfig(
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id if start is None else start,
-    )
-
-
-def _fuse_gelu(model: Any) -> None:
-    """T5 v1.1's GELU in one step: transformers' `gelu_new` spells the same formula as eight, each with a tensor of the
-    widest layer's size (benchmarks/README.md).
-    """
-    for module in model.modules():
-        if isinstance(getattr(module, "act", None), NewGELUActivation):
-            module.act = ACT2FN["gelu_pytorch_tanh"]
 
 
 def _runs_code(folder: Path) -> UnsafeWeightsError:

@@ -22,6 +22,7 @@ from dsum_demo.hub.download import discard_damaged, fetch
 from dsum_demo.hub.source import SourceKind
 from dsum_demo.models.adapter_scaling import at_strength, check_strength
 from dsum_demo.models.adapters import adapter_config, changes_inputs, check_adapter, has_strength
+from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import (
     count,
@@ -59,6 +60,10 @@ class LoadedModel:
     dtype: str
     turn: threading.Lock | None = None
     template: Any = None
+
+    @property
+    def architecture(self) -> Architecture:
+        return architecture_of(self.model.config.model_type)
 
     def at_strength(self, strength: float) -> LoadedModel:
         """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.

@@ -6,7 +6,6 @@ Knows the registry, loading and data; nothing of runs' folders.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from dsum_demo.errors import InputError, ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
+from dsum_demo.models.architectures import architecture_of
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
 from dsum_demo.models.registry import Registry
@@ -105,10 +105,11 @@ def least_bytes(folder: Path, config: TrainingConfig) -> int:
     return weights * (4 if config.optimizer == "adamw" else 2)
 
 
-def may_not_fit(setup: Setup, model_config: Callable[[str], int]) -> bool:
+def may_not_fit(setup: Setup, model_config: Any) -> bool:
     """Whether memory may be too small, guessed on the safe side: then the run is measured before it starts."""
     training = setup.config.training
-    layers = model_config("num_layers") + 2 * model_config("num_decoder_layers")
+    architecture = architecture_of(model_config.model_type)
     tokens = training.batch_size * (training.max_source_tokens + training.max_target_tokens)
-    activations = ACTIVATION_BYTES * tokens * layers * model_config("d_model")
+    channels = architecture.layers(model_config) * architecture.width(model_config)
+    activations = ACTIVATION_BYTES * tokens * channels
     return least_bytes(setup.folder, training) + activations > free_memory_bytes() / 2

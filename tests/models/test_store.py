@@ -146,7 +146,7 @@ def test_a_checkpoints_own_generation_settings_make_no_difference(store, root):
     before = text(load(store, "dsum-t5-full"))
     GenerationConfig(
         num_beams=4, repetition_penalty=5.0, no_repeat_ngram_size=1, min_new_tokens=14, decoder_start_token_id=0,
-        eos_token_id=[1, 7], pad_token_id=0, suppress_tokens=[3, 9, 12], max_length=5,
+        eos_token_id=1, pad_token_id=0, suppress_tokens=[3, 9, 12], max_length=5,
     ).save_pretrained(root / "models" / "dsum-t5-full")  # fmt: skip
     store.unload("dsum-t5")
     after = load(store, "dsum-t5-full")

@@ -1,0 +1,158 @@
+"""What depends on whether a model has an encoder: its classes, token ids, rows of training, layers and costs.
+
+Chosen by `model_type` in the model's config; imports torch and transformers only where a method needs them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from dsum_demo.errors import ModelUnavailableError
+from dsum_demo.models.prompts import LABEL_PAD_ID
+
+
+class Architecture(ABC):
+    """One of the two kinds of language models that summarize.
+
+    name: as transformers' documentation calls it. model_types: values of `model_type` in config.json. task_type: PEFT's
+    name. padding_side: where a batch of prompts is padded. read_share, prompt_share: of all weights, how many a new
+    token reads, and how many each token of the prompt is multiplied by; for estimates.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    task_type: str
+    padding_side: str
+    read_share: float
+    prompt_share: float
+
+    @property
+    @abstractmethod
+    def auto_class(self) -> Any:
+        """The class of transformers that loads a checkpoint."""
+
+    @abstractmethod
+    def optimize(self, model: Any) -> None:
+        """Replace slow operations of a model that only generates, in place; the results stay the same."""
+
+    @abstractmethod
+    def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
+        """input_ids and labels of one training pair; `target` includes the end token."""
+
+    @abstractmethod
+    def generated(self, output: Any, prompt_length: int) -> Any:
+        """The new tokens in what `generate` returned: (texts, tokens)."""
+
+    @abstractmethod
+    def decoder_layers(self, config: Any) -> int:
+        """How many layers a new token passes."""
+
+    def layers(self, config: Any) -> int:
+        """How many layers keep activations for a training step; one with cross-attention counts as two."""
+        return self.decoder_layers(config)
+
+    def width(self, config: Any) -> int:
+        """Channels of a hidden state."""
+        return int(config.hidden_size)
+
+    def token_ids(self, model: Any, tokenizer: Any) -> dict[str, Any]:
+        """The arguments of GenerationConfig that name tokens: padding, and every token that ends a text.
+
+        A checkpoint may list several end tokens, such as the end of a turn and the end of a text.
+        """
+        listed = model.generation_config.eos_token_id
+        ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
+        ends = list(dict.fromkeys(int(token) for token in ends if token is not None))
+        if not ends:
+            raise ModelUnavailableError("The tokenizer names no end token (eos_token); no summary would ever end.")
+        pad = tokenizer.pad_token_id
+        return {"pad_token_id": ends[0] if pad is None else pad, "eos_token_id": ends if len(ends) > 1 else ends[0]}
+
+
+class _EncoderDecoder(Architecture):
+    name = "encoder-decoder"
+    model_types = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus")
+    task_type = "SEQ_2_SEQ_LM"
+    padding_side = "right"
+    # T5 v1.1: a new token reads the decoder without cross-attention's keys and values, and the head; a token of the
+    # prompt the encoder and those keys and values. Rounded over FLAN-T5 small to large.
+    read_share = 0.5
+    prompt_share = 0.4
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForSeq2SeqLM
+
+        return AutoModelForSeq2SeqLM
+
+    def optimize(self, model: Any) -> None:
+        from dsum_demo.models.t5_fast_path import fuse_gelu, step_by_step
+
+        fuse_gelu(model)
+        step_by_step(model)
+
+    def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
+        return {"input_ids": list(source), "labels": list(target)}
+
+    def generated(self, output: Any, prompt_length: int) -> Any:
+        return output[:, 1:]  # without the decoder's start token
+
+    def decoder_layers(self, config: Any) -> int:
+        return int(getattr(config, "num_decoder_layers", None) or config.decoder_layers)
+
+    def layers(self, config: Any) -> int:
+        return int(config.num_hidden_layers) + 2 * self.decoder_layers(config)
+
+    def token_ids(self, model: Any, tokenizer: Any) -> dict[str, Any]:
+        ids = super().token_ids(model, tokenizer)
+        start = getattr(model.generation_config, "decoder_start_token_id", None)
+        if start is None:
+            start = getattr(model.config, "decoder_start_token_id", None)
+        return {**ids, "decoder_start_token_id": ids["pad_token_id"] if start is None else start}
+
+
+class _DecoderOnly(Architecture):
+    name = "decoder-only"
+    model_types = (
+        "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3", "phi3", "granite", "olmo2",
+    )  # fmt: skip
+    task_type = "CAUSAL_LM"
+    padding_side = "left"
+    # A new token reads every weight once: a tied embedding as the head. A token of the prompt passes the layers only.
+    read_share = 1.0
+    prompt_share = 0.8
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM
+
+    def optimize(self, model: Any) -> None:
+        pass
+
+    def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
+        # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.
+        return {"input_ids": [*source, *target], "labels": [LABEL_PAD_ID] * len(source) + list(target)}
+
+    def generated(self, output: Any, prompt_length: int) -> Any:
+        return output[:, prompt_length:]
+
+    def decoder_layers(self, config: Any) -> int:
+        return int(config.num_hidden_layers)
+
+
+ENCODER_DECODER: Architecture = _EncoderDecoder()
+DECODER_ONLY: Architecture = _DecoderOnly()
+_BY_MODEL_TYPE = {kind: found for found in (ENCODER_DECODER, DECODER_ONLY) for kind in found.model_types}
+
+
+def architecture_of(model_type: str) -> Architecture:
+    """Raises ModelUnavailableError for a type that dsum does not know."""
+    if model_type not in _BY_MODEL_TYPE:
+        raise ModelUnavailableError(
+            f"The model's config.json says model_type {model_type!r}; dsum loads {', '.join(sorted(_BY_MODEL_TYPE))}."
+        )
+    return _BY_MODEL_TYPE[model_type]
