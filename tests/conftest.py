@@ -9,6 +9,7 @@ tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
 tiny_environment   os.environ for a child process that sees the same root
 root, settings     a copy of tiny_root that a test may change, and the Settings for it
+save_gguf          saves a decoder-only model and its tokenizer as a GGUF file, quantized
 save_adapter       saves a PEFT adapter for a model, trained or not
 recorded_file      outputs of a made-up trio on the samples: human1 to human3, original, full, lora
 recorded           the evaluation of it: real texts and scores, without a model
@@ -19,6 +20,7 @@ The weights are random but seeded: what the models write is nonsense, the same i
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import tempfile
@@ -35,6 +37,7 @@ from typing import Any
 
 import pytest
 import torch
+from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, get_tensor_name_map, quantize
 from peft import LoraConfig, PeftConfig, get_peft_model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -180,6 +183,55 @@ def tiny_causal(chat_tokenizer) -> Callable[..., LlamaForCausalLM]:
         return LlamaForCausalLM(config).eval()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def save_gguf() -> Callable[..., Path]:
+    """save_gguf(model, tokenizer, file, type="Q4_1"): matrices of that type and llama.cpp's layout."""
+
+    def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, file: Path, type: str = "Q4_1") -> Path:
+        config, kind = model.config, GGMLQuantizationType[type]
+        architecture = {"llama": MODEL_ARCH.LLAMA, "qwen2": MODEL_ARCH.QWEN2}[config.model_type]
+        names = get_tensor_name_map(architecture, config.num_hidden_layers)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writer = GGUFWriter(file, config.model_type)
+        writer.add_context_length(config.max_position_embeddings)
+        writer.add_embedding_length(config.hidden_size)
+        writer.add_block_count(config.num_hidden_layers)
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count(config.num_attention_heads)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_rope_freq_base(10_000.0)
+        writer.add_vocab_size(config.vocab_size)
+        vocabulary = json.loads(tokenizer.backend_tokenizer.to_str())
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
+        writer.add_token_types([3 if i in tokenizer.all_special_ids else 1 for i in range(len(tokenizer))])
+        writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
+        writer.add_bos_token_id(tokenizer.bos_token_id)
+        writer.add_eos_token_id(tokenizer.eos_token_id)
+        writer.add_unk_token_id(tokenizer.unk_token_id)
+        writer.add_pad_token_id(tokenizer.pad_token_id)
+        writer.add_chat_template(tokenizer.chat_template)
+        for name, tensor in model.state_dict().items():
+            if name == "lm_head.weight" and config.tie_word_embeddings:
+                continue
+            module, part = name.rsplit(".", 1)
+            values = tensor.float().numpy()
+            heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(module[-6:])
+            if heads and config.model_type == "llama":  # llama.cpp's own order of the rows of a head
+                values = values.reshape(heads, 2, -1, values.shape[-1]).swapaxes(1, 2).reshape(values.shape)
+            stored = kind if values.ndim == 2 else GGMLQuantizationType.F32
+            writer.add_tensor(f"{names.get_name(module)}.{part}", quantize(values, stored), raw_dtype=stored)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return file
+
+    return save
 
 
 @pytest.fixture(scope="session")

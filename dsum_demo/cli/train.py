@@ -126,13 +126,11 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
 
 def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], bool]) -> str:
     """Return why the run does not fit in memory, or "" if it does; a probe measures it if the estimate is close."""
-    from transformers import AutoConfig
-
+    from dsum_demo.models.loading import load_config
     from dsum_demo.runs.setup import may_not_fit
     from dsum_demo.runs.worker import probe
 
-    model_config = AutoConfig.from_pretrained(setup.folder, local_files_only=True)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, model_config):
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, load_config(setup.folder)):
         return ""
     say("dsum: memory may be short; measuring three steps first")
     return str(probe(setup.config, settings, should_stop)["refusal"])

@@ -16,7 +16,7 @@ from dsum_demo.data.examples import read_fingerprints
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, serving_dtype
 from dsum_demo.models.registry import Registry
-from dsum_demo.utils.checkpoint_files import find_weights
+from dsum_demo.utils.checkpoint_files import find_weights, read_json
 
 BUSY_SECONDS = 30.0
 
@@ -150,7 +150,10 @@ class OutputCache:
         self.problem = f"{self.file} cannot be used ({error}); what is written now is not remembered."
 
 
-READ_WITH_WEIGHTS = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "spiece.model")
+READ_WITH_WEIGHTS = (
+    "config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+    "spiece.model", "vocab.json", "merges.txt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -191,3 +194,7 @@ def training_fingerprints(folder: Path) -> frozenset[str]:
 def _files(folder: Path, *, adapter: bool) -> Iterator[Path]:
     yield from find_weights(folder, adapter=adapter).files
     yield from (folder / name for name in READ_WITH_WEIGHTS if (folder / name).is_file())
+    # Loading reads nothing but the end tokens from it, and a single one is the tokenizer's.
+    generation = folder / "generation_config.json"
+    if generation.is_file() and isinstance(read_json(generation).get("eos_token_id"), list):
+        yield generation

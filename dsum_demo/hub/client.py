@@ -19,7 +19,10 @@ from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
 # Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
 # has to be there.
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "spiece.model")
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "spiece.model", "vocab.json", "merges.txt",
+)  # fmt: skip
 MODEL_PARTS = ("config.json", "generation_config.json", *_TOKENIZER)
 ADAPTER_PARTS = ("adapter_config.json",)
 
@@ -89,7 +92,7 @@ def cached_folder(source: Source, *, adapter: bool) -> Path | None:
 def cached_tokenizer(source: Source) -> Path | None:
     """The folder in the Hub cache that holds this source's tokenizer, else None. Never asks the network."""
     folder = _cached(source, _TOKENIZER)
-    found = folder and any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model"))
+    found = folder and any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model", "vocab.json"))
     return folder if found else None
 
 

@@ -97,7 +97,7 @@ def base_shapes(base: Path | Mapping[str, Shape] | None) -> dict[str, Shape]:
     """Shapes by tensor name, tied names included; empty where they cannot be told without loading."""
     if isinstance(base, Path):
         weights: WeightFiles = find_weights(base, adapter=False)
-        shapes = shapes_of(read_entries(weights)) if weights.safetensors else {}
+        shapes = shapes_of(read_entries(weights)) if weights.lists_tensors else {}
     else:
         shapes = dict(base or {})
     if "shared.weight" in shapes:

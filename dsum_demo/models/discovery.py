@@ -71,7 +71,7 @@ def _as_spec(name: str, folder: Path, record: dict[str, Any], families: Sequence
     config = adapter_config(folder) if is_adapter else {}
     family = _family(record, config, families, root)
     weights = find_weights(folder, adapter=is_adapter)
-    counted = count_parameters(shapes_of(read_entries(weights))) if weights.safetensors else None
+    counted = count_parameters(shapes_of(read_entries(weights))) if weights.lists_tensors else None
     own = family.base.parameters or family.parameters
     total = own + counted if is_adapter and own and counted else None if is_adapter else counted
     what = str(record.get("method") or config.get("peft_type") or "full")

@@ -267,7 +267,7 @@ def _measured(spec: ModelSpec) -> ModelSpec:
         return spec
     try:
         weights = find_weights(Path(spec.source.location), adapter=spec.kind is Kind.ADAPTER)
-        counted = count_parameters(shapes_of(read_entries(weights))) if weights.safetensors else None
+        counted = count_parameters(shapes_of(read_entries(weights))) if weights.lists_tensors else None
     except ModelError:
         return spec
     spec = replace(spec, size_bytes=weights.size_bytes)

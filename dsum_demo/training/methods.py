@@ -107,7 +107,7 @@ def target_choices(method_name: str, base: Path) -> tuple[str, ...]:
     if chosen is None:
         return ()
     weights = find_weights(base, adapter=False)
-    shapes = shapes_of(read_entries(weights)) if weights.safetensors else {}
+    shapes = shapes_of(read_entries(weights)) if weights.lists_tensors else {}
     if method_name == "ln_tuning":
         return norm_modules(shapes)
     return (ALL_LINEAR, *linear_modules(shapes))

@@ -1,7 +1,7 @@
 """Which files of a folder hold a model's weights, and what they say about themselves, without loading or running them.
 
-Standard library only; a safetensors file opens with its table of contents, and that is enough for names and shapes.
-Format: https://huggingface.co/docs/safetensors (8 bytes length, little-endian; JSON; data).
+Standard library only; a safetensors or GGUF file opens with its table of contents, and that is enough for names and
+shapes. Format of safetensors: https://huggingface.co/docs/safetensors (8 bytes length, little-endian; JSON; data).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.errors import ModelUnavailableError, UnsafeWeightsError
+from dsum_demo.utils.gguf_header import read_gguf_header
 
 MODEL_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -27,10 +28,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """A folder's weights. `safetensors` False: a .bin, to be read with torch's weights-only unpickler."""
+    """A folder's weights: safetensors, one GGUF file, or a .bin, to be read with torch's weights-only unpickler."""
 
     files: tuple[Path, ...]
-    safetensors: bool
+
+    @property
+    def safetensors(self) -> bool:
+        return self.files[0].suffix == ".safetensors"
+
+    @property
+    def gguf(self) -> bool:
+        return self.files[0].suffix == ".gguf"
+
+    @property
+    def lists_tensors(self) -> bool:
+        """Whether the files name their tensors and shapes without being loaded."""
+        return self.safetensors or self.gguf
 
     @property
     def size_bytes(self) -> int:
@@ -39,7 +52,7 @@ class WeightFiles:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor in a safetensors file; `begin` and `end` are byte offsets from the file's start."""
+    """One tensor in a file; `begin` and `end` are byte offsets from the file's start. dtype: as the file names it."""
 
     file: Path
     dtype: str
@@ -61,10 +74,10 @@ def model_name(folder: Path) -> str:
 
 
 def find_weights(folder: Path, *, adapter: bool) -> WeightFiles:
-    """The folder's weights, safetensors first.
+    """The folder's weights: safetensors, then a .bin, then a model's single GGUF file.
 
     Raises UnsafeWeightsError where there are only formats that can run code, ModelUnavailableError where there is
-    nothing or a part is missing.
+    nothing, a part is missing or there are several GGUF files.
     """
     if not folder.is_dir():
         raise ModelUnavailableError(f"There is no folder {folder.parent.name}/{folder.name}.")
@@ -72,7 +85,13 @@ def find_weights(folder: Path, *, adapter: bool) -> WeightFiles:
         file = folder / name
         if file.is_file():
             files = _shards(file) if name.endswith(".index.json") else (file,)
-            return WeightFiles(files, "safetensors" in name)
+            return WeightFiles(files)
+    quantized = [] if adapter else sorted(folder.glob("*.gguf"))
+    if len(quantized) == 1:
+        return WeightFiles((quantized[0],))
+    if quantized:
+        names = ", ".join(file.name for file in quantized[:3])
+        raise ModelUnavailableError(f"{model_name(folder)} holds {len(quantized)} GGUF files ({names}); keep one.")
     wanted = ADAPTER_FILES[0] if adapter else MODEL_FILES[0]
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
     if unsafe:
@@ -100,7 +119,10 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def read_entries(weights: WeightFiles) -> dict[str, TensorEntry]:
-    """Every tensor of safetensors weights by name. Raises ModelUnavailableError for a broken file."""
+    """Every tensor by transformers' name, of weights that list them. Raises ModelUnavailableError for a broken file."""
+    if weights.gguf:
+        [file] = weights.files
+        return {t.name: TensorEntry(file, t.type, t.shape, t.begin, t.end) for t in read_gguf_header(file).tensors}
     return {name: entry for file in weights.files for name, entry in _entries(file)}
 
 

@@ -43,6 +43,25 @@ def test_how_a_model_reads_is_part_of_it(root, settings):
     assert weights(settings, "dsum-t5-lora") != before
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("chat_template.jinja", "{{ messages }}"), ("generation_config.json", '{"eos_token_id": [1, 7]}')],
+)
+def test_a_changed_template_or_list_of_end_tokens_makes_another_model(root, settings, name, content):
+    before = weights(settings, "dsum-t5-base")
+    (root / "models" / "dsum-t5-base" / name).write_text(content)
+    assert weights(settings, "dsum-t5-base") != before
+
+
+def test_a_gguf_file_is_a_models_weights(root, settings, tiny_causal, chat_tokenizer, save_gguf):
+    folder = root / "models" / "dsum-t5-base"
+    (folder / "model.safetensors").unlink()
+    file = save_gguf(tiny_causal(1), chat_tokenizer, folder / "model.gguf")
+    before = weights(settings, "dsum-t5-base")
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    assert weights(settings, "dsum-t5-base") != before
+
+
 def test_a_model_whose_files_are_not_here_is_unknown(tiny_settings):
     registry = Registry(tiny_settings)
     assert identify(registry.spec("flan-t5-base"), registry, OutputCache()) is None
