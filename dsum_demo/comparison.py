@@ -299,7 +299,8 @@ def _write(
     should_stop: Callable[[], bool],
 ) -> Iterator[Comparison]:
     family = comparison.family
-    fitted = family.prompt.fit(loaded.tokenizer, comparison.dialogue, family.max_source_tokens)
+    new_tokens = comparison.decode.max_new_tokens
+    fitted = loaded.fit(family.prompt, comparison.dialogue, family.max_source_tokens, new_tokens)
     yield now(
         fitted,
         phase="writing",

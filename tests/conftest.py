@@ -7,6 +7,8 @@ tiny_causal        builds a tiny decoder-only model (Llama) from a seed
 tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapters/dsum-t5-lora and the samples
 tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
+causal_store       the same of a trio of tiny decoder-only models: GGUF files and a LoRA adapter
+any_store          tiny_store and causal_store: a test that uses it runs for both architectures
 tiny_environment   os.environ for a child process that sees the same root
 root, settings     a copy of tiny_root that a test may change, and the Settings for it
 save_gguf          saves a decoder-only model and its tokenizer as a GGUF file, quantized
@@ -54,7 +56,11 @@ from transformers import (
 from dsum_demo.data.examples import read_samples
 from dsum_demo.evaluation.recorded import evaluate_recorded
 from dsum_demo.evaluation.records import Evaluation
-from dsum_demo.models.prompts import PROMPT_TEMPLATE
+from dsum_demo.hub.source import Source, SourceKind
+from dsum_demo.models.architectures import DECODER_ONLY
+from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import PROMPT_TEMPLATE, Prompt
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import PROJECT_ROOT, Settings
@@ -279,6 +285,53 @@ def tiny_settings(tiny_root, tmp_path_factory) -> Settings:
 @pytest.fixture(scope="session")
 def tiny_store(tiny_settings) -> ModelStore:
     return ModelStore(Registry(tiny_settings), tiny_settings)
+
+
+CHAT_PROMPT = Prompt("{dialogue}\n\nSummarize the conversation above in one or two sentences.", chat=True)
+
+
+def causal_family(root: Path) -> Family:
+    def variant(name: str, kind: Kind, folder: str) -> ModelSpec:
+        source = Source(SourceKind.EMBEDDED, str(root / folder / name))
+        base = None if kind is Kind.BASE else "causal-base"
+        return ModelSpec(name, name, "causal", kind, source, base, trained_parameters=None if base else 0)
+
+    variants = (
+        variant("causal-base", Kind.BASE, "models"),
+        variant("causal-full", Kind.FULL, "models"),
+        variant("causal-lora", Kind.ADAPTER, "adapters"),
+    )
+    return Family(
+        "causal", "Causal", "", 1024, DecodingConfig(max_new_tokens=80), variants,
+        layers=2, prompt=CHAT_PROMPT, architecture=DECODER_ONLY,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def causal_root(tmp_path_factory, tiny_causal, chat_tokenizer, save_gguf, save_adapter) -> Path:
+    root = tmp_path_factory.mktemp("causal")
+    for name, seed, type in (("causal-base", 1, "Q4_1"), ("causal-full", 2, "Q5_0")):
+        folder = root / "models" / name
+        model = tiny_causal(seed)
+        save_gguf(model, chat_tokenizer, folder / f"{name}.{type}.gguf", type)
+        model.config.save_pretrained(folder)
+        chat_tokenizer.save_pretrained(folder)
+    lora = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"])
+    save_adapter(tiny_causal(1), lora, root / "adapters" / "causal-lora", "causal-base")
+    shutil.copytree(PROJECT_ROOT / "samples", root / "samples")
+    return root
+
+
+@pytest.fixture(scope="session")
+def causal_store(causal_root, tmp_path_factory) -> ModelStore:
+    settings = Settings(root=causal_root, data_dir=tmp_path_factory.mktemp("causal-data"), offline=True)
+    return ModelStore(Registry(settings, Catalog("causal", (causal_family(causal_root),))), settings)
+
+
+@pytest.fixture(scope="session", params=["encoder-decoder", "decoder-only"])
+def any_store(request) -> ModelStore:
+    store: ModelStore = request.getfixturevalue("tiny_store" if request.param == "encoder-decoder" else "causal_store")
+    return store
 
 
 @pytest.fixture(scope="session")

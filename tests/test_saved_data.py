@@ -25,6 +25,7 @@ from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import SavedEvaluations, compare_saved
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.adapters import check_adapter
+from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
@@ -236,7 +237,7 @@ def test_models_adapters_and_runs_write_what_they_wrote(saved, expected):
 def test_an_adapter_passes_its_checks(name, saved):
     registry = Registry(saved)
     base = registry.default_family.base
-    check_adapter(saved.adapters_dir / name, registry.folder_of(base), registry.names_of(base))
+    check_adapter(saved.adapters_dir / name, ENCODER_DECODER, registry.folder_of(base), registry.names_of(base))
 
 
 def test_adapters_at_no_strength_write_what_the_original_wrote(saved, expected):

@@ -121,8 +121,8 @@ class EvaluationState:
         loaded = self._load(system)
         yield self.progress(note)
         family = self.store.registry.family(system.spec.family)
-        limit = family.max_source_tokens
-        fitted = {dialogue: family.prompt.fit(loaded.tokenizer, dialogue, limit) for dialogue in missing}
+        limits = family.max_source_tokens, self.decode.max_new_tokens
+        fitted = {dialogue: loaded.fit(family.prompt, dialogue, *limits) for dialogue in missing}
         started = time.monotonic()
         prompts = [fitted[dialogue].source_ids for dialogue in missing]
         for written in generate_many(loaded, prompts, self.decode, self.should_stop):

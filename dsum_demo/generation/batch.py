@@ -20,7 +20,14 @@ from transformers.models.t5.modeling_t5 import T5Stack
 from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
 from dsum_demo.generation.batch_state import NOT_BEGUN, BatchState, Choose
 from dsum_demo.generation.stopping import StopOnRequest
-from dsum_demo.generation.streaming import POLL_SECONDS, Generation, decode_tokens, generation_config
+from dsum_demo.generation.streaming import (
+    POLL_SECONDS,
+    Generation,
+    decode_tokens,
+    forbid_repeats,
+    generation_config,
+    no_repeats,
+)
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.models.t5_fast_path import read_texts
@@ -64,13 +71,16 @@ def generate_many(
         raise GenerationError(f"{loaded.spec.name} failed while it wrote: {first_line(error)}") from error
 
 
-def batches(lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS) -> list[list[int]]:
+def batches(
+    lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS, alike: bool = False
+) -> list[list[int]]:
     """Places in `lengths`, sorted by length and cut so that no batch has more rows or, padded, more tokens; a single
-    text may be longer.
+    text may be longer. alike: all texts of a batch have one length.
     """
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if not found or len(found[-1]) >= rows or (len(found[-1]) + 1) * lengths[place] > tokens:
+        full = not found or len(found[-1]) >= rows or (len(found[-1]) + 1) * lengths[place] > tokens
+        if full or (alike and lengths[found[-1][0]] != lengths[place]):
             found.append([])
         found[-1].append(place)
     return found
@@ -102,7 +112,9 @@ def _in_batches(
     loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest, batch_rows: int
 ) -> Written:
     """transformers' own generate, a batch at a time."""
-    for places in batches([len(source) for source in sources], batch_rows):
+    # PEFT puts the vectors of a prompt method before a row's padding, which would come between them and the text.
+    alike = loaded.turn is not None and loaded.architecture.padding_side == "left"
+    for places in batches([len(source) for source in sources], batch_rows, alike=alike):
         with _turn(loaded, stop), torch.inference_mode():
             started = time.perf_counter()
             ids, mask = _padded(loaded, [sources[place] for place in places])
@@ -110,13 +122,14 @@ def _in_batches(
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=generation_config(loaded, decode),
-                logits_processor=LogitsProcessorList(),
+                logits_processor=LogitsProcessorList(no_repeats(loaded.architecture, decode, ids.shape[1])),
                 stopping_criteria=StoppingCriteriaList([stop]),
             )
             seconds = (time.perf_counter() - started) / len(places)
         if stop.stopped:
             raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
-        yield {place: (row, seconds) for place, row in zip(places, output[:, 1:].tolist(), strict=True)}
+        rows = loaded.architecture.generated(output, ids.shape[1]).tolist()
+        yield {place: (row, seconds) for place, row in zip(places, rows, strict=True)}
 
 
 @torch.inference_mode()
@@ -128,10 +141,12 @@ def _greedy(
     """
 
     def choose(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        if 0 < decode.no_repeat_ngram_size <= tokens.shape[1]:
-            _forbid_repeats(tokens, logits, decode.no_repeat_ngram_size)
+        if decode.no_repeat_ngram_size:
+            started = (tokens != NOT_BEGUN).cumsum(dim=1)  # the start token is not generated
+            forbid_repeats(tokens.masked_fill(started <= 1, NOT_BEGUN), logits, decode.no_repeat_ngram_size)
         return logits.argmax(dim=-1)
 
+    ends = torch.tensor(loaded.end_token_ids, device=next(loaded.model.parameters()).device)
     # What is left in the end is written in small company: the short ones are done soonest.
     waiting = deque(sorted(range(len(sources)), key=lambda place: -len(sources[place])))
     rows: BatchState | None = None
@@ -144,7 +159,7 @@ def _greedy(
             started = time.perf_counter()
             rows.step(loaded.model, choose)
             rows.spend(time.perf_counter() - started)
-        ended = (rows.tokens == loaded.tokenizer.eos_token_id).any(dim=1) | (rows.lengths() >= decode.max_new_tokens)
+        ended = torch.isin(rows.tokens, ends).any(dim=1) | (rows.lengths() >= decode.max_new_tokens)
         if ended.sum() < LEAVING_SHARE * len(ended):
             continue
         yield {rows.names[row]: (rows.written(row), rows.seconds[row]) for row in ended.nonzero()[:, 0].tolist()}
@@ -154,17 +169,6 @@ def _greedy(
             continue
         joining = _joining(sources, [rows.names[row] for row in staying], waiting, batch_rows)
         rows.change(staying, _begun(loaded, sources, joining, choose) if joining else None)
-
-
-def _forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> None:
-    """What transformers' NoRepeatNGramLogitsProcessor does, in place, which looks at one row after the other in Python
-    and would take what stands before a text began for a token.
-    """
-    ngrams = tokens.unfold(1, size, 1)
-    begun = tokens[:, None, tokens.shape[1] - size + 1 :]
-    repeated = (ngrams[:, :, :-1] == begun).all(dim=2) & (ngrams[:, :, -1] != NOT_BEGUN)
-    rows, places = repeated.nonzero(as_tuple=True)
-    logits[rows, ngrams[rows, places, -1]] = -torch.inf
 
 
 def _joining(
@@ -196,23 +200,22 @@ def _encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mas
 
 
 def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(texts, tokens) and their mask, on the model's device."""
-    pad, longest = loaded.tokenizer.pad_token_id, max(map(len, sources))
-    device = next(loaded.model.parameters()).device
-    ids = torch.tensor([[*source, *[pad] * (longest - len(source))] for source in sources], device=device)
-    mask = [[1] * len(source) + [0] * (longest - len(source)) for source in sources]
-    return ids, torch.tensor(mask, device=device)
+    """(texts, tokens) and their mask, on the model's device, padded on the architecture's side."""
+    device, side = next(loaded.model.parameters()).device, loaded.architecture.padding_side
+    texts = [torch.tensor(source, device=device) for source in sources]
+    pad = loaded.model.generation_config.pad_token_id
+    ids = pad_sequence(texts, batch_first=True, padding_value=pad, padding_side=side)
+    return ids, pad_sequence([torch.ones_like(text) for text in texts], batch_first=True, padding_side=side)
 
 
 def _generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, seconds: float) -> Generation:
-    eos, pad = loaded.tokenizer.eos_token_id, loaded.tokenizer.pad_token_id
     row = row[: decode.max_new_tokens]  # a row goes on until it leaves
-    ended = eos in row
-    ids = [i for i in (row[: row.index(eos)] if ended else row) if i != pad]
+    end = next((place for place, token in enumerate(row) if token in loaded.end_token_ids), None)
+    ids = [i for i in row[:end] if i != loaded.model.generation_config.pad_token_id]
     return Generation(
         text=decode_tokens(loaded.tokenizer, ids),
         new_tokens=len(ids),
         seconds=seconds,
         finished=True,
-        hit_length_limit=not ended and len(row) >= decode.max_new_tokens,
+        hit_length_limit=end is None and len(row) >= decode.max_new_tokens,
     )

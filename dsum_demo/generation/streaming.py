@@ -25,6 +25,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from dsum_demo.errors import DsumError, GenerationError, InputError
 from dsum_demo.generation.stopping import StopOnRequest
+from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.utils.formatting import first_line
@@ -177,21 +178,24 @@ class _Work(BaseStreamer):
     def _generate(self) -> None:
         model = self.loaded.model
         ids = torch.tensor([self.source_ids], device=next(model.parameters()).device)
+        processors = LogitsProcessorList(no_repeats(self.loaded.architecture, self.decode, len(self.source_ids)))
+        if self.decode.do_sample:
+            processors.append(_GumbelNoise(self.decode.temperature, self.decode.seed))
         self.started = time.perf_counter()
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             generation_config=generation_config(self.loaded, self.decode),
-            logits_processor=_sampling(self.decode),
+            logits_processor=processors,
             stopping_criteria=StoppingCriteriaList([self.stop]),
             streamer=self if self.decode.streams else None,
         )
         self.seconds = time.perf_counter() - self.started
         if not self.decode.streams:
-            self.ids = output[0, 1:].tolist()
+            self.ids = self.loaded.architecture.generated(output, len(self.source_ids))[0].tolist()
 
     def put(self, value: torch.Tensor) -> None:
-        """Called by transformers with the decoder's start token first, then with each new token."""
+        """Called by transformers with the prompt or the decoder's start token first, then with each new token."""
         if not self._prompt_seen:
             self._prompt_seen = True
             return
@@ -210,7 +214,7 @@ class _Work(BaseStreamer):
 
     def final(self) -> Generation:
         ids = self._without_specials(self.ids)
-        ended = self.loaded.tokenizer.eos_token_id in self.ids
+        ended = not set(self.ids).isdisjoint(self.loaded.end_token_ids)
         at_limit = not ended and len(self.ids) >= self.decode.max_new_tokens
         stopped = self.stop.stopped and not ended and not at_limit
         return Generation(
@@ -224,8 +228,8 @@ class _Work(BaseStreamer):
         )
 
     def _without_specials(self, ids: Sequence[int]) -> list[int]:
-        tokenizer = self.loaded.tokenizer
-        return [i for i in ids if i not in (tokenizer.pad_token_id, tokenizer.eos_token_id)]
+        specials = {self.loaded.model.generation_config.pad_token_id, *self.loaded.end_token_ids}
+        return [i for i in ids if i not in specials]
 
     def _text(self, ids: Sequence[int]) -> str:
         return decode_tokens(self.loaded.tokenizer, ids)
@@ -244,7 +248,7 @@ def generation_config(loaded: LoadedModel, decode: DecodingConfig) -> Generation
         max_new_tokens=decode.max_new_tokens,
         num_beams=decode.num_beams,
         do_sample=False,  # sampling is done by `_GumbelNoise`
-        no_repeat_ngram_size=decode.no_repeat_ngram_size,
+        # no_repeat_ngram_size is done by `NoRepeats`.
         length_penalty=decode.length_penalty,
         pad_token_id=own.pad_token_id,
         eos_token_id=own.eos_token_id,
@@ -252,8 +256,38 @@ def generation_config(loaded: LoadedModel, decode: DecodingConfig) -> Generation
     )
 
 
-def _sampling(decode: DecodingConfig) -> LogitsProcessorList:
-    return LogitsProcessorList([_GumbelNoise(decode.temperature, decode.seed)] if decode.do_sample else [])
+def no_repeats(architecture: Architecture, decode: DecodingConfig, prompt_length: int) -> list[LogitsProcessor]:
+    """The processors of `decode.no_repeat_ngram_size`: one, or none where it is 0."""
+    size = decode.no_repeat_ngram_size
+    return [NoRepeats(architecture, size, prompt_length)] if size else []
+
+
+class NoRepeats(LogitsProcessor):
+    """Bans n-grams that the summary contains already. transformers' own processor also bans those of a decoder-only
+    model's prompt, so that no name of three tokens could be copied.
+    """
+
+    def __init__(self, architecture: Architecture, size: int, prompt_length: int):
+        self.architecture, self.size, self.prompt_length = architecture, size, prompt_length
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        scores = scores.clone()  # type: ignore[assignment]
+        forbid_repeats(self.architecture.generated(input_ids, self.prompt_length), scores, self.size)
+        return scores
+
+
+def forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> None:
+    """Set the logits of every token that would repeat an n-gram of `tokens`, (rows, steps), to -inf, in place.
+
+    Negative ids are no tokens: they stand before a row that joined a batch late.
+    """
+    if tokens.shape[1] < size:
+        return
+    ngrams = tokens.unfold(1, size, 1)
+    begun = tokens[:, None, tokens.shape[1] - size + 1 :]
+    repeated = (ngrams[:, :, :-1] == begun).all(dim=2) & (ngrams[:, :, -1] >= 0)
+    rows, places = repeated.nonzero(as_tuple=True)
+    logits[rows, ngrams[rows, places, -1]] = -torch.inf
 
 
 class _GumbelNoise(LogitsProcessor):

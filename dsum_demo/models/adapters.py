@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dsum_demo.errors import IncompatibleAdapterError
-from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
+from dsum_demo.models.architectures import Architecture
+from dsum_demo.models.peft_types import PEFT_TYPES
 from dsum_demo.utils.checkpoint_files import (
     Shape,
     WeightFiles,
@@ -29,8 +30,6 @@ HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
 # These put other tensors in the place of the base's.
 _REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
-# T5 keeps one matrix under several names and saves it once.
-TIED_TO_SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
 _LORA_TENSOR = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_E|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
@@ -66,17 +65,20 @@ def _is(config: Mapping[str, Any], property: str) -> bool:
 
 
 def check_adapter(
-    folder: Path, base: Path | Mapping[str, Shape] | None = None, base_names: Collection[str] = ()
+    folder: Path,
+    architecture: Architecture,
+    base: Path | Mapping[str, Shape] | None = None,
+    base_names: Collection[str] = (),
 ) -> None:
     """Raise IncompatibleAdapterError, saying what does not fit, unless the adapter in `folder` fits its base.
 
-    base: the base's folder, or its tensors' shapes by name; None leaves shapes unchecked. base_names: what the adapter
-    may call its base; none leaves the name unchecked. Raises UnsafeWeightsError or ModelUnavailableError where the
-    adapter's own files cannot be used.
+    architecture: the base's. base: its folder, or its tensors' shapes by name; None leaves shapes unchecked.
+    base_names: what the adapter may call its base; none leaves the name unchecked. Raises UnsafeWeightsError or
+    ModelUnavailableError where the adapter's own files cannot be used.
     """
     config = adapter_config(folder)
     weights = find_weights(folder, adapter=True)
-    _check_config(model_name(folder), config, base_names)
+    _check_config(model_name(folder), config, architecture, base_names)
     if not weights.safetensors:
         # A .bin has no table of contents; the same checks run on its tensors when it is loaded.
         return
@@ -86,34 +88,39 @@ def check_adapter(
         config,
         shapes_of(entries),
         {name for name, entry in entries.items() if entry.is_zero()} if config.get("peft_type") in _LOW_RANK else (),
-        base_shapes(base),
+        base_shapes(base, architecture),
     )
 
 
 _LOW_RANK = ("LORA", "ADALORA")
 
 
-def base_shapes(base: Path | Mapping[str, Shape] | None) -> dict[str, Shape]:
+def base_shapes(base: Path | Mapping[str, Shape] | None, architecture: Architecture) -> dict[str, Shape]:
     """Shapes by tensor name, tied names included; empty where they cannot be told without loading."""
     if isinstance(base, Path):
         weights: WeightFiles = find_weights(base, adapter=False)
         shapes = shapes_of(read_entries(weights)) if weights.lists_tensors else {}
     else:
         shapes = dict(base or {})
-    if "shared.weight" in shapes:
-        for name in TIED_TO_SHARED:
-            shapes.setdefault(name, shapes["shared.weight"])
+    for saved, others in architecture.tied.items():
+        for name in others if saved in shapes else ():
+            shapes.setdefault(name, shapes[saved])
     return shapes
 
 
-def _check_config(name: str, config: Mapping[str, Any], base_names: Collection[str]) -> None:
+def _check_config(
+    name: str, config: Mapping[str, Any], architecture: Architecture, base_names: Collection[str]
+) -> None:
     peft_type, task = config.get("peft_type"), config.get("task_type")
     if peft_type not in PEFT_TYPES:
         raise IncompatibleAdapterError(
             f"{name} is of the PEFT type {peft_type!r}; dsum loads {', '.join(sorted(PEFT_TYPES))}."
         )
-    if task != TASK_TYPE:
-        raise IncompatibleAdapterError(f"{name} was trained for the task {task!r}; dsum loads {TASK_TYPE}.")
+    if task != architecture.task_type:
+        raise IncompatibleAdapterError(
+            f"{name} was trained for the task {task!r}; its base is {architecture.name}, whose adapters have the task "
+            f"{architecture.task_type}."
+        )
     initialisation = config.get("init_lora_weights")
     if initialisation not in HARMLESS_INITIALISATIONS:
         raise IncompatibleAdapterError(

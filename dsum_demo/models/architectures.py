@@ -6,8 +6,8 @@ Chosen by `model_type` in the model's config; imports torch and transformers onl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from dsum_demo.errors import ModelUnavailableError
 from dsum_demo.models.prompts import LABEL_PAD_ID
@@ -17,14 +17,16 @@ class Architecture(ABC):
     """One of the two kinds of language models that summarize.
 
     name: as transformers' documentation calls it. model_types: values of `model_type` in config.json. task_type: PEFT's
-    name. padding_side: where a batch of prompts is padded. read_share, prompt_share: of all weights, how many a new
-    token reads, and how many each token of the prompt is multiplied by; for estimates.
+    name. padding_side: where a batch of prompts is padded. tied: for a tensor that a checkpoint saves once, the other
+    names that it has in the model. read_share, prompt_share: of all weights, how many a new token reads, and how many
+    each token of the prompt is multiplied by; for estimates.
     """
 
     name: str
     model_types: tuple[str, ...]
     task_type: str
     padding_side: str
+    tied: ClassVar[Mapping[str, tuple[str, ...]]]
     read_share: float
     prompt_share: float
 
@@ -44,6 +46,10 @@ class Architecture(ABC):
     @abstractmethod
     def generated(self, output: Any, prompt_length: int) -> Any:
         """The new tokens in what `generate` returned: (texts, tokens)."""
+
+    @abstractmethod
+    def prompt_limit(self, config: Any, max_source_tokens: int, max_new_tokens: int) -> int:
+        """How long a prompt may be, in tokens, so that a summary of `max_new_tokens` fits as well."""
 
     @abstractmethod
     def decoder_layers(self, config: Any) -> int:
@@ -76,6 +82,9 @@ class _EncoderDecoder(Architecture):
     model_types = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus")
     task_type = "SEQ_2_SEQ_LM"
     padding_side = "right"
+    tied: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "shared.weight": ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    }
     # T5 v1.1: a new token reads the decoder without cross-attention's keys and values, and the head; a token of the
     # prompt the encoder and those keys and values. Rounded over FLAN-T5 small to large.
     read_share = 0.5
@@ -99,6 +108,9 @@ class _EncoderDecoder(Architecture):
     def generated(self, output: Any, prompt_length: int) -> Any:
         return output[:, 1:]  # without the decoder's start token
 
+    def prompt_limit(self, config: Any, max_source_tokens: int, max_new_tokens: int) -> int:
+        return max_source_tokens
+
     def decoder_layers(self, config: Any) -> int:
         return int(getattr(config, "num_decoder_layers", None) or config.decoder_layers)
 
@@ -120,6 +132,7 @@ class _DecoderOnly(Architecture):
     )  # fmt: skip
     task_type = "CAUSAL_LM"
     padding_side = "left"
+    tied: ClassVar[Mapping[str, tuple[str, ...]]] = {"model.embed_tokens.weight": ("lm_head.weight",)}
     # A new token reads every weight once: a tied embedding as the head. A token of the prompt passes the layers only.
     read_share = 1.0
     prompt_share = 0.8
@@ -140,6 +153,10 @@ class _DecoderOnly(Architecture):
     def generated(self, output: Any, prompt_length: int) -> Any:
         return output[:, prompt_length:]
 
+    def prompt_limit(self, config: Any, max_source_tokens: int, max_new_tokens: int) -> int:
+        # Prompt and summary share the window that the model was trained with.
+        return min(max_source_tokens, int(config.max_position_embeddings) - max_new_tokens)
+
     def decoder_layers(self, config: Any) -> int:
         return int(config.num_hidden_layers)
 
@@ -153,6 +170,6 @@ def architecture_of(model_type: str) -> Architecture:
     """Raises ModelUnavailableError for a type that dsum does not know."""
     if model_type not in _BY_MODEL_TYPE:
         raise ModelUnavailableError(
-            f"The model's config.json says model_type {model_type!r}; dsum loads {', '.join(sorted(_BY_MODEL_TYPE))}."
+            f"The model_type is {model_type!r}; dsum loads {', '.join(sorted(_BY_MODEL_TYPE))}."
         )
     return _BY_MODEL_TYPE[model_type]

@@ -13,8 +13,9 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dsum_demo.errors import InputError, SettingsError
+from dsum_demo.errors import InputError, ModelUnavailableError, SettingsError
 from dsum_demo.hub.source import Source, SourceKind
+from dsum_demo.models.architectures import ENCODER_DECODER, Architecture, architecture_of
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 
@@ -54,7 +55,7 @@ class ModelSpec:
 class Family:
     """Models that differ only in how they were trained, and what holds for all of them.
 
-    layers: how many its decoder has, None where not said.
+    architecture: known before anything is downloaded. layers: how many its decoder has, None where not said.
     published: per kind the ROUGE-1, -2 and -L F1 x 100 that others reported, from `published_source`.
     """
 
@@ -69,6 +70,7 @@ class Family:
     published: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     published_source: str = ""
     prompt: Prompt = DEFAULT_PROMPT
+    architecture: Architecture = ENCODER_DECODER
 
     @property
     def base(self) -> ModelSpec:
@@ -106,8 +108,8 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
 
 
 _FAMILY_FIELDS: dict[str, type] = {
-    "name": str, "title": str, "note": str, "max_source_tokens": int, "decode": dict, "parameters": int,
-    "layers": int, "prompt": dict, "published": dict, "published_source": str, "variant": list,
+    "name": str, "title": str, "note": str, "model_type": str, "max_source_tokens": int, "decode": dict,
+    "parameters": int, "layers": int, "prompt": dict, "published": dict, "published_source": str, "variant": list,
 }  # fmt: skip
 _VARIANT_FIELDS: dict[str, type] = {
     "name": str, "title": str, "kind": str, "embedded": str, "hub": str, "revision": str, "licence": str,
@@ -141,7 +143,15 @@ def _family(entry: Any, root: Path) -> Family:
         published=_published(entry.get("published", {}), where),
         published_source=entry.get("published_source", ""),
         prompt=_prompt(entry.get("prompt", {}), where),
+        architecture=_architecture(entry.get("model_type", "t5"), where),
     )
+
+
+def _architecture(model_type: str, where: str) -> Architecture:
+    try:
+        return architecture_of(model_type)
+    except ModelUnavailableError as error:
+        raise SettingsError(f"Catalogue, {where}: {error}") from None
 
 
 def _prompt(raw: Mapping[str, Any], where: str) -> Prompt:

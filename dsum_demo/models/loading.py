@@ -207,8 +207,9 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
     from peft import PeftModel, get_peft_model_state_dict
 
     shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
-    check_adapter(folder, shapes)
-    saved = _adapter_tensors(folder, shapes)
+    architecture = architecture_of(base.config.model_type)
+    check_adapter(folder, architecture, shapes)
+    saved = _adapter_tensors(folder, base_shapes(shapes, architecture))
     try:
         second = twin(base)
         if reads_base(adapter_config(folder)):
@@ -278,7 +279,7 @@ def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, tor
             ) from error
         zero = {name for name, tensor in tensors.items() if not tensor.any()}
         sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        check_tensors(model_name(folder), adapter_config(folder), sizes, zero, base_shapes(shapes))
+        check_tensors(model_name(folder), adapter_config(folder), sizes, zero, shapes)
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise IncompatibleAdapterError(

@@ -232,9 +232,8 @@ class Registry:
 
     def _check_adapter(self, spec: ModelSpec, folder: Path) -> None:
         base = self.spec(spec.base or "")
-        base_folder = self.folder_of(base)
-        names = self.names_of(base)
-        check_adapter(folder, base_folder, names)
+        architecture = self.family(base.family).architecture
+        check_adapter(folder, architecture, self.folder_of(base), self.names_of(base))
 
     def folder_of(self, spec: ModelSpec) -> Path | None:
         """Where the weights lie on this disk, None where they do not."""

@@ -34,6 +34,7 @@ from dsum_demo.models.loading import (
     serving_dtype,
     twin,
 )
+from dsum_demo.models.prompts import FittedDialogue, Prompt
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import find_weights
@@ -64,6 +65,17 @@ class LoadedModel:
     @property
     def architecture(self) -> Architecture:
         return architecture_of(self.model.config.model_type)
+
+    @property
+    def end_token_ids(self) -> list[int]:
+        """Every token that ends a summary."""
+        ends = self.model.generation_config.eos_token_id
+        return ends if isinstance(ends, list) else [ends]
+
+    def fit(self, prompt: Prompt, dialogue: str, max_source_tokens: int, max_new_tokens: int) -> FittedDialogue:
+        """The prompt with as much of the dialogue as leaves the model room for its summary."""
+        limit = self.architecture.prompt_limit(self.model.config, max_source_tokens, max_new_tokens)
+        return prompt.fit(self.tokenizer, dialogue, limit)
 
     def at_strength(self, strength: float) -> LoadedModel:
         """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.
@@ -182,11 +194,13 @@ class ModelStore:
     def _load_adapter(
         self, family: _LoadedFamily, spec: ModelSpec, tell: Progress, should_stop: StopAsked
     ) -> LoadedModel:
-        original = self.registry.family(spec.family).base
+        family_spec = self.registry.family(spec.family)
+        original = family_spec.base
         with self._remembering_refusal(spec):
             folder = self._folder(spec, tell, should_stop)
             # Before the base is loaded: what can be told from files need not wait for a gigabyte.
-            check_adapter(folder, self.registry.folder_of(original), self.registry.names_of(original))
+            registry = self.registry
+            check_adapter(folder, family_spec.architecture, registry.folder_of(original), registry.names_of(original))
         base = self._load(family, original, tell, should_stop)
         tell(f"Loading {spec.name}", None)
         with self._remembering_refusal(spec):

@@ -11,16 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import PromptTuningConfig
+from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 from transformers import BartConfig, BartForConditionalGeneration, NoRepeatNGramLogitsProcessor
 
 from dsum_demo.data.examples import read_samples
 from dsum_demo.errors import GenerationError, InputError, Stopped
 from dsum_demo.generation import batch as batch_generation
-from dsum_demo.generation.batch import _forbid_repeats, batches, generate_many
+from dsum_demo.generation.batch import batches, generate_many
 from dsum_demo.generation.batch_state import NOT_BEGUN
-from dsum_demo.generation.streaming import Generation, generate
+from dsum_demo.generation.streaming import Generation, forbid_repeats, generate
 from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.loading import load_adapted
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
@@ -36,16 +37,22 @@ def write(loaded, sources, decode, *rest) -> list[Generation]:
 
 
 @pytest.fixture(scope="module")
-def trio(tiny_store):
+def t5(tiny_store):
     return [tiny_store.load(spec) for spec in tiny_store.registry.default_family.default_trio()]
 
 
 @pytest.fixture(scope="module")
-def sources(trio, tiny_settings):
+def trio(any_store):
+    return [any_store.load(spec) for spec in any_store.registry.default_family.default_trio()]
+
+
+@pytest.fixture(scope="module")
+def sources(trio, any_store, tiny_settings):
     """Prompts of different lengths, the shortest a few times shorter than the longest."""
     dialogues = [sample.dialogue for sample in read_samples(tiny_settings.samples_file)]
     cut = ["\n".join(dialogue.split("\n")[: 1 + number % 4]) for number, dialogue in enumerate(dialogues[:6])]
-    return [DEFAULT_PROMPT.fit(trio[0].tokenizer, dialogue, 300).source_ids for dialogue in cut]
+    prompt = any_store.registry.default_family.prompt
+    return [prompt.fit(trio[0].tokenizer, dialogue, 300).source_ids for dialogue in cut]
 
 
 @pytest.mark.parametrize(
@@ -63,20 +70,20 @@ def test_a_batch_writes_what_one_at_a_time_writes(trio, sources, settings):
         ]
 
 
-def test_bart_generates_the_same_in_a_batch_as_alone(trio, monkeypatch):
+def test_bart_generates_the_same_in_a_batch_as_alone(t5, monkeypatch):
     """BART's decoder has absolute positions: a text that joined a running batch would start at the wrong one. Ending is
     made likely, so that texts end at different steps and, with three rows, others would join.
     """
     torch.manual_seed(5)
     config = BartConfig(
-        vocab_size=len(trio[0].tokenizer), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        vocab_size=len(t5[0].tokenizer), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
         decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=128, init_std=0.5,
         pad_token_id=0, bos_token_id=0, eos_token_id=1, decoder_start_token_id=0, forced_eos_token_id=None,
     )  # fmt: skip
     model = BartForConditionalGeneration(config).eval()
     with torch.no_grad():
         model.final_logits_bias[0, 1] = 9.0
-    loaded = replace(trio[0], model=model)
+    loaded = replace(t5[0], model=model)
     draw = random.Random(0)
     prompts = [[*draw.choices(range(5, 100), k=draw.randint(2, 30)), 1] for _ in range(16)]
     decode = DecodingConfig(max_new_tokens=12)
@@ -97,9 +104,9 @@ def test_company_and_order_change_nothing(trio, sources):
 
 @pytest.mark.parametrize("rows", [1, 2, 64])
 @pytest.mark.parametrize("leaving", [0.01, 0.5, 1.0])
-def test_texts_that_end_early_make_room_and_are_counted_without_padding(trio, monkeypatch, leaving, rows):
+def test_texts_that_end_early_make_room_and_are_counted_without_padding(t5, monkeypatch, leaving, rows):
     """Tokens with an even number are made to end a text, so that texts end at different steps: of sixteen, some do."""
-    loaded = trio[1]
+    loaded = t5[1]
     draw = random.Random(0)
     sources = [[*draw.choices(range(5, 100), k=draw.randint(2, 30)), 1] for _ in range(16)]
     eos = loaded.tokenizer.eos_token_id
@@ -107,9 +114,9 @@ def test_texts_that_end_early_make_room_and_are_counted_without_padding(trio, mo
     def end(so_far, scores, size):
         scores[:, eos] = -1e4
         ends = scores.argmax(dim=-1) % 2 == 0
-        scores[ends & ((so_far != NOT_BEGUN).sum(dim=1) > 2), eos] = 1e4
+        scores[ends & ((so_far != NOT_BEGUN).sum(dim=1) > 1), eos] = 1e4
 
-    monkeypatch.setattr(batch_generation, "_forbid_repeats", end)
+    monkeypatch.setattr(batch_generation, "forbid_repeats", end)
     decode = DecodingConfig(max_new_tokens=12, no_repeat_ngram_size=2)
     alone = [write(loaded, [source], decode)[0] for source in sources]
     monkeypatch.setattr(batch_generation, "LEAVING_SHARE", leaving)
@@ -141,11 +148,11 @@ def test_repeats_are_forbidden_as_transformers_does_it_whenever_a_text_began(row
     tokens = torch.tensor([[0, *row] for row in rows])
     wanted = NoRepeatNGramLogitsProcessor(size)(tokens, torch.zeros(len(rows), 5))
     found = torch.zeros(len(rows), 5)
-    _forbid_repeats(torch.nn.functional.pad(tokens, (before, 0), value=NOT_BEGUN), found, size)
+    forbid_repeats(torch.nn.functional.pad(tokens, (before, 0), value=NOT_BEGUN), found, size)
     assert torch.equal(found, wanted)
 
 
-def test_the_longest_come_first_and_no_more_than_there_are_places_for(trio, sources, monkeypatch):
+def test_the_longest_come_first_and_no_more_than_there_are_places_for(t5, sources, monkeypatch):
     """Prompts of up to 40 tokens leave room for three of them, a longer one stands alone."""
     seen = []
     real = batch_generation._encode
@@ -154,7 +161,7 @@ def test_the_longest_come_first_and_no_more_than_there_are_places_for(trio, sour
         batch_generation, "_encode", lambda model, texts, *rest: seen.append(texts) or real(model, texts, *rest)
     )
     lengths = [30, 500, 10, 40, 20, 35]
-    write(trio[0], [[5] * (length - 1) + [1] for length in lengths], DecodingConfig(max_new_tokens=4))
+    write(t5[0], [[5] * (length - 1) + [1] for length in lengths], DecodingConfig(max_new_tokens=4))
     assert [[len(text) for text in texts] for texts in seen] == [[500], [40, 35, 30], [20, 10]]
 
 
@@ -167,14 +174,14 @@ def test_seconds_are_shares_of_the_time_that_was_taken(trio, sources):
 
 def test_a_stop_in_the_middle_leaves_no_half_texts(trio, sources):
     asked = iter([False] * 3 + [True] * 100)
-    with pytest.raises(Stopped, match="dsum-t5-base was stopped"):
+    with pytest.raises(Stopped, match="-base was stopped"):
         write(trio[0], sources[:3], DecodingConfig(max_new_tokens=200), lambda: next(asked))
 
 
-def test_a_stop_before_the_first_text_is_read_reads_none(trio, sources, monkeypatch):
+def test_a_stop_before_the_first_text_is_read_reads_none(t5, sources, monkeypatch):
     monkeypatch.setattr(batch_generation, "_encode", lambda *given: pytest.fail("it was read"))
     with pytest.raises(Stopped, match="dsum-t5-base was stopped"):
-        write(trio[0], sources, DecodingConfig(), lambda: True)
+        write(t5[0], sources, DecodingConfig(), lambda: True)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +197,40 @@ def test_what_cannot_be_written_is_refused(trio, sources, decode, sentence):
 
 
 def test_a_failing_model_is_named(trio):
-    with pytest.raises(GenerationError, match="dsum-t5-full failed while it wrote"):
+    with pytest.raises(GenerationError, match="-full failed while it wrote"):
         write(trio[1], [[5, 10**6]], DecodingConfig())
+
+
+def test_several_end_tokens_end_the_texts_of_a_batch(causal_store, monkeypatch):
+    loaded = causal_store.load(causal_store.registry.default_family.base)
+    monkeypatch.setattr(loaded.model.generation_config, "eos_token_id", list(range(0, 400, 9)))
+    draw = random.Random(0)
+    prompts = [draw.choices(range(5, 390), k=draw.randint(2, 30)) for _ in range(16)]
+    decode = DecodingConfig(max_new_tokens=12)
+    alone = [generate(loaded, prompt, decode) for prompt in prompts]
+    together = write(loaded, prompts, decode)
+    assert [(g.text, g.new_tokens, g.hit_length_limit) for g in together] == [
+        (g.text, g.new_tokens, g.hit_length_limit) for g in alone
+    ]
+    assert len({g.new_tokens for g in together}) > 3
+
+
+@pytest.mark.parametrize("kind", ["prompt", "p-tuning", "prefix"])
+def test_a_prompt_method_of_a_causal_model_writes_in_a_batch_what_it_writes_alone(
+    tmp_path, causal_store, tiny_causal, save_adapter, kind
+):
+    config = {"prompt": PromptTuningConfig, "p-tuning": PromptEncoderConfig, "prefix": PrefixTuningConfig}[kind]
+    base = causal_store.load(causal_store.registry.default_family.base)
+    save_adapter(tiny_causal(1), config(task_type="CAUSAL_LM", num_virtual_tokens=4), tmp_path, "causal-base")
+    model, _ = load_adapted(tmp_path, base.model)
+    loaded = replace(base, model=model, turn=threading.Lock())
+    prompts = [
+        base.tokenizer(text).input_ids for text in ("Tom: Hi!", "Maya: Are you free on Friday, Tom?", "Anna: ok")
+    ]
+    decode = DecodingConfig(max_new_tokens=8, no_repeat_ngram_size=2)
+    alone = [generate(loaded, prompt, decode).text for prompt in prompts]
+    assert [g.text for g in write(loaded, prompts, decode)] == alone
+    assert alone != [generate(base, prompt, decode).text for prompt in prompts]
 
 
 def test_an_adapter_that_writes_one_at_a_time_waits_for_its_turn(root, settings, tiny_model, save_adapter):

@@ -21,7 +21,7 @@ def test_model_type_chooses_the_architecture(model_type, expected):
 
 
 def test_an_unknown_model_type_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ModelUnavailableError, match=r"model_type 'mamba'; dsum loads .*llama.*t5"):
+    with pytest.raises(ModelUnavailableError, match=r"model_type is 'mamba'; dsum loads .*llama.*t5"):
         architecture_of("mamba")
 
 

@@ -25,6 +25,7 @@ from dsum_demo.errors import (
 from dsum_demo.hub.client import HubProbe
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter, names_base
+from dsum_demo.models.architectures import DECODER_ONLY, ENCODER_DECODER
 from dsum_demo.models.catalog import CATALOG_FILE, Kind, read_catalog
 from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry, State
@@ -389,8 +390,8 @@ def adapter(root) -> Path:
 
 
 def test_a_good_adapter_passes(adapter, root):
-    check_adapter(adapter, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
-    check_adapter(adapter)
+    check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
+    check_adapter(adapter, ENCODER_DECODER)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +412,7 @@ def test_a_good_adapter_passes(adapter, root):
 def test_a_config_that_does_not_fit_is_refused(adapter, root, changes, said):
     edit(adapter / "adapter_config.json", **changes)
     with pytest.raises(IncompatibleAdapterError, match=said):
-        check_adapter(adapter, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
+        check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
 
 
 def rewrite(folder: Path, change) -> None:
@@ -436,7 +437,7 @@ def rewrite(folder: Path, change) -> None:
 def test_tensors_that_do_not_fit_are_refused(adapter, root, change, said):
     rewrite(adapter, change)
     with pytest.raises(IncompatibleAdapterError, match=said):
-        check_adapter(adapter, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
+        check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
 
 
 def test_one_trained_layer_is_enough(adapter, root):
@@ -448,17 +449,35 @@ def test_one_trained_layer_is_enough(adapter, root):
 
     rewrite(adapter, only_one)
     assert len(names) > 1
-    check_adapter(adapter, root / "models" / "dsum-t5-base")
+    check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base")
 
 
 def test_an_adapter_for_a_wider_model_is_refused(root, tmp_path, tiny_model, save_adapter):
     wide = save_adapter(tiny_model(1, d_model=48), LoraConfig(**LORA), tmp_path / "wide")
     with pytest.raises(IncompatibleAdapterError, match=r"32 x 48, the base has 32 x 32"):
-        check_adapter(wide, root / "models" / "dsum-t5-base")
+        check_adapter(wide, ENCODER_DECODER, root / "models" / "dsum-t5-base")
     factors = IA3Config(task_type="SEQ_2_SEQ_LM", target_modules=["k", "wo"], feedforward_modules=["wo"])
     ia3 = save_adapter(tiny_model(1, d_ff=96), factors, tmp_path / "ia3")
     with pytest.raises(IncompatibleAdapterError, match=r"1 x 96 factors, the base's matrix is 32 x 64"):
-        check_adapter(ia3, root / "models" / "dsum-t5-base")
+        check_adapter(ia3, ENCODER_DECODER, root / "models" / "dsum-t5-base")
+
+
+def test_a_causal_adapter_is_checked_against_the_tied_head_and_the_task_of_its_base(
+    tmp_path, causal_root, tiny_causal, save_adapter
+):
+    base = causal_root / "models" / "causal-base"
+    check_adapter(causal_root / "adapters" / "causal-lora", DECODER_ONLY, base, {"causal-base"})
+    for folder, modules in (("head", ["lm_head"]), ("wide", ["up_proj"])):
+        lora = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=modules)
+        save_adapter(tiny_causal(1, **({"intermediate_size": 96} if folder == "wide" else {})), lora, tmp_path / folder)
+    with pytest.raises(IncompatibleAdapterError, match=r"the base has no lm_head\.base_layer"):
+        check_adapter(tmp_path / "head", DECODER_ONLY, base)  # PEFT adds a copy of the embedding
+    rewrite(tmp_path / "head", lambda tensors: {k: v for k, v in tensors.items() if "base_layer" not in k})
+    check_adapter(tmp_path / "head", DECODER_ONLY, base)
+    with pytest.raises(IncompatibleAdapterError, match="96 x 32, the base has 64 x 32"):
+        check_adapter(tmp_path / "wide", DECODER_ONLY, base)
+    with pytest.raises(IncompatibleAdapterError, match="'CAUSAL_LM'; its base is encoder-decoder"):
+        check_adapter(tmp_path / "head", ENCODER_DECODER)
 
 
 def test_a_refused_adapter_shows_as_failed(settings, adapter):
@@ -475,7 +494,7 @@ def test_only_pickles_are_refused_unopened(adapter, tmp_path):
     (adapter / "adapter_model.safetensors").unlink()
     (adapter / "adapter_model.pkl").write_bytes(b"cos\nsystem\n(S'touch /nowhere'\ntR.")
     with pytest.raises(UnsafeWeightsError, match=r"adapter_model\.pkl.*can run code"):
-        check_adapter(adapter)
+        check_adapter(adapter, ENCODER_DECODER)
     for name in ("weights.pt", "training_args.bin", "model.ckpt"):
         (tmp_path / name).write_bytes(b"")
         with pytest.raises(UnsafeWeightsError):
@@ -502,7 +521,7 @@ def test_safetensors_come_first(adapter):
 def test_a_broken_weight_file_is_a_sentence(adapter, content, said):
     (adapter / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(ModelUnavailableError, match=said):
-        check_adapter(adapter)
+        check_adapter(adapter, ENCODER_DECODER)
 
 
 @pytest.mark.parametrize(
