@@ -8,6 +8,7 @@ tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapt
 tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
 causal_store       the same of a trio of tiny decoder-only models: GGUF files and a LoRA adapter
+checkout           for both architectures a copy of their root that a test may change, its names and modules
 any_store          tiny_store and causal_store: a test that uses it runs for both architectures
 tiny_environment   os.environ for a child process that sees the same root
 root, settings     a copy of tiny_root that a test may change, and the Settings for it
@@ -35,6 +36,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "dsum-hypothesis")))
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -332,6 +334,56 @@ def causal_store(causal_root, tmp_path_factory) -> ModelStore:
 def any_store(request) -> ModelStore:
     store: ModelStore = request.getfixturevalue("tiny_store" if request.param == "encoder-decoder" else "causal_store")
     return store
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A trio of tiny models of one architecture. base, full, lora: their names. build: a model from a seed. attention,
+    feed_forward, norms: names of its modules. decoder: what the model's forward needs beside input_ids.
+    """
+
+    settings: Settings
+    catalog: Catalog | None
+    build: Callable[..., PreTrainedModel]
+    base: str
+    full: str
+    lora: str
+    task: dict[str, str]
+    attention: list[str]
+    feed_forward: list[str]
+    norms: list[str]
+    embedding: str
+    decoder: dict[str, torch.Tensor]
+
+    @property
+    def root(self) -> Path:
+        return self.settings.root
+
+    def store(self) -> ModelStore:
+        return ModelStore(Registry(self.settings, self.catalog), self.settings)
+
+    def logits(self, model: Any, ids: list[int]) -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = model(input_ids=torch.tensor([ids]), **self.decoder).logits
+        return logits
+
+
+@pytest.fixture(params=["encoder-decoder", "decoder-only"])
+def checkout(request, tmp_path, tiny_root, causal_root, tiny_model, tiny_causal) -> Checkout:
+    seq2seq = request.param == "encoder-decoder"
+    root = Path(shutil.copytree(tiny_root if seq2seq else causal_root, tmp_path / "checkout"))
+    settings = Settings(root=root, data_dir=tmp_path / "checkout-data", offline=True)
+    if seq2seq:
+        return Checkout(
+            settings, None, tiny_model, "dsum-t5-base", "dsum-t5-full", "dsum-t5-lora",
+            task={"task_type": "SEQ_2_SEQ_LM"}, attention=["q", "v"], feed_forward=["wo"], norms=["layer_norm"],
+            embedding="shared", decoder={"decoder_input_ids": torch.tensor([[0, 5, 6]])},
+        )  # fmt: skip
+    return Checkout(
+        settings, Catalog("causal", (causal_family(root),)), tiny_causal, "causal-base", "causal-full", "causal-lora",
+        task={"task_type": "CAUSAL_LM"}, attention=["q_proj", "v_proj"], feed_forward=["down_proj"],
+        norms=["input_layernorm"], embedding="embed_tokens", decoder={},
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

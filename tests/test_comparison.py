@@ -13,8 +13,8 @@ import pytest
 from dsum_demo.comparison import Comparison, clean_references, compare, stream_comparison
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
 DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
@@ -22,18 +22,18 @@ REFERENCES = ["Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until
 
 
 @pytest.fixture(scope="module")
-def trio(tiny_store):
-    family = tiny_store.registry.default_family
+def trio(any_store):
+    family = any_store.registry.default_family
     return family, [spec for spec in family.default_trio() if spec]
 
 
-def run(tiny_store, trio, dialogue: str = DIALOGUE, **kwargs) -> Comparison:
+def run(any_store, trio, dialogue: str = DIALOGUE, **kwargs) -> Comparison:
     family, specs = trio
-    return compare(tiny_store, family, specs, dialogue, decode=DecodingConfig(max_new_tokens=12), **kwargs)
+    return compare(any_store, family, specs, dialogue, decode=DecodingConfig(max_new_tokens=12), **kwargs)
 
 
-def test_three_systems_answer_in_their_order(tiny_store, trio):
-    comparison = run(tiny_store, trio)
+def test_three_systems_answer_in_their_order(any_store, trio):
+    comparison = run(any_store, trio)
     assert [system.spec for system in comparison.systems] == trio[1]
     assert [system.phase for system in comparison.systems] == ["done"] * 3
     assert all(system.generation.new_tokens > 0 for system in comparison.systems)
@@ -43,54 +43,68 @@ def test_three_systems_answer_in_their_order(tiny_store, trio):
     assert 0 < comparison.systems[2].trained_parameters < comparison.systems[2].parameters
 
 
-def test_without_reference_there_is_no_score_and_no_signature(tiny_store, trio):
-    comparison = run(tiny_store, trio)
+def test_without_reference_there_is_no_score_and_no_signature(any_store, trio):
+    comparison = run(any_store, trio)
     assert comparison.signature is None
     assert [system.scores for system in comparison.systems] == [None] * 3
     assert [system["rouge"] for system in comparison.as_dict()["systems"]] == [None] * 3
 
 
-def test_scores_are_those_of_the_metrics_module(tiny_store, trio):
-    comparison = run(tiny_store, trio, references=[*REFERENCES, "  "])
+def test_scores_are_those_of_the_metrics_module(any_store, trio):
+    comparison = run(any_store, trio, references=[*REFERENCES, "  "])
     assert comparison.references == tuple(REFERENCES)
     for system in comparison.systems:
         if system.summary:
             assert system.scores == score_summary(system.summary, REFERENCES)
 
 
-def test_text_grows_while_it_streams(tiny_store, trio):
+def test_a_long_dialogue_loses_its_last_turns(any_store, trio):
+    comparison = run(any_store, trio, dialogue=f"{DIALOGUE}\n" * 200)
+    assert len(comparison.fitted.source_ids) <= trio[0].max_source_tokens
+    assert comparison.fitted.turns_left_out and any("left out" in warning for warning in comparison.warnings)
+
+
+def test_prompt_and_summary_share_the_window_of_a_decoder_only_model(any_store, trio):
+    family, specs = trio
+    loaded = any_store.load(specs[0])
+    length = len(loaded.fit(family.prompt, f"{DIALOGUE}\n" * 200, 4_000, 48).source_ids)
+    # A relative position has no limit; the decoder-only model was made for 2,048 tokens.
+    assert 1_950 < length <= 2_000 if loaded.architecture is DECODER_ONLY else 3_900 < length <= 4_000
+
+
+def test_text_grows_while_it_streams(any_store, trio):
     family, specs = trio
     texts = [
         state.systems[0].summary
         for state in stream_comparison(
-            tiny_store, family, specs[:1], DIALOGUE, decode=DecodingConfig(max_new_tokens=12, seed=3)
+            any_store, family, specs[:1], DIALOGUE, decode=DecodingConfig(max_new_tokens=12, seed=3)
         )
     ]
     assert len(set(texts)) > 2
     assert texts == sorted(texts, key=len)
 
 
-def test_a_failing_system_leaves_the_others_alone(tiny_store, trio):
+def test_a_failing_system_leaves_the_others_alone(any_store, trio):
     family, specs = trio
     missing = replace(specs[1], name="missing", source=None, note="Fine-tune one.")
-    comparison = compare(tiny_store, family, [specs[0], missing, specs[2]], DIALOGUE)
+    comparison = compare(any_store, family, [specs[0], missing, specs[2]], DIALOGUE)
     assert [system.phase for system in comparison.systems] == ["done", "failed", "done"]
     assert "missing" in comparison.systems[1].error
     assert comparison.fitted is not None
 
 
-def test_a_comparison_in_which_every_system_fails_has_a_failure(tiny_store, trio):
+def test_a_comparison_in_which_every_system_fails_has_a_failure(any_store, trio):
     family, specs = trio
     missing = [replace(spec, source=None, note="It has to be trained first.") for spec in specs]
-    done = compare(tiny_store, family, missing, DIALOGUE)
-    assert "dsum-t5-base does not exist yet" in done.failure and "dsum-t5-lora" in done.failure
-    assert compare(tiny_store, family, [*missing[:1], specs[1]], DIALOGUE).failure == ""
+    done = compare(any_store, family, missing, DIALOGUE)
+    assert f"{specs[0].name} does not exist yet" in done.failure and specs[2].name in done.failure
+    assert compare(any_store, family, [*missing[:1], specs[1]], DIALOGUE).failure == ""
 
 
-def test_a_stop_keeps_what_is_there(tiny_store, trio):
+def test_a_stop_keeps_what_is_there(any_store, trio):
     family, specs = trio
     stop = threading.Event()
-    for state in stream_comparison(tiny_store, family, specs, DIALOGUE, should_stop=stop.is_set):
+    for state in stream_comparison(any_store, family, specs, DIALOGUE, should_stop=stop.is_set):
         last = state
         if state.systems[0].phase == "done":
             stop.set()
@@ -98,11 +112,11 @@ def test_a_stop_keeps_what_is_there(tiny_store, trio):
     assert last.systems[0].summary
 
 
-def test_a_summary_that_was_stopped_is_not_scored(tiny_store, trio):
+def test_a_summary_that_was_stopped_is_not_scored(any_store, trio):
     family, specs = trio
     stop = threading.Event()
     decode = DecodingConfig(max_new_tokens=64)
-    for last in stream_comparison(tiny_store, family, specs, DIALOGUE, REFERENCES, decode, should_stop=stop.is_set):
+    for last in stream_comparison(any_store, family, specs, DIALOGUE, REFERENCES, decode, should_stop=stop.is_set):
         if last.systems[0].summary:
             stop.set()
     assert [system.phase for system in last.systems] == ["stopped"] * 3
@@ -113,29 +127,29 @@ def test_a_summary_that_was_stopped_is_not_scored(tiny_store, trio):
     ("dialogue", "expected"),
     [(DIALOGUE, False), ("hello there", True), ("Ana: Rice?", True), ("مايا: هل؟\nتوم: نعم", False)],
 )
-def test_a_text_with_fewer_than_two_turns_has_a_warning(tiny_store, trio, dialogue, expected):
-    comparison = run(tiny_store, trio, dialogue=dialogue)
+def test_a_text_with_fewer_than_two_turns_has_a_warning(any_store, trio, dialogue, expected):
+    comparison = run(any_store, trio, dialogue=dialogue)
     assert any("does not look like a dialogue" in warning for warning in comparison.warnings) is expected
     assert comparison.as_dict()["warnings"] == list(comparison.warnings)
 
 
 @pytest.mark.parametrize("dialogue", ["", "   \n\t", "😀😀", "!!! ???"])
-def test_unusable_dialogues_are_refused_before_a_model_loads(tiny_store, trio, dialogue):
+def test_unusable_dialogues_are_refused_before_a_model_loads(any_store, trio, dialogue):
     with pytest.raises(InputError, match="no dialogue"):
-        compare(tiny_store, trio[0], trio[1], dialogue)
+        compare(any_store, trio[0], trio[1], dialogue)
 
 
-def test_loading_tells_how_far_it_is(tiny_settings, trio):
+def test_loading_tells_how_far_it_is(any_store, trio):
     family, specs = trio
-    fresh = ModelStore(Registry(tiny_settings), tiny_settings)
+    fresh = ModelStore(any_store.registry, any_store.settings)
     notes = [state.systems[0].note for state in stream_comparison(fresh, family, specs[:1], DIALOGUE)]
     assert f"Loading {specs[0].name}" in notes
     assert notes[-1] == ""
 
 
-def test_human_agreement_is_each_reference_against_the_others(tiny_store, trio):
-    assert run(tiny_store, trio, references=REFERENCES[:1]).human_agreement is None
-    agreement = run(tiny_store, trio, references=REFERENCES).human_agreement
+def test_human_agreement_is_each_reference_against_the_others(any_store, trio):
+    assert run(any_store, trio, references=REFERENCES[:1]).human_agreement is None
+    agreement = run(any_store, trio, references=REFERENCES).human_agreement
     one, other = score_summary(REFERENCES[0], REFERENCES[1:]), score_summary(REFERENCES[1], REFERENCES[:1])
     for rouge in ROUGE_TYPES:
         assert agreement[rouge].fmeasure == pytest.approx((one[rouge].fmeasure + other[rouge].fmeasure) / 2)
@@ -157,8 +171,8 @@ def test_references_are_a_list_of_texts(references):
         clean_references(references)
 
 
-def test_exports_hold_every_system_and_the_signature(tiny_store, trio):
-    comparison = run(tiny_store, trio, references=REFERENCES)
+def test_exports_hold_every_system_and_the_signature(any_store, trio):
+    comparison = run(any_store, trio, references=REFERENCES)
     loaded = json.loads(comparison.as_json())
     assert loaded["signature"] and [s["name"] for s in loaded["systems"]] == [spec.name for spec in trio[1]]
     assert set(loaded["systems"][0]["rouge"]) == set(ROUGE_TYPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,50 +14,52 @@ from dsum_demo.comparison import compare
 from dsum_demo.errors import InputError
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.adapters import has_strength
+from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import LoadedModel, ModelStore
+from dsum_demo.models.store import LoadedModel
 
 DIALOGUE = "Maya: Can you lend me ten dollars?\nTom: Sure, pay me back next week."
 TASK = {"task_type": "SEQ_2_SEQ_LM", "target_modules": ["q", "v", "wo"]}
 ADAPTERS = {
-    "lora": LoraConfig(**TASK, r=4, lora_alpha=8),
-    "rslora": LoraConfig(**TASK, r=4, lora_alpha=8, use_rslora=True),
-    "dora": LoraConfig(**TASK, r=4, lora_alpha=8, use_dora=True),
-    "adalora": AdaLoraConfig(**TASK, init_r=4, target_r=2, total_step=10),
-    "lokr": LoKrConfig(**TASK, r=4, alpha=4),
+    "lora": (LoraConfig, {"r": 4, "lora_alpha": 8}),
+    "rslora": (LoraConfig, {"r": 4, "lora_alpha": 8, "use_rslora": True}),
+    "dora": (LoraConfig, {"r": 4, "lora_alpha": 8, "use_dora": True}),
+    "adalora": (AdaLoraConfig, {"init_r": 4, "target_r": 2, "total_step": 10}),
+    "lokr": (LoKrConfig, {"r": 4, "alpha": 4}),
 }
 
 
 @pytest.fixture(params=ADAPTERS)
-def pair(request, settings, tiny_model, save_adapter) -> tuple[LoadedModel, LoadedModel]:
+def pair(request, checkout, save_adapter) -> tuple[LoadedModel, LoadedModel]:
     """(original, adapter), loaded over the same tensors."""
-    save_adapter(tiny_model(1), ADAPTERS[request.param], settings.adapters_dir / "mine")
-    store = ModelStore(Registry(settings), settings)
-    return store.load(store.registry.spec("dsum-t5-base")), store.load(store.registry.spec("mine"))
+    config, options = ADAPTERS[request.param]
+    targets = [*checkout.attention, *checkout.feed_forward]
+    adapter = config(**checkout.task, **options, target_modules=targets)
+    save_adapter(checkout.build(1), adapter, checkout.settings.adapters_dir / "mine", checkout.base)
+    store = checkout.store()
+    return store.load(store.registry.spec(checkout.base)), store.load(store.registry.spec("mine"))
 
 
-def logits(loaded: LoadedModel) -> torch.Tensor:
-    source = torch.tensor([DEFAULT_PROMPT.encode(loaded.tokenizer, DIALOGUE)])
-    with torch.inference_mode():
-        return loaded.model(input_ids=source, decoder_input_ids=torch.tensor([[0, 5, 6]])).logits
+@pytest.fixture
+def logits(checkout) -> Callable[[LoadedModel], torch.Tensor]:
+    return lambda loaded: checkout.logits(loaded.model, DEFAULT_PROMPT.encode(loaded.tokenizer, DIALOGUE))
 
 
 def write(loaded: LoadedModel, decode) -> str:
     return generate(loaded, DEFAULT_PROMPT.encode(loaded.tokenizer, DIALOGUE), decode).text
 
 
-def test_at_0_it_is_the_original_bit_for_bit(pair, tiny_store):
+def test_at_0_it_is_the_original_bit_for_bit(pair, logits):
     original, adapter = pair
     assert adapter.template is not None and original.template is None
     assert not torch.equal(logits(adapter), logits(original))
     silent = adapter.at_strength(0)
     assert torch.equal(logits(silent), logits(original))
-    for decode in (replace(tiny_store.registry.default_family.decode, max_new_tokens=16, num_beams=n) for n in (1, 3)):
+    for decode in (DecodingConfig(max_new_tokens=16, no_repeat_ngram_size=3, num_beams=beams) for beams in (1, 3)):
         assert write(silent, decode) == write(original, decode)
 
 
-def test_at_1_it_is_the_model_itself_and_between_and_beyond_something_else(pair):
+def test_at_1_it_is_the_model_itself_and_between_and_beyond_something_else(pair, logits):
     original, adapter = pair
     assert adapter.at_strength(1) is adapter
     plain, whole = logits(original), logits(adapter)
@@ -66,7 +69,7 @@ def test_at_1_it_is_the_model_itself_and_between_and_beyond_something_else(pair)
     assert not any(torch.equal(half, other) for other in (plain, whole, double)) and not torch.equal(double, whole)
 
 
-def test_the_original_and_the_adapter_stay_what_they_were_and_share_their_tensors(pair):
+def test_the_original_and_the_adapter_stay_what_they_were_and_share_their_tensors(pair, logits):
     original, adapter = pair
     before = logits(original), logits(adapter)
     tensors = {tensor.data_ptr() for tensor in adapter.model.parameters()}
@@ -77,9 +80,10 @@ def test_the_original_and_the_adapter_stay_what_they_were_and_share_their_tensor
     assert torch.equal(logits(original), before[0]) and torch.equal(logits(adapter), before[1])
 
 
-def test_strengths_at_once_do_not_mix(settings, tiny_store):
-    adapter = tiny_store.load(tiny_store.registry.spec("dsum-t5-lora"))
-    decode = replace(tiny_store.registry.default_family.decode, max_new_tokens=16)
+def test_strengths_at_once_do_not_mix(any_store):
+    family = any_store.registry.default_family
+    adapter = any_store.load(family.default_trio()[2])
+    decode = replace(family.decode, max_new_tokens=16)
     wanted = {strength: write(adapter.at_strength(strength), decode) for strength in (0, 0.5, 1, 2)}
     got: dict[float, list[str]] = {strength: [] for strength in wanted}
 
@@ -95,12 +99,12 @@ def test_strengths_at_once_do_not_mix(settings, tiny_store):
     assert got == {strength: [text] * 4 for strength, text in wanted.items()}
 
 
-def test_a_comparison_takes_strengths_by_name(tiny_store):
-    family = tiny_store.registry.default_family
-    specs = [spec for spec in family.default_trio() if spec]
-    done = compare(tiny_store, family, specs, DIALOGUE, strengths={"dsum-t5-lora": 0})
+def test_a_comparison_takes_strengths_by_name(any_store):
+    family = any_store.registry.default_family
+    base, full, lora = (spec for spec in family.default_trio() if spec)
+    done = compare(any_store, family, [base, full, lora], DIALOGUE, strengths={lora.name: 0})
     texts = {system.spec.name: system.summary for system in done.systems}
-    assert texts["dsum-t5-lora"] == texts["dsum-t5-base"] != texts["dsum-t5-full"]
+    assert texts[lora.name] == texts[base.name] != texts[full.name]
     assert [system["strength"] for system in done.as_dict()["systems"]] == [1.0, 1.0, 0.0]
 
 
