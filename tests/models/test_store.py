@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import pickle
@@ -16,13 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import (
-    AdaLoraConfig,
-    IA3Config,
-    LNTuningConfig,
-    LoHaConfig,
     LoraConfig,
-    PrefixTuningConfig,
-    PromptTuningConfig,
     get_peft_model,
 )
 from safetensors.torch import load_file, save_file
@@ -36,41 +29,19 @@ from dsum_demo.errors import (
 )
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.loading import count, merged, native_bf16, serving_dtype
+from dsum_demo.models.loading import count, native_bf16, serving_dtype
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.models.store import ModelStore
 
 DECODE = DecodingConfig(max_new_tokens=16)
 SEQ2SEQ = {"task_type": "SEQ_2_SEQ_LM"}
-ADAPTERS = {
-    "lora": LoraConfig(**SEQ2SEQ, r=4, target_modules=["q", "v"]),
-    "dora": LoraConfig(**SEQ2SEQ, r=2, target_modules=["q", "wo"], use_dora=True),
-    "ia3": IA3Config(**SEQ2SEQ, target_modules=["k", "v", "wo"], feedforward_modules=["wo"]),
-    "adalora": AdaLoraConfig(**SEQ2SEQ, init_r=4, target_r=2, total_step=10, target_modules=["q", "v"]),
-    "loha": LoHaConfig(**SEQ2SEQ, r=2, target_modules=["q", "v"]),
-    "layer-norm": LNTuningConfig(**SEQ2SEQ, target_modules=["layer_norm"]),
-    "prefix": PrefixTuningConfig(**SEQ2SEQ, num_virtual_tokens=3),
-    "prompt": PromptTuningConfig(**SEQ2SEQ, num_virtual_tokens=3),
-    "with-embeddings": LoraConfig(**SEQ2SEQ, r=2, target_modules=["q"], modules_to_save=["shared"]),
-}
+LORA = LoraConfig(**SEQ2SEQ, r=4, target_modules=["q", "v"])
 
 
 @pytest.fixture
 def store(settings) -> ModelStore:
     return ModelStore(Registry(settings), settings)
-
-
-@pytest.fixture
-def add_adapter(root, tiny_model, save_adapter, store):
-    """add_adapter(kind): a trained adapter of that kind in adapters/, as a spec."""
-
-    def add(kind: str):
-        save_adapter(tiny_model(1), ADAPTERS[kind], root / "adapters" / kind)
-        store.registry.refresh()
-        return store.registry.spec(kind)
-
-    return add
 
 
 def text(loaded, dialogue: str = "Maya: Are you free on Friday?\nTom: Yes, after six.") -> str:
@@ -154,86 +125,6 @@ def test_a_checkpoints_own_generation_settings_make_no_difference(store, root):
     assert after.model.generation_config.eos_token_id == 1
 
 
-# Adapters over shared tensors
-
-
-def test_adapters_hold_the_very_tensors_of_the_base(store, add_adapter):
-    base = load(store, "dsum-t5-base")
-    lora, ia3 = store.load(add_adapter("lora")), store.load(add_adapter("ia3"))
-    pointers = {parameter.data_ptr() for parameter in base.model.parameters()}
-    for adapted in (lora, ia3):
-        assert pointers <= {parameter.data_ptr() for parameter in adapted.model.parameters()}
-        assert base.model not in list(adapted.model.modules())
-    extra = 4 * (lora.trained_parameters + ia3.trained_parameters)
-    store.unload("dsum-t5")
-    before = (load(store, "dsum-t5-base"), store.memory_bytes())[1]
-    for name in ("lora", "ia3"):
-        load(store, name)
-    assert store.memory_bytes() - before == pytest.approx(extra, rel=0.5)
-    assert store.memory_bytes() < 1.5 * before
-
-
-@pytest.mark.parametrize("kind", ADAPTERS)
-def test_the_original_is_bit_identical_whatever_is_loaded_beside_it(store, add_adapter, kind):
-    base = load(store, "dsum-t5-base")
-    written, computed = text(base), logits(base)
-    tensors = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    modules = [type(module) for module in base.model.modules()]
-    adapted = store.load(add_adapter(kind))
-    own = text(adapted)
-    assert text(base) == written and torch.equal(logits(base), computed)
-    assert [type(module) for module in base.model.modules()] == modules
-    assert all(torch.equal(tensor, tensors[name]) for name, tensor in base.model.state_dict().items())
-    assert own != written
-    assert adapted.trained_parameters == sum(
-        tensor.numel()
-        for tensor in load_file(Path(adapted.spec.source.location) / "adapter_model.safetensors").values()
-    )
-    assert text(adapted) == own
-
-
-@pytest.mark.parametrize("kind", ADAPTERS)
-def test_a_merged_lora_writes_the_same_by_matrices_of_its_own(store, add_adapter, kind):
-    base, adapted = load(store, "dsum-t5-base"), store.load(add_adapter(kind))
-    computed, own = logits(base), logits(adapted)
-    whole = merged(adapted.model)
-    if adapted.model.peft_config["default"].peft_type != "LORA":
-        assert whole is adapted.model
-        return
-    assert not any("lora" in name for name, _ in whole.named_modules())
-    assert not torch.equal(own, computed)
-    # In float64, in which rounding is no excuse.
-    double = copy.deepcopy(adapted.model).double()
-    beside, added = (logits(replace(adapted, model=model)) for model in (double, merged(double)))
-    assert (added - beside).abs().max() < 1e-9 * (own - computed).abs().max()
-    assert torch.equal(logits(base), computed) and torch.equal(logits(adapted), own)
-    assert merged(base.model) is base.model
-
-
-def test_adapters_side_by_side_write_what_each_writes_alone(store, add_adapter, settings):
-    specs = [add_adapter(kind) for kind in ("lora", "ia3", "prefix")]
-    alone = []
-    for spec in specs:
-        single = ModelStore(Registry(settings), settings)
-        alone.append(text(single.load(spec)))
-    together = [store.load(spec) for spec in specs]
-    assert [text(loaded) for loaded in together] == alone
-    assert len(set(alone)) == 3
-
-
-def test_adapters_write_the_same_in_many_threads_at_once(store, add_adapter):
-    models = [load(store, "dsum-t5-base"), *(store.load(add_adapter(kind)) for kind in ("lora", "ia3", "prefix"))]
-    expected = [text(loaded) for loaded in models]
-    found: dict[int, str] = {}
-    jobs = [(number, models[number % 4]) for number in range(12)]
-    threads = [threading.Thread(target=lambda n=n, m=m: found.update({n: text(m)})) for n, m in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [found[number] for number in range(12)] == expected * 3
-
-
 # What is refused
 
 
@@ -249,7 +140,7 @@ def test_a_pissa_adapter_is_refused_and_the_base_untouched(store, root, tiny_mod
 
 
 def test_an_untrained_adapter_is_refused_before_the_base_is_loaded(store, root, tiny_model, save_adapter):
-    save_adapter(tiny_model(1), ADAPTERS["lora"], root / "adapters" / "untrained", train=False)
+    save_adapter(tiny_model(1), LORA, root / "adapters" / "untrained", train=False)
     store.registry.refresh()
     with pytest.raises(IncompatibleAdapterError, match="untrained"):
         load(store, "untrained")
