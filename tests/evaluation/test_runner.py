@@ -15,8 +15,8 @@ from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.report import build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.generation.streaming import generate
+from dsum_demo.models.catalog import Catalog
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
@@ -33,8 +33,8 @@ EXAMPLES = [
 
 
 @pytest.fixture(scope="module")
-def specs(tiny_store):
-    return list(tiny_store.registry.default_family.default_trio())
+def specs(any_store):
+    return list(any_store.registry.default_family.default_trio())
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def run(store, specs, examples=EXAMPLES, **options):
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_store, specs):
-    return run(tiny_store, specs, data="somewhere", seed=3)
+def whole(any_store, specs):
+    return run(any_store, specs, data="somewhere", seed=3)
 
 
 def test_every_system_writes_about_every_dialogue_once(whole, specs):
@@ -65,21 +65,22 @@ def test_every_system_writes_about_every_dialogue_once(whole, specs):
     assert evaluation.decode["max_new_tokens"] == 8 and evaluation.data == "somewhere"
 
 
-def test_the_texts_are_those_that_one_at_a_time_gives(whole, tiny_store, specs):
+def test_the_texts_are_those_that_one_at_a_time_gives(whole, any_store, specs):
     for spec in specs:
-        loaded = tiny_store.load(spec)
+        loaded = any_store.load(spec)
         for example, record in zip(EXAMPLES[:4], whole.evaluation.examples, strict=False):
-            alone = generate(loaded, DEFAULT_PROMPT.encode(loaded.tokenizer, example.dialogue.strip()), DECODE)
+            prompt = any_store.registry.default_family.prompt
+            alone = generate(loaded, prompt.encode(loaded.tokenizer, example.dialogue.strip()), DECODE)
             output = record.outputs[spec.name]
             assert (output.text, output.tokens) == (alone.text, alone.new_tokens)
             assert output.hit_length_limit == alone.hit_length_limit and output.seconds > 0
 
 
-def test_parts_are_paired_and_drawn_by_the_seed(tiny_store, specs, monkeypatch):
+def test_parts_are_paired_and_drawn_by_the_seed(any_store, specs, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.runner.CHUNK", 4)
 
     def first_four(seed: int) -> set[str]:
-        for state in evaluate(tiny_store, specs, EXAMPLES, decode=DECODE, seed=seed):
+        for state in evaluate(any_store, specs, EXAMPLES, decode=DECODE, seed=seed):
             if state.done == 12:
                 assert all(len(example.outputs) == 3 for example in state.evaluation.examples)
                 assert state.seconds_left > 0 and not state.evaluation.finished
@@ -90,11 +91,11 @@ def test_parts_are_paired_and_drawn_by_the_seed(tiny_store, specs, monkeypatch):
     assert first_four(1) != {"d0", "d1", "d2", "d3"}
 
 
-def test_a_rerun_takes_everything_from_the_cache_and_loads_no_model(settings, cache):
-    store = ModelStore(Registry(settings), settings)
+def test_a_rerun_takes_everything_from_the_cache_and_loads_no_model(checkout, cache):
+    store = checkout.store()
     specs = list(store.registry.default_family.default_trio())
     first = run(store, specs, cache=cache)
-    fresh = ModelStore(Registry(settings), settings)
+    fresh = checkout.store()
     again = run(fresh, specs, cache=OutputCache(cache.file))
     assert fresh.loaded() == [] and again.done == 42
     for one, other in zip(first.evaluation.examples, again.evaluation.examples, strict=True):
@@ -102,24 +103,33 @@ def test_a_rerun_takes_everything_from_the_cache_and_loads_no_model(settings, ca
             assert not output.cached and other.outputs[name] == replace(output, cached=True)
     # Another decode config is another text.
     other = run(fresh, specs[:1], cache=cache, decode=DecodingConfig(max_new_tokens=5))
-    assert not any(example.outputs["dsum-t5-base"].cached for example in other.evaluation.examples)
+    assert not any(example.outputs[checkout.base].cached for example in other.evaluation.examples)
 
 
-def test_a_stop_keeps_what_is_done_and_a_rerun_goes_on_from_there(tiny_store, specs, cache):
+def test_another_prompt_is_another_text(causal_store, cache):
+    family = causal_store.registry.default_family
+    run(causal_store, [family.base], EXAMPLES[:2], cache=cache)
+    other = replace(family, prompt=replace(family.prompt, template="{dialogue}\n\nWhat happens here?"))
+    store = ModelStore(Registry(causal_store.settings, Catalog("causal", (other,))), causal_store.settings)
+    examples = run(store, [other.base], EXAMPLES[:2], cache=cache).evaluation.examples
+    assert not any(example.outputs[other.base.name].cached for example in examples)
+
+
+def test_a_stop_keeps_what_is_done_and_a_rerun_goes_on_from_there(any_store, specs, cache):
     seen = []
     for state in evaluate(
-        tiny_store, specs, EXAMPLES, decode=DECODE, cache=cache, should_stop=lambda: bool(seen) and seen[-1].done >= 14
+        any_store, specs, EXAMPLES, decode=DECODE, cache=cache, should_stop=lambda: bool(seen) and seen[-1].done >= 14
     ):
         seen.append(state)
     last = seen[-1]
     assert last.note == "Stopped" and last.done == 14 and not last.evaluation.finished
-    again = run(tiny_store, specs, cache=cache)
+    again = run(any_store, specs, cache=cache)
     cached = Counter(name for e in again.evaluation.examples for name, output in e.outputs.items() if output.cached)
-    assert cached == {"dsum-t5-base": 14} and again.evaluation.finished
+    assert cached == {specs[0].name: 14} and again.evaluation.finished
 
 
-def test_a_stop_before_the_first_text_keeps_nothing_and_fails_nothing(tiny_store, specs):
-    last = run(tiny_store, specs, should_stop=lambda: True)
+def test_a_stop_before_the_first_text_keeps_nothing_and_fails_nothing(any_store, specs):
+    last = run(any_store, specs, should_stop=lambda: True)
     assert last.done == 0 and last.evaluation.examples == () and last.note == "Stopped"
 
 
@@ -135,7 +145,7 @@ def test_a_system_that_fails_says_so_and_leaves_the_others_alone(settings, root)
     assert [warning.system for warning in report.warnings if warning.kind == "failed"] == [full.name]
 
 
-def test_rows_are_references_by_themselves_written_once_a_dialogue(tiny_store, specs, monkeypatch):
+def test_rows_are_references_by_themselves_written_once_a_dialogue(any_store, specs, monkeypatch):
     written = []
     real = evaluation_run.generate_many
 
@@ -144,7 +154,7 @@ def test_rows_are_references_by_themselves_written_once_a_dialogue(tiny_store, s
         return real(loaded, sources, *rest)
 
     monkeypatch.setattr(evaluation_run, "generate_many", counting)
-    last = run(tiny_store, specs[:1], reading="rows")
+    last = run(any_store, specs[:1], reading="rows")
     references = sum(len(example.references) for example in EXAMPLES)
     assert len(last.evaluation.examples) == last.done == references and len(written) == len(EXAMPLES)
     assert last.evaluation.examples[1].id == "d1_1" and last.evaluation.examples[1].human is not None
@@ -152,10 +162,10 @@ def test_rows_are_references_by_themselves_written_once_a_dialogue(tiny_store, s
     assert (report.n, report.dialogues, report.signature.scores.references) == (references, 14, 1)
 
 
-def test_a_limit_draws_and_keeps_the_places_in_the_source(tiny_store, specs):
-    drawn = run(tiny_store, specs[:1], limit=4, seed=2).evaluation.examples
+def test_a_limit_draws_and_keeps_the_places_in_the_source(any_store, specs):
+    drawn = run(any_store, specs[:1], limit=4, seed=2).evaluation.examples
     assert len(drawn) == 4 and [EXAMPLES[e.row - 1].id for e in drawn] == [e.id for e in drawn]
-    assert [e.id for e in run(tiny_store, specs[:1], limit=4, seed=2).evaluation.examples] == [e.id for e in drawn]
+    assert [e.id for e in run(any_store, specs[:1], limit=4, seed=2).evaluation.examples] == [e.id for e in drawn]
 
 
 def test_dialogues_that_a_model_was_trained_on_are_told(settings, root):
@@ -166,29 +176,30 @@ def test_dialogues_that_a_model_was_trained_on_are_told(settings, root):
     assert last.evaluation.trained_on == {"dsum-t5-full": ("d3", "d4")}
 
 
-def test_published_scores_stand_beside_dialogsum_only(tiny_store, specs):
-    published = run(tiny_store, specs[:1], EXAMPLES[:2], data="dialogsum:validation").evaluation.published
+def test_published_scores_stand_beside_dialogsum_only(tiny_store):
+    specs = [tiny_store.registry.default_family.base]
+    published = run(tiny_store, specs, EXAMPLES[:2], data="dialogsum:validation").evaluation.published
     assert published.title.startswith("FLAN-T5 base") and published.scores["base"] == (23.34, 7.60, 20.15)
-    assert run(tiny_store, specs[:1], EXAMPLES[:2], data="samples").evaluation.published is None
+    assert run(tiny_store, specs, EXAMPLES[:2], data="samples").evaluation.published is None
 
 
-def test_ids_that_come_twice_are_told_apart(tiny_store, specs):
+def test_ids_that_come_twice_are_told_apart(any_store, specs):
     twice = [EXAMPLES[0], replace(EXAMPLES[1], id="d0")]
-    assert [e.id for e in run(tiny_store, specs[:1], twice).evaluation.examples] == ["d0", "d0 (2)"]
+    assert [e.id for e in run(any_store, specs[:1], twice).evaluation.examples] == ["d0", "d0 (2)"]
 
 
-def test_too_long_dialogues_are_counted(tiny_store, specs):
+def test_too_long_dialogues_are_counted(any_store, specs):
     long = replace(EXAMPLES[0], dialogue=EXAMPLES[0].dialogue * 60)
-    output = run(tiny_store, specs[:1], [long]).evaluation.examples[0].outputs["dsum-t5-base"]
+    output = run(any_store, specs[:1], [long]).evaluation.examples[0].outputs[specs[0].name]
     assert output.turns_left_out > 0
 
 
-def test_dialogues_that_cannot_be_used_are_refused_or_left_out(tiny_store, specs):
+def test_dialogues_that_cannot_be_used_are_refused_or_left_out(any_store, specs):
     broken = [EXAMPLES[0], replace(EXAMPLES[1], dialogue="?!"), replace(EXAMPLES[2], references=(" ",)), EXAMPLES[3]]
     with pytest.raises(DataError, match="Rows 2, 3 cannot be used: There is no dialogue") as caught:
-        run(tiny_store, specs, broken)
+        run(any_store, specs, broken)
     assert caught.value.rows == (2, 3)
-    last = run(tiny_store, specs[:1], broken, skipped={9: "It has no id."})
+    last = run(any_store, specs[:1], broken, skipped={9: "It has no id."})
     assert [row.row for row in last.evaluation.skipped] == [2, 3, 9]
     assert [example.row for example in last.evaluation.examples] == [1, 4]
 
@@ -214,7 +225,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(settings,
     assert store.loaded() == []
 
 
-def test_runs_with_one_title_are_called_by_their_names(settings, root, tiny_store):
+def test_runs_with_one_title_are_called_by_their_names(settings, root):
     shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine")
     registry = Registry(settings)
     specs = [registry.spec("dsum-t5-lora"), replace(registry.spec("mine"), title="LoRA")]
@@ -222,12 +233,12 @@ def test_runs_with_one_title_are_called_by_their_names(settings, root, tiny_stor
     assert [system.title for system in last.evaluation.systems] == ["dsum-t5-lora", "mine"]
 
 
-def test_bfloat16_is_a_copy_that_is_told_apart_in_the_cache(tiny_store, specs, cache):
-    in_fp32 = run(tiny_store, specs, EXAMPLES[:3], cache=cache)
-    last = run(tiny_store, specs, EXAMPLES[:3], cache=cache, bf16=True)
+def test_bfloat16_is_a_copy_that_is_told_apart_in_the_cache(any_store, specs, cache):
+    in_fp32 = run(any_store, specs, EXAMPLES[:3], cache=cache)
+    last = run(any_store, specs, EXAMPLES[:3], cache=cache, bf16=True)
     assert {system.dtype for system in last.evaluation.systems} == {"bfloat16"} and last.evaluation.finished
     assert not any(output.cached for e in last.evaluation.examples for output in e.outputs.values())
-    assert tiny_store.load(specs[0]).dtype == "float32"
-    again = run(tiny_store, specs, EXAMPLES[:3])
+    assert any_store.load(specs[0]).dtype == "float32"
+    again = run(any_store, specs, EXAMPLES[:3])
     for one, other in zip(in_fp32.evaluation.examples, again.evaluation.examples, strict=True):
         assert {n: o.text for n, o in one.outputs.items()} == {n: o.text for n, o in other.outputs.items()}
