@@ -72,7 +72,7 @@ def test_a_text_that_is_not_a_dialogue_is_summarized_with_a_warning(client):
 
 def test_models_lists_all_families(client):
     rows = client.predict(api_name="/models")["models"]
-    assert {row["family"] for row in rows} == {"dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large"}
+    assert {"dsum-t5", "flan-t5-base", "smollm2-135m-instruct"} <= {row["family"] for row in rows}
 
 
 def test_the_pages_own_listeners_are_not_part_of_the_api(client):

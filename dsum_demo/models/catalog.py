@@ -56,6 +56,7 @@ class Family:
     """Models that differ only in how they were trained, and what holds for all of them.
 
     architecture: known before anything is downloaded. layers: how many its decoder has, None where not said.
+    key_value_width: numbers that each layer caches per token for keys, and again for values; None where not said.
     published: per kind the ROUGE-1, -2 and -L F1 x 100 that others reported, from `published_source`.
     """
 
@@ -67,6 +68,7 @@ class Family:
     variants: tuple[ModelSpec, ...]
     parameters: int | None = None
     layers: int | None = None
+    key_value_width: int | None = None
     published: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     published_source: str = ""
     prompt: Prompt = DEFAULT_PROMPT
@@ -109,7 +111,8 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
 
 _FAMILY_FIELDS: dict[str, type] = {
     "name": str, "title": str, "note": str, "model_type": str, "max_source_tokens": int, "decode": dict,
-    "parameters": int, "layers": int, "prompt": dict, "published": dict, "published_source": str, "variant": list,
+    "parameters": int, "layers": int, "key_value_width": int, "prompt": dict, "published": dict,
+    "published_source": str, "variant": list,
 }  # fmt: skip
 _VARIANT_FIELDS: dict[str, type] = {
     "name": str, "title": str, "kind": str, "embedded": str, "hub": str, "revision": str, "licence": str,
@@ -140,6 +143,7 @@ def _family(entry: Any, root: Path) -> Family:
         variants=tuple(v if v.kind is Kind.BASE else replace(v, base=bases[0]) for v in variants),
         parameters=entry.get("parameters"),
         layers=entry.get("layers"),
+        key_value_width=entry.get("key_value_width"),
         published=_published(entry.get("published", {}), where),
         published_source=entry.get("published_source", ""),
         prompt=_prompt(entry.get("prompt", {}), where),

@@ -1,6 +1,7 @@
 """What a model will take on this machine, known before it is here: download, memory, seconds a summary. Estimates.
 
-Memory is the number of weights in the precision they will be served in. Time comes from what this machine does with the
+Memory is the number of weights in the precision they will be served in, and of a decoder-only model also the keys and
+values of the longest prompt and summary. Time comes from what this machine does with the
 embedded original: a token costs each decoder layer a fixed time, and each weight that it touches has to be read once
 (https://arxiv.org/abs/2211.05102, section 2: small batches are bound by reading the weights). Against FLAN-T5 small and
 base with random weights, on one thread, it came out 15 to 25 % low. Knows the registry and the models in memory;
@@ -25,9 +26,6 @@ from dsum_demo.utils.hardware import free_memory_bytes
 
 # A DialogSum dialogue with the prompt, and a summary, in tokens of FLAN-T5: about the averages.
 SOURCE_TOKENS, SUMMARY_TOKENS = 230, 48
-# Shares of a T5 v1.1's weights that a new token touches (decoder without cross-attention keys and values; head), and
-# that each token of the prompt touches (encoder; cross-attention keys and values). Rounded over FLAN-T5 small to large.
-READ_SHARE, PROMPT_SHARE = 0.5, 0.4
 TIMED_TOKENS, ROUNDS = 16, 3
 LARGE = 1_000_000_000  # parameters of a model that is served as large ones are
 
@@ -70,18 +68,22 @@ def measure_speed(store: ModelStore) -> Speed:
     Raises ModelError where that original cannot be had.
     """
     loaded = store.load(store.registry.default_family.base)
-    parameters, layers = loaded.total_parameters, loaded.model.config.num_decoder_layers
-    source = torch.full((1, SOURCE_TOKENS), loaded.tokenizer.eos_token_id, device=device())
+    architecture, parameters = loaded.architecture, loaded.total_parameters
+    layers = architecture.decoder_layers(loaded.model.config)
+    source = torch.full((1, SOURCE_TOKENS), loaded.end_token_ids[0], device=device())
 
     def write(tokens: int) -> None:
-        loaded.model.generate(input_ids=source, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False)
+        loaded.model.generate(
+            input_ids=source, attention_mask=torch.ones_like(source), min_new_tokens=tokens, max_new_tokens=tokens,
+            do_sample=False,
+        )  # fmt: skip
 
     with torch.inference_mode():
         precisions = {torch.float32, serving_dtype(LARGE)}
         rates = {str(p).removeprefix("torch."): _rates(p) for p in precisions}
         token = (_fastest(lambda: write(TIMED_TOKENS)) - _fastest(lambda: write(1))) / (TIMED_TOKENS - 1)
     reads = {name: rate for name, (rate, _) in rates.items()}
-    overhead = (token - READ_SHARE * parameters / reads[loaded.dtype]) / layers
+    overhead = (token - architecture.read_share * parameters / reads[loaded.dtype]) / layers
     return Speed(max(0.0, overhead), reads, {name: rate for name, (_, rate) in rates.items()})
 
 
@@ -97,10 +99,19 @@ def estimate(registry: Registry, spec: ModelSpec, speed: Speed | None = None) ->
     seconds = None
     name = str(dtype).removeprefix("torch.")
     if speed and family.layers and name in speed.reads:
-        prompt = 2 * SOURCE_TOKENS * PROMPT_SHARE * whole / speed.products[name]
-        token = family.layers * speed.layer_seconds + READ_SHARE * whole / speed.reads[name]
+        architecture = family.architecture
+        prompt = 2 * SOURCE_TOKENS * architecture.prompt_share * whole / speed.products[name]
+        token = family.layers * speed.layer_seconds + architecture.read_share * whole / speed.reads[name]
         seconds = prompt + SUMMARY_TOKENS * token
-    return ModelCost((spec.size_bytes or 0) if waiting else 0, own * dtype.itemsize, seconds, spec.kind is Kind.ADAPTER)
+    on_base = spec.kind is Kind.ADAPTER
+    memory = (own if on_base else own + _cached_numbers(family)) * dtype.itemsize
+    return ModelCost((spec.size_bytes or 0) if waiting else 0, memory, seconds, on_base)
+
+
+def _cached_numbers(family: Family) -> int:
+    """Keys and values of the longest prompt and summary, in every layer."""
+    tokens = family.max_source_tokens + family.decode.max_new_tokens
+    return 2 * (family.layers or 0) * (family.key_value_width or 0) * tokens
 
 
 def describe_family(registry: Registry, family: Family, speed: Speed | None = None) -> str:

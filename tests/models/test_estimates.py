@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    Qwen3Config,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from dsum_demo.models import estimates as costs
+from dsum_demo.models.architectures import DECODER_ONLY, ENCODER_DECODER, architecture_of
 from dsum_demo.models.estimates import Speed, describe_family, estimate, measure_speed
+from dsum_demo.models.loading import count
 from dsum_demo.models.registry import Registry
 
 SHAPES = {
@@ -17,6 +25,28 @@ SHAPES = {
     "flan-t5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
     "flan-t5-large": {"d_model": 1024, "d_ff": 2816, "num_layers": 24, "num_decoder_layers": 24, "num_heads": 16},
 }
+LLAMA = {"vocab_size": 49152, "tie_word_embeddings": True}
+CAUSAL = {
+    "smollm2-135m-instruct": LlamaConfig(
+        hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, **LLAMA
+    ),
+    "smollm2-360m-instruct": LlamaConfig(
+        hidden_size=960, intermediate_size=2560, num_hidden_layers=32, num_attention_heads=15,
+        num_key_value_heads=5, **LLAMA
+    ),
+    "smollm2-1.7b-instruct": LlamaConfig(
+        hidden_size=2048, intermediate_size=8192, num_hidden_layers=24, num_attention_heads=32, **LLAMA
+    ),
+    "qwen3-0.6b": Qwen3Config(
+        vocab_size=151936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
+        num_key_value_heads=8, head_dim=128, tie_word_embeddings=True,
+    ),
+    "gemma-3-270m-it": Gemma3TextConfig(
+        vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=256, tie_word_embeddings=True,
+    ),
+}  # fmt: skip
 SPEED = Speed(0.001, {"float32": 5e9, "bfloat16": 10e9}, {"float32": 1e11, "bfloat16": 2e11})
 
 
@@ -42,8 +72,29 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
     crossed = sum(n for key, n in counts.items() if "EncDecAttention.k" in key or "EncDecAttention.v" in key)
     decoder = sum(n for key, n in counts.items() if key.startswith("decoder.block"))
     encoder = sum(n for key, n in counts.items() if key.startswith("encoder.block"))
-    assert (decoder - crossed + head) / total == pytest.approx(costs.READ_SHARE, abs=0.02)
-    assert (encoder + crossed) / total == pytest.approx(costs.PROMPT_SHARE, abs=0.12)
+    assert (decoder - crossed + head) / total == pytest.approx(ENCODER_DECODER.read_share, abs=0.02)
+    assert (encoder + crossed) / total == pytest.approx(ENCODER_DECODER.prompt_share, abs=0.12)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_the_catalogues_decoder_only_families_have_the_real_counts(settings, name):
+    config, family = CAUSAL[name], Registry(settings).family(name)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert family.parameters == family.base.parameters == count(model)
+    assert family.architecture is architecture_of(config.model_type) is DECODER_ONLY
+    assert family.prompt.chat and family.base.source.revision
+    assert family.layers == DECODER_ONLY.decoder_layers(config)
+    assert family.key_value_width == model.model.layers[0].self_attn.k_proj.out_features
+
+
+def test_a_decoder_only_model_is_estimated_with_its_cache_and_all_weights_per_token(online, monkeypatch):
+    monkeypatch.setattr("dsum_demo.models.estimates.serving_dtype", lambda parameters: torch.bfloat16)
+    cost = estimate(online, online.spec("smollm2-135m-instruct"), SPEED)
+    # Two numbers per layer, channel and token of the longest prompt and summary.
+    assert cost.memory_bytes == 2 * (134_515_008 + 2 * 30 * 192 * (2048 + 80))
+    expected = 48 * (30 * 0.001 + 134_515_008 / 10e9) + 2 * 230 * 0.8 * 134_515_008 / 2e11
+    assert cost.seconds == pytest.approx(expected)
 
 
 def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
@@ -87,8 +138,8 @@ def test_offline_nothing_is_promised(settings):
     assert describe_family(registry, registry.family("flan-t5-base"), SPEED) == ""
 
 
-def test_this_machine_is_measured_with_the_embedded_original(tiny_store):
-    speed = measure_speed(tiny_store)
+def test_this_machine_is_measured_with_the_default_familys_original(any_store):
+    speed = measure_speed(any_store)
     assert 0 <= speed.layer_seconds < 1
     assert set(speed.reads) == set(speed.products) == {"float32", "bfloat16"}
     assert all(1e6 < rate < 1e14 for rate in speed.reads.values())

@@ -42,17 +42,22 @@ def edit(file: Path, **changes) -> None:
 # The catalogue
 
 
-def test_the_shipped_catalogue_has_the_four_families():
+def test_the_shipped_catalogue_has_families_of_both_architectures():
     catalog = read_catalog(PROJECT_ROOT)
-    assert [family.name for family in catalog.families] == ["dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large"]
+    assert [family.name for family in catalog.families] == [
+        "dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large", "smollm2-135m-instruct", "smollm2-360m-instruct",
+        "smollm2-1.7b-instruct", "qwen3-0.6b", "gemma-3-270m-it",
+    ]  # fmt: skip
     assert catalog.default == "dsum-t5"
     for family in catalog.families:
         base, full, adapter = family.default_trio()
         assert (base.kind, full.kind, adapter.kind) == (Kind.BASE, Kind.FULL, Kind.ADAPTER)
         assert base is family.base and full.base == adapter.base == base.name
         assert all(spec.source or spec.note for spec in family.variants)
-        assert family.max_source_tokens == 512 and family.decode.max_new_tokens == 80 and family.decode.streams
-        assert "{dialogue}" in family.prompt.template and not family.prompt.chat
+        assert family.decode.max_new_tokens == 80 and family.decode.streams
+        t5 = family.architecture is ENCODER_DECODER
+        assert family.max_source_tokens == (512 if t5 else 2048) and family.prompt.chat != t5
+        assert family.base.licence
 
 
 def test_flan_t5_base_carries_what_was_published():
@@ -101,6 +106,7 @@ embedded = "models/one"
             "contain {dialogue} once",
         ),
         ("max_source_tokens = 512", "max_source_tokens = 512\nprompt = {chat = 1}", "has to be bool"),
+        ("max_source_tokens = 512", 'max_source_tokens = 512\nmodel_type = "mamba"', "'mamba'; dsum loads"),
         ('kind = "base"', 'kind = "lora"', "choose one of: base, full, adapter"),
         ('kind = "base"', 'kind = "full"', "0 variants of kind base"),
         ('name = "one-base"', 'name = "../one"', "letters, digits"),
