@@ -20,7 +20,7 @@ FEW_ROWS = 3
 
 
 class PackedLinear(torch.nn.Linear):
-    """A linear layer without bias whose `weight` has its shape and dtype, but an order of bytes that only oneDNN reads.
+    """A linear layer whose `weight` has its shape and dtype, but an order of bytes that only oneDNN reads.
 
     torch multiplies a row by a plain bfloat16 matrix at little more than half of the memory's speed; oneDNN's blocked
     order, which torch's compiler uses too, comes close to all of it. The layer takes the place of the plain one:
@@ -28,11 +28,11 @@ class PackedLinear(torch.nn.Linear):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise.default(input, self.weight, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.default(input, self.weight, self.bias, "none", [], "")
 
 
 class WideningLinear(torch.nn.Linear):
-    """A linear layer without bias that keeps its `weight` in bfloat16 and gives float32, for a CPU without bfloat16.
+    """A linear layer that keeps its `weight` in bfloat16 and gives float32, for a CPU without bfloat16.
 
     A few rows are multiplied in bfloat16, as fast as the weight is read; for more, arithmetic is what takes the time,
     and the weight is widened for the moment.
@@ -40,8 +40,9 @@ class WideningLinear(torch.nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if input.numel() <= FEW_ROWS * self.in_features:
-            return torch.nn.functional.linear(input.to(self.weight.dtype), self.weight).float()
-        return torch.nn.functional.linear(input.float(), self.weight.float())
+            product = torch.nn.functional.linear(input.to(self.weight.dtype), self.weight).float()
+            return product if self.bias is None else product + self.bias
+        return torch.nn.functional.linear(input.float(), self.weight.float(), self.bias)
 
 
 class WideningEmbedding(torch.nn.Embedding):
@@ -129,4 +130,4 @@ def _bfloat16_on_cpu(weight: torch.Tensor) -> bool:
 
 
 def _linear(model: Any) -> list[Any]:
-    return [module for module in model.modules() if type(module) is torch.nn.Linear and module.bias is None]
+    return [module for module in model.modules() if type(module) is torch.nn.Linear]

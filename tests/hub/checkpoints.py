@@ -1,4 +1,4 @@
-"""Repositories for the loopback Hub, shaped like the real ones: a FLAN-T5 trio and DialogSum.
+"""Repositories for the loopback Hub, shaped like the real ones: a FLAN-T5 trio, a Qwen and DialogSum.
 
 The models are T5 v1.1 in small: gated GELU, a head of its own (`tie_word_embeddings` false in config.json, `lm_head`
 in the weights), more rows than the tokenizer has pieces. Sharded or whole, safetensors or .bin, as people uploaded
@@ -14,12 +14,21 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 BASE = "google/flan-t5-base"
 FULL = "truocpham/flan-dialogue-summary-checkpoint"
 LORA = "intotheverse/peft-dialogue-summary-checkpoint"
 SMALL = "google/flan-t5-small"
+QWEN = "Qwen/Qwen3-0.6B"
+QWEN_ENDS = [2, 0]
 DIALOGSUM = "knkarthick/dialogsum"
 SPARE_ROWS = 28  # FLAN-T5's 32,128 rows stand for 32,100 pieces
 TOPICS = ("lunch", "travel", "work", "health")
@@ -109,6 +118,42 @@ def save_flan_trio(
         FULL: save_flan(flan_model(tokenizer, 2), tokenizer, root / "full", **layout),
         LORA: save_flan_lora(flan_model(tokenizer, 1), root / "lora"),
     }
+
+
+def save_qwen(tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int = 1) -> Path:
+    """A small Qwen2 with random weights as a Hub repository holds it: biases in q, k and v, two end tokens, a chat
+    template in a file of its own.
+    """
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer) + SPARE_ROWS, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
+        bos_token_id=1, eos_token_id=2, initializer_range=0.3,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    model.generation_config = GenerationConfig(
+        eos_token_id=QWEN_ENDS, pad_token_id=2, do_sample=True, temperature=0.6, top_k=20
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_qwen_lora(base: Path, folder: Path) -> Path:
+    """A trained LoRA of rank 4 on every linear layer, as PEFT saves it."""
+    model = Qwen2ForCausalLM.from_pretrained(base)
+    model.name_or_path = QWEN
+    torch.manual_seed(11)
+    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear"))
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    return folder
 
 
 def dialogsum_rows(split: str, dialogues: int) -> list[dict[str, str]]:

@@ -138,8 +138,15 @@ class HubServer:
             "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_TOKEN": "", **more,
         }  # fmt: skip
 
-    def add(self, repository: str, files: Path | dict[str, bytes], kind: str = "models", branch: str = "main") -> str:
-        """A new commit with the folder's files (or those given) on a branch. Returns its id."""
+    def add(
+        self,
+        repository: str,
+        files: Path | dict[str, bytes],
+        kind: str = "models",
+        branch: str = "main",
+        commit: str | None = None,
+    ) -> str:
+        """A new commit with the folder's files (or those given) on a branch. Returns its id, made up if not given."""
         if isinstance(files, Path):
             files = {f.relative_to(files).as_posix(): f.read_bytes() for f in files.rglob("*") if f.is_file()}
         kept = {
@@ -148,7 +155,7 @@ class HubServer:
         said = "".join(f"{name} {file.etag}\n" for name, file in sorted(kept.items()))
         with self._lock:
             home = self._repositories.setdefault((kind, repository), Repository())
-            commit = hashlib.sha1(f"{len(home.commits)}\n{said}".encode()).hexdigest()
+            commit = commit or hashlib.sha1(f"{len(home.commits)}\n{said}".encode()).hexdigest()
             home.commits[commit] = kept
             home.refs[branch] = commit
         return commit

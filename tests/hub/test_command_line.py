@@ -13,7 +13,11 @@ import sys
 import time
 from pathlib import Path
 
-from tests.hub.checkpoints import BASE, FULL, LORA, save_flan_trio
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dsum_demo.models.catalog import read_catalog
+from tests.hub.checkpoints import BASE, FULL, LORA, QWEN, save_flan_trio, save_qwen, save_qwen_lora
+from tests.hub.conftest import DIALOGUE
 
 COMPARE = ("compare", "-", "--family", "flan-t5-base", "--max-new-tokens", "8")
 
@@ -62,6 +66,36 @@ def test_the_first_start_downloads_the_second_does_not_and_damage_comes_again(fl
     fetched = [request.path.rsplit("/", 2)[-2:] for request in seen if request.sent and "/cdn/" in request.path]
     assert sorted(fetched) == sorted([[FULL.split("/")[1], "model.safetensors"],
                                       [LORA.split("/")[1], "adapter_model.safetensors"]])  # fmt: skip
+
+
+def test_a_qwen_and_an_adapter_of_it_come_with_chat_template_and_both_end_tokens(
+    hub, child, environment, chat_tokenizer, root, tmp_path
+):
+    family = next(family for family in read_catalog(root).families if family.name == "qwen3-0.6b")
+    repository = save_qwen(chat_tokenizer, tmp_path / "qwen")
+    hub.add(QWEN, repository, commit=family.base.source.revision)
+    save_qwen_lora(repository, root / "adapters" / "qwen-lora")
+    compare = ("compare", "-", "--family", "qwen3-0.6b", "--max-new-tokens", "12", "--json")
+    done = child(*compare, "--reference", "They meet on Friday.", DSUM_ROOT=str(root))
+    assert done.returncode == 1, done.stderr  # the family has no full fine-tune
+    base, _, lora = json.loads(done.stdout)["systems"]
+    assert (base["phase"], lora["name"], lora["phase"]) == ("done", "qwen-lora", "done")
+    assert base["summary"] and base["rouge"] and base["summary"] != lora["summary"]
+    [snapshot] = Path(environment["HF_HUB_CACHE"]).glob("models--Qwen*/snapshots/*")
+    assert snapshot.name == family.base.source.revision
+    assert {"chat_template.jinja", "generation_config.json", "tokenizer.json"} <= {f.name for f in snapshot.iterdir()}
+
+    # What plain transformers generates from the repository, with no end token but those two.
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(repository), AutoTokenizer.from_pretrained(repository)
+    turns = [{"role": "user", "content": family.prompt.template.format(dialogue=DIALOGUE.strip())}]
+    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    output = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert base["summary"] == tokenizer.decode(output, skip_special_tokens=True).strip("\ufffd").strip()
+    with hub.watched() as seen:
+        again = child(*compare, DSUM_ROOT=str(root), HF_HUB_OFFLINE="1")
+    assert seen == [] and [s["summary"] for s in json.loads(again.stdout)["systems"]][::2] == [
+        base["summary"], lora["summary"],
+    ]  # fmt: skip
 
 
 def test_an_interrupted_download_resumes_where_it_stopped(flan_hub, child, environment, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import IA3Config, LNTuningConfig, LoHaConfig, LoraConfig, PrefixTuningConfig
-from transformers import AutoModelForSeq2SeqLM
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from dsum_demo.models import bfloat16 as bfloat16_layers
 from dsum_demo.models.bfloat16 import (
@@ -26,6 +26,7 @@ from dsum_demo.models.bfloat16 import (
 from dsum_demo.models.loading import count, load_adapted, load_tokenizer, load_whole, twin
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
+from tests.hub.checkpoints import save_qwen, save_qwen_lora
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this is how models are served on a CPU")
 
@@ -179,6 +180,36 @@ def test_adapters_say_what_they_say_over_a_plain_base(adapter, folder, plain, se
     # These random adapters change everything, and multiply what is rounded; a wrong one would be as far off as none.
     assert (logits(adapted) - logits(expected)).norm() < 0.2 * (logits(expected) - before).norm()
     assert torch.equal(logits(served), before)
+
+
+@pytest.fixture(scope="module")
+def causal_folder(tmp_path_factory, chat_tokenizer):
+    """A Qwen with biases in q, k and v, and a head that is the embedding."""
+    folder = tmp_path_factory.mktemp("qwen")
+    save_qwen(chat_tokenizer, folder / "base")
+    save_qwen_lora(folder / "base", folder / "lora")
+    return folder
+
+
+@pytest.mark.parametrize("tokens", [1, 9])
+def test_layers_with_a_bias_and_an_adapter_of_them_compute_what_plain_ones_do(causal_folder, kind, tokens):
+    served = load_whole(causal_folder / "base", load_tokenizer(causal_folder / "base"))
+    plain = AutoModelForCausalLM.from_pretrained(causal_folder / "base", dtype=torch.bfloat16).eval()
+    plain = plain if kind is PackedLinear else plain.float()
+    assert served.model.layers[0].self_attn.q_proj.bias is not None
+    assert layers(served.model, kind) == layers(plain.model, torch.nn.Linear)
+    assert served.lm_head.weight is served.model.embed_tokens.weight and count(served) == count(plain)
+    ids = torch.arange(5, 5 + tokens)[None]
+
+    def causal_logits(model):
+        with torch.inference_mode():
+            return model(input_ids=ids).logits.float()
+
+    assert close(causal_logits(served), causal_logits(plain))
+    adapted, _ = load_adapted(causal_folder / "lora", served)
+    expected, _ = load_adapted(causal_folder / "lora", plain)
+    change = (causal_logits(expected) - causal_logits(plain)).norm()
+    assert (causal_logits(adapted) - causal_logits(expected)).norm() < 0.2 * change
 
 
 def test_an_adapter_shares_the_weights(settings, kind):
