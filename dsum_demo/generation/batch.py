@@ -88,7 +88,7 @@ def batches(
 
 def _has_relative_positions(model: Any) -> bool:
     """Whether the decoder depends on distances between tokens only, as T5's does and BART's or Pegasus' does not."""
-    return model.config.is_encoder_decoder and isinstance(model.get_decoder(), T5Stack)
+    return isinstance(model.get_decoder(), T5Stack)
 
 
 @contextmanager
