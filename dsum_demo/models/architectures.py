@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from dsum_demo.errors import ModelUnavailableError
-from dsum_demo.models.prompts import LABEL_PAD_ID
+from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
 
 
 class Architecture(ABC):
@@ -63,16 +63,16 @@ class Architecture(ABC):
         """Channels of a hidden state."""
         return int(config.hidden_size)
 
-    def token_ids(self, model: Any, tokenizer: Any) -> dict[str, Any]:
-        """The arguments of GenerationConfig that name tokens: padding, and every token that ends a text.
+    def token_ids(self, model: Any, tokenizer: Any, prompt: Prompt) -> dict[str, Any]:
+        """The arguments of GenerationConfig that name tokens: padding, and every token that ends a summary.
 
-        A checkpoint may list several end tokens, such as the end of a turn and the end of a text.
+        A checkpoint may list several end tokens, and a chat prompt adds the one that closes a turn. Raises InputError
+        for a tokenizer without an end token.
         """
         listed = model.generation_config.eos_token_id
-        ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
+        ends = [prompt.end_token_id(tokenizer), tokenizer.eos_token_id]
+        ends += listed if isinstance(listed, list) else [listed]
         ends = list(dict.fromkeys(int(token) for token in ends if token is not None))
-        if not ends:
-            raise ModelUnavailableError("The tokenizer names no end token (eos_token); no summary would ever end.")
         pad = tokenizer.pad_token_id
         return {"pad_token_id": ends[0] if pad is None else pad, "eos_token_id": ends if len(ends) > 1 else ends[0]}
 
@@ -117,8 +117,8 @@ class _EncoderDecoder(Architecture):
     def layers(self, config: Any) -> int:
         return int(config.num_hidden_layers) + 2 * self.decoder_layers(config)
 
-    def token_ids(self, model: Any, tokenizer: Any) -> dict[str, Any]:
-        ids = super().token_ids(model, tokenizer)
+    def token_ids(self, model: Any, tokenizer: Any, prompt: Prompt) -> dict[str, Any]:
+        ids = super().token_ids(model, tokenizer, prompt)
         start = getattr(model.generation_config, "decoder_start_token_id", None)
         if start is None:
             start = getattr(model.config, "decoder_start_token_id", None)
@@ -144,7 +144,9 @@ class _DecoderOnly(Architecture):
         return AutoModelForCausalLM
 
     def optimize(self, model: Any) -> None:
-        pass
+        from dsum_demo.models.grouped_attention import group_queries
+
+        group_queries(model)
 
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
         # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.

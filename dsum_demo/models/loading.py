@@ -21,6 +21,7 @@ from dsum_demo.errors import DsumError, IncompatibleAdapterError, ModelUnavailab
 from dsum_demo.models.adapters import adapter_config, base_shapes, check_adapter, check_tensors, reads_base
 from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.bfloat16 import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
+from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.utils.checkpoint_files import (
     Shape,
     TensorEntry,
@@ -100,8 +101,14 @@ def _in_gguf(folder: Path, name: str) -> dict[str, str]:
     return {} if quantized is None or (folder / name).is_file() else {"gguf_file": quantized.name}
 
 
-def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None) -> Any:
-    """A complete model, ready to write; in `serving_dtype` unless a dtype is given.
+def load_whole(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype | None = None,
+    prompt: Prompt = DEFAULT_PROMPT,
+) -> Any:
+    """A complete model, ready to write; in `serving_dtype` unless a dtype is given. prompt: what it will be given; its
+    end token ends a summary.
 
     Raises ModelUnavailableError or UnsafeWeightsError naming the folder.
     """
@@ -146,7 +153,7 @@ def load_whole(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dt
             f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
         )
     # transformers reads unset arguments from here; a checkpoint's own beams or penalties would make the models differ.
-    model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer))
+    model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer, prompt))
     architecture.optimize(model)
     model = model.to(device()).eval().requires_grad_(False)
     suit_cpu(model)

@@ -54,7 +54,7 @@ class Prompt:
 
     def render(self, tokenizer: Any, dialogue: str) -> str:
         """The text that is tokenized; the names of the tokenizer's control tokens lose their meaning in `dialogue`."""
-        text = self.template.format(dialogue=_without_control_tokens(tokenizer, dialogue))
+        text = self.template.format(dialogue=self._without_control_tokens(tokenizer, dialogue))
         if not self.chat:
             return text
         # Models with a thinking mode (Qwen3) read this switch; other templates ignore it.
@@ -71,13 +71,15 @@ class Prompt:
 
     def encode_target(self, tokenizer: Any, summary: str, max_tokens: int) -> list[int]:
         """Token ids of a summary and the end token, truncated to `max_tokens` with the end token kept."""
-        text = _without_control_tokens(tokenizer, summary)
+        text = self._without_control_tokens(tokenizer, summary)
         ids = list(tokenizer(text_target=text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
         return [*ids[: max_tokens - 1], self.end_token_id(tokenizer)]
 
     def end_token_id(self, tokenizer: Any) -> int:
         """The tokenizer's end token, or the token that closes a turn of its chat template."""
         if not self.chat:
+            if tokenizer.eos_token_id is None:
+                raise InputError("The tokenizer has no end token; add eos_token to tokenizer_config.json.")
             return int(tokenizer.eos_token_id)
         turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
         rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
@@ -85,6 +87,20 @@ class Prompt:
         if not closing:
             raise InputError("The tokenizer's chat template does not close the assistant's turn with a token.")
         return int(closing[0])
+
+    def _without_control_tokens(self, tokenizer: Any, text: str) -> str:
+        """The text with an invisible space inside every name of a control token, such as </s> or <|im_end|>.
+
+        A pasted one would otherwise end the input or open another turn.
+        """
+        names = set(tokenizer.all_special_tokens)
+        if self.chat:
+            # Gemma's tokenizer does not list the tokens of its turns.
+            added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+            names |= {name for name in added if name in str(tokenizer.chat_template)}
+        for name in names:
+            text = text.replace(name, name[0] + _ZERO_WIDTH_SPACE + name[1:])
+        return text
 
     def fit(self, tokenizer: Any, dialogue: str, max_tokens: int) -> FittedDialogue:
         """Tokenize the prompt; if it is longer than `max_tokens`, drop whole turns from the end until it fits.
@@ -111,17 +127,6 @@ class Prompt:
 
 
 DEFAULT_PROMPT = Prompt()
-
-
-def _without_control_tokens(tokenizer: Any, text: str) -> str:
-    """The text with an invisible space inside every name of a control token, such as </s> or <|im_end|>.
-
-    A pasted one would otherwise end the input or open another turn.
-    """
-    for token in tokenizer.all_special_tokens:
-        if token in text:
-            text = text.replace(token, token[0] + _ZERO_WIDTH_SPACE + token[1:])
-    return text
 
 
 def _cut_inside(turn: str, tokens: Callable[[str], int], limit: int) -> str:

@@ -186,7 +186,7 @@ class ModelStore:
         if family.tokenizer is None:
             family.tokenizer = load_tokenizer(self._tokenizer_folder(spec, folder))
         tell(f"Loading {spec.name}", None)
-        model = load_whole(folder, family.tokenizer)
+        model = load_whole(folder, family.tokenizer, prompt=self.registry.family(spec.family).prompt)
         total = count(model)
         trained = 0 if spec.kind is Kind.BASE else total
         return LoadedModel(spec, model, family.tokenizer, total, trained, _dtype_name(model))

@@ -55,7 +55,8 @@ class Setup:
         """The base in float32, ready to be trained. Raises ModelUnavailableError or UnsafeWeightsError."""
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        return load_whole(self.folder, self.tokenizer, torch.float32).requires_grad_(True)
+        prompt = self.family.prompt
+        return load_whole(self.folder, self.tokenizer, torch.float32, prompt).requires_grad_(True)
 
 
 def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from transformers import GenerationConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
@@ -9,6 +11,7 @@ from transformers import GenerationConfig, LlamaForCausalLM, T5Config, T5ForCond
 from dsum_demo.errors import ModelUnavailableError
 from dsum_demo.models.architectures import DECODER_ONLY, ENCODER_DECODER, architecture_of
 from dsum_demo.models.loading import load_tokenizer, load_whole
+from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 
 
 @pytest.mark.parametrize(
@@ -44,12 +47,23 @@ def test_the_new_tokens_follow_the_prompt_or_the_start_token():
 def test_all_end_tokens_of_a_checkpoint_are_kept(tiny_causal, chat_tokenizer):
     model = tiny_causal(1)
     model.generation_config = GenerationConfig(eos_token_id=[2, 0])
-    assert DECODER_ONLY.token_ids(model, chat_tokenizer) == {"pad_token_id": 2, "eos_token_id": [2, 0]}
+    ids = DECODER_ONLY.token_ids(model, chat_tokenizer, DEFAULT_PROMPT)
+    assert ids == {"pad_token_id": 2, "eos_token_id": [2, 0]}
+
+
+def test_the_token_that_closes_a_turn_ends_a_summary(tiny_causal, chat_tokenizer):
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.eos_token = "<|endoftext|>"
+    chat = Prompt("{dialogue}", chat=True)
+    for prompt, ends in ((DEFAULT_PROMPT, 0), (chat, [2, 0])):
+        model = tiny_causal(1)
+        model.generation_config = GenerationConfig(eos_token_id=0)
+        assert DECODER_ONLY.token_ids(model, tokenizer, prompt)["eos_token_id"] == ends
 
 
 def test_token_ids_of_an_encoder_decoder_include_the_start_token(tiny_model, tiny_tokenizer):
     expected = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
-    assert ENCODER_DECODER.token_ids(tiny_model(1), tiny_tokenizer) == expected
+    assert ENCODER_DECODER.token_ids(tiny_model(1), tiny_tokenizer, DEFAULT_PROMPT) == expected
 
 
 def test_layers_and_width_come_from_the_config(tiny_causal):

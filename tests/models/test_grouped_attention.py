@@ -1,0 +1,45 @@
+"""Attention of one new token over shared keys and values: what torch's own gives, alone, padded and under adapters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dsum_demo.models.grouped_attention import NAME, group_queries
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_new_tokens_see_what_they_see_with_torchs_own_attention(tiny_causal, heads):
+    plain, grouped = tiny_causal(1, num_key_value_heads=heads), tiny_causal(1, num_key_value_heads=heads)
+    group_queries(grouped)
+    assert (plain.config._attn_implementation, grouped.config._attn_implementation) == ("sdpa", NAME)
+    ids = torch.randint(3, 400, (3, 20), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[0, :7], mask[1, :1] = 0, 0
+    for padding in (None, mask):
+        with torch.inference_mode():
+            written = [
+                model.generate(
+                    input_ids=ids, attention_mask=padding, max_new_tokens=12, min_new_tokens=12, do_sample=False,
+                    output_logits=True, return_dict_in_generate=True,
+                )
+                for model in (plain, grouped)
+            ]  # fmt: skip
+        expected, found = (torch.stack(output.logits) for output in written)
+        assert torch.equal(written[0].sequences, written[1].sequences)
+        assert torch.allclose(expected, found, atol=1e-4)
+
+
+def test_a_saved_config_does_not_name_it(tiny_causal, tmp_path):
+    model = tiny_causal(1)
+    group_queries(model)
+    model.save_pretrained(tmp_path)
+    assert NAME not in (tmp_path / "config.json").read_text()
+    assert type(model).from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+
+
+def test_a_model_with_another_attention_keeps_it(tiny_causal):
+    model = tiny_causal(1)
+    model.set_attn_implementation("eager")
+    group_queries(model)
+    assert model.config._attn_implementation == "eager"
