@@ -144,9 +144,10 @@ class _DecoderOnly(Architecture):
         return AutoModelForCausalLM
 
     def optimize(self, model: Any) -> None:
-        from dsum_demo.models.grouped_attention import group_queries
+        from dsum_demo.models.decoder_only_fast_path import group_queries, keep_head_input_contiguous
 
         group_queries(model)
+        keep_head_input_contiguous(model)
 
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
         # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.

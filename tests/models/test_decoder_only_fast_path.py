@@ -1,11 +1,11 @@
-"""Attention of one new token over shared keys and values: what torch's own gives, alone, padded and under adapters."""
+"""Faster ways through decoder-only models: the logits are those of the plain model, alone and padded."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from dsum_demo.models.grouped_attention import NAME, group_queries
+from dsum_demo.models.decoder_only_fast_path import NAME, group_queries, keep_head_input_contiguous
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
@@ -43,3 +43,14 @@ def test_a_model_with_another_attention_keeps_it(tiny_causal):
     model.set_attn_implementation("eager")
     group_queries(model)
     assert model.config._attn_implementation == "eager"
+
+
+def test_the_head_gets_the_last_tokens_of_a_batch_in_one_piece(tiny_causal):
+    plain, model = tiny_causal(1), tiny_causal(1)
+    keep_head_input_contiguous(model)
+    seen = []
+    model.lm_head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].is_contiguous()))
+    ids = torch.randint(3, 400, (3, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found, expected = (each(input_ids=ids, logits_to_keep=1).logits for each in (model, plain))
+    assert seen == [True] and torch.allclose(found, expected, atol=1e-5)

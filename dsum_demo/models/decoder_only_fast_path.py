@@ -1,7 +1,8 @@
-"""Attention of one new token on a CPU, for models in which several query heads share keys and values.
+"""Faster ways through decoder-only models on a CPU, with the same results (benchmarks/README.md).
 
-torch's kernel for grouped queries takes four times as long there as its plain one, to which the queries of a group look
-like several tokens (benchmarks/README.md). Knows transformers' interface for attention, nothing of a certain model.
+Where several query heads share keys and values, torch's kernel for grouped queries takes four times as long for a new
+token as its plain one, to which the queries of a group look like several tokens. Knows transformers' interface for
+attention, nothing of a certain model.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ def group_queries(model: Any) -> None:
     """Let a model that uses torch's attention use this one for new tokens, in place."""
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
+
+
+def keep_head_input_contiguous(model: Any) -> None:
+    """Let the head copy the last tokens of a batch of prompts before it multiplies them, in place.
+
+    They are a slice of all tokens, for which torch would copy the whole matrix once per prompt.
+    """
+    model.get_output_embeddings().register_forward_pre_hook(_contiguous)
+
+
+def _contiguous(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.contiguous() for tensor in inputs)
 
 
 def _attend(
