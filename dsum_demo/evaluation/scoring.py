@@ -11,6 +11,7 @@ from dsum_demo.errors import InputError
 from dsum_demo.evaluation.records import READINGS, ExampleRecord, Output
 from dsum_demo.metrics.checks import check_summary
 from dsum_demo.metrics.rouge import Score, combine, mean_scores, score_references, score_summary, too_long
+from dsum_demo.metrics.words import words
 
 
 def split_references(examples: Iterable[Example]) -> list[Example]:
@@ -47,7 +48,7 @@ def new_record(
         references=example.references,
         reference_count=len(example.references),
         topics=example.topics,
-        words=len(example.dialogue.split()) if here else None,
+        words=len(words(example.dialogue)) if here else None,
         turns=len(example.dialogue.splitlines()) if here else None,
         speakers=len(speakers(example.dialogue)) if here else None,
         outputs={},

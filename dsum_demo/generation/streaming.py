@@ -25,6 +25,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from dsum_demo.errors import DsumError, GenerationError, InputError
 from dsum_demo.generation.stopping import StopOnRequest
+from dsum_demo.metrics.words import words
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
@@ -59,7 +60,7 @@ class Generation:
 
     @property
     def words(self) -> int:
-        return len(self.text.split())
+        return len(words(self.text))
 
 
 def generate(

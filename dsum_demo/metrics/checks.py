@@ -16,13 +16,13 @@ from statistics import fmean
 from dsum_demo.data.dialogues import speakers
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import COPY_NGRAM, copied_from_dialogue, share_marked
+from dsum_demo.metrics.words import ngrams, words
 
 REPEATED_NGRAM = 3
 SWAP_MARGIN = 0.05  # of F1, by which the exchanged text has to agree better
 LABELS = ("#Person1#", "#Person2#")
 
 _LABEL = re.compile(f"({'|'.join(LABELS)})")
-_WORD = re.compile(r"#\w+#|[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def check_summary(summary: str, dialogue: str | None, references: Sequence[str])
     return Checked(
         {
             "length": length_ratio(summary, references),
-            "copied": share_marked(copied_from_dialogue(summary, dialogue)) if dialogue and _words(summary) else None,
+            "copied": share_marked(copied_from_dialogue(summary, dialogue)) if dialogue and words(summary) else None,
             "novel_bigrams": novel_bigrams(summary, dialogue) if dialogue else None,
             "repetition": repetition(summary),
             "speakers": speakers_covered(summary, dialogue) if dialogue else None,
@@ -135,20 +135,20 @@ def check_summary(summary: str, dialogue: str | None, references: Sequence[str])
 
 def length_ratio(summary: str, references: Sequence[str]) -> float | None:
     """Words over words, the mean over references that have any; None without one."""
-    lengths = [len(words) for text in references if (words := _words(text))]
-    return fmean(len(_words(summary)) / length for length in lengths) if lengths else None
+    lengths = [len(counted) for text in references if (counted := words(text))]
+    return fmean(len(words(summary)) / length for length in lengths) if lengths else None
 
 
 def novel_bigrams(summary: str, dialogue: str) -> float | None:
     """The share of different bigrams that the dialogue does not have (See et al. 2017, section 6.2); None below two
     words."""
-    pairs = set(_ngrams(summary, 2))
+    pairs = set(ngrams(summary, 2))
     return len(pairs - _bigrams(dialogue)) / len(pairs) if pairs else None
 
 
 def repetition(summary: str) -> float | None:
     """1 - different trigrams / trigrams; None below three words."""
-    runs = _ngrams(summary, REPEATED_NGRAM)
+    runs = ngrams(summary, REPEATED_NGRAM)
     return 1 - len(set(runs)) / len(runs) if runs else None
 
 
@@ -184,8 +184,8 @@ def _said_of(text: str) -> dict[str, Counter[str]]:
     """For each label the words between it and the next one: with a label as subject, what is said of that speaker."""
     said: dict[str, Counter[str]] = {label: Counter() for label in LABELS}
     _, *parts = _LABEL.split(text)
-    for label, words in zip(parts[::2], parts[1::2], strict=True):
-        said[label].update(_words(words))
+    for label, part in zip(parts[::2], parts[1::2], strict=True):
+        said[label].update(words(part))
     return said
 
 
@@ -205,13 +205,4 @@ def _stands_in(label: str, text: str) -> bool:
 
 @lru_cache(maxsize=8)  # several systems write about one dialogue
 def _bigrams(text: str) -> frozenset[tuple[str, ...]]:
-    return frozenset(_ngrams(text, 2))
-
-
-def _words(text: str) -> list[str]:
-    return [word.casefold().replace("’", "'") for word in _WORD.findall(text)]
-
-
-def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
-    words = _words(text)
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return frozenset(ngrams(text, 2))

@@ -8,10 +8,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from dsum_demo.metrics.rouge import _TITLES, split_sentences
-
-# A speaker label, a number, or a word; the parts of "New York-based" are words of their own.
-_TOKEN = re.compile(r"#\w+#|\d+(?:[.,:]\d+)*|[^\W\d_]\w*(?:['’]\w+)*")
-
+from dsum_demo.metrics.words import WORD
 
 _CLITIC = re.compile(r"['’](?:s|d|m|ll|re|ve)$", re.IGNORECASE)
 
@@ -80,7 +77,7 @@ def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
 
 
 def _tokens(text: str) -> Iterator[str]:
-    return (_CLITIC.sub("", token) for token in _TOKEN.findall(text))
+    return (_CLITIC.sub("", token) for token in WORD.findall(text))
 
 
 def _may_name(token: str) -> bool:

@@ -5,15 +5,14 @@ Knows words; nothing of colours or pages. A summary comes back as segments that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
+
+from dsum_demo.metrics.rouge import stems
+from dsum_demo.metrics.words import WORD, ngrams, words
 
 COPY_NGRAM = 3  # words in a row; fewer are the language's, not the dialogue's
-
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)
@@ -26,60 +25,42 @@ class Segment:
 
 def shared_with_references(summary: str, references: Sequence[str]) -> list[Segment]:
     """Mark the words that ROUGE-1 counts as shared with any reference: same word stem, in any place."""
-    wanted = {token for reference in references for token in _stems(reference)}
+    wanted = {token for reference in references for token in stems(reference)}
 
     def shared(word: str) -> bool:
-        tokens = _stems(word)
+        tokens = stems(word)
         return bool(tokens) and all(token in wanted for token in tokens)
 
-    return _segments(summary, (shared(match[0]) for match in _WORD.finditer(summary)))
+    return _segments(summary, (shared(match[0]) for match in WORD.finditer(summary)))
 
 
 def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -> list[Segment]:
     """Mark the words that stand in `ngram` or more in a row in the dialogue too, whatever their case."""
-    known, words = _ngrams(dialogue, ngram), _words(summary)
-    marked = [False] * len(words)
-    for i in range(len(words) - ngram + 1):
-        if tuple(words[i : i + ngram]) in known:
+    known, runs = _ngrams(dialogue, ngram), ngrams(summary, ngram)
+    marked = [False] * len(words(summary))
+    for i, run in enumerate(runs):
+        if run in known:
             marked[i : i + ngram] = [True] * ngram
     return _segments(summary, marked)
 
 
 def share_marked(segments: Sequence[Segment]) -> float:
     """The share of the words that are marked, 0 to 1; 0 for a text without words."""
-    marked = sum(len(_words(segment.text)) for segment in segments if segment.marked)
-    total = sum(len(_words(segment.text)) for segment in segments)
+    marked = sum(len(words(segment.text)) for segment in segments if segment.marked)
+    total = sum(len(words(segment.text)) for segment in segments)
     return marked / total if total else 0.0
 
 
 @lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws
 def _ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
-    words = _words(text)
-    return frozenset(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-
-
-def _words(text: str) -> list[str]:
-    return [match[0].lower().replace("’", "'") for match in _WORD.finditer(text)]
-
-
-def _stems(text: str) -> list[str]:
-    from rouge_score.tokenize import tokenize
-
-    return tokenize(text, _stemmer())
-
-
-@cache
-def _stemmer() -> Any:
-    from nltk.stem.porter import PorterStemmer
-
-    return PorterStemmer()
+    return frozenset(ngrams(text, n))
 
 
 def _segments(text: str, marks: Iterable[bool]) -> list[Segment]:
     """Neighbouring marked words become one segment, with what stands between them."""
     segments: list[Segment] = []
     position, before = 0, False
-    for match, marked in zip(_WORD.finditer(text), marks, strict=True):
+    for match, marked in zip(WORD.finditer(text), marks, strict=True):
         between = text[position : match.start()]
         if between:
             segments.append(Segment(between, marked and before))

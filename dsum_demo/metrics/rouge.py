@@ -143,6 +143,13 @@ def split_sentences(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def stems(text: str) -> list[str]:
+    """The tokens that ROUGE compares: runs of a-z and digits, reduced to Porter stems as rouge_score does."""
+    from rouge_score.tokenize import tokenize
+
+    return tokenize(text, _tokenizer())
+
+
 def _check_policy(policy: str) -> None:
     if policy not in POLICIES:
         raise InputError(f"The reference policy is {policy!r}; choose one of: {', '.join(POLICIES)}.")
@@ -173,7 +180,12 @@ def _score(prediction: str, reference: str) -> dict[str, Score]:
 def _scorer() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(ROUGE_TYPES, tokenizer=_Tokenizer())
+    return RougeScorer(ROUGE_TYPES, tokenizer=_tokenizer())
+
+
+@cache
+def _tokenizer() -> _Tokenizer:
+    return _Tokenizer()
 
 
 class _Tokenizer:
@@ -185,9 +197,4 @@ class _Tokenizer:
         stemmer = PorterStemmer()
         self.stem = lru_cache(maxsize=100_000)(stemmer.stem)
         # A text is compared with several others.
-        self.tokenize = lru_cache(maxsize=256)(self._tokenize)
-
-    def _tokenize(self, text: str) -> list[str]:
-        from rouge_score.tokenize import tokenize
-
-        return tokenize(text, self)
+        self.tokenize = lru_cache(maxsize=256)(stems)

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dsum_demo.errors import GenerationError, InputError
 from dsum_demo.generation.streaming import Generation, NoRepeats, _GumbelNoise, decode_tokens, generate, stream
+from dsum_demo.metrics.words import words
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 
@@ -146,7 +147,7 @@ def test_tokens_and_times(base):
     assert result.new_tokens == 24 and result.hit_length_limit and result.finished and not result.stopped
     assert 0 < result.first_token_seconds <= result.seconds
     assert result.tokens_per_second == pytest.approx(24 / result.seconds)
-    assert result.words == len(result.text.split())
+    assert result.words == len(words(result.text))
 
 
 def test_an_end_token_ends_and_does_not_count(base, monkeypatch):

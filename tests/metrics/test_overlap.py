@@ -25,7 +25,7 @@ def test_any_of_several_references_counts():
 
 def test_speaker_labels_keep_their_signs_and_match_as_rouge_matches_them():
     segments = shared_with_references("#Person1# waits.", ["#Person1# is waiting."])
-    assert marked(segments) == ["Person1# waits"]
+    assert marked(segments) == ["#Person1# waits"]
 
 
 def test_copies_are_three_words_in_a_row_or_more():

@@ -9,6 +9,7 @@ from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.words import words
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.ui.appearance import HUMAN, LOOKS
 from dsum_demo.ui.compare.charts import difference, label
@@ -56,9 +57,9 @@ def human_card(comparison: Comparison, highlight: str) -> str:
         body = f'<p class="summary text" dir="auto">{texts[0]}</p>'
     else:
         body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
-    words = " · ".join(f"{len(reference.split())}" for reference in comparison.references)
+    counts = " · ".join(f"{len(words(reference))}" for reference in comparison.references)
     what = "reference summary" if len(texts) == 1 else f"{len(texts)} reference summaries"
-    return card(HUMAN.css_class, HUMAN.title, what, body, f"{words} words", copyable=True)
+    return card(HUMAN.css_class, HUMAN.title, what, body, f"{counts} words", copyable=True)
 
 
 def scores_table(comparison: Comparison) -> str:

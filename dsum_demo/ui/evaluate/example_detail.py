@@ -8,6 +8,7 @@ from dsum_demo.data.dialogues import speakers
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.words import words
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import HUMAN, system_looks, system_titles
 from dsum_demo.ui.html import html_table
@@ -141,7 +142,7 @@ def _value(check: Check, value: float, output: Output) -> str:
 
 
 def _footer(output: Output) -> str:
-    parts = [f"{len(output.text.split())} words"]
+    parts = [f"{len(words(output.text))} words"]
     if output.tokens is not None:
         parts.append(f"{output.tokens} tokens")
     if output.turns_left_out:
