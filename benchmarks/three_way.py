@@ -124,7 +124,7 @@ def run_dsum(folder: Path) -> dict[str, Any]:
     from dsum_demo.settings import Settings
 
     started = time.perf_counter()
-    settings = Settings(root=folder, data_dir=folder / "data", offline=True)
+    settings = Settings(root=folder, data_dir=folder / "data", offline=True, family="dsum-t5")
     store = ModelStore(Registry(settings), settings)
     family = store.registry.default_family
     specs = [spec for spec in family.default_trio() if spec]

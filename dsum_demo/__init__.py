@@ -30,8 +30,9 @@ def _store() -> ModelStore:
     return ModelStore(Registry(settings), settings)
 
 
-def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodingConfig | None = None) -> str:
-    """One model's summary of one dialogue ("Name: text", a turn a line).
+def summarize(dialogue: str, model: str = "", decode: DecodingConfig | None = None) -> str:
+    """One model's summary of one dialogue ("Name: text", a turn a line); without a name, the default family's full
+    fine-tune.
 
     Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
     and GenerationError, with the reason, where the model cannot be had or fails.
@@ -40,7 +41,8 @@ def summarize(dialogue: str, model: str = "dsum-t5-full", decode: DecodingConfig
     from dsum_demo.errors import GenerationError
 
     store = _store()
-    spec = store.registry.spec(model)
+    full = store.registry.default_family.default_trio()[1]
+    spec = store.registry.spec(model or (full.name if full else ""))
     *_, last = stream_comparison(store, store.registry.family(spec.family), [spec], dialogue, decode=decode)
     if last.systems[0].error:
         raise GenerationError(last.systems[0].error)

@@ -21,6 +21,7 @@ class Settings:
     root: folder with models/, adapters/ and samples/.
     data_dir: what the app keeps (runs, evaluations).
     dialogsum_dir: folder with DialogSum's splits; None: they come from the Hub.
+    family: the family that every page and command begins with; empty: the catalog's default.
     public: the profile of a public Space: no paths or Hub ids typed by users, small caps.
     offline: never ask the Hub.
     hub_timeout: seconds to wait for the Hub before it counts as unreachable.
@@ -31,6 +32,7 @@ class Settings:
     root: Path = PROJECT_ROOT
     data_dir: Path = Path("dsum-data")
     dialogsum_dir: Path | None = None
+    family: str = ""
     public: bool = False
     offline: bool = False
     hub_timeout: float = 1.5
@@ -64,8 +66,8 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT, SPACE_ID
-        and HF_HUB_OFFLINE.
+        """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
+        SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError where a value cannot be read.
         """
@@ -75,6 +77,7 @@ class Settings:
             root=Path(env.get("DSUM_ROOT") or PROJECT_ROOT).resolve(),
             data_dir=Path(env.get("DSUM_DATA_DIR") or "dsum-data").resolve(),
             dialogsum_dir=Path(env["DSUM_DIALOGSUM"]).resolve() if env.get("DSUM_DIALOGSUM") else None,
+            family=env.get("DSUM_FAMILY", "").strip(),
             public=public,
             offline=_flag(env, "HF_HUB_OFFLINE"),
             hub_timeout=_number(env, "DSUM_HUB_TIMEOUT", "1.5", "seconds"),

@@ -31,6 +31,8 @@ from pathlib import Path
 
 # Before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The tests' roots hold tiny models in place of this family; child processes see it too.
+os.environ["DSUM_FAMILY"] = "dsum-t5"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # hypothesis leaves notes of its own even where tests ask for no database.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "dsum-hypothesis")))
@@ -281,7 +283,7 @@ def tiny_root(tmp_path_factory, tiny_model, tiny_tokenizer, save_adapter) -> Pat
 
 @pytest.fixture(scope="session")
 def tiny_settings(tiny_root, tmp_path_factory) -> Settings:
-    return Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("data"), offline=True)
+    return Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("data"), offline=True, family="dsum-t5")
 
 
 @pytest.fixture(scope="session")
@@ -372,7 +374,8 @@ class Checkout:
 def checkout(request, tmp_path, tiny_root, causal_root, tiny_model, tiny_causal) -> Checkout:
     seq2seq = request.param == "encoder-decoder"
     root = Path(shutil.copytree(tiny_root if seq2seq else causal_root, tmp_path / "checkout"))
-    settings = Settings(root=root, data_dir=tmp_path / "checkout-data", offline=True)
+    family = "dsum-t5" if seq2seq else ""
+    settings = Settings(root=root, data_dir=tmp_path / "checkout-data", offline=True, family=family)
     if seq2seq:
         return Checkout(
             settings, None, tiny_model, "dsum-t5-base", "dsum-t5-full", "dsum-t5-lora",
@@ -405,7 +408,7 @@ def root(tiny_root, tmp_path) -> Path:
 
 @pytest.fixture
 def settings(root, tmp_path) -> Settings:
-    return Settings(root=root, data_dir=tmp_path / "data", offline=True)
+    return Settings(root=root, data_dir=tmp_path / "data", offline=True, family="dsum-t5")
 
 
 @pytest.fixture(scope="session")

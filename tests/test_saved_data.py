@@ -182,7 +182,7 @@ def saved(tmp_path) -> Settings:
     """Settings over a copy of what was saved."""
     for name in ("root", "data"):
         shutil.copytree(SAVED / name, tmp_path / name)
-    return Settings(root=tmp_path / "root", data_dir=tmp_path / "data", offline=True)
+    return Settings(root=tmp_path / "root", data_dir=tmp_path / "data", offline=True, family="dsum-t5")
 
 
 def test_the_runs_are_listed_newest_first_with_their_states(saved):

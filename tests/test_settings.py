@@ -66,3 +66,8 @@ def test_a_value_that_cannot_be_read_is_named(name, value):
 def test_without_an_argument_the_process_environment_is_read(monkeypatch):
     monkeypatch.setenv("DSUM_DATA_DIR", "/somewhere/else")
     assert Settings.from_environment().data_dir == Path("/somewhere/else")
+
+
+def test_the_family_is_read_from_the_environment():
+    assert Settings.from_environment({"DSUM_FAMILY": " flan-t5-base "}).family == "flan-t5-base"
+    assert Settings.from_environment({}).family == ""

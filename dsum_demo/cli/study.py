@@ -51,7 +51,7 @@ def run_study_command(options: argparse.Namespace) -> int:
 
     settings = Settings.from_environment()
     registry = Registry(settings)
-    base = registry.spec(options.base) if options.base else registry.default_family.base
+    base = registry.spec(options.base) if options.base else registry.training_family.base
     given = {
         "methods": tuple(name.strip() for name in options.methods.split(",") if name.strip()),
         "source": options.data,

@@ -90,8 +90,11 @@ class Family:
 
 @dataclass(frozen=True)
 class Catalog:
+    """default: the family that every page and command begins with; training: the one that the Train tab begins with."""
+
     default: str
     families: tuple[Family, ...]
+    training: str = ""
 
 
 def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
@@ -100,13 +103,16 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"The catalogue {file.name} cannot be read: {error}") from None
-    _only(raw, {"default": str, "family": list}, "the catalogue")
+    _only(raw, {"default": str, "training": str, "family": list}, "the catalogue")
     families = tuple(_family(entry, root) for entry in raw.get("family", ()))
     _unique([family.name for family in families], "family")
     _unique([spec.name for family in families for spec in family.variants], "variant")
-    if raw.get("default") not in {family.name for family in families}:
-        raise SettingsError(f"The catalogue's default is {raw.get('default')!r}, which is none of its families.")
-    return Catalog(raw["default"], families)
+    default = raw.get("default")
+    training = raw.get("training", default)
+    for entry, name in (("default", default), ("training", training)):
+        if name not in {family.name for family in families}:
+            raise SettingsError(f"The catalogue's {entry} is {name!r}, which is none of its families.")
+    return Catalog(default, families, training)
 
 
 _FAMILY_FIELDS: dict[str, type] = {

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.errors import ModelError, ModelUnavailableError, UnknownModelError
+from dsum_demo.errors import ModelError, ModelUnavailableError, SettingsError, UnknownModelError
 from dsum_demo.hub.client import HubProbe, cache_room, cached_folder, no_room
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter
@@ -57,6 +57,7 @@ class Registry:
     def __init__(self, settings: Settings, catalog: Catalog | None = None):
         self.settings = settings
         self._catalog = catalog or read_catalog(settings.root)
+        self._default = settings.family or self._catalog.default
         self._probe = HubProbe(settings.offline, settings.hub_timeout)
         self._lock = threading.Lock()
         self._failures: dict[str, str] = {}
@@ -64,6 +65,8 @@ class Registry:
         self._families: dict[str, Family] = {}
         self._misfits: tuple[Misfit, ...] = ()
         self.refresh()
+        if self._default not in self._families:
+            raise SettingsError(f"DSUM_FAMILY is {settings.family!r}; choose one of: {', '.join(self._families)}.")
 
     def refresh(self) -> None:
         """Look at adapters/, models/ and the finished runs again."""
@@ -109,7 +112,13 @@ class Registry:
 
     @property
     def default_family(self) -> Family:
-        return self._families[self._catalog.default]
+        """The family that every page and command begins with."""
+        return self._families[self._default]
+
+    @property
+    def training_family(self) -> Family:
+        """The family that the Train tab begins with; on a public Space the only one it trains."""
+        return self._families[self.settings.family or self._catalog.training or self._default]
 
     @property
     def misfits(self) -> tuple[Misfit, ...]:

@@ -60,13 +60,13 @@ class Setup:
 
 
 def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
-    """The family and its original, by either's name; "" means the default family's.
+    """The family and its original, by either's name; "" means that of the Train tab.
 
     Raises UnknownModelError for a name that there is not, InputError for a model that is no original.
     """
     families = {family.name: family for family in registry.families()}
     if not name:
-        return registry.default_family, registry.default_family.base
+        return registry.training_family, registry.training_family.base
     if name in families:
         return families[name], families[name].base
     spec = registry.spec(name)

@@ -343,6 +343,16 @@ def test_a_disk_without_room_is_known_before_a_download(settings, tmp_path, monk
     assert "takes 10,000,000.0 GB" in answer.reason and "set HF_HOME" in answer.reason
 
 
+def test_settings_choose_the_family_that_pages_begin_with(settings):
+    registry = Registry(replace(settings, family="flan-t5-base"))
+    assert registry.default_family.name == registry.training_family.name == "flan-t5-base"
+    catalog = replace(read_catalog(PROJECT_ROOT), default="flan-t5-small", training="dsum-t5")
+    registry = Registry(replace(settings, family=""), catalog)
+    assert (registry.default_family.name, registry.training_family.name) == ("flan-t5-small", "dsum-t5")
+    with pytest.raises(SettingsError, match=r"DSUM_FAMILY is 'flan'; choose one of: .*flan-t5-base"):
+        Registry(replace(settings, family="flan"))
+
+
 def test_a_family_that_needs_no_network_is_offered_where_it_is_here(settings, root):
     registry = Registry(settings)
     assert registry.offline_offer() == "The family dsum-t5 needs no network."

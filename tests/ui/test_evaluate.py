@@ -38,7 +38,9 @@ SKIP = {"__type__": "update"}
 
 @pytest.fixture(scope="module")
 def services(tiny_root, tmp_path_factory) -> Services:
-    return Services.start(Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("evaluate"), offline=True))
+    return Services.start(
+        Settings(root=tiny_root, data_dir=tmp_path_factory.mktemp("evaluate"), offline=True, family="dsum-t5")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_failed_run_shows_its_error_and_keeps_finished_outputs(services, evaluat
 
 
 def test_public_page_limits_a_run_hides_it_from_others_and_does_not_save_it(tiny_root, tmp_path):
-    settings = Settings(root=tiny_root, data_dir=tmp_path, offline=True, public=True)
+    settings = Settings(root=tiny_root, data_dir=tmp_path, offline=True, public=True, family="dsum-t5")
     public = Services.start(settings)
     run = public.evaluations.start(Wanted(SAMPLES, TRIO[:1], limit=5_000))
     assert public.evaluations.run_for(run.token) is run
@@ -216,7 +218,7 @@ def test_missing_dialogues_are_filled_in_if_the_dataset_is_available(tiny_root, 
         (root / name).symlink_to(tiny_root / name)
     shipped = replace(evaluation, data="dialogsum:validation")
     write_evaluation(shipped, root / "evaluations" / "shipped", texts=False)
-    settings = Settings(root=root, data_dir=tmp_path / "data", offline=True)
+    settings = Settings(root=root, data_dir=tmp_path / "data", offline=True, family="dsum-t5")
     without = Services.start(settings)
     first = shipped.examples[0]
     event = SimpleNamespace(_data={"example": first.id})
@@ -243,7 +245,7 @@ def test_tab_opens_on_the_newest_evaluation(services, key):
 
 
 def test_tab_without_evaluations_suggests_the_samples(tiny_root, tmp_path):
-    empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True))
+    empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True, family="dsum-t5"))
     answer = tab.open_tab(empty, "", None)
     assert "Start with the samples" in answer[8] and answer[9]["visible"]
     assert next(tab.open_evaluation(empty, None, "rouge1"))[1]["visible"] is False
@@ -683,7 +685,7 @@ def test_delete_asks_first_and_refuses_shipped_evaluations(services, tiny_root, 
     root = tmp_path / "root"
     write_evaluation(evaluation, root / "evaluations" / "trio")
     having = SimpleNamespace(
-        evaluations=EvaluationQueue(Settings(root=root, data_dir=tmp_path), None), settings=Settings()
+        evaluations=EvaluationQueue(Settings(root=root, data_dir=tmp_path, family="dsum-t5"), None), settings=Settings()
     )
     question, _, said = saved.ask_delete(having, "trio")
     assert question["visible"] is False and "cannot be deleted" in said

@@ -110,9 +110,9 @@ def public_note(name: str, settings: Settings) -> str:
 
 def base_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
     """(label, name) of the base models that can be trained here. ask: whether to check the Hub."""
-    families = registry.families() if ask and not registry.settings.public else [registry.default_family]
+    families = registry.families() if ask and not registry.settings.public else [registry.training_family]
     usable = [family for family in families if registry.availability(family.base).usable]
-    return [(family.title, family.base.name) for family in usable or [registry.default_family]]
+    return [(family.title, family.base.name) for family in usable or [registry.training_family]]
 
 
 def preset_choices() -> list[tuple[str, str]]:

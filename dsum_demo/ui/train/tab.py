@@ -52,7 +52,7 @@ def build_train_tab(
     page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab, memory: BrowserMemory
 ) -> None:
     """Build and connect the tab. A run is opened in `compare`, which is one of `tabs`."""
-    first = preset_config(services, FIRST_PRESET, services.registry.default_family.base.name)
+    first = preset_config(services, FIRST_PRESET, services.registry.training_family.base.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=310):
             form, left = build_form(services, first)
