@@ -107,7 +107,7 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
     families = tuple(_family(entry, root) for entry in raw.get("family", ()))
     _unique([family.name for family in families], "family")
     _unique([spec.name for family in families for spec in family.variants], "variant")
-    default = raw.get("default")
+    default = raw.get("default", "")
     training = raw.get("training", default)
     for entry, name in (("default", default), ("training", training)):
         if name not in {family.name for family in families}:

