@@ -65,7 +65,7 @@ def add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("--no-cache", action="store_true", help="write every summary anew")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="a new folder for the evaluation (default: one in the data folder)"
+        "--out", type=Path, metavar="DIR", help="a new or empty folder for the evaluation (default: in the data folder)"
     )
     parser.add_argument("--export", action="store_true", help="write CSV, JSON Lines, Markdown and HTML there too")
     parser.add_argument(
@@ -81,8 +81,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
 
     settings = Settings.from_environment()
-    if options.out and options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise InputError(f"{options.out} is there already; give a new folder.")
+    if options.out:
+        _check_out(options.out)
     if options.export and options.without_texts:
         raise InputError("--export writes texts, and --without-texts leaves them out; choose one.")
     with _stopping() as stop:
@@ -94,7 +94,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     report = build_report(evaluation)
     texts = not options.without_texts
     if options.out:
-        folder = write_evaluation(evaluation, options.out, texts=texts, report=report)
+        folder = write_evaluation(evaluation, options.out.resolve(), texts=texts, report=report)
     else:
         folder = SavedEvaluations(settings).save(evaluation, texts=texts, report=report).folder
     if options.export:
@@ -242,6 +242,15 @@ def _stopping() -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _check_out(folder: Path) -> None:
+    """Raises InputError for a file and for a folder with something in it, before anything is generated."""
+    if folder.is_dir():
+        if first := min((entry.name for entry in folder.iterdir()), default=""):
+            raise InputError(f"The folder {folder} is not empty: it contains {first!r}; give a new or empty folder.")
+    elif folder.exists():
+        raise InputError(f"{folder} is a file; give a new or empty folder.")
 
 
 def _export(evaluation: Evaluation, report: Report, folder: Path) -> None:

@@ -55,7 +55,8 @@ def test_out_export_and_without_texts(dsum, tmp_path):
     bare = dsum("--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "bare", "--without-texts")
     assert bare.returncode == 0 and read_evaluation(tmp_path / "bare").examples[0].dialogue is None
     taken = dsum("--data", "samples", "--out", "mine")
-    assert taken.returncode == 2 and "mine is there already" in taken.stderr
+    assert taken.returncode == 2 and "mine is not empty: it contains 'examples.csv'" in taken.stderr
+    assert "mine/report.md is a file" in dsum("--data", "samples", "--out", "mine/report.md").stderr
     assert not (tmp_path / "data" / "evaluations").exists()
 
 
@@ -68,6 +69,14 @@ def test_recorded_outputs_need_no_torch(dsum, recorded_file, tmp_path, environme
     printed = json.loads(result.stdout)
     assert printed["report"]["signature"]["policy"] == "best" and printed["report"]["signature"]["seed"] == 4
     assert printed["report"]["recovery"]["sentence"].startswith("LoRA recovers")
+
+
+def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
+    (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n")
+    (tmp_path / "empty").mkdir()
+    result = dsum("--data", "rows.csv", "--references", "human", "--recorded", "a", "--out", "empty")
+    assert result.returncode == 0, result.stderr
+    assert read_evaluation(tmp_path / "empty").examples[0].outputs["a"].text == "the cat"
 
 
 def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
