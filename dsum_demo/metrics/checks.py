@@ -98,8 +98,8 @@ CHECKS = (
         "Names and numbers not in the dialogue",
         "count",
         "dialogue",
-        "Capitalized words inside sentences, numbers in digits and speaker labels of the summary that the dialogue "
-        "does not have, each once.",
+        "Capitalized words, numbers in digits and speaker labels of the summary that the dialogue does not have, each "
+        "once; a sentence's first word is left out if it is an ordinary English word.",
         "A right name at the wrong place is not seen, and what is right but written otherwise (“30” for “thirty”) is "
         "called invented.",
     ),

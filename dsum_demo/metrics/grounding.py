@@ -7,20 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from statistics import fmean
 
-from dsum_demo.metrics.rouge import _TITLES, split_sentences
+from dsum_demo.metrics.rouge import _TITLES, split_sentences, stems
 from dsum_demo.metrics.words import WORD
 
 _CLITIC = re.compile(r"['’](?:s|d|m|ll|re|ve)$", re.IGNORECASE)
 
 
 _NO_NAMES = frozenset({*_TITLES, "I", "AM", "PM", "OK", "Ok"})
-
-
-# March and May are left out: at a sentence's start they may be a verb.
-_DAYS_AND_MONTHS = frozenset(
-    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday "
-    "January February April June July August September October November December".split()
-)
 
 
 _NUMBER_WORDS = (
@@ -32,31 +25,65 @@ _NUMBER_WORDS = (
 _NUMBERS_IN_WORDS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
 
+# English words that begin sentences and name nobody. A given name that is also one of them ("Will") is not counted
+# there; words in -ing and -ly are recognized by their ending.
+_ORDINARY_WORDS = frozenset(
+    """
+    a an the this that these those some any no none each every either neither both all many much more most few fewer
+    less several enough such another other others one half i you he she it we they who whoever what whatever which
+    whichever whose whom my your his her its our their mine yours hers ours theirs him them us me himself herself
+    itself themselves somebody someone something anybody anyone anything everybody everyone everything nobody nothing
+    here there and or but nor so yet for if unless whether because since as although though while whereas when
+    whenever where wherever why how until till once before after than like unlike despite of in on at by to from with
+    without within into onto through throughout during about above across against along alongside amid among amongst
+    around behind below beneath beside besides between beyond concerning considering due except following given
+    including inside instead near off opposite out outside over past per regarding regardless thanks toward towards
+    under underneath up upon via based according compared am is are was were be been being do does did has have had
+    can could may might must shall should will would ought let not never always often sometimes seldom soon now then
+    today tonight tomorrow yesterday later afterward afterwards again also too still just even only first second third
+    last next finally lastly moreover furthermore however therefore thus hence otherwise nevertheless nonetheless
+    meanwhile meantime indeed instead perhaps maybe almost already ever far further quite rather somehow somewhat
+    anyway anyhow overall altogether together apart aside elsewhere everywhere somewhere back down away yes yeah no ok
+    okay well oh hey hello hi bye please sorry two three four five six seven eight nine ten eleven twelve hundreds
+    thousands millions dozens people person man men woman women boy boys girl girls child children kid kids friend
+    friends student students teacher teachers parent parents mother father mom mum dad mommy mummy daddy brother
+    sister son daughter husband wife grandma grandpa grandmother grandfather family customer customers client clients
+    guest guests visitor visitors passenger passengers employee employees employer worker workers colleague colleagues
+    boss manager doctor doctors patient patients nurse police driver waiter waitress interviewer interviewers
+    interviewee interviewees speaker speakers expert experts scientists researchers tourists neighbor neighbors
+    neighbour neighbours classmates being doing going having seeing using asked told surprised worried concerned tired
+    inspired shocked disappointed excited happy sad bad great new old good better best worse worst long short right
+    wrong time times work school home dinner lunch breakfast
+    """.split()
+)
+_ORDINARY_ENDING = re.compile(r"(?!Beijing|Sterling|Beverly|Kimberly).{4,}(?:ing|ly)")
+
+
 def names_and_numbers(summary: str) -> list[str]:
     """What a summary claims by name: names, numbers in digits and speaker labels, each once, in order of appearance.
 
-    A name is a capitalized word inside a sentence, without its possessive 's. A sentence's first word is capitalized
-    anyway: it counts only where it has another capital ("IKEA"), is a day or a month, or also stands capitalized inside
-    a sentence of this summary. Whether the dialogue knows it must not decide: that would count the right names and pass
-    over the invented ones.
+    A name is a capitalized word, without its possessive 's. A sentence's first word is capitalized anyway: it is not
+    counted if it is an ordinary English word, unless it also stands capitalized inside a sentence of this summary.
+    Whether the dialogue has it must not decide: that would count the right names and pass over the invented ones.
 
-    Misses: names that only begin sentences, numbers in words, lower-case names. Takes for a name: any other capitalized
-    word, such as the first one of a quotation. "Peter Wilson" is two names.
+    Misses: numbers in words, lower-case names, names that are ordinary words and only begin sentences ("Will"). Takes
+    for a name: any other capitalized word, such as the first one of a quotation, and a rare or non-English word that
+    begins a sentence. "Peter Wilson" is two names.
     """
-    claims = [
-        (token, position == 0 and _could_be_ordinary(token))
-        for sentence in split_sentences(summary)
-        for position, token in enumerate(_tokens(sentence))
-        if _may_name(token)
-    ]
-    sure = {token for token, doubtful in claims if not doubtful}
-    return list(dict.fromkeys(token for token, _ in claims if token in sure))
+    return list(_claims(summary))
 
 
 def ungrounded(summary: str, dialogue: str) -> list[str]:
-    """The names and numbers of a summary that do not stand in its dialogue, by the rules of `grounded_share`."""
+    """The names and numbers of a summary that do not stand in its dialogue, by the rules of `grounded_share`.
+
+    A sentence's first word is not reported if the dialogue has another form of it in lower case ("Drivers", "driver").
+    """
     standing = _standing_in(dialogue)
-    return [claim for claim in names_and_numbers(summary) if _key(claim) not in standing]
+    missing = {claim: first for claim, first in _claims(summary).items() if _key(claim) not in standing}
+    if not any(missing.values()):
+        return list(missing)
+    ordinary = _lower_case_stems(dialogue)
+    return [claim for claim, first in missing.items() if not (first and ordinary.issuperset(stems(claim) or [""]))]
 
 
 def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -84,9 +111,24 @@ def _may_name(token: str) -> bool:
     return not token[0].isalpha() or (token[0].isupper() and token not in _NO_NAMES)
 
 
-def _could_be_ordinary(token: str) -> bool:
-    """Whether a word may be capitalized for no other reason than that it begins a sentence."""
-    return token[0].isalpha() and token not in _DAYS_AND_MONTHS and not any(c.isupper() for c in token[1:])
+def _claims(summary: str) -> dict[str, bool]:
+    """Names and numbers, and whether each is capitalized at the beginning of sentences only."""
+    first_words: dict[str, bool] = {}
+    for sentence in split_sentences(summary):
+        for position, token in enumerate(_tokens(sentence)):
+            if _may_name(token):
+                first = position == 0 and token[0].isalpha() and not any(c.isupper() for c in token[1:])
+                first_words[token] = first and first_words.get(token, True)
+    return {token: first for token, first in first_words.items() if not (first and _is_ordinary(token))}
+
+
+def _is_ordinary(token: str) -> bool:
+    return token.lower() in _ORDINARY_WORDS or _ORDINARY_ENDING.fullmatch(token) is not None
+
+
+@lru_cache(maxsize=8)
+def _lower_case_stems(dialogue: str) -> frozenset[str]:
+    return frozenset(stem for token in _tokens(dialogue) if token.islower() for stem in stems(token))
 
 
 @lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from dsum_demo.errors import InputError
-from dsum_demo.metrics.grounding import grounded_share, names_and_numbers
+from dsum_demo.metrics.grounding import grounded_share, names_and_numbers, ungrounded
 from dsum_demo.metrics.rouge import (
     MAX_LCS_CELLS,
     POLICIES,
@@ -202,6 +202,9 @@ def test_splitting_takes_only_white_space_away(text):
         ("Yesterday I said that I'm, I’ll and I've had lunch with Mr. O'Brien at 9 PM.", ["O'Brien", "9"]),
         ("Mr. Smith's dog and Zoë’s cat like Łukasz.", ["Smith", "Zoë", "Łukasz"]),
         ("May they march in March?", ["March"]),
+        ("Maras calls Tom. Brian's late.", ["Maras", "Tom", "Brian"]),
+        ("Finally Tom pays. Seeing that, both leave. Talking helps. Luckily it works.", ["Tom"]),
+        ("Will pays. Emily waits. A dog barks. Will it rain?", ["Emily"]),
         ("The New York-based firm", ["New", "York"]),
         ("nothing to see, three of them", []),
         ("", []),
@@ -232,6 +235,20 @@ DIALOGUE = (
 )
 def test_grounded_share_of_one_summary(summary, share):
     assert grounded_share([(summary, DIALOGUE)]) == share
+
+
+@pytest.mark.parametrize(
+    ("summary", "invented"),
+    [
+        ("Maras asks Tom.", ["Maras"]),
+        ("Tom waits. Brian pays. Maras leaves and Brian stays.", ["Brian", "Maras"]),
+        # A form of a word that the dialogue has in lower case is no name; a form of a name may be an invented one.
+        ("Brothers lend dollars. Mayas calls.", ["Mayas"]),
+        ("However, they agree. Three weeks pass.", []),
+    ],
+)
+def test_a_name_that_begins_a_sentence_is_reported_if_the_dialogue_lacks_it(summary, invented):
+    assert ungrounded(summary, DIALOGUE) == invented
 
 
 def test_grounded_share_is_of_all_names_and_each_in_its_own_dialogue():
