@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsum_demo.evaluation.records import Evaluation, ExampleRecord, SystemInfo
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, SystemInfo
 
 LIST_LENGTH = 50
 
@@ -26,7 +26,7 @@ class Entry:
 @dataclass(frozen=True)
 class ReadyList:
     """name: "gain", "loss", "lora_beats_full", "invented" or "swapped". how: what it shows, in a sentence. entries: at
-    most LIST_LENGTH of the `total` there are.
+    most LIST_LENGTH of the `total` found among `of`: the examples, or the summaries that have a value of the check.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ReadyList:
     how: str
     entries: tuple[Entry, ...]
     total: int = 0
+    of: int = 0
 
 
 def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
@@ -72,28 +73,43 @@ def _list(
 ) -> ReadyList:
     kept = [(id_, value) for id_, value in (reversed(pairs) if best else pairs) if (value > 0 if best else value < 0)]
     entries = (Entry(id_, system.name, value, f"{100 * value:+.1f}") for id_, value in kept[:LIST_LENGTH])
-    return ReadyList(name, title, how, tuple(entries), len(kept))
+    return ReadyList(name, title, how, tuple(entries), len(kept), len(pairs))
 
 
 def _invented(evaluation: Evaluation) -> ReadyList:
+    checked = _checked(evaluation, "ungrounded")
     found = [
-        Entry(example.id, name, float(len(output.ungrounded)), ", ".join(output.ungrounded))
-        for example in evaluation.examples
-        for name, output in example.outputs.items()
+        Entry(id_, name, float(len(output.ungrounded)), ", ".join(output.ungrounded))
+        for id_, name, output in checked
         if output.ungrounded
     ]
     found.sort(key=lambda entry: -entry.value)
-    how = "Summaries with names or numbers that do not stand in the dialogue, those with most of them first."
-    return ReadyList("invented", "Invented names and numbers", how, tuple(found[:LIST_LENGTH]), len(found))
+    how = "Summaries with names or numbers that the dialogue does not have, those with most of them first."
+    return ReadyList(
+        "invented", "Invented names and numbers", how, tuple(found[:LIST_LENGTH]), len(found), len(checked)
+    )
 
 
 def _swapped(evaluation: Evaluation) -> ReadyList:
+    checked = _checked(evaluation, "swapped")
     found = [
-        Entry(example.id, name, score := output.scores["rouge1"].fmeasure, f"ROUGE-1 {100 * score:.1f}")
-        for example in evaluation.examples
-        for name, output in example.outputs.items()
-        if output.checks.get("swapped")
+        Entry(id_, name, score := output.scores["rouge1"].fmeasure, f"ROUGE-1 {100 * score:.1f}")
+        for id_, name, output in checked
+        if output.checks["swapped"]
     ]
     found.sort(key=lambda entry: -entry.value)
-    how = "Summaries that probably take one speaker for the other; ROUGE-1 does not see it, so its highest come first."
-    return ReadyList("swapped", "Swapped speakers", how, tuple(found[:LIST_LENGTH]), len(found))
+    how = (
+        "Summaries of all systems that probably take one speaker for the other, of those that can be checked: the "
+        "summary and a reference have speaker labels. ROUGE-1 does not see it, so its highest come first."
+    )
+    return ReadyList("swapped", "Swapped speakers", how, tuple(found[:LIST_LENGTH]), len(found), len(checked))
+
+
+def _checked(evaluation: Evaluation, check: str) -> list[tuple[str, str, Output]]:
+    """(example id, system, output) of the summaries that have a value of this check."""
+    return [
+        (example.id, name, output)
+        for example in evaluation.examples
+        for name, output in example.outputs.items()
+        if output.checks.get(check) is not None
+    ]

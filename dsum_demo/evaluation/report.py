@@ -7,7 +7,7 @@ Scores and differences are between 0 and 1 here, as everywhere below the page; m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -51,6 +51,7 @@ class SystemReport:
     """One system's means over the examples that it has done.
 
     f1: F1 with its interval for each ROUGE type. means: precision, recall and F1. checks: the mean of each check.
+    checked: how many summaries have a value of each check, which is what its mean is over.
     tokens, seconds: means an example; None for recorded outputs, and seconds where everything came from the cache.
     """
 
@@ -59,6 +60,7 @@ class SystemReport:
     f1: Mapping[str, Interval]
     means: Mapping[str, Score]
     checks: Mapping[str, Interval | None]
+    checked: Mapping[str, int]
     tokens: float | None
     seconds: float | None
 
@@ -167,7 +169,7 @@ class _Builder:
             published=evaluation.published,
             warnings=warnings_of(evaluation, examples, dialogues),
             slices=slice_examples(examples, self.names, seed=evaluation.seed, resamples=self.resamples),
-            lists=ready_lists(evaluation),
+            lists=ready_lists(replace(evaluation, examples=tuple(examples))),
         )
 
     def _bootstrap(
@@ -193,6 +195,7 @@ class _Builder:
                         for column, (of, check) in enumerate(self.columns, self.width * len(self.names))
                         if of == name
                     },
+                    {check.name: sum(o.checks.get(check.name) is not None for o in outputs) for check in CHECKS},
                     fmean(tokens) if tokens else None,
                     fmean(seconds) if seconds else None,
                 )

@@ -38,7 +38,7 @@ def test_means_are_those_of_the_records_and_lie_in_their_intervals(recorded, rep
             values = [e.outputs[system.name].checks[check.name] for e in recorded.examples]
             kept = [value for value in values if value is not None]
             assert system.checks[check.name].mean == pytest.approx(fmean(kept))
-            assert system.checks[check.name].n == len(kept)
+            assert system.checks[check.name].n == len(kept) == system.checked[check.name]
     assert report.systems[0].tokens is None and report.systems[0].seconds is None
 
 

@@ -471,9 +471,26 @@ def test_systems_with_the_same_warning_share_one_notice(evaluation):
         assert shown.count("lost their last turns") == 1 and f">{expected}: 1 of 12" in shown
 
 
-def test_a_list_of_summaries_is_labeled_as_such(report):
+def test_a_list_is_labeled_with_its_share_and_what_it_counts(report):
     labels = {ready.name: examples.list_label(ready) for ready in report.lists}
-    assert "summar" in labels["swapped"] and "example" in labels["gain"]
+    swapped = next(ready for ready in report.lists if ready.name == "swapped")
+    assert "of 36 summaries" in labels["invented"] and "of 12 examples" in labels["gain"]
+    assert (
+        examples.list_label(replace(swapped, total=353, of=1308)) == "Swapped speakers (353 of 1,308 summaries, 27 %)"
+    )
+    assert "no summaries to check" in examples.list_label(replace(swapped, total=0, of=0))
+
+
+def test_a_checks_mean_states_the_summaries_that_it_is_over(evaluation):
+    assert "of 12 summaries</small>" not in tables.checks_table(evaluation, build_report(evaluation, resamples=100))
+    first, *rest = evaluation.examples
+    without = replace(first.outputs[TRIO[0]], checks={**first.outputs[TRIO[0]].checks, "copied": None, "swapped": 1.0})
+    some = replace(evaluation, examples=(replace(first, outputs={**first.outputs, TRIO[0]: without}), *rest))
+    report = build_report(some, resamples=100)
+    shown = tables.checks_table(some, report)
+    assert "<small>of 11 summaries</small>" in shown
+    swapped = next(ready for ready in report.lists if ready.name == "swapped")
+    assert "<small>1 of " in shown and swapped.of == sum(system.checked["swapped"] for system in report.systems)
 
 
 def test_headline_contains_the_recovery_sentence(report):

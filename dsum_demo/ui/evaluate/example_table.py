@@ -144,7 +144,7 @@ def possible_errors(example: ExampleRecord, names: dict[str, str]) -> list[str]:
         if output.ungrounded:
             found.append(f"{names[system]}: {', '.join(output.ungrounded)}")
         if output.checks.get("swapped"):
-            found.append(f"{names[system]}: speakers swapped")
+            found.append(f"{names[system]}: speakers probably swapped")
         if output.hit_length_limit:
             found.append(f"{names[system]}: truncated")
     return found

@@ -103,11 +103,14 @@ def fill(opened: Open, rouge: str) -> list[Update]:
 
 
 def list_label(ready: ReadyList) -> str:
-    """The title and the number of entries: summaries if an example can be listed once per system, else examples."""
-    count = ready.total or len(ready.entries)
-    what = "summary" if ready.name in LISTS_OF_SUMMARIES else "example"
-    plural = f"{what[:-1]}ies" if what == "summary" else f"{what}s"
-    return f"{ready.title} ({count:,} {what if count == 1 else plural})"
+    """The title, and the share of what was examined: summaries if an example can be listed once per system, else
+    examples.
+    """
+    what = "summaries" if ready.name in LISTS_OF_SUMMARIES else "examples"
+    if not ready.of:
+        return f"{ready.title} (no {what} to check)"
+    share = 100 * ready.total / ready.of
+    return f"{ready.title} ({ready.total:,} of {ready.of:,} {what}, {share:.{0 if share >= 10 or not share else 1}f} %)"
 
 
 def handle_click(

@@ -8,9 +8,9 @@ from html import escape
 from dsum_demo.evaluation.export import scale
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.recovery import RULE
-from dsum_demo.evaluation.report import Report
+from dsum_demo.evaluation.report import Report, SystemReport
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
-from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.html import change, html_table, interval, notice
@@ -35,8 +35,8 @@ HOW_DIFFERENCES = (
 
 
 HOW_CHECKS = (
-    "Means per summary with 95 % intervals. A check counts features of the text; it does not measure whether a summary "
-    "is correct."
+    "Means per summary with 95 % intervals, over the summaries that have the texts which a check needs. A check "
+    "counts features of the text; it does not measure whether a summary is correct."
 )
 
 
@@ -142,9 +142,11 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     rows, said = [], []
     for check in CHECKS:
         factor = 1 if check.unit in ("ratio", "count") else 100
-        means = [system.checks.get(check.name) for system in report.systems]
-        if any(means):
-            cells = [interval(mean, factor, 2 if factor == 1 else 1) for mean in means]
+        if any(system.checked[check.name] for system in report.systems):
+            cells = [
+                interval(system.checks[check.name], factor, 2 if factor == 1 else 1) + _over(check, system)
+                for system in report.systems
+            ]
             rows.append([f"{escape(check.title)} ({UNITS[check.unit]})", *cells])
         misses = escape(check.misses)
         said.append(f"<dt>{escape(check.title)}</dt><dd>{escape(check.how)} <i>What it misses:</i> {misses}</dd>")
@@ -155,6 +157,15 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
         + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
         f"misses</summary><dl>{''.join(said)}</dl></details>"
     )
+
+
+def _over(check: Check, system: SystemReport) -> str:
+    """The number of summaries behind a mean, unless it is all of them; a yes/no check also states how many are yes."""
+    mean, checked = system.checks[check.name], system.checked[check.name]
+    if mean is None or (checked == system.n and check.unit != "yes/no"):
+        return ""
+    yes = f"{round(mean.mean * checked):,} " if check.unit == "yes/no" else ""
+    return f"<br><small>{yes}of {checked:,} summar{'y' if checked == 1 else 'ies'}</small>"
 
 
 def slices_table(evaluation: Evaluation, report: Report, by: str, rouge: str) -> str:
