@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dsum_demo.data.tables import Broken, _leave_out, read_rows
-from dsum_demo.errors import InputError
+from dsum_demo.data.tables import Broken, _leave_out, find_column, read_rows
+from dsum_demo.errors import DataError, InputError
 from dsum_demo.utils.files import write_atomically
 
 TRAINING_FINGERPRINTS = "train_fingerprints.txt"
@@ -63,11 +63,12 @@ def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
 
 
 def read_samples(file: Path, broken: Broken | None = None) -> list[Example]:
-    """Examples of a file in DialogSum's form: `id`, `dialogue`, and `summary1` to `summary3` with `topic1` to `topic3`,
-    or a single `summary` and `topic`; empty ones are left out.
+    """Examples of a file with the columns that `find_example_columns` finds; empty summaries and topics are left out,
+    and a row without an id is called "row 3".
 
-    Raises DataError for what `read_rows` refuses, and for rows without id, dialogue or summary or with a repeated id;
-    where `broken` is given, such rows are put there and left out instead.
+    Raises DataError for what `read_rows` refuses, for a file without a column of dialogues or of summaries, and for
+    rows without dialogue or summary or with a repeated id; where `broken` is given, such rows are put there and left
+    out instead.
     """
     return to_examples(read_rows(file, broken), str(file), broken)
 
@@ -77,17 +78,17 @@ def to_examples(
 ) -> list[Example]:
     """Rows as `read_samples` reads them; `name` says in a refusal where they come from. Raises DataError."""
     numbered = rows if isinstance(rows, Mapping) else dict(enumerate(rows, 1))
+    columns = find_example_columns(next(iter(numbered.values()), {}), name)
     examples = {
         number: Example(
-            id=row.get("id", "").strip(),
-            dialogue=row.get("dialogue", "").strip(),
-            references=_texts(row, "summary"),
-            topics=_texts(row, "topic"),
+            id="".join(_texts(row, columns["id"])) or f"row {number}",
+            dialogue="".join(_texts(row, columns["dialogue"])),
+            references=_texts(row, columns["summary"]),
+            topics=_texts(row, columns["topic"]),
         )
         for number, row in numbered.items()
     }
     for what, of in (
-        ("no id", lambda example: example.id),
         ("no dialogue", lambda example: example.dialogue),
         ("no summary", lambda example: example.references),
     ):
@@ -97,5 +98,35 @@ def to_examples(
     return list(examples.values())
 
 
-def _texts(row: dict[str, str], name: str) -> tuple[str, ...]:
-    return tuple(filter(None, (row.get(key, "").strip() for key in (name, f"{name}1", f"{name}2", f"{name}3"))))
+# What people call the columns, the likeliest name first.
+USUAL_COLUMNS = {
+    "dialogue": ("dialogue", "dialog", "conversation", "source", "input", "text", "transcript", "chat"),
+    "summary": ("summary", "summary1", "reference", "target", "output", "highlights", "abstract"),
+    "id": ("id", "fname", "dialogue_id", "idx"),
+}
+EXPECTED_COLUMNS = "dialogue and summary (or summary1 to summary3), and optionally id and topic (or topic1 to topic3)"
+
+
+def find_example_columns(columns: Iterable[str], name: str) -> dict[str, tuple[str, ...]]:
+    """The columns of each part of an example, by "dialogue", "summary", "id" and "topic", without regard to case: one
+    of USUAL_COLUMNS, or the numbered summaries and topics of DialogSum; empty for a missing id or topic.
+
+    Raises DataError for a file without dialogue or summary, naming the columns found and those expected.
+    """
+    there = tuple(columns)
+    found: dict[str, tuple[str, ...]] = {}
+    for role in ("dialogue", "summary", "id", "topic"):
+        numbered = () if role in ("dialogue", "id") else (role, *(f"{role}{number}" for number in (1, 2, 3)))
+        several = tuple(column for each in numbered if (column := find_column(there, each)))
+        one = find_column(there, *USUAL_COLUMNS.get(role, ()))
+        found[role] = several or ((one,) if one else ())
+    if missing := [role for role in ("dialogue", "summary") if not found[role]]:
+        raise DataError(
+            f"{name} has no column {' and no column '.join(missing)}; its columns are: {', '.join(there)}. Name them "
+            f"{EXPECTED_COLUMNS}."
+        )
+    return found
+
+
+def _texts(row: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(None, (row.get(column, "").strip() for column in columns)))

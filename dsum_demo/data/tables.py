@@ -57,6 +57,13 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, dict[str, s
     return {number: {name: _text(row.get(name)) for name in columns} for number, row in rows.items()}
 
 
+def find_column(columns: Iterable[str], *names: str) -> str | None:
+    """The first of `names` that is a column, as the file spells it: exactly, else without regard to case."""
+    found = list(columns)
+    by_folded = {column.casefold(): column for column in reversed(found)}
+    return next((n if n in found else by_folded[n.casefold()] for n in names if n.casefold() in by_folded), None)
+
+
 def name_rows(rows: Sequence[int]) -> str:
     """Row numbers in a sentence: "row 3", "rows 3, 5", the first ten of many."""
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from dsum_demo.data.examples import Example, draw, fingerprint
 from dsum_demo.data.sources import ROW_OF_SEVERAL
-from dsum_demo.data.tables import Broken, name_rows, read_rows
+from dsum_demo.data.tables import Broken, find_column, name_rows, read_rows
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
@@ -42,8 +42,8 @@ def read_recorded(
     file: Path, references: Sequence[str], systems: Sequence[str], broken: Broken | None = None
 ) -> list[RecordedRow]:
     """The rows of a file that `data.read_rows` reads. Beside the named columns, `id`, `dialogue` and `topic` to
-    `topic3` are used where they are there. A row is compared with the references that are not empty in it; an empty
-    output scores 0.
+    `topic3` are used where they are there. Names match without regard to case. A row is compared with the references
+    that are not empty in it; an empty output scores 0.
 
     Rows are of one dialogue where the dialogue is the same; without that column, where ids are numbered like test_0_2;
     without ids too, where rows follow one another in which every system wrote the very same text.
@@ -53,10 +53,14 @@ def read_recorded(
     """
     _check_columns(references, systems)
     rows = read_rows(file, broken)
-    columns = next(iter(rows.values()))
-    missing = [name for name in (*references, *systems) if name not in columns]
-    if missing:
+    columns = list(next(iter(rows.values())))
+    own = ("id", "dialogue", "topic", "topic1", "topic2", "topic3")
+    spelled = {name: find_column(columns, name) for name in (*references, *systems, *own)}
+    if missing := [name for name in (*references, *systems) if not spelled[name]]:
         raise DataError(f"{file} has no column {', '.join(missing)}; its columns are: {', '.join(columns)}.")
+    _check_columns(*([str(spelled[name]) for name in names] for names in (references, systems)))
+    as_named = {name: column for name, column in spelled.items() if column}
+    rows = {n: {**row, **{name: row[column] for name, column in as_named.items()}} for n, row in rows.items()}
     used = {n: tuple(row[name] for name in references if row[name].strip()) for n, row in rows.items()}
     _leave_out(
         {n: "It has no reference." for n, texts in used.items() if not texts}, rows, broken,

@@ -13,19 +13,13 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from dsum_demo.data.examples import Example, fingerprint
+from dsum_demo.data.examples import USUAL_COLUMNS, Example, fingerprint
 from dsum_demo.data.sources import DIALOGSUM, ENDINGS, read_source, source_names
 from dsum_demo.data.tables import name_rows, read_table
 from dsum_demo.errors import DataError
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig
 
-# What people call the columns, the likeliest name first.
-_USUAL_NAMES = {
-    "dialogue": ("dialogue", "dialog", "conversation", "source", "input", "text", "transcript", "chat"),
-    "summary": ("summary", "summary1", "reference", "target", "output", "highlights", "abstract"),
-    "id": ("id", "fname", "dialogue_id", "idx"),
-}
 _PREVIEW_ROWS = 5
 
 
@@ -86,7 +80,7 @@ def map_columns(columns: Sequence[str], given: Mapping[str, str] | None = None) 
     """
     by_lower = {name.lower(): name for name in reversed(columns)}
     mapping: dict[str, str] = {}
-    for role, usual in _USUAL_NAMES.items():
+    for role, usual in USUAL_COLUMNS.items():
         if given and given.get(role):
             if given[role] not in columns:
                 raise DataError(f"There is no column {given[role]!r}; the columns are: {', '.join(columns)}.")

@@ -148,14 +148,41 @@ def test_samples_in_the_forms_of_dialogsums_test_and_training_files(write):
 
 
 @pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("ID,Dialogue,Summary", ["a", "b"]), ("fname,dialog,SUMMARY1", ["a", "b"]),
+        ("nothing,Conversation,reference", ["row 1", "row 2"]),
+    ],
+)  # fmt: skip
+def test_columns_are_found_by_usual_names_without_regard_to_case_and_ids_are_made(write, header, ids):
+    found = read_samples(write("mine.csv", f"{header}\na,Tom: hi,They greet.\nb,Tom: bye,Tom leaves.\n"))
+    assert found == [
+        Example(ids[0], "Tom: hi", ("They greet.",), ()), Example(ids[1], "Tom: bye", ("Tom leaves.",), ())
+    ]  # fmt: skip
+
+
+def test_a_row_without_an_id_is_called_by_its_number(write):
+    assert [example.id for example in read_samples(write("mine.jsonl", sample() + sample(id=None)))] == ["s1", "row 2"]
+
+
+@pytest.mark.parametrize("broken", [None, {}])
+def test_wrong_columns_are_answered_with_those_found_and_those_expected(write, broken):
+    file = write("mine.csv", "human,model,dialogue\na,b,c\n")
+    with pytest.raises(DataError, match=r"no column summary; its columns are: human, model, dialogue\. .*dialogue and"):
+        read_samples(file, broken)
+    with pytest.raises(DataError, match="no column dialogue and no column summary; its columns are: x"):
+        read_samples(write("other.csv", "x\n1\n"), broken)
+    assert not broken
+
+
+@pytest.mark.parametrize(
     ("second", "sentence"),
     [
-        (sample(id=None), "no id in row 2"),
         (sample(id="s2", dialogue="  "), "no dialogue in row 2"),
         (sample(id="s2", summary1=" "), "no summary in row 2"),
         (sample(), "an id that is used twice in rows 1, 2"),
     ],
-    ids=["id", "dialogue", "summary", "twice"],
+    ids=["dialogue", "summary", "twice"],
 )
 def test_samples_that_lack_something_are_refused(write, second, sentence):
     with pytest.raises(DataError, match=sentence) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dsum_demo.data.examples import Example
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.recorded import read_recorded, recorded_system, together
 
@@ -65,6 +66,15 @@ def test_rows_that_share_nothing_cannot_be_put_together(write):
 def test_ids_are_unique_and_told_by_the_row_where_there_are_none(write):
     rows = read_recorded(write("id,human,a\nk,x,p\n,y,p\nk,z,p\n"), ["human"], ["a"])
     assert [row.example.id for row in rows] == ["k (row 1)", "row 2", "k (row 3)"]
+
+
+def test_columns_match_without_regard_to_case(write):
+    (row,) = read_recorded(write("ID,Dialogue,Human,Base\nk,A: hi,x,p\n"), ["human"], ["BASE"])
+    assert (row.example, row.outputs) == (Example("k", "A: hi", ("x",), ()), {"BASE": "p"})
+    with pytest.raises(InputError, match="'Human' is named twice"):
+        read_recorded(write("Human,a\nx,p\n"), ["human"], ["a", "HUMAN"])
+    with pytest.raises(DataError, match="no column gold; its columns are: human, a"):
+        read_recorded(write("human,a\nx,p\n"), ["gold"], ["a"])
 
 
 @pytest.mark.parametrize(

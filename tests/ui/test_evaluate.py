@@ -319,9 +319,20 @@ def test_unusable_rows_are_listed_and_skipped_only_if_checked(recorded):
 
 def test_a_file_without_usable_rows_offers_no_rows_to_skip(tmp_path):
     file = tmp_path / "wrong.csv"
-    file.write_text("text,gist\nA: hi,A greets.\n", encoding="utf-8")
+    file.write_text("text,summary\nA: hi,\n", encoding="utf-8")
     *_, listed, box, _ = form.read_file(UPLOAD, list(TRIO), str(file), [], [], 0, 0, "mean", "dialogues", False)
-    assert box["visible"] is False and "skip" not in listed.lower()
+    assert box["visible"] is False and "no summary" in listed and "skip" not in listed.lower()
+
+
+def test_wrong_columns_are_answered_with_those_found_and_those_expected(tmp_path):
+    file = tmp_path / "wrong.csv"
+    file.write_text("talk,gist\nA: hi,A greets.\n", encoding="utf-8")
+    *_, listed, box, problem = form.read_file(UPLOAD, list(TRIO), str(file), [], [], 0, 0, "mean", "dialogues", False)
+    assert box["visible"] is False and listed == "" and str(tmp_path) not in problem
+    assert "wrong.csv has no column dialogue and no column summary; its columns are: talk, gist." in problem
+    assert "dialogue and summary (or summary1" in problem
+    *_, listed, box, problem = form.read_file(RECORDED, [], str(file), [], [], 0, 0, "mean", "rows", False)
+    assert box["visible"] is False and "The columns are: talk, gist." in problem and "references" in problem
 
 
 def test_unreadable_file_is_refused_without_its_server_path(tmp_path):

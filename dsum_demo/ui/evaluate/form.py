@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from dsum_demo.data.examples import EXPECTED_COLUMNS
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.data.tables import read_rows
 from dsum_demo.errors import DsumError, InputError
@@ -28,8 +29,7 @@ POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("
 READINGS = [("A dialogue with all its references", "dialogues"), ("A row with its own reference", "rows")]
 MOST_BROKEN_SHOWN = 100
 FORM_OF_A_FILE = {
-    UPLOAD: "CSV, TSV, JSON or JSON Lines, optionally gzipped, with the columns id, dialogue and summary (or summary1 "
-    "to summary3), and optionally topic, as in DialogSum.",
+    UPLOAD: f"CSV, TSV, JSON or JSON Lines, optionally gzipped, with the columns {EXPECTED_COLUMNS}.",
     RECORDED: "CSV, TSV, JSON or JSON Lines, optionally gzipped, with reference columns and one column of outputs per "
     "system. Columns named id, dialogue and topic are used if present.",
 }
@@ -188,6 +188,11 @@ def read_file(source: str, systems: Sequence[str], file: str | None, *values: An
         return (*chosen, "", gr.update(visible=False, value=False), problem)
     _, _, *rest = values
     broken, skip, said = list_broken(source, systems, file, references, outputs, *rest)
+    if source == RECORDED and names and not (references and outputs):
+        said = notice(
+            f"No column of {'outputs' if references else 'references'} was recognized by its name. The columns are: "
+            f"{', '.join(names)}. Choose the columns above, or name references human, reference or summary."
+        )
     # Clear the notice of an earlier file.
     return (*chosen, broken, skip, said if isinstance(said, str) else "")
 
