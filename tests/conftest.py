@@ -31,6 +31,8 @@ from pathlib import Path
 
 # Before anything imports huggingface_hub, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny models gain nothing from threads, and threads of tests that run side by side wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 # The tests' roots hold tiny models in place of this family; child processes see it too.
 os.environ["DSUM_FAMILY"] = "dsum-t5"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -84,10 +86,6 @@ LANES = {
     "browser": ["e2e"],
     "processes": ["cli", "hub", "study", "runs/test_queue.py", "training/test_processes.py", "test_readme.py"],
 }
-
-
-def pytest_configure() -> None:
-    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -397,7 +395,6 @@ def tiny_environment(tiny_settings) -> dict[str, str]:
         "DSUM_DATA_DIR": str(tiny_settings.data_dir),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        "OMP_NUM_THREADS": "2",
     }
 
 

@@ -51,7 +51,7 @@ def walked(tiny_root, tiny_environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("models", "adapters", "samples"):
         shutil.copytree(tiny_root / name, folder / name)
-    own = {"DSUM_ROOT": str(folder), "DSUM_DATA_DIR": str(folder / "dsum-data"), "OMP_NUM_THREADS": "1"}
+    own = {"DSUM_ROOT": str(folder), "DSUM_DATA_DIR": str(folder / "dsum-data")}
     script = folder / "walk.py"
     script.write_text("\n".join([*BLOCKS, REPORT]), encoding="utf-8")
     result = subprocess.run(

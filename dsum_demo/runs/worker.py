@@ -53,7 +53,11 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1" if settings.offline else "0",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])),
         "PYTHONUNBUFFERED": "1",
+        # Threads that spin while they wait would take the cores from the app, which then writes a tenth as fast.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
+    if settings.family:
+        environment["DSUM_FAMILY"] = settings.family
     if settings.dialogsum_dir:
         environment["DSUM_DIALOGSUM"] = str(settings.dialogsum_dir)
     return environment

@@ -19,7 +19,7 @@ FEW = ("--limit", "3", "--max-new-tokens", "6")
 
 @pytest.fixture
 def environment(tiny_environment, tmp_path):
-    return {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    return {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data")}
 
 
 @pytest.fixture

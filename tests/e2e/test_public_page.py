@@ -38,7 +38,7 @@ def data(tmp_path_factory) -> Path:
 def public_url(data) -> Iterator[str]:
     environment = {
         **os.environ, "HF_HUB_OFFLINE": "1", "DSUM_PUBLIC": "1", "DSUM_DATA_DIR": str(data / "kept"),
-        "GRADIO_TEMP_DIR": str(data / "gradio"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
+        "GRADIO_TEMP_DIR": str(data / "gradio"), "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     process, url = start_app(environment)
     yield url

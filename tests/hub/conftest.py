@@ -50,7 +50,7 @@ def environment(hub, tiny_root, tmp_path) -> dict[str, str]:
     return {
         **kept, **hub.environment(tmp_path / "hf"), "DSUM_ROOT": str(tiny_root),
         "DSUM_DATA_DIR": str(tmp_path / "data"),
-        "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }  # fmt: skip
 

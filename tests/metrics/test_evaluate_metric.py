@@ -62,7 +62,7 @@ def found(tmp_path_factory) -> dict:
         [sys.executable, "-c", SCRIPT, str(METRIC)],
         capture_output=True,
         text=True,
-        env={**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**environment, "PYTHONPATH": str(ROOT)},
         cwd=folder,
         timeout=240,
     )

@@ -26,11 +26,6 @@ from dsum_demo.utils.files import tail
 PATIENCE = 120.0  # seconds; a child imports torch first, and machines are shared
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture
 def jobs(settings) -> Iterator[RunQueue]:
     """Not watched: a test that wants the line tended calls `tend`, or `until`, which does."""

@@ -18,7 +18,7 @@ SETTINGS = {"max_steps": 3, "evaluations": 1, "precision": "fp32", "max_source_t
 def test_two_processes_train_what_one_trains(tiny_environment, tmp_path):
     rows = sample_csv().splitlines(keepends=True)
     (tmp_path / "rows.csv").write_text("".join(rows))
-    environment = {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    environment = {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data")}
     words = ["train", "--data", str(tmp_path / "rows.csv")]
     words += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",

@@ -296,7 +296,6 @@ def test_public_visitors_can_change_only_their_own_runs(public):
 
 
 def test_start_measures_the_run_and_queues_it(services, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     values = filled(services, name="my run")
     *updates, last = training_start.start_run(services, "", None, values)
     assert any("Measuring" in update.get("cost", "") for update in updates)
