@@ -17,24 +17,8 @@ from dsum_demo.evaluation.storage import read_evaluation
 FEW = ("--limit", "3", "--max-new-tokens", "6")
 
 
-@pytest.fixture
-def environment(tiny_environment, tmp_path):
-    return {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data")}
-
-
-@pytest.fixture
-def dsum(environment, tmp_path):
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dsum_demo", "evaluate", *arguments],
-            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=240,
-        )  # fmt: skip
-
-    return run
-
-
 def test_the_default_trio_on_the_samples_is_scored_saved_and_not_written_twice(dsum, tmp_path):
-    result = dsum("--data", "samples", *FEW)
+    result = dsum("evaluate", "--data", "samples", *FEW)
     assert result.returncode == 0, result.stderr
     for words in ("dsum-t5-base", "dsum-t5-lora", "Paired differences", "LEAD-3", "Human", "n=3", "Too few dialogues"):
         assert words in result.stdout
@@ -42,29 +26,34 @@ def test_the_default_trio_on_the_samples_is_scored_saved_and_not_written_twice(d
     assert str(folder) in result.stderr
     evaluation = read_evaluation(folder)
     assert len(evaluation.examples) == 3 and evaluation.finished and evaluation.examples[0].dialogue
-    again = json.loads(dsum("--data", "samples", *FEW, "--json").stdout)
+    again = json.loads(dsum("evaluate", "--data", "samples", *FEW, "--json").stdout)
     assert again["report"]["n"] == 3 and again["folder"] != str(folder)
     assert all(o.cached for e in read_evaluation(Path(again["folder"])).examples for o in e.outputs.values())
 
 
 def test_out_export_and_without_texts(dsum, tmp_path):
-    assert dsum("--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "mine", "--export").returncode == 0
+    assert (
+        dsum("evaluate", "--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "mine", "--export").returncode
+        == 0
+    )
     with (tmp_path / "mine" / "examples.csv").open(newline="") as file:
         assert {row["system"] for row in csv.DictReader(file)} == {"dsum-t5-full"}
     assert {"report.json", "examples.jsonl.gz", "report.md"} <= {file.name for file in (tmp_path / "mine").iterdir()}
-    bare = dsum("--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "bare", "--without-texts")
+    bare = dsum("evaluate", "--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "bare", "--without-texts")
     assert bare.returncode == 0 and read_evaluation(tmp_path / "bare").examples[0].dialogue is None
-    taken = dsum("--data", "samples", "--out", "mine")
+    taken = dsum("evaluate", "--data", "samples", "--out", "mine")
     assert taken.returncode == 2 and "mine is not empty: it contains 'examples.csv'" in taken.stderr
-    assert "mine/report.md is a file" in dsum("--data", "samples", "--out", "mine/report.md").stderr
+    assert "mine/report.md is a file" in dsum("evaluate", "--data", "samples", "--out", "mine/report.md").stderr
     assert not (tmp_path / "data" / "evaluations").exists()
 
 
-def test_recorded_outputs_need_no_torch(dsum, recorded_file, tmp_path, environment):
+def test_recorded_outputs_need_no_torch(dsum_process, recorded_file, tmp_path, environment):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None\n")
     environment["PYTHONPATH"] = f"{tmp_path}:{environment['PYTHONPATH']}"
     columns = ("--references", "human1,human2,human3", "--recorded", "original,full,lora")
-    result = dsum("--data", str(recorded_file), *columns, "--policy", "best", "--seed", "4", "--json")
+    result = dsum_process(
+        "evaluate", "--data", str(recorded_file), *columns, "--policy", "best", "--seed", "4", "--json"
+    )
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed["report"]["signature"]["policy"] == "best" and printed["report"]["signature"]["seed"] == 4
@@ -74,7 +63,7 @@ def test_recorded_outputs_need_no_torch(dsum, recorded_file, tmp_path, environme
 def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
     (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n")
     (tmp_path / "empty").mkdir()
-    result = dsum("--data", "rows.csv", "--references", "human", "--recorded", "a", "--out", "empty")
+    result = dsum("evaluate", "--data", "rows.csv", "--references", "human", "--recorded", "a", "--out", "empty")
     assert result.returncode == 0, result.stderr
     assert read_evaluation(tmp_path / "empty").examples[0].outputs["a"].text == "the cat"
 
@@ -82,13 +71,23 @@ def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
 def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
     (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n,x\ny,\n")
     arguments = ("--data", "rows.csv", "--references", "human", "--recorded", "a")
-    refused = dsum(*arguments)
+    refused = dsum("evaluate", *arguments)
     assert refused.returncode == 2 and "no reference in row 2" in refused.stderr and refused.stdout == ""
-    result = dsum(*arguments, "--skip-broken")
+    result = dsum("evaluate", *arguments, "--skip-broken")
     assert result.returncode == 0 and "1 broken row left out: 2." in result.stdout
     (tmp_path / "data.csv").write_text("id,dialogue,summary\na,Tom: hi,Tom says hi.\nb,,nothing\n")
-    assert "no dialogue in row 2" in dsum("--data", "data.csv").stderr
-    kept = dsum("--data", "data.csv", "--skip-broken", "--systems", "dsum-t5-base", "--max-new-tokens", "4", "--json")
+    assert "no dialogue in row 2" in dsum("evaluate", "--data", "data.csv").stderr
+    kept = dsum(
+        "evaluate",
+        "--data",
+        "data.csv",
+        "--skip-broken",
+        "--systems",
+        "dsum-t5-base",
+        "--max-new-tokens",
+        "4",
+        "--json",
+    )
     assert json.loads(kept.stdout)["evaluation"]["skipped"] == [{"row": 2, "reason": "It has no dialogue."}]
 
 
@@ -106,13 +105,13 @@ def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
     ],
 )
 def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
-    result = dsum(*arguments)
+    result = dsum("evaluate", *arguments)
     assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
 def test_a_system_that_cannot_be_had_is_exit_code_1_and_the_others_are_kept(dsum):
-    result = dsum("--data", "samples", *FEW, "--systems", "dsum-t5-base,flan-t5-small-full", "--json")
+    result = dsum("evaluate", "--data", "samples", *FEW, "--systems", "dsum-t5-base,flan-t5-small-full", "--json")
     assert result.returncode == 1 and "flan-t5-small-full" in result.stderr
     assert [system["name"] for system in json.loads(result.stdout)["report"]["systems"]] == ["dsum-t5-base"]
 

@@ -1,37 +1,16 @@
-"""The command line in a real child process, on a root with tiny models."""
+"""The commands models, compare and score, on a root with tiny models."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 DIALOGUE = "Maya: Are you free on Friday?\nTom: Yes, after six.\n"
 
 
-@pytest.fixture(scope="module")
-def dsum(tiny_environment, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli")
-
-    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dsum_demo", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=tiny_environment,
-            cwd=folder,
-            timeout=240,
-        )
-
-    run.folder = folder
-    return run
-
-
-def test_compare_prints_three_scored_systems_as_json(dsum):
-    result = dsum("compare", "-", "--reference", "Tom is free on Friday.", "--json", stdin=DIALOGUE)
+def test_compare_prints_three_scored_systems_as_json(dsum_process):
+    result = dsum_process("compare", "-", "--reference", "Tom is free on Friday.", "--json", stdin=DIALOGUE)
     assert result.returncode == 0 and "Warning" not in result.stderr, result.stderr
     printed = json.loads(result.stdout)
     assert [system["kind"] for system in printed["systems"]] == ["base", "full", "adapter"]
@@ -41,8 +20,8 @@ def test_compare_prints_three_scored_systems_as_json(dsum):
         assert all(0 <= value <= 1 for value in system["rouge"].values())
 
 
-def test_compare_without_reference_has_null_scores(dsum):
-    file = dsum.folder / "dialogue.txt"
+def test_compare_without_reference_has_null_scores(dsum, tmp_path):
+    file = tmp_path / "dialogue.txt"
     file.write_text(DIALOGUE, encoding="utf-8-sig")
     printed = json.loads(dsum("compare", str(file), "--json").stdout)
     assert printed["signature"] is None
@@ -73,15 +52,15 @@ def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
     assert result.stdout == ""
 
 
-def test_bytes_that_are_no_text_are_refused(dsum):
-    file = dsum.folder / "latin.txt"
+def test_bytes_that_are_no_text_are_refused(dsum, tmp_path):
+    file = tmp_path / "latin.txt"
     file.write_bytes(b"Maya: caf\xe9")
     result = dsum("compare", str(file))
     assert result.returncode == 2 and "UTF-8" in result.stderr
 
 
-def test_score_prints_means_over_rows(dsum):
-    file = dsum.folder / "outputs.csv"
+def test_score_prints_means_over_rows(dsum, tmp_path):
+    file = tmp_path / "outputs.csv"
     file.write_text("human,a,b\nthe cat sat,the cat sat,dogs\na b c d,a b,a b c d\n")
     result = dsum("score", str(file), "--references", "human", "--systems", "a,b", "--json")
     assert result.returncode == 0, result.stderr
@@ -92,8 +71,8 @@ def test_score_prints_means_over_rows(dsum):
     assert list(systems["a"]) == ["rouge1", "rouge2", "rougeL", "rougeLsum"]
 
 
-def test_score_names_the_columns_that_exist(dsum):
-    file = dsum.folder / "columns.csv"
+def test_score_names_the_columns_that_exist(dsum, tmp_path):
+    file = tmp_path / "columns.csv"
     file.write_text("human,a\nx,y\n")
     result = dsum("score", str(file), "--references", "reference", "--systems", "a")
     assert result.returncode == 2
@@ -106,16 +85,9 @@ def test_models_lists_the_trio_as_shipped(dsum):
     assert {row["kind"] for row in rows} == {"base", "full", "adapter"}
 
 
-def test_without_gradio_the_command_line_still_works_and_serve_says_what_is_missing(tiny_environment, tmp_path):
+def test_without_gradio_the_command_line_works_and_serve_names_what_to_install(dsum_process, environment, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['gradio'] = None\n")
-    environment = {**tiny_environment, "PYTHONPATH": f"{tmp_path}:{tiny_environment.get('PYTHONPATH', '')}"}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dsum_demo", *arguments],
-            input=DIALOGUE, capture_output=True, text=True, env=environment, timeout=240,
-        )  # fmt: skip
-
-    assert run("compare", "-", "--json").returncode == 0
-    refused = run("serve")
+    environment["PYTHONPATH"] = f"{tmp_path}:{environment.get('PYTHONPATH', '')}"
+    assert dsum_process("compare", "-", "--json", stdin=DIALOGUE).returncode == 0
+    refused = dsum_process("serve")
     assert refused.returncode == 2 and "gradio" in refused.stderr and "pip install" in refused.stderr
