@@ -100,7 +100,7 @@ def test_too_many_characters_are_refused_with_both_numbers():
         "مريم: هل أنت متفرغ؟",
         "رضا: می\u200cخواهم بروم",
         "Maya: 👩\u200d👩\u200d👧 and 🏳️\u200d🌈!",
-        "李雷：你好",
+        "李雷: 你好",
     ],
 )
 def test_other_scripts_and_emoji_are_left_as_they_are(text):

@@ -1,0 +1,88 @@
+"""Subtitles and meeting transcripts with cues: WebVTT (Teams, Zoom), SRT, and transcripts copied with `-->` lines."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+
+from dsum_demo.data.conversations.names import is_speaker, same
+from dsum_demo.data.conversations.turns import Parsed, Turn
+
+_TIMING = re.compile(
+    r"(?:\d{1,3}:)?\d{1,2}:\d{1,2}(?:[.,]\d{1,7})? ?--> ?(?:\d{1,3}:)?\d{1,2}:\d{1,2}(?:[.,]\d{1,7})?.*"
+)
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)? ([^>\n]{1,80})>")
+_TAG = re.compile(r"</?[a-z][^<>]{0,60}>|<[\d:.]{5,15}>|\{\\[^{}]{1,40}\}", re.IGNORECASE)
+_HEAD = re.compile(r"(?:>> ?|[-–] )?([^:：\n]{1,60}?) ?[:：] ?(.*)")
+_SENTENCE_END = tuple('.?!…。？！"”»)')
+
+
+def read_cues(text: str) -> Parsed | None:
+    """The turns of a text in which times with an arrow stand above what was said; None for another text.
+
+    A cue that goes on with its predecessor's sentence is part of its turn; one without a name is the last speaker's.
+    """
+    lines = text.split("\n")
+    if not any(map(_TIMING.fullmatch, lines)):
+        return None
+    dropped: Counter[str] = Counter()
+    said = [cue for lines in _cues(lines, dropped) for cue in _voices(lines)]
+    heads = [_HEAD.fullmatch(line) if not who else None for who, line in said]
+    labels = Counter(same(head[1]) for head in heads if head)
+    # A name may also stand on a line of its own, below the times.
+    turns: list[Turn] = []
+    for (who, line), head in zip(said, heads, strict=True):
+        if head and is_speaker(head[1], labels[same(head[1])], expected=labels.total() * 2 >= len(said)):
+            who, line = head[1], head[2]
+        last = turns[-1] if turns else None
+        if last and (not who or same(who) == same(last.speaker)) and not last.text.endswith(_SENTENCE_END):
+            turns[-1] = Turn(last.speaker, f"{last.text} {line}".strip())
+        elif line:
+            turns.append(Turn(who or (last.speaker if last else ""), line))
+    srt = any(re.match(r"[\d:]+,", line) for line in lines if "-->" in line)
+    title = "WebVTT transcript" if text.lstrip().startswith("WEBVTT") else "subtitles (SRT)" if srt else "transcript"
+    return Parsed(title, turns, dropped)
+
+
+def _cues(lines: list[str], dropped: Counter[str]) -> list[list[str]]:
+    """The text lines of every cue, without its id and times."""
+    cues: list[list[str]] = []
+    block: list[str] | None = None  # None outside of a cue
+    pending: list[str] = []  # may be the id of the next cue
+    for line in lines:
+        if _TIMING.fullmatch(line):
+            dropped["cue times"] += 1
+            if block and re.fullmatch(r"\d{1,6}|[\da-f-]{20,}/\S+", block[-1]):  # no blank line before the next id
+                block.pop()
+                dropped["cue ids"] += 1
+            dropped["cue ids"] += len(pending) == 1
+            dropped["notices"] += len(pending) > 1
+            block, pending = [], []
+            cues.append(block)
+        elif not line:
+            block = None
+            pending = pending if len(pending) == 1 and not pending[0].startswith(("WEBVTT", "NOTE", "STYLE")) else []
+        elif block is not None:
+            block.append(line)
+        elif not line.startswith("WEBVTT"):
+            pending.append(line)
+    return _with_names(cues)
+
+
+def _with_names(cues: list[list[str]]) -> list[list[str]]:
+    """Cues whose first line is the speaker's name, as Teams exports them to Word, get a colon behind it."""
+    firsts = Counter(same(cue[0]) for cue in cues if len(cue) > 1)
+    named = [len(cue) > 1 and is_speaker(cue[0], firsts[same(cue[0])]) and not _VOICE.match(cue[0]) for cue in cues]
+    if sum(named) * 3 < len(cues) * 2 or any(":" in cue[0] for cue in cues if cue):
+        return cues
+    return [[f"{cue[0]}: {cue[1]}", *cue[2:]] if name else cue for cue, name in zip(cues, named, strict=True)]
+
+
+def _voices(lines: list[str]) -> list[tuple[str, str]]:
+    """(speaker or "", text) of a cue, one for each voice in it and for each line with another speaker's dash."""
+    text = " ".join(lines)
+    parts = _VOICE.split(text)
+    found = [("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
+    cleaned = [(html.unescape(who).strip(), html.unescape(_TAG.sub("", said)).strip()) for who, said in found]
+    return [(who, " ".join(said.split())) for who, said in cleaned if said]

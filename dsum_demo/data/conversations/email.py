@@ -1,0 +1,178 @@
+"""E-mail threads: replies above or below what they quote, and messages under `From:` headers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dsum_demo.data.conversations.names import is_name_like
+from dsum_demo.data.conversations.turns import Parsed, Turn
+
+UNNAMED = "Sender"
+_QUOTED = re.compile(r"(?:> ?)+")
+_ATTRIBUTION = re.compile(
+    r"(?:on|am|le|el|em|il|op) .{6,160}\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef)\b.{0,80}[:：]"
+    r"|.{4,120}写道[:：]",
+    re.IGNORECASE,
+)
+_VERBS = re.compile(r"\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef)\b|写道", re.IGNORECASE)
+_LAST_TIME = re.compile(r".*(?:\d{1,2}[:.h]\d{2}(?: ?[ap]\.?m\b\.?)?(?: ?[+-]\d{4})?|\d{4}|于)", re.IGNORECASE)
+_FROM = re.compile(r"\*?(?:from|von|de|da|van|发件人)\*? ?[:：]\*? ?(.+)", re.IGNORECASE)
+_HEADER = re.compile(
+    r"\*?(?:from|to|cc|bcc|sent|date|subject|reply-to|message-id|received|type|attachments?|importance|von|an|gesendet|datum|"
+    r"betreff|de|para|enviado(?: el| em)?|fecha|data|asunto|assunto|à|envoyé|objet|a|inviato|oggetto|发件人|收件人|"
+    r"发送时间|主题)\*? ?[:：]\*? ?(.*)",
+    re.IGNORECASE,
+)
+_SUBJECT = re.compile(r"\*?(?:subject|betreff|asunto|assunto|objet|oggetto|主题)\*? ?[:：]\*? ?(.*)", re.IGNORECASE)
+_RULE = re.compile(
+    r"[-_= ]{3,}|-{2,} ?(?:original message|forwarded message|ursprüngliche nachricht|mensaje original|"
+    r"mensagem original|message d'origine)[ -]*-{2,}|begin forwarded message:",
+    re.IGNORECASE,
+)
+_FOOTER = re.compile(
+    r"(?:sent|gesendet|enviado|envoyé) (?:from|von|desde|do|de) (?:my|mein|mi|meu|mon)\b.*|get outlook for.*", re.I
+)
+_REPLY = re.compile(r"(?:re|aw|antw|rv|res|sv|回复) ?[:：]", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"(?:best|kind|warm|many)?,? ?(?:regards|wishes|thanks|thank you|cheers|best|yours|sincerely|love|"
+    r"(?:viele|liebe|beste|mit freundlichen)? ?gr(?:ü(?:ß|ss)en?|uß|uss)|lg|vg|saludos|abrazos?|abraços?|"
+    r"cordialement|bien à vous|cordiali saluti)[,.!]?",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class _Mail:
+    author: str
+    subject: str = ""
+    lines: list[str] = field(default_factory=list)
+    depth: int = 0
+
+
+def read_thread(text: str) -> Parsed | None:
+    """The mails of a thread, the oldest first, each as one turn; None for a text that is none.
+
+    Quote marks, headers, attributions and signatures are left out. A mail whose author is nowhere named is `Sender`'s.
+    """
+    lines = _whole_attributions(text.split("\n"))
+    bare = [_QUOTED.sub("", line, count=1) if line.startswith(">") else line for line in lines]
+    headers = [at for at, line in enumerate(bare) if _FROM.fullmatch(line) and _has_headers(bare[at + 1 : at + 6])]
+    attributions = [at for at, line in enumerate(bare) if _ATTRIBUTION.fullmatch(line)]
+    if not attributions and len(headers) < 2:
+        return None
+    dropped: Counter[str] = Counter()
+    mails = _split(lines, bare, set(headers), set(attributions), dropped)
+    written = [mail for mail in mails if mail.lines]
+    if len(written) < 2:
+        return None
+    if _newest_first(written, bool(attributions)):
+        written.reverse()
+    authors = [mail.author for mail in written if mail.author]
+    turns = []
+    for mail in written:
+        signed = _sign_off(mail)
+        dropped["signatures"] += bool(signed)
+        # Who signs as Dana is the Dana Wolff of another mail.
+        full = next((author for author in authors if signed and author.startswith(signed)), signed)
+        turns.append(Turn(mail.author or full or UNNAMED, " ".join(mail.lines)))
+    return Parsed("e-mail thread", [turn for turn in turns if turn.text], dropped)
+
+
+def _has_headers(lines: list[str]) -> bool:
+    return any(_HEADER.fullmatch(line) for line in lines[:2]) and any(
+        _SUBJECT.fullmatch(line) or re.match(r"(?:sent|date|to)\b", line, re.I) for line in lines
+    )
+
+
+def _whole_attributions(lines: list[str]) -> list[str]:
+    """Attributions that a mail program broke over two lines, joined."""
+    joined: list[str] = []
+    for line in lines:
+        if joined and re.match(r"(?:> ?)*(?:On|Am|Le|El|Em|Il) ", joined[-1]) and not _ATTRIBUTION.search(joined[-1]):
+            whole = f"{joined[-1]} {_QUOTED.sub('', line, count=1)}"
+            if _ATTRIBUTION.fullmatch(_QUOTED.sub("", whole, count=1) if whole.startswith(">") else whole):
+                joined[-1] = whole
+                continue
+        joined.append(line)
+    return joined
+
+
+def _split(
+    lines: list[str], bare: list[str], headers: set[int], attributions: set[int], dropped: Counter[str]
+) -> list[_Mail]:
+    authors: dict[int, str] = {0: ""}
+    mails = [_Mail("")]
+    in_headers = signature = False
+    for at, line in enumerate(lines):
+        depth = line[: len(line) - len(bare[at])].count(">")
+        content = bare[at]
+        if at in attributions:
+            quoted = next((other.startswith(">") for other in lines[at + 1 :] if other), False)
+            level = depth + 1 if quoted else depth
+            authors[level] = _author(content)
+            mails.append(_Mail(authors[level], depth=level))
+            signature = False
+            dropped["attributions"] += 1
+        elif at in headers:
+            match = _FROM.fullmatch(content)
+            authors[depth] = _address_name(match[1]) if match else ""
+            mails.append(_Mail(authors[depth], depth=depth))
+            in_headers, signature = True, False
+            dropped["headers"] += 1
+        elif in_headers and content and (header := _HEADER.fullmatch(content)):
+            subject = _SUBJECT.fullmatch(content)
+            mails[-1].subject = subject[1] if subject else mails[-1].subject
+            dropped["headers"] += bool(header)
+        elif _RULE.fullmatch(content) or content == "--":
+            in_headers, signature = False, content == "--"
+        elif _FOOTER.fullmatch(content):
+            dropped["signatures"] += 1
+        elif content:
+            in_headers = False
+            if depth != mails[-1].depth:
+                mails.append(_Mail(authors.get(depth, ""), depth=depth))
+                signature = False
+            if signature:
+                dropped["signatures"] += 1
+            else:
+                mails[-1].lines.append(content)
+        else:
+            in_headers = False
+    return mails
+
+
+def _author(attribution: str) -> str:
+    name = re.sub(r"[:：]$", "", attribution)
+    name = _LAST_TIME.sub("", _VERBS.sub(" ", name))
+    return _address_name(re.sub(r"^[ ,·]*(?:uhr|um)?[ ,]*", "", name, flags=re.IGNORECASE))
+
+
+def _address_name(sender: str) -> str:
+    """ "Nora Lind" of `"Lind, Nora" <nora@example.org>`, or the part before the @ where there is no name."""
+    sender = re.sub(r"\[mailto:[^\]]*\]", "", sender)
+    name = re.sub(r"[<(\[][^<>()\[\]]*[@+][^<>()\[\]]*[>)\]]", "", sender).strip(" \"'*,")
+    if not name:
+        found = re.search(r"([^\s<>@]+)@", sender)
+        return found[1] if found else ""
+    if "@" in name:
+        return name.split("@")[0]
+    last, comma, first = name.partition(", ")
+    return f"{first} {last}" if comma and first and "," not in first else name
+
+
+def _newest_first(mails: list[_Mail], quoting: bool) -> bool:
+    if quoting:
+        return mails[0].depth < mails[-1].depth or all(mail.depth == mails[0].depth for mail in mails)
+    return bool(_REPLY.match(mails[0].subject)) and not _REPLY.match(mails[-1].subject)
+
+
+def _sign_off(mail: _Mail) -> str:
+    """Take a closing such as "Best regards," and the name below it off the mail; the name, "" without one."""
+    *body, last = mail.lines
+    closed = bool(body and _CLOSING.fullmatch(body[-1]))
+    if not is_name_like(last) or not body or not (closed or (mail.author and mail.author.startswith(last))):
+        return ""
+    mail.lines = body[:-1] if closed else body
+    return last

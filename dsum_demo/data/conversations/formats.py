@@ -1,0 +1,178 @@
+"""The formats whose messages begin with a head, one row each: how the head looks and what nobody said."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dsum_demo.data.conversations.stamps import DATED, STAMP, TIME
+
+_LINE_NAME = r"(?P<who>[^:：\n]{1,60}?)"
+_HEAD_NAME = r"(?P<who>[^:：\n\[\]<>|]{1,60}?)"
+_BADGE = r"(?: ?\[?\b(?:APP|BOT)\b\]?)?"
+_COLON = r" ?[:：] ?"
+_AFTER_STAMP = r"[ ,;:|–—-]{0,4}"
+
+
+@dataclass(frozen=True)
+class Format:
+    """title: for people. heads: a line that begins a message, with the groups `who`, `text` where the message starts
+    on the same line, and `stamp`. notice: a line that is the program's own. least: the smallest share of lines that
+    are heads. whole: whether the head is a line of its own. titles: other titles, by what the first head looks like.
+    """
+
+    title: str
+    heads: tuple[re.Pattern[str], ...]
+    notice: re.Pattern[str] | None = None
+    least: float = 0.1
+    whole: bool = False
+    titles: tuple[tuple[str, re.Pattern[str]], ...] = ()
+
+    def titled(self, head: str) -> str:
+        return next((title for title, looks in self.titles if looks.search(head)), self.title)
+
+
+def _all(*patterns: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in patterns)
+
+
+def _one(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+FORMATS = (
+    Format(
+        "Zoom chat",
+        _all(
+            rf"(?P<stamp>{STAMP}) (?:from|von|de|da|van) (?P<who>[^:\n]{{1,60}}?)"
+            rf"(?: (?:to|an|a|à|para|aan) [^:\n]{{1,60}})?{_COLON}(?P<text>.*)"
+        ),
+    ),
+    Format(
+        "IRC log",
+        _all(
+            rf"(?P<stamp>(?:\[?{STAMP}\]? )?)<[ @+%&~!]?(?P<who>[^\s<>:/][^<>:/]{{0,30}})> ?(?P<text>.*)",
+            rf"(?P<stamp>(?:\[?{STAMP}\]? )?)\* (?P<who>[^\s:*]{{1,30}}) (?P<text>.*)",
+            rf"(?P<stamp>{STAMP}) \|? ?(?P<who>[^\s:|]{{1,30}}) \| (?P<text>.*)",
+        ),
+        _one(
+            rf"(?:\[?{STAMP}\]? )?\|? ?(?:-!-|\*\*\*|<--|-->|[←→]|--|==) .*|--- (?:log|day) .*"
+            rf"|(?:\[?{STAMP}\]? )?\* \S+ (?:\(.*\) )?(?:has )?(?:joined|left|quit|sets mode).*"
+        ),
+        least=0.4,
+    ),
+    Format(
+        "chat export",
+        _all(rf"(?P<stamp>\[?{DATED}\]?{_AFTER_STAMP}){_LINE_NAME}{_COLON}(?P<text>.*)"),
+        _one(rf"(?P<stamp>\[?{DATED}\]?{_AFTER_STAMP}).*"),
+        titles=(("WhatsApp export", _one(rf"^(?:\[(?=[^\]]*[,،]){DATED}\] |{DATED} [-–—] )")),),
+    ),
+    Format(
+        "chat with times",
+        _all(rf"(?P<stamp>(?:\[{TIME}\]|{TIME}){_AFTER_STAMP}){_LINE_NAME}{_COLON}(?P<text>.*)"),
+        least=0.25,
+    ),
+    Format(
+        "Telegram copy",
+        _all(rf"{_HEAD_NAME},? (?P<stamp>\[{DATED}\]):?"),
+        whole=True,
+    ),
+    Format(
+        "Discord copy",
+        _all(rf"{_HEAD_NAME}{_BADGE} ?(?P<stamp>[—–] ?{STAMP})(?: ?\(edited\))?"),
+        whole=True,
+    ),
+    Format(
+        "Rev transcript",
+        _all(rf"{_HEAD_NAME} ?(?P<stamp>[(\[]{TIME}[)\]]) ?(?:{_COLON}(?P<text>.*)|$)"),
+        whole=True,
+        titles=(("Slack copy", _one(r"\[.*\b[ap]\.?m\.?\]")),),
+    ),
+    Format(
+        "QQ or WeChat copy",
+        _all(
+            rf"(?P<stamp>{DATED}) {_HEAD_NAME} ?(?:\(\d{{4,12}}\)|<[^<>\s]+@[^<>\s]+>)?",
+            rf"{_HEAD_NAME} ?\(\d{{4,12}}\) (?P<stamp>{DATED})",
+        ),
+        whole=True,
+    ),
+    Format(
+        "Teams copy",
+        _all(rf"(?P<stamp>\[{STAMP}\]) {_HEAD_NAME}"),
+        whole=True,
+    ),
+    Format(
+        "transcript with times",
+        _all(rf"{_HEAD_NAME}{_BADGE} (?P<stamp>{STAMP}|\[{TIME}\])"),
+        whole=True,
+        titles=(
+            ("Otter or Teams transcript", _one(r" (?:0?0:)?0?[0-4]:\d{2}$")),
+            ("Slack or Teams copy", _one(r".")),
+        ),
+    ),
+    Format(
+        "copy with names above the messages",
+        _all(rf"{_HEAD_NAME} ?[:：]"),
+        whole=True,
+        least=0.2,
+    ),
+    Format(
+        "interview",
+        _all(
+            r"(?P<who>q|a|question|answer|frage|antwort|pregunta|respuesta|pergunta|resposta|réponse) ?\d{0,3} ?"
+            r"[.:：)](?: |$)(?P<text>.*)"
+        ),
+    ),
+    Format(
+        "Markdown with bold names",
+        _all(
+            r"(?:[-*>] )?(?:\*\*|__)(?P<who>[^:：*_\n]{1,60}?)(?:[:：] ?(?:\*\*|__)|(?:\*\*|__) ?[:：]) ?(?P<text>.*)"
+        ),
+    ),
+)
+
+# What programs write in a person's place. Angle brackets around a whole message are WhatsApp's in every language.
+_NOTICES = (
+    r"<[^<>]{3,80}>",
+    r".{0,40}end-to-end encrypt.*|.*ende-zu-ende.verschlüssel.*|.*cifrad[ao]s? de extremo a extremo.*"
+    r"|.*criptografi.{0,20}de ponta a ponta.*|.*chiffré.{0,10}de bout en bout.*|.*端到端加密.*",
+    r"(?:image|video|audio|sticker|gif|document|contact card|media|photo|voice message|poll) (?:omitted|not included)",
+    r"(?:bild|video|audio|sticker|gif|dokument|medien) (?:weggelassen|ausgeschlossen)",
+    r"(?:imagen|video|audio|sticker|gif|documento) omitid[ao]",
+    r"(?:imagem|vídeo|áudio|figurinha|gif) (?:ocultad[ao]|omitid[ao])",
+    r"(?:image|vidéo|audio|sticker|gif|document) (?:absente?|omise?)",
+    r"(?:this|you deleted this|you unsent this) message(?: was deleted| was unsent)?(?: by .{1,40})?\.?"
+    r"|message deleted\.?|deleted message\.?|this message has been deleted\.?|\[?deleted\]?",
+    r"(?:diese nachricht wurde|du hast diese nachricht) gelöscht\.?",
+    r"(?:se eliminó|eliminaste|este mensaje fue eliminado).{0,20}",
+    r"(?:mensagem apagada|(?:esta mensagem foi|você) apagou?a?d?a?.{0,20})",
+    r"ce message a été supprimé\.?"
+    r"|vous avez supprimé ce message\.?|.{0,30}撤回了?(?:一条|了)?消息|此消息已(?:被)?删除。?|null",
+    r"missed (?:voice|video|group)? ?(?:voice|video)? ?call.{0,30}|verpasster (?:sprach|video)anruf.{0,30}"
+    r"|llamada (?:perdida|de voz perdida).{0,30}|chamada (?:de voz|de vídeo) perdida.{0,30}",
+    r"appel (?:vocal|vidéo)? ?manqué.{0,30}",
+    r"\S{1,120}\.(?:jpe?g|png|gif|webp|mp4|mov|opus|ogg|mp3|m4a|pdf|vcf|docx?|xlsx?) \([^()]{4,40}\)",
+    r"\[ ?(?:photo|video|sticker|voice message|audio|file|gif|album|location|contact|poll|фотография|стикер|видео|"
+    r"图片|表情|文件|语音|视频) ?\]",
+    r"\[(?:forwarded from|in reply to|reply to|weitergeleitet von|reenviado de|encaminhado de|"
+    r"transféré de) [^\[\]]{1,80}\]",
+    r"transcribed by https?://\S+.*|.{1,60} (?:started|stopped) (?:the )?(?:transcription|recording)\.?",
+    r"replying to [\"“].*[\"”]:?|.{1,60} (?:joined|left) (?:the )?(?:group|channel|meeting|chat|call)\.?|joined #\S+\.?"
+    r"|set the channel (?:topic|purpose|description).*",
+)
+_REACTIONS = (
+    r"(?:reacted to|removed a .{1,20} reaction from) [\"“].*",
+    r"(?:liked|loved|disliked|emphasized|questioned|laughed at) [\"“].*[\"”]",
+    r"(?:(?::[a-z0-9_+'-]{1,40}:|[^\w\s\d.,;:!?()'\"…/-]{1,8}) ?\d{1,4} ?)+",
+    r"\d{1,4} (?:replies|reply|reactions?|(?:like|heart|laugh|sad|angry|surprised) reactions?\.?)",
+    r"(?:like|heart|laugh) \d{1,3}",
+    r"view thread|last reply .{1,40}|also sent to the channel|\(?edited\)?|view newer replies|new",
+)
+is_notice = re.compile("|".join(_NOTICES), re.IGNORECASE).fullmatch
+is_reaction = re.compile("|".join(_REACTIONS), re.IGNORECASE).fullmatch
+is_emoji = re.compile(r":[a-z0-9_+'-]{1,40}:|[^\w\s.,;:!?()'\"…/–—-]{1,8}", re.IGNORECASE).fullmatch
+EDITED = re.compile(
+    r" ?(?:\((?:edited|bearbeitet|editado|editada|modifié)\)"
+    r"|<(?:this message was edited|diese nachricht wurde bearbeitet|se editó este mensaje|mensagem editada)>)$",
+    re.IGNORECASE,
+)

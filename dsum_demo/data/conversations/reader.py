@@ -1,0 +1,254 @@
+"""Recognizes the format of a pasted conversation from the whole text and turns it into `Name: text`, a turn a line."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from dsum_demo.data.conversations import cues, email, structured
+from dsum_demo.data.conversations.formats import EDITED, FORMATS, Format, is_emoji, is_notice, is_reaction
+from dsum_demo.data.conversations.names import distinct, is_speaker, person, same, split_heads
+from dsum_demo.data.conversations.stamps import only_a_day, only_a_stamp, shape
+from dsum_demo.data.conversations.turns import Parsed, Turn
+
+_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Invisible, yet part of the word or sign that they stand in: joiners of emoji and of Persian, Arabic and Indic scripts.
+_JOINERS = "\u200c\u200d"
+# WhatsApp on iOS puts this mark before a text that it wrote itself, in every language.
+_SYSTEM = "\u200e"
+_SYSTEM_TEXT = re.compile(rf"(?<=[:：] ){_SYSTEM}+|(?<=[:：]){_SYSTEM}+")
+_ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
+_ORDINARY_TURN = re.compile(r"[^:：*]+: \S")
+_LONGEST_HEAD = 160
+_MANY = 5
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the reader made of a text.
+
+    dialogue: one `Name: text` a line. format: its title, "" where the text was left as it is. turns: how many lines
+    have a speaker. dropped: how many of each kind of thing were left out, such as {"notices": 2}.
+    """
+
+    dialogue: str
+    format: str = ""
+    turns: int = 0
+    speakers: tuple[str, ...] = ()
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """ "Read as WhatsApp export: 12 turns, 3 speakers (Ana, Bo, Cleo); dropped 12 time stamps, 2 notices." """
+        names = ", ".join(self.speakers[:_MANY]) + (", …" if len(self.speakers) > _MANY else "")
+        who = f"{counted(len(self.speakers), 'speaker')} ({names})" if self.speakers else "no speakers"
+        begin = f"Read as {self.format}: " if self.format else ""
+        gone = ", ".join(counted(number, what) for what, number in self.dropped.items())
+        return f"{begin}{counted(self.turns, 'turn')}, {who}{'; dropped ' + gone if gone else ''}."
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "format": self.format, "turns": self.turns, "speakers": list(self.speakers), "dropped": dict(self.dropped),
+        }  # fmt: skip
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 notice", "2 notices"; `what` is given in either form."""
+    one = what.removesuffix("s")
+    return f"{number:,} {one if number == 1 else one + 's'}"
+
+
+def read_conversation(text: str) -> Reading:
+    """The turns of a pasted or exported conversation; a text in no known format keeps its lines.
+
+    Line ends, invisible characters, runs of white space and blank lines go in either case.
+    """
+    if records := structured.dialogues_of_records(text):
+        reading = read_conversation(records[0])
+        rest = {"further dialogues": len(records) - 1} if records[1:] else {}
+        return replace(reading, format=reading.format or "record of a data set", dropped={**reading.dropped, **rest})
+    visible = _visible(text)
+    for read in _READERS:
+        if parsed := read(visible):
+            return _as_reading(parsed)
+    return _as_reading(_plain(clean_lines(text)))
+
+
+def clean_lines(text: str) -> list[str]:
+    """The lines of a text without invisible characters, runs of white space and blank lines."""
+    return [line for line in _visible(text).replace(_SYSTEM, "").split("\n") if line]
+
+
+def _visible(text: str) -> str:
+    """The text without invisible characters and runs of white space; blank lines and WhatsApp's mark stay."""
+    text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
+    kept = "\n\t" + _JOINERS + _SYSTEM
+    text = "".join(c for c in text if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
+    marked = (_SYSTEM_TEXT.sub("\0", line).replace(_SYSTEM, "").replace("\0", _SYSTEM).strip() for line in lines)
+    return "\n".join(marked)
+
+
+def _plain(lines: Sequence[str]) -> Parsed:
+    """The lines as they are, except that the colon behind a speaker is an ordinary one with a space."""
+    return Parsed(
+        "",
+        [
+            Turn(*head, line if _ORDINARY_HEAD.match(line) else "") if head else Turn("", line)
+            for line, head in zip(lines, split_heads(lines), strict=True)
+        ],
+    )
+
+
+def _as_reading(parsed: Parsed) -> Reading:
+    spelled: dict[str, str] = {}
+    lines, labels = [], []
+    for turn in parsed.turns:
+        if not turn.speaker:
+            lines.append(turn.text)
+            continue
+        name = spelled.setdefault(same(turn.speaker), person(turn.speaker)) if parsed.format else turn.speaker
+        labels.append(name)
+        lines.append(turn.line or f"{name}: {turn.text}".rstrip())
+    kept = [line for line in lines if line]
+    dropped = {what: number for what, number in parsed.dropped.items() if number}
+    return Reading("\n".join(kept), parsed.format, len(labels), tuple(distinct(labels)), dropped)
+
+
+def _by_heads(text: str) -> Parsed | None:
+    """The text in the format of the table that most lines belong to; None where none fits."""
+    lines = _joined_heads(text.split("\n"))
+    filled = sum(1 for line in lines if line)
+    named = sum(1 for head in split_heads(lines) if head)  # already `Name: text`
+    if named == filled and all(_ORDINARY_TURN.match(line) for line in lines if line):
+        return None
+    best: tuple[int, Format, list[re.Match[str] | None]] | None = None
+    for form in FORMATS:
+        heads = _heads(form, lines)
+        found = sum(1 for head in heads if head)
+        enough = found >= max(2, named, form.least * filled) or (found == filled == 1 and not form.whole)
+        if enough and (best is None or found > best[0]):
+            best = found, form, heads
+    return _gather(best[1], lines, best[2]) if best else None
+
+
+def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
+    """The match of each line that is a head and whose name is a speaker's."""
+    found = [_match(form, line) for line in lines]
+    labels = Counter(same(match["who"]) for match in found if match)
+    heads = [match if match and is_speaker(match["who"], labels[same(match["who"])], expected=True) else None
+             for match in found]  # fmt: skip
+    if form.whole:  # a name and a time may also be a sentence's end
+        heads = [m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1)) else None for m in heads]
+    # A message may quote a line of another log: with enough heads of one shape, others need a known speaker.
+    shapes = Counter(shape(_stamp(match)) for match in heads if match)
+    if not shapes:
+        return heads
+    usual, times = shapes.most_common(1)[0]
+    if times < 3 or 5 * times < 4 * shapes.total():
+        return heads
+    known = {same(match["who"]) for match in heads if match and shape(_stamp(match)) == usual}
+    return [m if m and (shape(_stamp(m)) == usual or same(m["who"]) in known) else None for m in heads]
+
+
+def _match(form: Format, line: str) -> re.Match[str] | None:
+    if form.whole and len(line) > _LONGEST_HEAD and "text" not in form.heads[0].groupindex:
+        return None
+    return next((match for head in form.heads if (match := head.fullmatch(line))), None)
+
+
+def _stamp(match: re.Match[str]) -> str:
+    return (match["stamp"] if "stamp" in match.re.groupindex else "") or ""
+
+
+def _joined_heads(lines: Sequence[str]) -> list[str]:
+    """Lines where a time stands below its name, as Slack and Teams copy them, with the two as one head."""
+    lines = [line for line in lines if line not in ("—", "–")]  # Discord's dash between the two
+    filled = [line for line in lines if line]
+    above = Counter(one for one, other in pairwise(filled) if only_a_stamp(other))
+    joined: list[str] = []
+    last = ""
+    for line in lines:
+        if line and len(line) <= 60 and only_a_stamp(line.lstrip("—– ")):
+            at = next((i for i in range(len(joined) - 1, -1, -1) if joined[i]), -1)
+            before = at < 1 or not joined[at - 1] or is_reaction(joined[at - 1])
+            if at >= 0 and last and is_speaker(last, above[last]) and (before or above[last] > 1):
+                joined[at] += f" {line}"
+                last = ""
+                continue
+        joined.append(line)
+        last = line or last
+    return joined
+
+
+def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | None]) -> Parsed:
+    first = next(match for match in heads if match)
+    usual = Counter(shape(_stamp(match)) for match in heads if match).most_common(1)[0][0]
+    dropped: Counter[str] = Counter()
+    messages: list[tuple[str, list[str]]] = []
+    silent = False  # below a notice that nobody said
+    for at, (line, head) in enumerate(zip(lines, heads, strict=True)):
+        if not line:
+            continue
+        if head:
+            silent = False
+            dropped["time stamps"] += bool(_stamp(head))
+            text = (head["text"] if "text" in head.re.groupindex else "") or ""
+            messages.append((head["who"], [text.strip()] if text.strip() else []))
+        elif form.notice and (own := form.notice.fullmatch(line)) and _is_own(form, own, usual):
+            dropped["notices"] += 1
+            silent = True
+        elif silent:
+            continue
+        elif not messages:
+            dropped["leading lines"] += 1
+        elif form.whole and messages[-1][1] and only_a_stamp(line):
+            dropped["time stamps"] += 1
+            messages.append((messages[-1][0], []))
+        elif messages[-1][1] and only_a_day(line) and _head_follows(lines, heads, at):
+            dropped["dates"] += 1
+        else:
+            messages[-1][1].append(line)
+    turns = [Turn(who, said) for who, parts in messages if (said := _said(parts, dropped))]
+    return Parsed(form.titled(first.string), turns, dropped) if turns else Parsed("", [])
+
+
+def _is_own(form: Format, match: re.Match[str], usual: str) -> bool:
+    return "stamp" not in match.re.groupindex or shape(match["stamp"]) == usual
+
+
+def _head_follows(lines: Sequence[str], heads: Sequence[re.Match[str] | None], at: int) -> bool:
+    following = next((i for i in range(at + 1, len(lines)) if lines[i]), None)
+    return following is not None and heads[following] is not None
+
+
+def _said(parts: Sequence[str], dropped: Counter[str]) -> str:
+    """A message's lines as one, without notices and reactions."""
+    kept: list[str] = []
+    counting = False
+    for part in parts:
+        text = EDITED.sub("", part.lstrip(_SYSTEM)).strip()
+        if part.startswith(_SYSTEM) or is_notice(text):
+            dropped["notices"] += 1
+        elif is_reaction(text):
+            dropped["reactions"] += bool(text)
+        elif counting and re.fullmatch(r"\d{1,4}", text):
+            kept.pop()
+            dropped["reactions"] += 1
+        elif text:
+            kept.append(text)
+        counting = bool(len(kept) > 1 and is_emoji(text))
+    return " ".join(kept)
+
+
+_READERS: tuple[Callable[[str], Parsed | None], ...] = (
+    structured.read_json,
+    structured.read_csv,
+    cues.read_cues,
+    email.read_thread,
+    _by_heads,
+)

@@ -1,0 +1,60 @@
+"""Regular expressions for the dates and times that chat programs put beside a message.
+
+They match text whose runs of white space are single spaces and whose invisible characters are gone.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MONTHS = (
+    "jan(?:uary|uar|eiro|vier|v)?|jän(?:ner)?|ene(?:ro)?|gen(?:naio)?|feb(?:ruary|ruar|rero|braio)?|fev(?:ereiro)?|"
+    "fév(?:rier|r)?|mar(?:ch|zo|ço|s)?|märz?|mrz|maart|apr(?:il|ile)?|abr(?:il)?|avr(?:il)?|may|mai|mayo|maio|maggio|"
+    "mei|jun[ei]?|junio|junho|juin|giugno|jul[yi]?|julio|julho|juil(?:let)?|luglio|aug(?:ust|ustus)?|ago(?:sto)?|août|"
+    "sep(?:tember|tiembre|tembre|t)?|set(?:iembre|embro|t)?|oct(?:ober|ubre|obre)?|okt(?:ober)?|out(?:ubro)?|"
+    "ott(?:obre)?|nov(?:ember|iembre|embro|embre)?|dec(?:ember)?|dez(?:ember|embro)?|dic(?:iembre|embre)?|"
+    "déc(?:embre)?"
+)
+_WEEKDAYS = (
+    "mon(?:day|tag)?|tue(?:s|sday)?|wed(?:nesday)?|thu(?:rs|rsday|r)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?|"
+    "dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|mo|di|mi|do|fr|sa|so|"
+    "lunes|martes|miércoles|jueves|viernes|sábado|domingo|segunda-feira|terça-feira|quarta-feira|quinta-feira|"
+    "sexta-feira|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lun|mar|mié|mer|jue|jeu|vie|ven|sáb|sam|dom|dim|"
+    "seg|ter|qua|qui|sex"
+)
+_LONG_WEEKDAYS = (
+    "mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|saturday|sunday|montag|dienstag|mittwoch|"
+    "donnerstag|freitag|samstag|sonntag|lunes|martes|miércoles|jueves|viernes|sábado|domingo|segunda-feira|"
+    "terça-feira|quarta-feira|quinta-feira|sexta-feira|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
+)
+_RELATIVE = (
+    "today|yesterday|heute|gestern|hoy|ayer|hoje|ontem|aujourd['’]hui|hier|oggi|ieri|vandaag|gisteren|"
+    "今天|昨天|前天|今日|昨日|(?:星期|周|週)[一二三四五六日天]"
+)
+_DAY_PARTS = "上午|下午|凌晨|清晨|早上|中午|晚上|午前|午後|오전|오후"
+_NUMERIC = r"\d{1,4}(?:\. ?|[/-])\d{1,2}(?:\. ?|[/-])\d{1,4}\.?"
+_DATE = (
+    rf"(?:(?:{_WEEKDAYS})\.?,? )?(?:{_NUMERIC}|\d{{4}}年 ?\d{{1,2}}月 ?\d{{1,2}}日"
+    rf"|\d{{1,2}}(?:st|nd|rd|th|º|er)?\.?[ -](?:de )?(?:{_MONTHS})\b\.?(?:,?[ -](?:de )?\d{{4}})?"
+    rf"|(?:{_MONTHS})\.? \d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}})?)"
+    rf"(?: ?\((?:{_WEEKDAYS})\))?|(?:{_RELATIVE})"
+    rf"|(?:{_LONG_WEEKDAYS})(?=,? (?:at |um |à |a las )?\d)|\d{{1,2}}[./]\d{{1,2}}\.?(?=,? \d)"
+)
+_ENDING = rf"(?: ?(?:[ap]\.?m\b\.?|[ap]\. ?m\.|uhr\b|[مص]\b|{_DAY_PARTS}))?"
+_ZONE = r"(?: ?(?:z|utc|gmt)\b(?:[+-]\d{1,2}(?::?\d{2})?)?|[+-]\d{2}:?\d{2}\b)?"
+TIME = rf"(?:(?:{_DAY_PARTS}) ?)?\d{{1,3}}:\d{{2}}(?::\d{{2}})?(?:[.,]\d{{1,6}}(?!\d))?{_ENDING}{_ZONE}"
+_DOTTED_TIME = rf"\d{{1,2}}[.h]\d{{2}}(?:[.]\d{{2}})?{_ENDING}"
+_BETWEEN = r"(?!\d)(?:t|[,،、·•|]? ?(?:(?:um|at|à|a las|às|as|alle|kl\.?|om|le)\b )?(?:[-–—] )?)"
+DATED = rf"(?:(?:{_DATE}){_BETWEEN}(?:{TIME}|{_DOTTED_TIME})|{TIME},? (?:(?:on|am|le|el) )?(?:{_DATE}))"
+STAMP = rf"(?:{DATED}|{TIME})"
+
+only_a_stamp = re.compile(rf"[\[(]?{STAMP}[\])]?", re.I).fullmatch
+# A line between two days' messages. It has a year, or stands between rules.
+only_a_day = re.compile(
+    rf"(?:[-–—=_ ]*(?=.*\d{{4}})(?:{_DATE})[-–—=_ ]*|[-–—=_]{{2,}} ?(?:{_DATE}) ?[-–—=_]{{2,}})", re.I
+).fullmatch
+
+
+def shape(stamp: str) -> str:
+    """How a stamp is written: digits and words by one letter each, so that stamps of one export share a shape."""
+    return re.sub(r"[^\W\d_]+\.?(?: ?[^\W\d_]+\.?)*", "a", re.sub(r"\d+", "0", stamp)).replace(" a", "").strip()

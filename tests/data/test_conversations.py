@@ -1,0 +1,345 @@
+"""Pasted and exported conversations: rendered in every format and read back, and what is no conversation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from dsum_demo.data.conversations.reader import read_conversation
+from dsum_demo.data.dialogues import count_turns, speakers
+
+Message = tuple[str, list[str]]  # who, and the lines of the message
+
+NAMES = [
+    "Ivo", "Petra Vogel", "Jean-Luc", "Siobhan O'Hara", "Dr. Amara Okafor", "Łukasz", "Speaker 2", "Zoë van Dyk",
+    "María José", "مريم", "דנה", "小林", "Anil", "Beatriz da Costa",
+]  # fmt: skip
+# What people say looks like stamps, notices and names, too.
+SAYINGS = [
+    "Shall we meet at 4:30 or on 12/03/2024 at 10:15?", "Here is the plan: we take the 7:05 train.",
+    "It costs 1:2 more than [12:03] said.", "See https://example.com/a:b?c=1 for it.", "ok", "No, Monday.",
+    "He asked: are you coming? I said: no!", "😀 great", "- bread, milk", "Note: bring 3 chairs.", "¿Vienes mañana?",
+    "10:30 works for me.", "We said good-bye at 9:00 PM", "the file <b> is missing", "3 people, maybe 4.",
+]  # fmt: skip
+
+
+@st.composite
+def messages(draw: st.DrawFn, most_lines: int = 3) -> list[Message]:
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
+    said = st.lists(st.sampled_from(SAYINGS), min_size=1, max_size=most_lines)
+    tail = draw(st.lists(st.tuples(st.sampled_from(names), said), min_size=0, max_size=8))
+    return [(names[0], draw(said)), (names[1], draw(said)), *tail]
+
+
+def turns(chat: Sequence[Message]) -> list[str]:
+    return [f"{who}: {' '.join(lines)}" for who, lines in chat]
+
+
+def in_lines(stamp: Callable[[int], str]) -> Callable[[Sequence[Message]], str]:
+    """A format whose messages start with a stamp and `Name: `."""
+    return lambda chat: "\n".join(f"{stamp(i)}{who}: " + "\n".join(lines) for i, (who, lines) in enumerate(chat))
+
+
+def in_blocks(head: Callable[[int, str], str], gap: str = "\n\n") -> Callable[[Sequence[Message]], str]:
+    """A format whose messages stand below a line with name and stamp."""
+    return lambda chat: gap.join("\n".join([head(i, who), *lines]) for i, (who, lines) in enumerate(chat))
+
+
+def cues(begin: str, comma: str, head: Callable[[str, str], str], ids: Callable[[int], str]):
+    def render(chat: Sequence[Message]) -> str:
+        blocks = []
+        for i, (who, lines) in enumerate(chat):
+            time = f"00:{i:02}:05{comma}100 --> 00:{i:02}:09{comma}900"
+            blocks.append(f"{ids(i)}{time}\n{head(who, chr(10).join(lines))}")
+        return begin + "\n\n".join(blocks) + "\n"
+
+    return render
+
+
+def minutes(i: int) -> str:
+    return f"{(7 * i) % 60:02}"
+
+
+def half(i: int) -> str:
+    return "AP"[i % 2]
+
+
+FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
+    "WhatsApp, Android, 24 h": in_lines(lambda i: f"{1 + i:02}/11/2023, 18:{minutes(i)} - "),
+    "WhatsApp, Android, 12 h": in_lines(lambda i: f"{1 + i}/9/23, {1 + i}:{minutes(i)}\u202f{half(i)}M - "),
+    "WhatsApp, iOS": in_lines(lambda i: f"\u200e[{1 + i:02}.11.23, 18:{minutes(i)}:33] "),
+    "WhatsApp, iOS, 12 h": in_lines(lambda i: f"[11/{1 + i}/23, {1 + i}:{minutes(i)}:09\u202f{half(i)}M] "),
+    "WhatsApp, Spanish": in_lines(lambda i: f"{1 + i}/9/23 {1 + i}:{minutes(i)} {half(i).lower()}.\u00a0m. - "),
+    "WhatsApp, German": in_lines(lambda i: f"{1 + i:02}.09.23 um 18:{minutes(i)} - "),
+    "WhatsApp, Portuguese": in_lines(lambda i: f"{1 + i:02}/09/2023 às 18:{minutes(i)} - "),
+    "WhatsApp, French": in_lines(lambda i: f"{1 + i:02}/09/2023 à 18:{minutes(i)} - "),
+    "WhatsApp, Chinese": in_lines(lambda i: f"2023/9/{1 + i} {'上下'[i % 2]}午{1 + i}:{minutes(i)} - "),
+    "WhatsApp, Chinese date": in_lines(lambda i: f"[2023年9月{1 + i}日 18:{minutes(i)}:07] "),
+    "WhatsApp Web": in_lines(lambda i: f"[{1 + i}:{minutes(i)} {half(i)}M, 9/{1 + i}/2023] "),
+    "Signal": in_lines(lambda i: f"[2023-09-{1 + i:02} 18:{minutes(i)}] "),
+    "ISO log": in_lines(lambda i: f"2023-09-{1 + i:02}T18:{minutes(i)}:10Z "),
+    "bracketed times": in_lines(lambda i: f"[18:{minutes(i)}] "),
+    "Telegram, new": in_blocks(lambda i, who: f"{who}, [{1 + i:02}.09.2023 18:{minutes(i)}]"),
+    "Telegram, old": in_blocks(lambda i, who: f"{who} [{1 + i:02}.09.23 18:{minutes(i)}]"),
+    "Slack, one line": in_blocks(lambda i, who: f"{who}  {1 + i}:{minutes(i)} {half(i)}M", "\n"),
+    "Slack, two lines": in_blocks(lambda i, who: f"{who}\n  {1 + i}:{minutes(i)} {half(i)}M"),
+    "Discord": in_blocks(lambda i, who: f"{who} — Yesterday at {1 + i}:{minutes(i)} {half(i)}M", "\n"),
+    "Discord, dated": in_blocks(lambda i, who: f"{who} — {1 + i:02}/09/2023 18:{minutes(i)}", "\n"),
+    "Teams copy": in_blocks(lambda i, who: f"[9/{1 + i} {1 + i}:{minutes(i)} {half(i)}M] {who}", "\n"),
+    "Teams in Word": in_blocks(lambda i, who: f"{who}   {i}:{minutes(i)}"),
+    "Otter": in_blocks(lambda i, who: f"{who}  {i}:{minutes(i)} "),
+    "Rev": in_blocks(lambda i, who: f"{who} (00:{i:02}:{minutes(i)}):", "\n"),
+    "QQ": in_blocks(lambda i, who: f"2023-09-{1 + i:02} 18:{minutes(i)}:20 {who}({10_000 + len(who)})"),
+    "WeChat": in_blocks(lambda i, who: f"{who}:"),
+    "WebVTT, Teams": cues(
+        "WEBVTT\n\n", ".", lambda who, text: f"<v {who}>{text}</v>", lambda i: f"5d3{i:05x}-11ab/{i}-0\n"
+    ),
+    "WebVTT, Zoom": cues("WEBVTT\n\n", ".", lambda who, text: f"{who}: {text}", lambda i: f"{i + 1}\n"),
+    "SRT": cues("", ",", lambda who, text: f"{who}: {text}", lambda i: f"{i + 1}\n"),
+    "Zoom chat": lambda chat: "\n".join(
+        f"18:{minutes(i)}:44\t From  {who}  to  Everyone:\n" + "\n".join(f"\t{line}" for line in lines)
+        for i, (who, lines) in enumerate(chat)
+    ),
+    "turn list": lambda chat: json.dumps([{"speaker": who, "text": "\n".join(lines)} for who, lines in chat]),
+    "turn lines": lambda chat: "\n".join(json.dumps({"from": who, "value": "\n".join(lines)}) for who, lines in chat),
+    "chat messages": lambda chat: json.dumps(
+        {"messages": [{"role": who, "content": [{"type": "text", "text": "\n".join(lines)}]} for who, lines in chat]}
+    ),
+    "Telegram export": lambda chat: json.dumps(
+        {
+            "name": "x",
+            "type": "private_group",
+            "messages": [
+                {
+                    "type": "message",
+                    "from": who,
+                    "text": ["\n".join(lines[:-1]) + "\n", {"type": "bold", "text": lines[-1]}],
+                }
+                for who, lines in chat
+            ],
+        }
+    ),
+    "table": lambda chat: _table(chat),
+    "Markdown": lambda chat: "\n".join(f"**{who}:** " + "\n".join(lines) for who, lines in chat),
+}
+
+
+def _table(chat: Sequence[Message]) -> str:
+    file = io.StringIO()
+    csv.writer(file, delimiter=";").writerows([("Author", "Content"), *((w, "\n".join(lines)) for w, lines in chat)])
+    return file.getvalue()
+
+
+def merged(chat: Sequence[Message]) -> list[Message]:
+    """Cues of one speaker that end without a full stop go on in the next cue."""
+    joined: list[Message] = []
+    for who, lines in chat:
+        if joined and joined[-1][0] == who and joined[-1][1][-1][-1] not in ".?!":
+            joined[-1] = who, [*joined[-1][1], *lines]
+        else:
+            joined.append((who, lines))
+    return joined
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=40, deadline=None)
+@given(chat=messages())
+def test_turns_rendered_in_a_format_are_read_back(name, chat):
+    if "times" in name or "Teams in Word" in name or "Otter" in name:
+        assume(all(not line[0].isdigit() for _, lines in chat for line in lines))
+    if name in ("WebVTT, Teams", "WebVTT, Zoom", "SRT"):
+        chat = merged(chat)
+        chat = [(who, [line.replace("<b>", "b") for line in lines]) for who, lines in chat]
+    reading = read_conversation(FORMATS[name](chat))
+    assert reading.dialogue.split("\n") == turns(chat)
+    assert reading.format
+    assert reading.turns == len(chat)
+    assert list(reading.speakers) == list(dict.fromkeys(who for who, _ in chat))
+    assert read_conversation(reading.dialogue).dialogue == reading.dialogue
+
+
+def lines_of(text: str) -> list[str]:
+    return read_conversation(text).dialogue.split("\n")
+
+
+@settings(max_examples=100, deadline=None)
+@given(chat=messages(most_lines=1), labels=st.sampled_from(["names", "persons"]))
+def test_dialogues_that_are_name_and_text_already_come_back_unchanged(chat, labels):
+    people = list(dict.fromkeys(who for who, _ in chat))
+    if labels == "persons":
+        chat = [(f"#Person{1 + people.index(who)}#", lines) for who, lines in chat]
+    text = "\n".join(turns(chat))
+    reading = read_conversation(text)
+    assert (reading.dialogue, reading.format, reading.dropped) == (text, "", {})
+    assert reading.turns == len(chat)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines=st.lists(st.sampled_from([
+    *SAYINGS, "The rain did not stop before 6:00 PM", "She wrote on 5 March 2024, 10:00 - a Tuesday.",
+    "12/03/2024, 14:05 - the shop closed: nobody came back.", "Conclusion: there is none.",
+]), min_size=1, max_size=8, unique=True))  # fmt: skip
+def test_prose_comes_back_unchanged(lines):
+    reading = read_conversation("\n".join(lines))
+    assert reading.dialogue == "\n".join(lines) and reading.format == "" and reading.speakers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "dropped"),
+    [
+        (
+            "3/9/23, 18:00 - Nachrichten sind Ende-zu-Ende-verschlüsselt.\n"
+            "3/9/23, 18:00 - Petra hat die Gruppe „Umzug: Mai“ erstellt\n"
+            "3/9/23, 18:01 - ~ Ivo Marek: Wer kommt?\n3/9/23, 18:02 - Petra: <Medien ausgeschlossen>\n"
+            "3/9/23, 18:03 - Petra: Diese Nachricht wurde gelöscht\n3/9/23, 18:04 - Ivo Marek: Na?\n"
+            "3/9/23, 18:05 - Petra: Ich <Diese Nachricht wurde bearbeitet>",
+            ["Ivo Marek: Wer kommt?", "Ivo Marek: Na?", "Petra: Ich"],
+            {"notices": 4},
+        ),
+        (
+            "[03.09.23, 18:00:01] Umzug: \u200eAnurufe sind sicher.\n[03.09.23, 18:01:01] Ivo: Wer kommt?\n"
+            "\u200e[03.09.23, 18:02:01] Petra: \u200eBild weggelassen\n[03.09.23, 18:03:01] Petra: Ich",
+            ["Ivo: Wer kommt?", "Petra: Ich"],
+            {"notices": 2},
+        ),
+        (
+            "Ivo  6:01 PM\nWho comes?\n:eyes:\n3\n1 reply\nPetra\n  6:02 PM\nI do (edited)\n🎉 2\n6:05\nand Zoë",
+            ["Ivo: Who comes?", "Petra: I do", "Petra: and Zoë"],
+            {"reactions": 3},
+        ),
+        (
+            "18:00 -!- ivo [~i@h] has joined #move\n18:01 <@ivo> who comes?\n18:02 < petra> me, at 18:30\n"
+            "18:03  * petra packs\n18:04 -!- ivo [~i@h] has quit [bye]",
+            ["ivo: who comes?", "petra: me, at 18:30", "petra: packs"],
+            {"notices": 2},
+        ),
+        (
+            "18:01:00 From Ivo to Everyone:\n\tWho comes?\n18:01:30 From Petra : I do\n18:01:40 From Zoë to Everyone:\n"
+            '\tReacted to "Who comes?" with 👍',
+            ["Ivo: Who comes?", "Petra: I do"],
+            {"reactions": 1},
+        ),
+        (
+            "WEBVTT\n\nNOTE made by hand\nand more\n\n1\n00:01.000 --> 00:02.000\n<v.loud Ivo>Who comes, &amp;</v>\n\n"
+            "2\n00:02.000 --> 00:03.000\n<v Ivo>when?</v>\n\n3\n00:03.000 --> 00:04.000\n<v Petra><i>I</i> do.</v>",
+            ["Ivo: Who comes, & when?", "Petra: I do."],
+            {"cue ids": 3},
+        ),
+        (
+            "Move planning\n3 May 2024\n\nIvo started transcription\n\nIvo   0:03\nWho comes?\n\nPetra   0:09\nI do.\n"
+            "\nIvo stopped transcription",
+            ["Ivo: Who comes?", "Petra: I do."],
+            {"leading lines": 3, "notices": 1},
+        ),
+        (
+            '{"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who comes?"}]}',
+            ["user: Who comes?"],
+            {"notices": 1},
+        ),
+    ],
+)
+def test_notices_and_reactions_go_and_are_counted(text, left, dropped):
+    reading = read_conversation(text)
+    assert reading.dialogue.split("\n") == left
+    assert {what: reading.dropped[what] for what in dropped} == dropped
+
+
+@pytest.mark.parametrize(
+    ("mail", "left"),
+    [
+        (
+            "Hi Petra,\nthe van is booked.\n\nBest,\nIvo\n\nOn Mon, May 6, 2024 at 9:14 AM Petra Vogel "
+            "<p@example.org>\nwrote:\n> Is there a van at 9:30?\n>\n> On Sun, May 5, 2024, "
+            "Ivo Marek <i@example.org> wrote:\n"
+            ">> We move.",
+            ["Ivo Marek: We move.", "Petra Vogel: Is there a van at 9:30?", "Ivo Marek: Hi Petra, the van is booked."],
+        ),
+        (
+            "Am 06.05.2024 um 09:14 schrieb Petra Vogel <p@example.org>:\n> Gibt es einen Wagen?\nJa, ab 9:30.\n\n"
+            "Gruß\nIvo",
+            ["Petra Vogel: Gibt es einen Wagen?", "Ivo: Ja, ab 9:30."],
+        ),
+        (
+            "From: Marek, Ivo\nSent: Monday, May 6, 2024 10:01\nTo: Petra\nSubject: RE: Van\n\nThe van is booked.\n\n"
+            "From: Petra Vogel <p@example.org>\nSent: Monday, May 6, 2024 9:14\nTo: Ivo\nSubject: Van\n\n"
+            "Is there a van?",
+            ["Petra Vogel: Is there a van?", "Ivo Marek: The van is booked."],
+        ),
+    ],
+)
+def test_an_email_thread_is_read_oldest_first(mail, left):
+    reading = read_conversation(mail)
+    assert reading.dialogue.split("\n") == left and reading.format == "e-mail thread"
+
+
+def test_questions_and_answers_keep_their_paragraphs():
+    text = "Q: When did you move?\nA: In May.\nIt rained.\n\nQ2. Why?\nA2. For work: nothing else."
+    assert lines_of(text) == [
+        "Q: When did you move?", "A: In May. It rained.", "Q: Why?", "A: For work: nothing else.",
+    ]  # fmt: skip
+
+
+def test_a_log_quoted_inside_a_message_stays_in_it():
+    chat = [f"[0{i}.09.23, 18:00:01] {'Ivo' if i % 2 else 'Petra'}: Message {i}" for i in range(1, 7)]
+    chat.insert(3, "2024-03-01 18:05:10 Server: restarted\n2024-03-01 18:05:11 all is well")
+    assert lines_of("\n".join(chat))[2] == (
+        "Ivo: Message 3 2024-03-01 18:05:10 Server: restarted 2024-03-01 18:05:11 all is well"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["Ivo：来吗？\nPetra：来。", "Ivo:来吗？\nPetra:来。\nIvo:好", "Ivo : 来吗？\nPetra : 来。"]
+)
+def test_full_width_and_tight_colons_are_colons(text):
+    reading = read_conversation(text)
+    assert reading.speakers == ("Ivo", "Petra") and reading.format == ""
+
+
+def test_a_data_set_with_several_dialogues_is_read_up_to_the_first():
+    rows = [{"id": str(i), "dialogue": f"Ivo: Who comes?\r\nPetra: {i} people.", "summary": "x"} for i in range(3)]
+    reading = read_conversation("\n".join(map(json.dumps, rows)))
+    assert reading.dialogue == "Ivo: Who comes?\nPetra: 0 people." and reading.dropped == {"further dialogues": 2}
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1, 2]", '{"a": 1}', "[]", "[" * 5000, '[{"speaker": "Ivo"}]', "null", "a,b\n1,2"]
+)
+def test_what_only_looks_like_data_is_left_as_it_is(text):
+    assert read_conversation(text).dialogue == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(alphabet=st.sampled_from("AbZ :：-–—[](),.<>|>\n\n0123456789/PMT*_#@\u200e\u202f年月上午é"), max_size=200)
+)
+def test_any_text_can_be_read_and_reading_twice_changes_nothing(text):
+    once = read_conversation(text).dialogue
+    again = read_conversation(once)
+    assert again.format or again.dialogue == once
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["Ivo: I read it.", "To the point that you made: no.", "This is how: ask.", "Petra: Later."],
+            ["Ivo", "Petra"],
+        ),
+        (["Reminder: bring cake.", "Dr. Amara Okafor: Yes.", "PS: no nuts.", "ftp://a.b: gone"], ["Dr. Amara Okafor"]),
+        (["ivo: coming?", "petra: yes", "ivo: good"], ["ivo", "petra"]),
+        (["Customer: Hi.", "Agent 7: Hello.", "#Person1#: Hey."], ["Customer", "Agent 7", "#Person1#"]),
+        (["the neighbour: Hi.", "Ivo: Hm.", "the neighbour: Bye."], ["the neighbour", "Ivo"]),
+        (["I would say: no.", "I would say: no.", "We all agreed: yes."], []),
+        (["مريم: مرحبا", "דנה: שלום", "小林: 你好"], ["مريم", "דנה", "小林"]),
+        (["x" * 41 + ": too long"], []),
+    ],
+)
+def test_a_speaker_is_a_name(lines, expected):
+    assert speakers("\n".join(lines)) == expected
+    assert count_turns("\n".join(lines)) >= len(expected)
