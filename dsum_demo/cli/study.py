@@ -46,12 +46,13 @@ def run_study_command(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from dsum_demo.models.registry import Registry
+    from dsum_demo.runs.setup import find_base
     from dsum_demo.study.report import finding, method_rows, read_study
     from dsum_demo.study.runner import PARTS, StudyPlan, run_study
 
     settings = Settings.from_environment()
     registry = Registry(settings)
-    base = registry.spec(options.base) if options.base else registry.training_family.base
+    family, base = find_base(registry, options.base)
     given = {
         "methods": tuple(name.strip() for name in options.methods.split(",") if name.strip()),
         "source": options.data,
@@ -62,6 +63,7 @@ def run_study_command(options: argparse.Namespace) -> int:
         "steps": options.steps,
         "search_steps": options.search_steps,
         "seeds": _numbers(options.seeds),
+        "task_type": family.architecture.task_type,
     }
     plan = StudyPlan(base.name, **{name: value for name, value in given.items() if value})
     for progress in run_study(plan, settings, options.out, parts=(options.only,) if options.only else PARTS):

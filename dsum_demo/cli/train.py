@@ -103,11 +103,14 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     from dsum_demo.models.registry import Registry
     from dsum_demo.runs.limits import check_allowed
     from dsum_demo.runs.setup import find_base
-    from dsum_demo.training.config import RunConfig, apply_settings, with_method
+    from dsum_demo.training.config import RunConfig, TrainingConfig, apply_settings, with_method
     from dsum_demo.training.presets import preset
 
-    _, base = find_base(Registry(settings), options.base)
-    config = preset(options.preset).run_config(base.name) if options.preset else RunConfig(base.name)
+    family, base = find_base(Registry(settings), options.base)
+    task_type = family.architecture.task_type
+    config = RunConfig(base.name, TrainingConfig(task_type=task_type))
+    if options.preset:
+        config = preset(options.preset).run_config(base.name, task_type)
     if options.method:
         config = replace(config, training=with_method(config.training, options.method))
     data: dict[str, Any] = {"source": options.data} if options.data else {}

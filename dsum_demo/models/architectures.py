@@ -6,7 +6,8 @@ Chosen by `model_type` in the model's config; imports torch and transformers onl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from dsum_demo.errors import ModelUnavailableError
@@ -19,7 +20,9 @@ class Architecture(ABC):
     name: as transformers' documentation calls it. model_types: values of `model_type` in config.json. task_type: PEFT's
     name. padding_side: where a batch of prompts is padded. tied: for a tensor that a checkpoint saves once, the other
     names that it has in the model. read_share, prompt_share: of all weights, how many a new token reads, and how many
-    each token of the prompt is multiplied by; for estimates.
+    each token of the prompt is multiplied by; for estimates. linear_layers: the usual names of its matrices, for a
+    model whose files are not here. cpu_training_attention: the implementation of attention that a CPU trains fastest
+    with; None keeps the model's.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Architecture(ABC):
     tied: ClassVar[Mapping[str, tuple[str, ...]]]
     read_share: float
     prompt_share: float
+    linear_layers: tuple[str, ...]
+    cpu_training_attention: str | None = None
 
     @property
     @abstractmethod
@@ -42,6 +47,14 @@ class Architecture(ABC):
     @abstractmethod
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
         """input_ids and labels of one training pair; `target` includes the end token."""
+
+    @abstractmethod
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+        """What makes a batch for `model` of rows, which are padded to the longest; labels with LABEL_PAD_ID."""
+
+    @abstractmethod
+    def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
+        """(texts, tokens, vocabulary) and (texts, tokens): each label beside the logits that predict it."""
 
     @abstractmethod
     def generated(self, output: Any, prompt_length: int) -> Any:
@@ -89,6 +102,9 @@ class _EncoderDecoder(Architecture):
     # prompt the encoder and those keys and values. Rounded over FLAN-T5 small to large.
     read_share = 0.5
     prompt_share = 0.4
+    linear_layers = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
+    # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
+    cpu_training_attention = "eager"
 
     @property
     def auto_class(self) -> Any:
@@ -104,6 +120,14 @@ class _EncoderDecoder(Architecture):
 
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
         return {"input_ids": list(source), "labels": list(target)}
+
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+        from transformers import DataCollatorForSeq2Seq
+
+        return DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=LABEL_PAD_ID)
+
+    def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
+        return logits[:, -labels.shape[1] :], labels  # prompt tuning writes its learned vectors before them
 
     def generated(self, output: Any, prompt_length: int) -> Any:
         return output[:, 1:]  # without the decoder's start token
@@ -136,6 +160,7 @@ class _DecoderOnly(Architecture):
     # A new token reads every weight once: a tied embedding as the head. A token of the prompt passes the layers only.
     read_share = 1.0
     prompt_share = 0.8
+    linear_layers = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
     @property
     def auto_class(self) -> Any:
@@ -153,6 +178,17 @@ class _DecoderOnly(Architecture):
         # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.
         return {"input_ids": [*source, *target], "labels": [LABEL_PAD_ID] * len(source) + list(target)}
 
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+        adapter = getattr(model, "active_peft_config", None)
+        # PEFT puts the vectors of a prompt method before a row's padding, which would come between them and the text.
+        side = "right" if adapter is not None and adapter.is_prompt_learning else self.padding_side
+        return partial(_decoder_only_batch, pad=tokenizer.pad_token_id or 0, side=side)
+
+    def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
+        # The last tokens: prompt tuning adds logits in front, `logits_to_keep` leaves some out.
+        predicted = min(logits.shape[1], labels.shape[1]) - 1
+        return logits[:, -predicted - 1 : -1], labels[:, -predicted:]
+
     def generated(self, output: Any, prompt_length: int) -> Any:
         return output[:, prompt_length:]
 
@@ -164,9 +200,31 @@ class _DecoderOnly(Architecture):
         return int(config.num_hidden_layers)
 
 
+def _decoder_only_batch(rows: list[dict[str, Any]], pad: int, side: str) -> dict[str, Any]:
+    """Padded rows with their mask and positions; `logits_to_keep` leaves the prompts out of the head's work."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    def padded(sequences: Sequence[Any], value: int) -> torch.Tensor:
+        tensors = [torch.as_tensor(sequence) for sequence in sequences]
+        return pad_sequence(tensors, batch_first=True, padding_value=value, padding_side=side)
+
+    labels = padded([row["labels"] for row in rows], LABEL_PAD_ID)
+    mask = padded([[1] * len(row["input_ids"]) for row in rows], 0)
+    begin = int((labels != LABEL_PAD_ID).any(dim=0).int().argmax())
+    batch = {
+        "input_ids": padded([row["input_ids"] for row in rows], pad),
+        "attention_mask": mask,
+        "labels": labels,
+        "logits_to_keep": labels.shape[1] - begin + 1,  # a token is predicted at the one before it
+    }
+    return batch if side == "right" else {**batch, "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)}
+
+
 ENCODER_DECODER: Architecture = _EncoderDecoder()
 DECODER_ONLY: Architecture = _DecoderOnly()
-_BY_MODEL_TYPE = {kind: found for found in (ENCODER_DECODER, DECODER_ONLY) for kind in found.model_types}
+ARCHITECTURES = {found.task_type: found for found in (ENCODER_DECODER, DECODER_ONLY)}
+_BY_MODEL_TYPE = {kind: found for found in ARCHITECTURES.values() for kind in found.model_types}
 
 
 def architecture_of(model_type: str) -> Architecture:

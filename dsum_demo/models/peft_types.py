@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TASK_TYPE = "SEQ_2_SEQ_LM"
-
 
 @dataclass(frozen=True)
 class PeftType:

@@ -69,11 +69,14 @@ class Prompt:
         # A chat template contains its special tokens.
         return list(tokenizer(text, add_special_tokens=not self.chat, truncation=False, verbose=False)["input_ids"])
 
-    def encode_target(self, tokenizer: Any, summary: str, max_tokens: int) -> list[int]:
-        """Token ids of a summary and the end token, truncated to `max_tokens` with the end token kept."""
+    def encode_target(self, tokenizer: Any, summary: str, max_tokens: int, end: int | None = None) -> list[int]:
+        """Token ids of a summary and the end token, truncated to `max_tokens` with the end token kept.
+
+        end: what `end_token_id` gives, which renders a template, for a caller with many summaries.
+        """
         text = self._without_control_tokens(tokenizer, summary)
         ids = list(tokenizer(text_target=text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
-        return [*ids[: max_tokens - 1], self.end_token_id(tokenizer)]
+        return [*ids[: max_tokens - 1], self.end_token_id(tokenizer) if end is None else end]
 
     def end_token_id(self, tokenizer: Any) -> int:
         """The tokenizer's end token, or the token that closes a turn of its chat template."""

@@ -21,8 +21,15 @@ from dsum_demo.runs.setup import Setup, least_bytes, set_up
 from dsum_demo.settings import Settings
 from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.config import RunConfig
-from dsum_demo.training.loop import EVALUATION_BATCH, build_trainer, planned_steps, prepare, use_bf16
-from dsum_demo.training.methods import method
+from dsum_demo.training.loop import (
+    EVALUATION_BATCH,
+    build_trainer,
+    planned_steps,
+    prepare,
+    use_bf16,
+    use_training_attention,
+)
+from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.formatting import size
 from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
 
@@ -112,14 +119,14 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
     short = replace(training, max_steps=3, batch_size=batch, accumulation=1, evaluations=1, patience=0, compile=False,
                     validation_sample=VALIDATION_MEASURED, warmup_share=0.0)  # fmt: skip
     trained = prepare(setup.load_model(), training, setup.base.name, steps)
-    if not torch.cuda.is_available():
-        trained.set_attn_implementation("eager")
+    use_training_attention(trained)
     watched = setup.validation_pairs[:VALIDATION_MEASURED]
-    rows = EncodedDataset(setup.tokenizer, pairs, watched, short, setup.family.prompt)
+    family = setup.family
+    rows = EncodedDataset(setup.tokenizer, pairs, watched, short, family.architecture, family.prompt)
     moments: list[float] = []
     refusal = ""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(trained, setup.tokenizer, rows, short, Path(folder), decode=setup.family.decode,
+        trainer = build_trainer(trained, setup.tokenizer, rows, short, Path(folder), decode=family.decode,
                                 batch=batch, accumulation=1)  # fmt: skip
         trainer.args.eval_strategy, trainer.args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
         trainer.told = lambda kind, **values: moments.append(time.monotonic()) if kind == "step" else None
@@ -140,7 +147,7 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
         "parameters": rows.parameters,
         "trained_parameters": rows.trained_parameters,
         "share": rows.trained_parameters / rows.parameters,
-        "checkpoint_bytes": _saved_bytes(trained, adapter=method(training.method).peft_type is not None),
+        "checkpoint_bytes": _saved_bytes(trained, adapter=METHODS[training.method].peft_type is not None),
         "peak_memory_bytes": peak_memory_bytes(),
         "seconds_per_step": step,
         "samples_per_second": batch * training.accumulation / step if step else 0.0,
@@ -181,7 +188,7 @@ def _refusal(setup: Setup, how: str, needed: int, free: int) -> str:
     if training.method == "full":
         advice.insert(0, "LoRA")
     return (
-        f"{method(training.method).title} of {setup.base.name} with batches of {training.batch_size} takes "
+        f"{METHODS[training.method].title} of {setup.base.name} with batches of {training.batch_size} takes "
         f"{how}{size(needed)} of memory, and {size(free)} are free. Choose {', '.join(advice[:-1])} or "
         f"{advice[-1]}."
     )

@@ -24,7 +24,7 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         "language: en",
         f"library_name: {'peft' if adapter else 'transformers'}",
         f"base_model: {json.dumps(record['base'])}",
-        f"tags: [{method.name}, t5, dialogue-summarization, dsum]",
+        f"tags: [{method.name}, dialogue-summarization, dsum]",
         "---",
         "",
         f"# {name}",

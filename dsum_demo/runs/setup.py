@@ -24,7 +24,8 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.batches import Pair
 from dsum_demo.training.config import RunConfig, TrainingConfig
 from dsum_demo.training.dataset import TrainingData, read_training_data
-from dsum_demo.training.methods import method
+from dsum_demo.training.loop import check_architecture
+from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.hardware import free_memory_bytes
 
 # A guess on the safe side: activations that a training step keeps, in bytes, for each dialogue token, layer and
@@ -84,6 +85,7 @@ def set_up(
     """Read everything; fetches a base that is on the Hub only. Raises DsumErrors that say what is missing."""
     registry = Registry(settings)
     family, base = find_base(registry, config.base)
+    check_architecture(config.training, family.architecture, base.name)
     data = read_training_data(config.data, settings)
     available = registry.availability(base)
     if not available.usable or base.source is None:
@@ -101,7 +103,7 @@ def least_bytes(folder: Path, config: TrainingConfig) -> int:
     (Shazeer and Stern 2018).
     """
     weights = 4 * expected_parameters(folder)
-    if method(config.method).peft_type is not None:
+    if METHODS[config.method].peft_type is not None:
         return weights
     return weights * (4 if config.optimizer == "adamw" else 2)
 

@@ -20,6 +20,7 @@ from dsum_demo.data.sources import read_source
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
+from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
@@ -43,7 +44,8 @@ class StudyPlan:
     dialogues: how many are learned from; with steps x batch_size equal to it, each is seen once. validation_share: cut
     off the training source before, and what learning rates are chosen by. factors: of each method's own learning rate,
     rising, tried with `search_steps` steps; beyond: how many more are tried where the best is the first or the last of
-    them. validation: where quality is measured, `validation_limit` dialogues of it.
+    them. validation: where quality is measured, `validation_limit` dialogues of it. task_type: that of the base's
+    architecture.
     """
 
     base: str
@@ -59,10 +61,11 @@ class StudyPlan:
     seeds: tuple[int, ...] = (1, 2)
     factors: tuple[float, ...] = (0.3, 1.0, 3.0)
     beyond: int = 3
+    task_type: str = ENCODER_DECODER.task_type
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            method(name)
+            method(name, self.task_type)
         if not self.methods or not self.seeds or not self.factors:
             raise InputError("A study needs at least one method, one seed and one learning rate.")
         if self.factors[0] <= 0 or list(self.factors) != sorted(set(self.factors)):
@@ -73,7 +76,7 @@ class StudyPlan:
 
     def learning_rates(self, name: str) -> list[float]:
         """Two digits each; more would claim a precision that a search of three does not have."""
-        return [_rounded(method(name).learning_rate * factor) for factor in self.factors]
+        return [_rounded(method(name, self.task_type).learning_rate * factor) for factor in self.factors]
 
     def further(self, tried: Sequence[float], best: float) -> float | None:
         """The learning rate to try next: one more step of the factors where the best is at an end; None elsewhere."""
@@ -96,6 +99,7 @@ class StudyPlan:
                 best_by="loss",
                 validation_sample=64,
                 seed=seed,
+                task_type=self.task_type,
             ),
             DataConfig(source=self.source, validation_share=self.validation_share, limit=self.dialogues),
         )
@@ -237,7 +241,7 @@ class _StudyState:
     def _cost(self, name: str) -> bool:
         if name in self.study.costs:
             return False
-        rate = self.study.best_learning_rate(name) or method(name).learning_rate
+        rate = self.study.best_learning_rate(name) or method(name, self.plan.task_type).learning_rate
         config = self.plan.config(name, rate, self.plan.steps, seed=self.plan.seeds[0])
         self._write(costs={**self.study.costs, name: probe(config, self.settings, self.should_stop)})
         return True
@@ -297,7 +301,9 @@ def _begun(plan: StudyPlan, out: Path) -> Study:
         study = read_study(out)
     except DataError as error:
         raise InputError(f"{error} Give another folder, or delete the file.") from None
-    if study.plan != record:
-        changed = ", ".join(key for key in record if study.plan.get(key) != record[key])
+    # Plans of the first version knew encoder-decoder models only.
+    saved = {"task_type": ENCODER_DECODER.task_type, **study.plan}
+    if saved != record:
+        changed = ", ".join(key for key in record if saved.get(key) != record[key])
         raise InputError(f"{out} holds a study with another plan ({changed}); give another folder.")
     return study

@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
+from dsum_demo.models.architectures import ENCODER_DECODER, Architecture
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.training.config import TrainingConfig
 
@@ -24,18 +25,22 @@ BATCHES_SORTED_TOGETHER = 50
 
 
 def encode_pairs(
-    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, prompt: Prompt = DEFAULT_PROMPT
+    pairs: Sequence[Pair],
+    tokenizer: PreTrainedTokenizerBase,
+    config: TrainingConfig,
+    architecture: Architecture = ENCODER_DECODER,
+    prompt: Prompt = DEFAULT_PROMPT,
 ) -> Dataset:
-    """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`; inference tokenizes the same way."""
-    return Dataset.from_list(
-        [
-            {
-                "input_ids": list(prompt.fit(tokenizer, dialogue, config.max_source_tokens).source_ids),
-                "labels": prompt.encode_target(tokenizer, summary, config.max_target_tokens),
-            }
-            for dialogue, summary in pairs
-        ]
-    )
+    """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`, and of `prompt_ids`, from which a summary
+    is generated; inference tokenizes the same way.
+    """
+    end = prompt.end_token_id(tokenizer)
+    rows = []
+    for dialogue, summary in pairs:
+        source = list(prompt.fit(tokenizer, dialogue, config.max_source_tokens).source_ids)
+        target = prompt.encode_target(tokenizer, summary, config.max_target_tokens, end)
+        rows.append({**architecture.row(source, target), "prompt_ids": source})
+    return Dataset.from_list(rows)
 
 
 @dataclass
@@ -46,14 +51,15 @@ class EncodedDataset:
     train_pairs: Sequence[Pair]
     validation_pairs: Sequence[Pair]
     config: TrainingConfig
+    architecture: Architecture = ENCODER_DECODER
     prompt: Prompt = DEFAULT_PROMPT
     parameters: int = 0
     trained_parameters: int = 0
     order: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config, self.prompt)
-        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config, self.prompt)
+        self.train = encode_pairs(self.train_pairs, self.tokenizer, self.config, self.architecture, self.prompt)
+        validation = encode_pairs(self.validation_pairs, self.tokenizer, self.config, self.architecture, self.prompt)
         lengths = [len(ids) for ids in validation["input_ids"]]
         self.order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         self.validation = validation.select(self.order)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsum_demo.errors import InputError
+from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.training.methods import method
 from dsum_demo.utils.fields import Field
 
@@ -54,7 +55,8 @@ class TrainingConfig:
 
     method: a name in `peft_methods.METHODS`; `options` go to its PEFT config. learning_rate and optimizer: None takes
     the method's own. The learning rate's peak is reached after `warmup_share` of the steps and falls linearly to 0.
-    The other fields are explained in TRAINING_FIELDS.
+    task_type: that of the base's architecture, which decides the method's defaults. The other fields are explained in
+    TRAINING_FIELDS.
     """
 
     method: str = "lora"
@@ -77,9 +79,10 @@ class TrainingConfig:
     precision: str = "auto"
     seed: int = 42
     compile: bool = False
+    task_type: str = ENCODER_DECODER.task_type
 
     def __post_init__(self) -> None:
-        chosen = method(self.method)
+        chosen = method(self.method, self.task_type)
         object.__setattr__(self, "options", chosen.options(self.options))
         for name in ("learning_rate", "optimizer"):
             if getattr(self, name) is None:
@@ -95,7 +98,8 @@ class TrainingConfig:
     def as_record(self) -> dict[str, Any]:
         """Plain values, as they are written to a run's folder; TrainingConfig(**record) is the same config."""
         options = {name: list(v) if isinstance(v, tuple) else v for name, v in self.options.items()}
-        return {"method": self.method, "options": options, **{f.name: getattr(self, f.name) for f in TRAINING_FIELDS}}
+        fields = {f.name: getattr(self, f.name) for f in TRAINING_FIELDS}
+        return {"method": self.method, "options": options, **fields, "task_type": self.task_type}
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,8 @@ class RunConfig:
 
     def command(self, name: str = "") -> list[str]:
         """The arguments of `dsum` that start the same run, every setting spelled out where it is not a default."""
-        training, plain = self.training, TrainingConfig(method=self.training.method)
+        training = self.training
+        plain = TrainingConfig(method=training.method, task_type=training.task_type)
         words = ["train", "--base", self.base, "--method", training.method, "--data", self.data.source]
         if self.data.validation_source:
             words += ["--validation", self.data.validation_source]
@@ -197,7 +202,8 @@ def apply_settings(config: RunConfig, settings: Sequence[str]) -> RunConfig:
 
     Raises InputError for what is no "field=value", a field that there is not, or a value out of bounds.
     """
-    options = {each.name: each for each in method(config.training.method).fields if not each.fixed}
+    chosen = method(config.training.method, config.training.task_type)
+    options = {each.name: each for each in chosen.fields if not each.fixed}
     training = {each.name: each for each in TRAINING_FIELDS}
     data = {each.name: each for each in DATA_FIELDS}
     changed: dict[str, dict[str, Any]] = {"options": {}, "training": {}, "data": {}}
@@ -225,4 +231,4 @@ def with_method(config: TrainingConfig, name: str) -> TrainingConfig:
     """The same training by another method, with that method's own options, learning rate and optimizer."""
     if name == config.method:
         return config
-    return replace(config, method=method(name).name, options={}, learning_rate=None, optimizer=None)
+    return replace(config, method=name, options={}, learning_rate=None, optimizer=None)

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 from peft import get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import (
     Adafactor,
-    DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -33,9 +33,10 @@ from transformers import (
 
 from dsum_demo.errors import InputError, Stopped, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
+from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import native_bf16
-from dsum_demo.models.prompts import DEFAULT_PROMPT, LABEL_PAD_ID, Prompt
+from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.callbacks import ProgressCallback, Watch
 from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
@@ -104,11 +105,11 @@ def train(
     batch, accumulation = config.batch_size, config.accumulation
     steps = planned_steps(len(train_pairs), config)
     trained = prepare(model, config, base_name, steps)
-    rows = EncodedDataset(tokenizer, train_pairs, validation_pairs[: config.validation_sample], config, prompt)
+    architecture = architecture_of(model.config.model_type)
+    watched = validation_pairs[: config.validation_sample]
+    rows = EncodedDataset(tokenizer, train_pairs, watched, config, architecture, prompt)
     attention = model.config._attn_implementation
-    if not torch.cuda.is_available():
-        # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
-        model.set_attn_implementation("eager")
+    use_training_attention(model)
     last = last_complete(checkpoints) if resume else None
     started = time.monotonic()
     try:
@@ -167,7 +168,15 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
     Raises InputError for options that the model cannot be trained with.
     """
     set_seed(config.seed)
-    chosen = method(config.method)
+    architecture = architecture_of(model.config.model_type)
+    check_architecture(config, architecture, base_name)
+    limit = architecture.prompt_limit(model.config, config.max_source_tokens, config.max_target_tokens)
+    if config.max_source_tokens > limit:
+        raise InputError(
+            f"max_source_tokens is {config.max_source_tokens}; beside summaries of {config.max_target_tokens} tokens "
+            f"{base_name} reads at most {limit}."
+        )
+    chosen = method(config.method, config.task_type)
     modules = linear_modules({name: tuple(tensor.shape) for name, tensor in model.named_parameters()})
     peft_config = chosen.config(config.options, steps, modules)
     if peft_config is None:
@@ -176,9 +185,29 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT asks the model for something by its old name
-            return get_peft_model(model, peft_config)
+            adapted = get_peft_model(model, peft_config)
     except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
+    vocabulary = model.get_input_embeddings(), model.get_output_embeddings()
+    if any(isinstance(layer, BaseTunerLayer) for layer in vocabulary):
+        raise InputError("target_modules names the embedding or the output layer; leave them out: often they are one.")
+    return adapted
+
+
+def check_architecture(config: TrainingConfig, architecture: Architecture, base_name: str) -> None:
+    """Raises InputError for a config that was made for another architecture than the base's."""
+    if config.task_type != architecture.task_type:
+        raise InputError(
+            f"The config's task_type is {config.task_type}; {base_name} is {architecture.name} and needs "
+            f"{architecture.task_type}."
+        )
+
+
+def use_training_attention(model: PreTrainedModel) -> None:
+    """Let `model` compute attention as training on this device is fastest with, in place."""
+    wanted = architecture_of(model.config.model_type).cpu_training_attention
+    if wanted and not torch.cuda.is_available():
+        model.set_attn_implementation(wanted)
 
 
 def build_trainer(
@@ -199,13 +228,13 @@ def build_trainer(
         args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
         train_dataset=rows.train,
         eval_dataset=rows.validation,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=trained, label_pad_token_id=LABEL_PAD_ID),
-        processing_class=tokenizer,
-        compute_loss_func=token_loss(config.label_smoothing),
+        data_collator=rows.architecture.collator(tokenizer, trained),
+        compute_loss_func=token_loss(rows.architecture, config.label_smoothing),
         optimizer_cls_and_kwargs=_optimizer(config),
         callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
+    trainer.architecture = rows.architecture
     trainer.references, trainer.score = rows.references, rouge
     trainer.tokenizer, trainer.decode = tokenizer, decode
     trainer.best_folder = folder / "best"

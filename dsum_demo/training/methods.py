@@ -6,13 +6,16 @@ config is made, not before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.errors import InputError
-from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
+from dsum_demo.models.architectures import ARCHITECTURES, ENCODER_DECODER
+from dsum_demo.models.peft_types import PEFT_TYPES
 from dsum_demo.utils.checkpoint_files import Shape, find_weights, read_entries, shapes_of
 from dsum_demo.utils.fields import Field, check_all
 
@@ -20,16 +23,20 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 ALL_LINEAR = "all-linear"
+# The inputs of these are what IA3 scales in a feed-forward layer.
+FEED_FORWARD = ("wo", "wi", "wi_0", "wi_1", "gate_proj", "up_proj", "down_proj", "fc1", "fc2")
+_IN_A_BLOCK = re.compile(r"(^|\.)(block|layers)\.\d+\.")
 
 
 @dataclass(frozen=True)
 class Method:
     """One row. `peft_type` names a row of PEFT_TYPES; None trains every weight.
 
-    learning_rate, optimizer: what it learns well with on T5, taken where a run's config names none: the best of the
-    shipped study, which had few steps, or about a third of it where that was high. constants: what makes the method
-    what it is, beside its fields. finish: from checked options and the run's steps to PEFT's own arguments, for methods
-    whose PEFT config is not spelled like their fields.
+    learning_rate, optimizer, the fields' defaults: what it learns well with on T5, taken where a run's config names
+    none; the learning rate is the best of the shipped study, which had few steps, or about a third of it where that was
+    high. decoder_only: what is different for decoder-only models, by the name of an attribute or a field; not chosen by
+    a study. constants: what makes the method what it is, beside its fields. finish: from checked options and the run's
+    steps to PEFT's own arguments, for methods whose PEFT config is not spelled like their fields.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Method:
     peft_type: str | None = None
     fields: tuple[Field, ...] = ()
     optimizer: str = "adamw"
+    decoder_only: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, Any] = field(default_factory=dict)
     finish: Callable[[dict[str, Any], int], dict[str, Any]] | None = None
 
@@ -85,10 +93,11 @@ class Method:
 def linear_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     """The names of a model's linear layers inside its blocks, sorted: what `target_modules` may hold.
 
-    shapes: the model's tensors by name. Embeddings, the position bias and the output layer are left out.
+    shapes: the model's tensors by name. Embeddings, the position bias and the output layer are left out, so that an
+    adapter never changes or holds a matrix of the whole vocabulary.
     """
     matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
-    return tuple(sorted({_leaf(name) for name in matrices if ".block." in name} - {"relative_attention_bias"}))
+    return tuple(sorted({_leaf(name) for name in matrices if _IN_A_BLOCK.search(name)} - {"relative_attention_bias"}))
 
 
 def norm_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
@@ -113,12 +122,22 @@ def target_choices(method_name: str, base: Path) -> tuple[str, ...]:
     return (ALL_LINEAR, *linear_modules(shapes))
 
 
-def method(name: str) -> Method:
-    """Raises InputError, naming the methods there are, for an unknown name."""
-    try:
-        return METHODS[name]
-    except KeyError:
-        raise InputError(f"There is no fine-tuning method {name!r}; choose one of: {', '.join(METHODS)}.") from None
+@cache
+def method(name: str, task_type: str = ENCODER_DECODER.task_type) -> Method:
+    """The row with the defaults for an architecture, named by PEFT's task type.
+
+    Raises InputError, naming what there is, for an unknown name or task type.
+    """
+    if name not in METHODS:
+        raise InputError(f"There is no fine-tuning method {name!r}; choose one of: {', '.join(METHODS)}.")
+    if task_type not in ARCHITECTURES:
+        raise InputError(f"task_type is {task_type!r}; give one of: {', '.join(ARCHITECTURES)}.")
+    row = METHODS[name]
+    if task_type == ENCODER_DECODER.task_type:
+        return row
+    other = {**row.decoder_only, "task_type": task_type}
+    fields = tuple(replace(each, default=other.pop(each.name, each.default)) for each in row.fields)
+    return replace(row, fields=fields, **{key: value for key, value in other.items() if key != "task_type"})
 
 
 def _leaf(name: str) -> str:
@@ -126,12 +145,13 @@ def _leaf(name: str) -> str:
 
 
 TASK = Field(
-    "task_type", "choice", TASK_TYPE, "Sequence to sequence: the model reads a dialogue and writes another text.",
-    choices=(TASK_TYPE,), fixed=True,
+    "task_type", "choice", ENCODER_DECODER.task_type,
+    "PEFT's name of the base's architecture: SEQ_2_SEQ_LM has an encoder, CAUSAL_LM has none.",
+    choices=tuple(ARCHITECTURES), fixed=True,
 )  # fmt: skip
 TARGETS = Field(
     "target_modules", "names", (ALL_LINEAR,),
-    "Which matrices get an adapter: q and v are the well-known choice, all linear layers learn more.",
+    "Which matrices get an adapter: queries and values are the well-known choice, all linear layers learn more.",
 )  # fmt: skip
 DROPOUT_SENTENCE = "The share of the adapter's input that is dropped at random while it learns, against overfitting."
 
@@ -159,7 +179,7 @@ LORA_FIELDS = (
     _dropout("lora_dropout", 0.05),
     Field(
         "bias", "choice", "none",
-        "Whether bias vectors are trained too; T5 has none, so that only 'none' makes sense there.",
+        "Whether bias vectors are trained too; T5 and Llama have none, so that only 'none' makes sense there.",
         choices=("none", "all", "lora_only"),
     ),
     TASK,
@@ -177,7 +197,7 @@ def _adalora(options: dict[str, Any], steps: int) -> dict[str, Any]:
 def _ia3(options: dict[str, Any], steps: int) -> dict[str, Any]:
     targets = options["target_modules"]
     # The paper scales keys, values, and what goes into the feed-forward layer's last matrix.
-    return {**options, "feedforward_modules": [name for name in targets if name in ("wo", "wi", "wi_0", "wi_1")]}
+    return {**options, "feedforward_modules": [name for name in targets if name in FEED_FORWARD]}
 
 
 METHODS = {
@@ -191,6 +211,7 @@ METHODS = {
             learning_rate=4e-3,
             # Its step is scaled by each tensor's RMS, which is what T5's initialisation expects.
             optimizer="adafactor",
+            decoder_only={"learning_rate": 1e-4, "optimizer": "adamw"},
         ),
         Method(
             name="lora",
@@ -200,6 +221,7 @@ METHODS = {
             learning_rate=3e-3,
             peft_type="LORA",
             fields=LORA_FIELDS,
+            decoder_only={"learning_rate": 1e-3},
         ),
         Method(
             name="rslora",
@@ -210,6 +232,7 @@ METHODS = {
             peft_type="LORA",
             fields=LORA_FIELDS,
             constants={"use_rslora": True},
+            decoder_only={"learning_rate": 3e-4},
         ),
         Method(
             name="dora",
@@ -220,6 +243,7 @@ METHODS = {
             peft_type="LORA",
             fields=LORA_FIELDS,
             constants={"use_dora": True},
+            decoder_only={"learning_rate": 1e-3},
         ),
         Method(
             name="adalora",
@@ -239,6 +263,7 @@ METHODS = {
                 TASK,
             ),
             finish=_adalora,
+            decoder_only={"learning_rate": 2e-3},
         ),
         Method(
             name="vera",
@@ -255,6 +280,7 @@ METHODS = {
                       above_low=True),
                 TASK,
             ),
+            decoder_only={"learning_rate": 2e-2},
         ),
         Method(
             name="lokr",
@@ -271,6 +297,7 @@ METHODS = {
                 _dropout("rank_dropout"),
                 TASK,
             ),
+            decoder_only={"learning_rate": 1e-3},
         ),
         Method(
             name="oft",
@@ -286,6 +313,7 @@ METHODS = {
                 _dropout("module_dropout"),
                 TASK,
             ),
+            decoder_only={"learning_rate": 1e-3},
         ),
         Method(
             name="ia3",
@@ -300,6 +328,7 @@ METHODS = {
                 TASK,
             ),
             finish=_ia3,
+            decoder_only={"learning_rate": 2e-2, "target_modules": ("k_proj", "v_proj", "down_proj")},
         ),
         Method(
             name="ln_tuning",
@@ -313,6 +342,10 @@ METHODS = {
                       "Which layer norms are trained: those inside the blocks, and the last of encoder and decoder."),
                 TASK,
             ),
+            decoder_only={
+                "learning_rate": 1e-2,
+                "target_modules": ("input_layernorm", "post_attention_layernorm", "norm"),
+            },
         ),
         Method(
             name="prompt",
@@ -324,6 +357,7 @@ METHODS = {
             peft_type="PROMPT_TUNING",
             fields=(_virtual_tokens(20), TASK),
             constants={"prompt_tuning_init": "SAMPLE_VOCAB"},
+            decoder_only={"learning_rate": 0.1},
         ),
         Method(
             name="prefix",
@@ -333,6 +367,7 @@ METHODS = {
             learning_rate=0.3,
             peft_type="PREFIX_TUNING",
             fields=(_virtual_tokens(20), TASK),
+            decoder_only={"learning_rate": 3e-2},
         ),
     )
 }  # fmt: skip

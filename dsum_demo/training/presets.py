@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dsum_demo.errors import InputError
+from dsum_demo.models.architectures import ARCHITECTURES
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -15,28 +17,32 @@ FILE = Path(__file__).with_name("presets.toml")
 
 @dataclass(frozen=True)
 class Preset:
-    """`title` is what a list shows, `note` one or two sentences under it."""
+    """`title` is what a list shows. By task type: notes, one or two sentences under it, and the training."""
 
     name: str
     title: str
-    note: str
-    training: TrainingConfig
+    notes: Mapping[str, str]
+    training: Mapping[str, TrainingConfig]
     data: DataConfig
 
-    def run_config(self, base: str) -> RunConfig:
-        return RunConfig(base, self.training, self.data, preset=self.name)
+    def run_config(self, base: str, task_type: str) -> RunConfig:
+        """task_type: that of the base's architecture."""
+        return RunConfig(base, self.training[task_type], self.data, preset=self.name)
 
 
 @cache
 def presets() -> dict[str, Preset]:
     """By name, in the order of the file."""
     found = tomllib.loads(FILE.read_text(encoding="utf-8"))["preset"]
+    sections = {task: architecture.name.replace("-", "_") for task, architecture in ARCHITECTURES.items()}
     return {
         row["name"]: Preset(
             name=row["name"],
             title=row["title"],
-            note=row["note"],
-            training=TrainingConfig(**row["training"]),
+            notes={task: row[section]["note"] for task, section in sections.items()},
+            training={
+                task: TrainingConfig(**row[section]["training"], task_type=task) for task, section in sections.items()
+            },
             data=DataConfig(**row["data"]),
         )
         for row in found

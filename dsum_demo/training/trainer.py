@@ -24,6 +24,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from dsum_demo.errors import GenerationError, TrainingError
 from dsum_demo.generation.batch import generate_many
+from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import LABEL_PAD_ID
@@ -40,11 +41,12 @@ _ADAPTIVE = "adalora.pt"
 class Trainer(transformers.Trainer):
     """`should_stop` is asked after every batch and every generated token; `told` gets an event's kind and its values.
 
-    Set before `train`: best_folder (for the best weights), decode, references and score (for validation; references in
-    the order of the validation rows), tokenizer, compiled. texts: the summaries of the last validation.
+    Set before `train`: architecture, best_folder (for the best weights), decode, references and score (for validation;
+    references in the order of the validation rows), tokenizer, compiled. texts: the summaries of the last validation.
     """
 
     model: Any
+    architecture: Architecture
     best_folder: Path
     decode: DecodingConfig
     references: Sequence[str]
@@ -75,12 +77,13 @@ class Trainer(transformers.Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         if not model.training:
-            # The model's own loss: label smoothing belongs to the training alone.
-            outputs = model(**inputs)
-            return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+            # Label smoothing belongs to the training alone.
+            outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+            loss: Any = token_loss(self.architecture)(outputs, inputs["labels"])
+            return (loss, outputs) if return_outputs else loss
         # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
         chosen = self.compiled if self.compiled is not None else model
-        loss: Any = super().compute_loss(chosen, inputs, return_outputs, num_items_in_batch)
+        loss = super().compute_loss(chosen, inputs, return_outputs, num_items_in_batch)
         if rank_allocator(self.model) is not None:
             # PEFT adds it to a loss that the model computes; here the loss is computed outside.
             loss = loss + orthogonality(self.model) / self.current_gradient_accumulation_steps
@@ -147,7 +150,7 @@ class Trainer(transformers.Trainer):
         rank, processes = self.args.process_index, self.args.world_size
         places = range(rank, len(self.references), processes)
         prompts: Any = self.eval_dataset
-        sources = [prompts[place]["input_ids"] for place in places]
+        sources = [prompts[place]["prompt_ids"] for place in places]
         written: list[tuple[int, str]] = []
         try:
             with self.accelerator.autocast():
@@ -271,15 +274,16 @@ class Trainer(transformers.Trainer):
 _WRITING_FAILED = (OSError, SafetensorError, RuntimeError)
 
 
-def token_loss(smoothing: float) -> Callable[..., torch.Tensor]:
+def token_loss(architecture: Architecture, smoothing: float = 0.0) -> Callable[..., torch.Tensor]:
     """compute_loss_func of the Trainer: cross entropy, the mean over all label tokens of one optimizer step.
 
     A step's gradient so does not depend on how its dialogues are split into batches and processes. T5's own loss is
-    the mean over one batch, and takes no notice of the number that the Trainer hands it.
+    the mean over one batch, and takes no notice of the number that the Trainer hands it; that of decoder-only models
+    cannot be computed for the summaries' tokens alone.
     """
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        logits = outputs["logits"][:, -labels.shape[1] :]  # prompt tuning writes its learned vectors before them
+        logits, labels = architecture.aligned(outputs["logits"], labels)
         total = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=LABEL_PAD_ID, label_smoothing=smoothing,
             reduction="sum",

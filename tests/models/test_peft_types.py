@@ -5,14 +5,16 @@ from __future__ import annotations
 import peft
 import pytest
 
-from dsum_demo.models.peft_types import PEFT_TYPES, TASK_TYPE
+from dsum_demo.models.architectures import ARCHITECTURES
+from dsum_demo.models.peft_types import PEFT_TYPES
 from dsum_demo.training.methods import METHODS
 
 
 @pytest.mark.parametrize("name", PEFT_TYPES)
-def test_the_config_class_has_the_type_that_the_row_names(name):
+@pytest.mark.parametrize("task_type", ARCHITECTURES)
+def test_the_config_class_has_the_type_that_the_row_names(name, task_type):
     needed = {"total_step": 10} if name == "ADALORA" else {}
-    config = getattr(peft, PEFT_TYPES[name].config_class)(task_type=TASK_TYPE, **needed)
+    config = getattr(peft, PEFT_TYPES[name].config_class)(task_type=task_type, **needed)
     assert config.peft_type.value == name
     assert config.is_prompt_learning == PEFT_TYPES[name].changes_inputs
 

@@ -17,7 +17,7 @@ from dsum_demo.training.config import (
     apply_settings,
     with_method,
 )
-from dsum_demo.training.methods import METHODS
+from dsum_demo.training.methods import METHODS, method
 from dsum_demo.training.presets import preset, presets
 
 
@@ -30,9 +30,31 @@ def test_a_method_brings_its_own_learning_rate_and_optimizer(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_config_comes_back_from_its_record(name):
-    config = RunConfig("dsum-t5-base", TrainingConfig(name, max_steps=3), DataConfig("samples", limit=5), "smoke")
+def test_a_decoder_only_model_has_its_own_defaults(name):
+    config, row = TrainingConfig(name, task_type="CAUSAL_LM"), method(name, "CAUSAL_LM")
+    assert config.learning_rate == row.learning_rate < METHODS[name].learning_rate
+    assert config.options.get("task_type", "CAUSAL_LM") == "CAUSAL_LM"
+    assert with_method(TrainingConfig("vera", task_type="CAUSAL_LM"), name) == config
+
+
+def test_lora_of_a_decoder_only_model_learns_ten_times_as_fast_as_a_full_fine_tune():
+    full, lora = (TrainingConfig(name, task_type="CAUSAL_LM") for name in ("full", "lora"))
+    assert lora.learning_rate == pytest.approx(10 * full.learning_rate)
+    assert (full.optimizer, lora.options["target_modules"]) == ("adamw", ("all-linear",))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("task_type", ["SEQ_2_SEQ_LM", "CAUSAL_LM"])
+def test_a_config_comes_back_from_its_record(name, task_type):
+    training = TrainingConfig(name, max_steps=3, task_type=task_type)
+    config = RunConfig("dsum-t5-base", training, DataConfig("samples", limit=5), "smoke")
     assert RunConfig.from_record(json.loads(json.dumps(config.as_record()))) == config
+
+
+def test_a_record_without_a_task_type_is_that_of_an_encoder_decoder_model():
+    record = RunConfig("dsum-t5-base").as_record()
+    del record["training"]["task_type"]
+    assert RunConfig.from_record(record) == RunConfig("dsum-t5-base")
 
 
 def test_every_field_is_an_attribute_with_the_same_default():
@@ -46,6 +68,7 @@ def test_every_field_is_an_attribute_with_the_same_default():
     ("settings", "sentence"),
     [
         ({"method": "qlora"}, "choose one of: full, lora"),
+        ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'; give one of: SEQ_2_SEQ_LM, CAUSAL_LM"),
         ({"options": {"rank": 4}}, "LoRA has no option 'rank'"),
         ({"options": {"r": 0}}, "r is 0"),
         ({"options": {"task_type": "CAUSAL_LM"}}, "task_type is 'SEQ_2_SEQ_LM' here and cannot be changed"),
@@ -119,14 +142,16 @@ def test_another_method_begins_from_its_own_options():
 # presets
 
 
-def test_the_presets_are_what_the_exercise_and_the_recipes_say():
+@pytest.mark.parametrize(("task_type", "targets"), [("SEQ_2_SEQ_LM", ("q", "v")), ("CAUSAL_LM", ("q_proj", "v_proj"))])
+def test_the_presets_are_what_the_exercise_and_the_recipes_say(task_type, targets):
     assert list(presets()) == ["good-lora", "good-full", "notebook-lora", "notebook-full", "smoke"]
-    full, lora = preset("notebook-full").training, preset("notebook-lora").training
+    full, lora = preset("notebook-full").training[task_type], preset("notebook-lora").training[task_type]
     assert (full.method, full.learning_rate, full.weight_decay, full.optimizer) == ("full", 1e-5, 0.01, "adamw")
     assert (lora.method, lora.learning_rate) == ("lora", 1e-3)
-    assert (lora.options["r"], lora.options["lora_alpha"], lora.options["target_modules"]) == (32, 32, ("q", "v"))
-    assert preset("smoke").data.source == "samples" and preset("smoke").training.max_steps <= 20
-    assert all(each.title and each.note.endswith(".") for each in presets().values())
+    assert (lora.options["r"], lora.options["lora_alpha"], lora.options["target_modules"]) == (32, 32, targets)
+    assert preset("smoke").data.source == "samples" and preset("smoke").training[task_type].max_steps <= 20
+    assert all(each.title and each.notes[task_type].endswith(".") for each in presets().values())
+    assert {each.training[task_type].task_type for each in presets().values()} == {task_type}
 
 
 def test_an_unknown_preset_is_refused():
@@ -135,7 +160,7 @@ def test_an_unknown_preset_is_refused():
 
 
 def test_a_preset_becomes_a_runs_config():
-    config = preset("smoke").run_config("dsum-t5-base")
+    config = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     assert (config.base, config.preset, config.data.source) == ("dsum-t5-base", "smoke", "samples")
 
 
@@ -152,7 +177,7 @@ def test_elsewhere_nothing_is_limited(settings):
 
 
 def test_the_smoke_preset_is_allowed_on_a_public_space(public):
-    check_allowed(preset("smoke").run_config("dsum-t5-base"), public)
+    check_allowed(preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM"), public)
 
 
 @pytest.mark.parametrize(
@@ -168,18 +193,18 @@ def test_the_smoke_preset_is_allowed_on_a_public_space(public):
     ],
 )
 def test_a_public_space_caps_what_a_run_may_take(public, changes, sentence):
-    smoke = preset("smoke").run_config("dsum-t5-base")
+    smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     with pytest.raises(InputError, match=sentence):
         check_allowed(replace(smoke, training=replace(smoke.training, **changes)), public)
 
 
 def test_a_public_space_takes_the_embedded_base_only(public):
     with pytest.raises(InputError, match="This Space trains dsum-t5-base only"):
-        check_allowed(preset("smoke").run_config("flan-t5-base"), public)
+        check_allowed(preset("smoke").run_config("flan-t5-base", "SEQ_2_SEQ_LM"), public)
 
 
 def test_a_public_space_reads_uploads_and_no_other_path(public, tmp_path):
-    smoke = preset("smoke").run_config("dsum-t5-base")
+    smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     folder = uploads_dir(public)
     folder.mkdir(parents=True)
     (folder / "rows.csv").write_text("x")

@@ -106,9 +106,9 @@ def test_every_field_of_every_method_has_a_component():
 @pytest.mark.parametrize("name", list(presets()))
 def test_preset_fills_the_form_with_its_config(services, name):
     values = filled(services, name)
-    wanted = presets()[name].run_config("dsum-t5-base")
-    assert training_form.read_form(values) == wanted or values["source"] != wanted.data.source
-    assert training_form.read_form(values).training == wanted.training
+    wanted = presets()[name].run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
+    assert training_form.read_form(services, values) == wanted or values["source"] != wanted.data.source
+    assert training_form.read_form(services, values).training == wanted.training
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -122,7 +122,7 @@ def test_method_shows_only_its_own_options(services, name):
         if key.startswith(("options.", "training.")):
             value = update.get("value") if isinstance(update, dict) else update
             values[key] = values.get(key) if value is None else value
-    training = training_form.read_form(values).training
+    training = training_form.read_form(services, values).training
     assert dict(training.options) == METHODS[name].options() and training.learning_rate == METHODS[name].learning_rate
 
 
@@ -159,7 +159,7 @@ def test_target_modules_are_those_of_the_model(services, settings):
 def test_invalid_value_shows_an_error_and_starts_nothing(services, change, said):
     values = filled(services, **change)
     with pytest.raises(InputError, match=said):
-        training_form.read_form(values)
+        training_form.read_form(services, values)
     (update,) = training_start.start_run(services, "", None, values)
     assert 'role="alert"' in update["problem"] and services.jobs.runs.all() == []
 
@@ -179,7 +179,7 @@ def test_form_is_restored_from_the_browser(services):
 
 @pytest.mark.parametrize("name", list(presets()))
 def test_command_line_describes_the_same_run(services, name):
-    config = training_form.read_form(filled(services, name, **{"options.r": 3} if "lora" in name else {}))
+    config = training_form.read_form(services, filled(services, name, **{"options.r": 3} if "lora" in name else {}))
     words = shlex.split(run_cards.command_line(config))
     options = build_parser().parse_args(words[1:])
     assert replace(config_of(options, services.settings), preset=config.preset) == config
@@ -249,7 +249,7 @@ def test_uploaded_file_is_the_training_data(services, tmp_path):
         "columns.dialogue": "one",
         "columns.summary": "two",
     }
-    config = training_form.read_form(values)
+    config = training_form.read_form(services, values)
     assert config.data.source == str(kept) and config.data.columns == {"dialogue": "one", "summary": "two"}
     assert training_start.choose_preset(services, "good-lora", values).get("source") is None, "it stays"
 
@@ -265,7 +265,7 @@ def test_unavailable_dialogsum_is_explained_before_a_run_starts(services):
 def test_public_space_offers_only_allowed_sources(public, tmp_path):
     assert [value for _, value in training_form.source_choices(public)] == ["samples", "upload"]
     for name in presets():
-        config = training_form.read_form(filled(public, name))
+        config = training_form.read_form(public, filled(public, name))
         check_allowed(config, public.settings)
     (update,) = training_start.start_run(public, "me", None, filled(public, source="place", place="/etc/passwd"))
     assert "samples or on a file" in update["problem"]
@@ -311,7 +311,7 @@ def test_start_measures_the_run_and_queues_it(services, monkeypatch):
 
 def test_run_that_does_not_fit_is_refused_with_the_reason(services):
     values = filled(services)
-    config = training_form.read_form(values)
+    config = training_form.read_form(services, values)
     cost = {
         "trained_parameters": 5, "parameters": 10, "share": 0.5, "checkpoint_bytes": 2e6, "peak_memory_bytes": 3e9,
         "free_memory_bytes": 1e9, "seconds": 4000.0, "steps": 20, "samples_per_second": 1.0, "train_dialogues": 3,

@@ -16,6 +16,7 @@ import gradio as gr
 
 from dsum_demo.data.sources import DIALOGSUM, SAMPLES
 from dsum_demo.errors import InputError, ModelError
+from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.registry import Registry
 from dsum_demo.runs.limits import PUBLIC, within_limits
 from dsum_demo.settings import Settings
@@ -28,9 +29,8 @@ from dsum_demo.utils.fields import Field
 UPLOAD, PLACE = "upload", "place"
 FIRST_PRESET = "smoke"
 ROLES = ("dialogue", "summary", "id")
-T5_LAYERS = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
 LABELS = {"r": "rank (r)"}
-ADVANCED_OPTIONS = ("bias", "task_type")  # of a method; for T5 only the defaults are useful
+ADVANCED_OPTIONS = ("bias", "task_type")  # of a method; only the defaults are useful
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -99,8 +99,7 @@ def field_component(each: Field, value: Any = None, visible: bool = True, note: 
     if each.kind == "choice":
         return gr.Dropdown(list(each.choices), value=value, filterable=False, **common)
     if each.kind == "names":
-        known = [ALL_LINEAR, *T5_LAYERS]
-        return gr.Dropdown(known, value=list(value), multiselect=True, allow_custom_value=True, **common)
+        return gr.Dropdown(list(value), value=list(value), multiselect=True, allow_custom_value=True, **common)
     return gr.Number(value, step=1 if each.kind == "whole" else 0.001, **common)
 
 
@@ -143,17 +142,23 @@ def explain_method(row: Method) -> str:
     return f'<p class="hint">{escape(row.explanation)} {paper}</p>'
 
 
-def explain_preset(name: str | None, settings: Settings) -> str:
+def explain_preset(name: str | None, settings: Settings, task_type: str) -> str:
     if not name or name not in presets():
         return '<p class="hint">Custom settings.</p>'
     more = " Limited to the samples and this Space’s maximum settings." if settings.public else ""
-    return f'<p class="hint">{escape(preset(name).note)}{more}</p>'
+    return f'<p class="hint">{escape(preset(name).notes[task_type])}{more}</p>'
 
 
 def preset_config(services: Services, name: str, base: str) -> RunConfig:
     """The preset for this base model, within the limits of a public Space."""
     chosen: Preset = preset(name)
-    return within_limits(chosen.run_config(base), services.settings)
+    return within_limits(chosen.run_config(base, architecture_of_base(services, base).task_type), services.settings)
+
+
+def architecture_of_base(services: Services, base: str) -> Architecture:
+    """Raises UnknownModelError for a model that there is not."""
+    registry = services.registry
+    return registry.family(registry.spec(base).family).architecture
 
 
 def fill_form(services: Services, config: RunConfig) -> dict[str, Update]:
@@ -173,7 +178,7 @@ def method_updates(
     services: Services, name: str, base: str, values: Mapping[str, Any] | None = None
 ) -> dict[str, Update]:
     """Show the options of this method with `values` (or its defaults) and hide all others."""
-    row = method(name)
+    row = method(name, architecture_of_base(services, base).task_type)
     given = row.options(values)
     updates: dict[str, Update] = {}
     for key in option_fields():
@@ -189,28 +194,31 @@ def method_updates(
 
 
 def module_choices(services: Services, method_name: str, base: str) -> list[str]:
-    """The choices for `target_modules`, from the base model's files; T5's module names if those are missing."""
+    """The choices for `target_modules`, from the base model's files; the usual names if those are missing."""
     try:
         folder = services.registry.folder_of(services.registry.seen_by("").spec(base))
         if folder is not None and (found := target_choices(method_name, folder)):
             return list(found)
     except (ModelError, InputError):
         pass
-    return [ALL_LINEAR, *T5_LAYERS]
+    return [ALL_LINEAR, *architecture_of_base(services, base).linear_layers]
 
 
-def read_form(values: Mapping[str, Any]) -> RunConfig:
-    """The run that the form describes. Raises InputError for the first invalid value."""
-    row = method(values["method"] or "")
+def read_form(services: Services, values: Mapping[str, Any]) -> RunConfig:
+    """The run that the form describes. Raises InputError for the first invalid value, UnknownModelError for a base that
+    there is not.
+    """
+    if not values["base"]:
+        raise InputError("No base model is selected; choose one.")
+    task_type = architecture_of_base(services, values["base"]).task_type
+    row = method(values["method"] or "", task_type)
     options = {each.name: _given(each, values[f"options.{each.name}"]) for each in row.fields if not each.fixed}
     training = {each.name: _given(each, values[f"training.{each.name}"]) for each in TRAINING_FIELDS}
     data = {each.name: _given(each, values[f"data.{each.name}"]) for each in DATA_FIELDS}
     source, columns = read_source_fields(values)
-    if not values["base"]:
-        raise InputError("No base model is selected; choose one.")
     return RunConfig(
         base=values["base"],
-        training=TrainingConfig(method=row.name, options=options, **training),
+        training=TrainingConfig(method=row.name, options=options, **training, task_type=task_type),
         data=DataConfig(source=source, columns=columns, **data),
         preset=values["preset"] or "",
     )

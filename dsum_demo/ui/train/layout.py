@@ -49,12 +49,12 @@ def plain(*value: str, **more: Any) -> gr.HTML:
 def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict[str, Any]]:
     """(the form, the other components of the left column by name); inside the caller's column."""
     registry, settings = services.registry, services.settings
-    chosen = method(first.training.method)
+    chosen = method(first.training.method, first.training.task_type)
     left: dict[str, Any] = {}
     if settings.public:
         plain(notice(_public_rules()))
     preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
-    left["noted"] = plain(explain_preset(FIRST_PRESET, settings))
+    left["noted"] = plain(explain_preset(FIRST_PRESET, settings, first.training.task_type))
     base = gr.Dropdown(
         base_choices(registry, ask=False), value=first.base, label="Base model", filterable=False, elem_id="train-base"
     )
@@ -107,7 +107,8 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))
             for each in TRAINING_FIELDS
         }
-    left |= {"kept": gr.State({"method": chosen.name, "options": {}}), "measured": gr.State(None)}
+    kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}
+    left |= {"kept": gr.State(kept), "measured": gr.State(None)}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
     return form, left
 

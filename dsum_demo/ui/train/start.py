@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -16,14 +17,16 @@ from dsum_demo.errors import DsumError, InputError
 from dsum_demo.runs.limits import check_allowed, is_own_upload
 from dsum_demo.runs.queue import default_name
 from dsum_demo.runs.worker import probe
-from dsum_demo.training.config import RunConfig
+from dsum_demo.training.config import RunConfig, with_method
 from dsum_demo.training.methods import METHODS, method
 from dsum_demo.training.presets import presets
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import (
+    FIRST_PRESET,
     PLACE,
     UPLOAD,
+    architecture_of_base,
     base_choices,
     explain_method,
     explain_preset,
@@ -46,15 +49,19 @@ Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.na
 
 def choose_preset(services: Services, name: str, values: Values) -> dict[str, Update]:
     """Fill the form; an uploaded file stays selected."""
-    updates = fill_form(services, preset_config(services, name, values["base"]))
+    return _filled(services, preset_config(services, name, values["base"]), name, values)
+
+
+def _filled(services: Services, config: RunConfig, preset: str | None, values: Values) -> dict[str, Update]:
+    updates = fill_form(services, config)
     if values["source"] in (UPLOAD, PLACE):
         updates.pop("source", None)
-    chosen = updates["method"]
+    training = config.training
     return {
         **updates,
-        "noted": explain_preset(name, services.settings),
-        "explained": explain_method(method(chosen)),
-        "kept": {"method": chosen, "options": {}},
+        "noted": explain_preset(preset, services.settings, training.task_type),
+        "explained": explain_method(METHODS[training.method]),
+        "kept": {"method": training.method, "options": {}, "task_type": training.task_type},
     }
 
 
@@ -68,17 +75,25 @@ def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -
     updates = method_updates(services, chosen, values["base"])
     for name, value in options.get(chosen, {}).items():
         updates[f"options.{name}"] = {**updates[f"options.{name}"], "value": value}
-    row = method(chosen)
+    task_type = architecture_of_base(services, values["base"]).task_type
+    row = method(chosen, task_type)
     return {
         **updates,
         "training.learning_rate": row.learning_rate,
         "training.optimizer": row.optimizer,
         "explained": explain_method(row),
-        "kept": {"method": chosen, "options": options},
+        "kept": {"method": chosen, "options": options, "task_type": task_type},
     }
 
 
-def choose_base(services: Services, values: Values) -> dict[str, Update]:
+def choose_base(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
+    """The target modules of this base; if its architecture is another than before, the form begins anew from the preset
+    for that architecture, with the same method.
+    """
+    if architecture_of_base(services, values["base"]).task_type != kept["task_type"]:
+        config = preset_config(services, values["preset"] or FIRST_PRESET, values["base"])
+        config = replace(config, training=with_method(config.training, values["method"]))
+        return _filled(services, config, values["preset"], values)
     choices = module_choices(services, values["method"], values["base"])
     return {"options.target_modules": gr.update(choices=choices)}
 
@@ -92,6 +107,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
     updates: dict[str, Update] = {name: saved[name] for name in names}
     base = saved["base"] if saved["base"] in dict(map(reversed, bases)) else bases[0][1]  # type: ignore[arg-type]
     updates["base"] = gr.update(choices=bases, value=base)
+    task_type = architecture_of_base(services, base).task_type
     chosen = saved["method"] if saved["method"] in METHODS else "lora"
     updates["method"] = chosen
     if saved["preset"] not in presets():
@@ -107,9 +123,9 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         del updates[name]  # set after the file has been read
     return {
         **updates,
-        "noted": explain_preset(saved["preset"], services.settings),
-        "explained": explain_method(method(chosen)),
-        "kept": {"method": chosen, "options": {}},
+        "noted": explain_preset(saved["preset"], services.settings, task_type),
+        "explained": explain_method(METHODS[chosen]),
+        "kept": {"method": chosen, "options": {}, "task_type": task_type},
     }
 
 
@@ -162,7 +178,7 @@ def start_run(
 
 def _config(services: Services, values: Values, owner: str) -> RunConfig:
     """The run in the form. Raises InputError if this app refuses it or it uses another visitor's file."""
-    config = read_form(values)
+    config = read_form(services, values)
     check_allowed(config, services.settings)
     if services.settings.public:
         for source in (config.data.source, config.data.validation_source):

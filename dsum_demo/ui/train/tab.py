@@ -101,8 +101,8 @@ class FormHandlers(_Handlers):
     def method(self, kept: Mapping[str, Any], *values: Any) -> list[Update]:
         return self.answer(training_start.choose_method(self.services, kept, self.named(values)))
 
-    def base(self, *values: Any) -> list[Update]:
-        return self.answer(training_start.choose_base(self.services, self.named(values)))
+    def base(self, kept: Mapping[str, Any], *values: Any) -> list[Update]:
+        return self.answer(training_start.choose_base(self.services, kept, self.named(values)))
 
     def restore(self, saved: Any) -> list[Update]:
         return self.answer(training_start.restore(self.services, saved, self.names))
@@ -167,7 +167,7 @@ def _connect_form(
     filled = [*form.components, *(left[name] for name in FormHandlers.extra)]
     form.preset.input(handlers.preset, form.components, filled, **QUIET)
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
-    form.base.input(handlers.base, form.components, filled, **QUIET)
+    form.base.input(handlers.base, [left["kept"], *form.components], filled, **QUIET)
     file = [*form.columns.values(), left["preview"]]
     named = [owner, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
     describe = MethodType(describe_own_file, services)
