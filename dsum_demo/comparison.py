@@ -14,7 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dsum_demo.data.dialogues import MIN_TURNS, clean_dialogue, count_turns
+from dsum_demo.data.conversations.reader import Reading
+from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.streaming import Generation, stream
 from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
@@ -62,7 +63,11 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a comparison knows; `fitted` is None until the first model's tokenizer has read the dialogue."""
+    """Everything that a comparison knows.
+
+    reading: how the text was read, such as a chat export; its dialogue is `dialogue`. fitted: None until the first
+    model's tokenizer has read the dialogue.
+    """
 
     family: Family
     dialogue: str
@@ -71,6 +76,7 @@ class Comparison:
     systems: tuple[SystemResult, ...]
     fitted: FittedDialogue | None = None
     signature: Signature | None = field(default=None)
+    reading: Reading | None = None
 
     @property
     def original(self) -> SystemResult | None:
@@ -94,17 +100,9 @@ class Comparison:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons to distrust the summaries, one sentence each: the text is not a dialogue, or was truncated."""
-        turns = count_turns(self.dialogue)
-        found = []
-        if turns < MIN_TURNS:
-            found.append(
-                f"This text does not look like a dialogue: {turns or 'no'} line{'' if turns == 1 else 's'} of the form "
-                f"“Name: text”, at least {MIN_TURNS} expected. The summaries may make no sense."
-            )
-        if self.fitted and self.fitted.note:
-            found.append(self.fitted.note)
-        return tuple(found)
+        """Reasons to distrust the summaries, one sentence each: no dialogue, not in English, or truncated."""
+        truncated = (self.fitted.note,) if self.fitted and self.fitted.note else ()
+        return (*doubts(self.dialogue), *truncated)
 
     def as_dict(self) -> dict[str, Any]:
         """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""
@@ -112,6 +110,7 @@ class Comparison:
             "signature": self.signature.as_dict() if self.signature else None,
             "family": self.family.name,
             "dialogue": self.dialogue,
+            "reading": self.reading.as_dict() if self.reading else None,
             "references": list(self.references),
             "decode": self.decode.as_dict(),
             "warnings": list(self.warnings),
@@ -208,19 +207,20 @@ def stream_comparison(
     max_chars: int = 1_000_000,
     should_stop: Callable[[], bool] | None = None,
     strengths: Mapping[str, float] | None = None,
+    as_is: bool = False,
 ) -> Iterator[Comparison]:
     """Yield the comparison as it grows; the last one is complete.
 
     Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
     leaves the others alone. A stop keeps what is there. strengths: by a model's name, 0 to 2, for adapters that have
-    one (`LoadedModel.at_strength`). Raises InputError for a dialogue, references or strengths that cannot be used,
-    before any model is loaded.
+    one (`LoadedModel.at_strength`). as_is: the text is not read as a chat export or transcript. Raises InputError for a
+    dialogue, references or strengths that cannot be used, before any model is loaded.
     """
-    text, kept = clean_dialogue(dialogue, max_chars), clean_references(references)
+    reading, kept = read_dialogue(dialogue, max_chars, as_is=as_is), clean_references(references)
     stopping = should_stop or (lambda: False)
     wanted = {name: check_strength(strength) for name, strength in (strengths or {}).items()}
     systems = tuple(SystemResult(spec, strength=wanted.get(spec.name, 1.0)) for spec in specs)
-    comparison = Comparison(family, text, kept, decode or family.decode, systems)
+    comparison = Comparison(family, reading.dialogue, kept, decode or family.decode, systems, reading=reading)
     if kept:
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison

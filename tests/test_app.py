@@ -84,7 +84,7 @@ def test_the_pages_own_listeners_are_not_part_of_the_api(client):
 def test_the_api_describes_its_parameters_and_names_its_answer(client):
     compare = client.view_api(return_format="dict", print_info=False)["named_endpoints"]["/compare"]
     described = {one["parameter_name"]: one["python_type"]["description"] for one in compare["parameters"]}
-    assert list(described) == ["dialogue", "references", "family"] and all(described.values())
+    assert list(described) == ["dialogue", "references", "family", "as_is"] and all(described.values())
     assert [one["label"] for one in compare["returns"]] == ["comparison"]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo.cli.console import DONE, FAILED, say
+from dsum_demo.data.conversations.files import read_file_text
+from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import SHORT_TITLES
 from dsum_demo.models.registry import Registry
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 def run_compare(options: argparse.Namespace) -> int:
     # All arguments are checked before anything imports torch, which takes seconds.
-    dialogue = _read_text(options.file)
+    text = _read_text(options.file)
+    reading = read_dialogue(text, as_is=options.as_is)
+    say(f"dsum: {reading.sentence}" + ("" if options.as_is or not reading.format else " --as-is keeps the text."))
+    for doubt in doubts(reading.dialogue):
+        say(f"dsum: {doubt}")
     settings = Settings.from_environment()
     registry = Registry(settings)
     family = registry.family(options.family) if options.family else registry.default_family
@@ -34,13 +40,13 @@ def run_compare(options: argparse.Namespace) -> int:
     say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
     said = ""
-    for comparison in stream_comparison(store, family, specs, dialogue, options.reference, decode):
+    for comparison in stream_comparison(store, family, specs, text, options.reference, decode, as_is=options.as_is):
         note = next((system.note for system in comparison.systems if system.note), "")
         if note and note != said:
             say(f"dsum: {note}")
             said = note
-    for warning in comparison.warnings:
-        say(f"dsum: {warning}")
+    if comparison.fitted and comparison.fitted.note:
+        say(f"dsum: {comparison.fitted.note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
     failed = [system for system in comparison.systems if system.error]
     for system in failed:
@@ -53,10 +59,10 @@ def _read_text(name: str) -> str:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    read = read_file_text(data, "standard input" if name == "-" else name)
+    if read.notice:
+        say(f"dsum: {read.notice}")
+    return read.text
 
 
 def _comparison_text(comparison: Comparison) -> str:

@@ -56,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     models.set_defaults(run=run_models)
 
     compare = commands.add_parser("compare", help="summarize one dialogue with a family's three systems")
-    compare.add_argument("file", metavar="FILE|-", help="a text file, a turn a line; - reads standard input")
+    compare.add_argument("file", metavar="FILE|-", help="a dialogue, chat export or transcript; - reads standard input")
+    compare.add_argument("--as-is", action="store_true", help="use the text as it is, not as a chat export")
     compare.add_argument("--reference", action="append", default=[], metavar="TEXT", help="a reference; up to three")
     compare.add_argument("--family", metavar="NAME", help="a family that `dsum models` lists")
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")

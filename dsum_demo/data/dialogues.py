@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from dsum_demo.data.conversations.language import is_foreign
 from dsum_demo.data.conversations.names import distinct, split_heads
 from dsum_demo.data.conversations.reader import Reading, clean_lines, read_conversation
 from dsum_demo.errors import InputError
@@ -31,6 +34,24 @@ def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False)
             "There is no dialogue to summarize. Paste one, a turn a line, such as “Maya: Are you free today?”."
         )
     return reading
+
+
+@lru_cache(maxsize=8)  # a comparison asks at every step
+def doubts(dialogue: str) -> tuple[str, ...]:
+    """Reasons to distrust a summary of this text, one sentence each: it is no dialogue, or not in English."""
+    found = []
+    turns = count_turns(dialogue)
+    if turns < MIN_TURNS:
+        found.append(
+            f"This text does not look like a dialogue: {turns or 'no'} line{'' if turns == 1 else 's'} of the form "
+            f"“Name: text”, at least {MIN_TURNS} expected. The summaries may make no sense."
+        )
+    if is_foreign(dialogue):
+        found.append(
+            "Most of this text is not in English. The summaries may make no sense: models fine-tuned on DialogSum "
+            "learned English only, and T5 has no tokens for most other scripts."
+        )
+    return tuple(found)
 
 
 def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:

@@ -16,6 +16,7 @@ COMPARE_PARAMETERS = {
     "dialogue": "The dialogue to summarize: one turn per line, “Name: text”.",
     "references": "Up to three human summaries. With references, each summary gets ROUGE scores.",
     "family": "The name of a model family, as /models lists it. Default: the family that the page starts with.",
+    "as_is": "Use the text as it is instead of reading it as a chat export or transcript. Default: false.",
 }
 
 
@@ -40,7 +41,11 @@ def _endpoint(
 
 
 def compare_dialogue(
-    services: Services, dialogue: str, references: list[str] | None = None, family: str | None = None
+    services: Services,
+    dialogue: str,
+    references: list[str] | None = None,
+    family: str | None = None,
+    as_is: bool = False,
 ) -> dict[str, Any]:
     """Summarize a dialogue with the original, the full fine-tune and the LoRA model of one family.
 
@@ -55,10 +60,12 @@ def compare_dialogue(
             raise InputError(f"references is {str(references)[:80]!r}; it has to be a list of texts, or None.")
         if not isinstance(family, str | None):
             raise InputError(f"family is {family!r}; it has to be the name of a family, or None.")
+        if not isinstance(as_is, bool):
+            raise InputError(f"as_is is {as_is!r}; it has to be true or false.")
         chosen = registry.family(family) if family else registry.default_family
         specs = [spec for spec in chosen.default_trio() if spec]
         limit = services.settings.max_input_chars
-        comparison = compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit)
+        comparison = compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit, as_is=as_is)
         if comparison.failure:
             raise ModelError(comparison.failure)
     except DsumError as error:

@@ -53,10 +53,29 @@ def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
 
 
 def test_bytes_that_are_no_text_are_refused(dsum, tmp_path):
-    file = tmp_path / "latin.txt"
-    file.write_bytes(b"Maya: caf\xe9")
+    file = tmp_path / "photo.txt"
+    file.write_bytes(b"\x89PNG\0\0\0\rIHDR")
     result = dsum("compare", str(file))
-    assert result.returncode == 2 and "UTF-8" in result.stderr
+    assert result.returncode == 2 and "photo.txt is not a text file" in result.stderr
+
+
+def test_compare_says_what_it_read_a_file_as_and_as_is_keeps_the_text(dsum, tmp_path):
+    file = tmp_path / "chat.txt"
+    file.write_bytes("[18:03] Ana: Lunch at the café?\n[18:04] Bo: Yes.\n[18:05] Ana: <Media omitted>".encode("cp1252"))
+    result = dsum("compare", str(file), "--json")
+    printed = json.loads(result.stdout)
+    assert printed["dialogue"] == "Ana: Lunch at the café?\nBo: Yes."
+    assert printed["reading"]["format"] == "chat with times" and printed["reading"]["dropped"]["notices"] == 1
+    assert "Read as chat with times: 2 turns, 2 speakers (Ana, Bo)" in result.stderr
+    assert "Windows-1252" in result.stderr
+    kept = json.loads(dsum("compare", str(file), "--json", "--as-is").stdout)
+    assert kept["dialogue"].startswith("[18:03] Ana: Lunch") and kept["reading"]["format"] == ""
+
+
+def test_compare_doubts_a_text_that_is_not_english_before_it_summarizes(dsum):
+    result = dsum("compare", "-", "--json", stdin="小林：几点开门？\n小美：八点半。")
+    assert "not in English" in result.stderr
+    assert "not in English" in json.loads(result.stdout)["warnings"][0]
 
 
 def test_score_prints_means_over_rows(dsum, tmp_path):

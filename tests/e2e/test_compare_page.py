@@ -240,13 +240,32 @@ def test_choosing_an_example_over_typed_text_can_be_undone(new_page):
     expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
 
 
-def test_a_text_file_becomes_the_dialogue_and_a_file_that_is_not_utf8_is_refused(new_page, tmp_path):
+def test_a_chat_export_is_read_on_the_page_and_can_be_used_as_it_is(new_page):
+    page = new_page()
+    chat = "[18:03] Ana: Lunch at one?\n[18:04] Bo: Yes, see you there.\n[18:05] Ana: image omitted"
+    paste(page, chat)
+    expect(page.locator("#reading")).to_contain_text("Read as chat with times: 2 turns, 2 speakers (Ana, Bo)")
+    page.locator("#reading summary").click()
+    expect(page.locator("#reading pre")).to_have_text("Ana: Lunch at one?\nBo: Yes, see you there.")
+    page.locator("#as-is").click()
+    expect(page.locator("#reading")).to_contain_text("Used as it is")
+    expect(page.locator("#dialogue textarea")).to_have_value(chat)
+    page.locator("#as-is").click()
+    expect(page.locator("#as-is")).to_have_text("Use the text as it is")
+    paste(page, "It rained all day.")
+    expect(page.locator("#reading")).to_contain_text("does not look like a dialogue")
+    expect(page.locator("#as-is")).to_be_hidden()
+    paste(page)
+    expect(page.locator("#reading")).to_contain_text("4 turns, 2 speakers (Maya, Tom)")
+
+
+def test_a_text_file_becomes_the_dialogue_and_a_file_that_is_no_text_is_refused(new_page, tmp_path):
     page = new_page()
     paste(page)
-    wrong = tmp_path / "latin.txt"
-    wrong.write_bytes(b"Maya: caf\xe9")
+    wrong = tmp_path / "photo.txt"
+    wrong.write_bytes(b"\x89PNG\0\0\0\rIHDR")
     page.locator("#drop input[type=file]").set_input_files(wrong)
-    expect(page.locator("#problem")).to_contain_text("latin.txt is not UTF-8")
+    expect(page.locator("#problem")).to_contain_text("photo.txt is not a text file")
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
     right = tmp_path / "chat.txt"
     right.write_text("[12:03] Ana: Lunch?\n[12:04] Bo: Yes, at one.\n", encoding="utf-8-sig")

@@ -198,6 +198,38 @@ def test_a_dropped_file_that_is_too_long_is_refused(services, tmp_path):
     assert answer[0] == "mine" and "1,000,001" in answer[6]
 
 
+def test_a_chat_export_is_described_and_the_text_can_be_used_as_it_is(services):
+    chat = "[18:03] Ana: <b>Lunch?</b>\n[18:04] Bo: Yes."
+    shown, button = dialogue.describe_reading(services, chat, "")
+    assert "Read as chat with times: 2 turns, 2 speakers (Ana, Bo); dropped 2 time stamps." in shown
+    assert "<b>" not in shown and button["visible"]
+    chosen, shown, button = dialogue.switch_reading(services, chat, "")
+    assert chosen == "chat with times" and "Used as it is" in shown and button["value"] == "Read as chat with times"
+    assert run(services, text=chat, as_is=chosen)[-1]["comparison"].dialogue == chat
+    assert run(services, text=chat)[-1]["comparison"].dialogue == "Ana: <b>Lunch?</b>\nBo: Yes."
+    assert dialogue.switch_reading(services, chat, chosen)[0] == ""
+
+
+def test_a_choice_to_use_a_text_as_it_is_ends_with_another_format(services):
+    other = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ana>Lunch?</v>\n\n00:03.000 --> 00:04.000\n<v Bo>Yes.</v>"
+    assert "Read as WebVTT" in dialogue.describe_reading(services, other, "chat with times")[0]
+    assert not dialogue.uses_as_is(other, "chat with times")
+
+
+def test_a_plain_dialogue_is_counted_and_prose_is_doubted(services):
+    shown, button = dialogue.describe_reading(services, DIALOGUE, "")
+    assert "2 turns, 2 speakers" in shown and not button["visible"]
+    assert "does not look like a dialogue" in dialogue.describe_reading(services, "It rained.", "")[0]
+    assert dialogue.describe_reading(services, "", "")[0] == ""
+
+
+def test_a_dropped_file_in_windows_1252_is_used_with_a_notice(services, tmp_path):
+    file = tmp_path / "chat.vtt"
+    file.write_bytes("Ana: café".encode("cp1252"))
+    answer = dialogue.read_drop(services, str(file), "mine", "", "", "")
+    assert answer[0] == "Ana: café" and "Windows-1252" in answer[6] and answer[4] == ("mine", "", "", "")
+
+
 # The run
 
 
@@ -218,6 +250,7 @@ def run(
     services: Services, text: str = DIALOGUE, reference: str = "", others=("", ""), session: str = "s", **changes
 ) -> list[dict]:
     values = {
+        "as_is": "",
         "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",
         "full_strength": 1.0, "lora_strength": 1.0, "highlight": "none", "strategy": tab.GREEDY, "beams": 4,
         "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, **changes,

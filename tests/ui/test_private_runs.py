@@ -177,7 +177,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
 @pytest.mark.parametrize("visitor", [OTHER, ""])
 def test_a_trained_model_writes_for_its_owner_alone(public, run, visitor):
     request = type("Request", (), {"session_hash": "session"})()
-    typed = ["A: Hello.\nB: Hi.", "", "", "", "dsum-t5", None]
+    typed = ["A: Hello.\nB: Hi.", "", "", "", "", "dsum-t5", None]
     rest = [1.0, 1.0, cards.NO_HIGHLIGHT, "Greedy", 4, 1.0, 0, 4, 3, request]
     (answer,) = compare.run_comparison(public, *typed, NAME, *rest, visitor)
     assert "There is no model" in shown(answer)

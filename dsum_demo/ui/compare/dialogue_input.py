@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -14,12 +15,17 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.comparison import MAX_REFERENCES
+from dsum_demo.data.conversations.files import ENDINGS, read_file_text
+from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.data.examples import Example
+from dsum_demo.errors import InputError
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
+KEEP = "Use the text as it is"
+SHOWN_TURNS = 200
 PLACEHOLDER = "Maya: Are you coming on Friday?\nTom: Yes, after six. Shall I bring something?\n…"
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -27,9 +33,10 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class DialogueInput:
-    """The components that other parts of the tab use."""
+    """The components that other parts of the tab use. as_is: the format that the user chose not to have read."""
 
     dialogue: gr.Textbox
+    as_is: gr.State
     references: list[gr.Textbox]
     start: gr.Button
     stop: gr.Button
@@ -48,12 +55,15 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     dialogue = gr.Textbox(
         sample.dialogue if sample else "",
         label="Dialogue",
-        info="One turn per line, “Name: text”. Press Shift+Enter to compare.",
+        info="One turn per line, “Name: text”, or a chat export or transcript. Press Shift+Enter to compare.",
         placeholder=PLACEHOLDER,
         lines=10,
         max_lines=16,
         elem_id="dialogue",
     )
+    reading = gr.HTML(describe_reading(services, sample.dialogue if sample else "", "")[0], elem_id="reading")
+    as_is = gr.State("")
+    switch = gr.Button(KEEP, size="sm", visible=False, elem_id="as-is")
     with gr.Row():
         start = gr.Button("Compare", variant="primary", elem_id="start", scale=3, min_width=110)
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop", scale=1, min_width=70)
@@ -66,19 +76,69 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
             gr.Textbox(text, label=f"Reference {number}", lines=2, max_lines=5)
             for number, text in enumerate(_padded(sample.references if sample else ()), 1)
         ]
-    drop = gr.File(label="Dialogue from a .txt file", file_types=[".txt"], type="filepath", height=104, elem_id="drop")
+    drop = gr.File(
+        label=f"Dialogue from a file ({', '.join(ENDINGS)})",
+        file_types=list(ENDINGS),
+        type="filepath",
+        height=104,
+        elem_id="drop",
+    )
 
     typed = [dialogue, *references]
     replaced = [*typed, before, undo, problem]
     examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
+    described = [reading, switch]
+    describe = MethodType(describe_reading, services)
+    dialogue.change(describe, [dialogue, as_is], described, trigger_mode="always_last", queue=False, **QUIET)
+    switch.click(MethodType(switch_reading, services), [dialogue, as_is], [as_is, *described], queue=False, **QUIET)
     undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
 
     # In the browser only: an answer from the server could overwrite what the user has typed in the meantime.
     page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
     gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
-    return DialogueInput(dialogue, references, start, stop, problem)
+    return DialogueInput(dialogue, as_is, references, start, stop, problem)
+
+
+def uses_as_is(dialogue: str, as_is: str) -> bool:
+    """Whether the text is used as it is: its format is the one that the user chose not to have read."""
+    return bool(as_is) and read_dialogue(dialogue).format == as_is
+
+
+def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str, Update]:
+    """(what the text is read as, with the turns and with doubts; the button that switches)."""
+    hidden = gr.update(visible=False)
+    try:
+        read = read_dialogue(dialogue, services.settings.max_input_chars)
+    except InputError:
+        return "", hidden  # Compare says what is wrong
+    used = read
+    if kept := bool(as_is) and read.format == as_is:
+        used = read_dialogue(dialogue, as_is=True)
+    doubtful = "".join(notice(doubt, "warning") for doubt in doubts(used.dialogue))
+    if not read.format:
+        return doubtful or f'<p class="hint">{escape(used.sentence)}</p>', hidden
+    title = f"Used as it is, not read as {read.format}: {used.sentence}" if kept else used.sentence
+    turns = f"<details><summary>Show the turns</summary><pre>{escape(_first_turns(used.dialogue))}</pre></details>"
+    shown = f'<div class="reading" role="status"><p>{escape(title)}</p>{"" if kept else turns}</div>'
+    return shown + doubtful, gr.update(visible=True, value=f"Read as {read.format}" if kept else KEEP)
+
+
+def switch_reading(services: Services, dialogue: str, as_is: str) -> tuple[str, str, Update]:
+    """Between the text as it is and as its format says; the typed text stays either way."""
+    try:
+        form = read_dialogue(dialogue, services.settings.max_input_chars).format
+    except InputError:
+        form = ""
+    chosen = "" if form == as_is else form
+    return (chosen, *describe_reading(services, dialogue, chosen))
+
+
+def _first_turns(dialogue: str) -> str:
+    lines = dialogue.split("\n")
+    more = [f"… and {len(lines) - SHOWN_TURNS:,} more"] if len(lines) > SHOWN_TURNS else []
+    return "\n".join([*lines[:SHOWN_TURNS], *more])
 
 
 def example_choices(services: Services) -> list[tuple[str, str]]:
@@ -118,20 +178,20 @@ def references_of_others(services: Services, dialogue: str, references: Sequence
 
 
 def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update, ...]:
-    """Use a text file as the dialogue; a file that cannot be used changes nothing."""
+    """Use a file's text as the dialogue; a file that cannot be used changes nothing."""
     if file is None:
         return (*typed, gr.skip(), gr.skip(), "", None)
-    name, problem, text = Path(file).name, "", ""
+    name, limit = Path(file).name, services.settings.max_input_chars
     try:
-        text = Path(file).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = f"{name} is not UTF-8 text (byte {error.start}); save it as UTF-8."
-    limit = services.settings.max_input_chars
-    if len(text) > limit:
-        problem = f"{name} has {len(text):,} characters; the limit is {limit:,}. Choose a shorter file."
-    if problem:
-        return (*typed, gr.skip(), gr.skip(), notice(problem, "error"), None)
-    return (*_replace(services, typed, (text, *_padded(()))), None)
+        read = read_file_text(Path(file).read_bytes(), name)
+        if len(read.text) > limit:
+            raise InputError(
+                f"{name} has {len(read.text):,} characters; the limit is {limit:,}. Choose a shorter file."
+            )
+    except InputError as error:
+        return (*typed, gr.skip(), gr.skip(), notice(str(error), "error"), None)
+    *replaced, _ = _replace(services, typed, (read.text, *_padded(())))
+    return (*replaced, notice(read.notice, "warning"), None)
 
 
 def put_back(before: Sequence[str], *typed: str) -> tuple[Update, ...]:

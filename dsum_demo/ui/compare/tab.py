@@ -21,7 +21,7 @@ from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
-from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others
+from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others, uses_as_is
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.compare.strength import offer_strength, strength_slider
 from dsum_demo.ui.services import Services
@@ -105,7 +105,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
-        [*typing.typed, family, *choosers[1:], *strengths, highlight, *decoding, owner],
+        [*typing.typed, typing.as_is, family, *choosers[1:], *strengths, highlight, *decoding, owner],
         outputs,
         concurrency_limit=COMPARISONS_AT_ONCE,
         **QUIET,
@@ -195,6 +195,7 @@ def run_comparison(
     reference1: str,
     reference2: str,
     reference3: str,
+    as_is: str,
     family_name: str,
     full: str | None,
     lora: str | None,
@@ -230,6 +231,7 @@ def run_comparison(
             max_chars=services.settings.max_input_chars,
             should_stop=stop.is_set if stop else None,
             strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
+            as_is=uses_as_is(dialogue, as_is),
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]

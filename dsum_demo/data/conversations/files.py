@@ -1,0 +1,82 @@
+"""Text of a file that holds a conversation: plain text in the usual encodings, and Word documents."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from dsum_demo.errors import InputError
+
+ENDINGS = (".txt", ".vtt", ".srt", ".json", ".jsonl", ".docx", ".md", ".csv")
+LARGEST_DOCUMENT_BYTES = 50_000_000  # unpacked: a small zip can hold gigabytes
+_BODY = "word/document.xml"
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+
+
+@dataclass(frozen=True)
+class FileText:
+    """notice: what was assumed about the file, in a sentence; empty for UTF-8 and for what marks its encoding."""
+
+    text: str
+    notice: str = ""
+
+
+def read_file_text(data: bytes, name: str) -> FileText:
+    """The text of a Word document or a text file, told apart by content. `name` is for errors and notices.
+
+    Text is UTF-8 or UTF-16, with or without a byte order mark, else Windows-1252. Raises InputError for anything else.
+    """
+    if data.startswith(b"PK\x03\x04"):
+        return FileText(_word_text(data, name))
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _decoded(data, "utf-16", name)
+    if b"\0" in data:
+        # English in UTF-16 has a zero beside every letter; where the zeros are says which byte comes first.
+        zeros = data[::2].count(0), data[1::2].count(0)
+        if 5 * max(zeros) < len(data) or 10 * min(zeros) > max(zeros):
+            raise InputError(f"{name} is not a text file; give one of {', '.join(ENDINGS)}.")
+        return _decoded(data, "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", name)
+    try:
+        return FileText(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        read = _decoded(data, "cp1252", name)
+        return FileText(
+            read.text,
+            f"{name} is not UTF-8 (byte {error.start}) and was read as Windows-1252. If letters look wrong, save it as "
+            "UTF-8.",
+        )
+
+
+def _decoded(data: bytes, encoding: str, name: str) -> FileText:
+    try:
+        return FileText(data.decode(encoding).removeprefix("\ufeff"))
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is neither UTF-8, UTF-16 nor Windows-1252 text; save it as UTF-8.") from None
+
+
+def _word_text(data: bytes, name: str) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_BODY) as body:
+            xml = body.read(LARGEST_DOCUMENT_BYTES + 1)
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{name} is no Word document that can be read ({error}); save it as .docx or .txt.") from None
+    if len(xml) > LARGEST_DOCUMENT_BYTES:
+        raise InputError(f"{name} unpacks to more than {LARGEST_DOCUMENT_BYTES / 1e6:.0f} MB; give a shorter document.")
+    try:
+        text = xml.decode("utf-8-sig")
+        if "<!DOCTYPE" in text:  # entities could grow without limit; Word writes none
+            raise InputError(f"{name} declares XML entities, which Word documents do not; save it as .txt.")
+        root = ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        raise InputError(f"{name} is no Word document that can be read ({error}); save it as .docx or .txt.") from None
+    return "\n".join(_paragraph(node) for node in root.iter(f"{_WORD}p"))
+
+
+def _paragraph(paragraph: ElementTree.Element) -> str:
+    pieces = {f"{_WORD}tab": " ", f"{_WORD}br": "\n", f"{_WORD}cr": "\n"}
+    return "".join(
+        node.text or "" if node.tag == f"{_WORD}t" else pieces.get(node.tag, "") for node in paragraph.iter()
+    )

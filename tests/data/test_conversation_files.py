@@ -1,0 +1,115 @@
+"""The text of dropped files: encodings, Word documents, and what is neither."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from xml.sax.saxutils import escape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsum_demo.data.conversations import files
+from dsum_demo.data.conversations.files import read_file_text
+from dsum_demo.data.dialogues import doubts, read_dialogue
+from dsum_demo.errors import InputError
+
+NAMESPACE = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+TEXT = "Ivo: Does the café open at 9?\nPetra: Yes, “early” – at 8:30.\n"
+
+
+def word_document(*paragraphs: str, start: str = "<?xml version='1.0' encoding='UTF-8'?>") -> bytes:
+    """A .docx whose paragraphs are runs of words; a line end in a paragraph is a break."""
+
+    def run(text: str) -> str:
+        lines = [f"<w:t xml:space='preserve'>{escape(line)}</w:t>" for line in text.split("\n")]
+        return f"<w:r>{'<w:br/>'.join(lines)}</w:r>"
+
+    body = "".join(f"<w:p><w:pPr/>{''.join(map(run, p.partition(' ')))}</w:p>" for p in paragraphs)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr(
+            "word/document.xml", f"{start}<w:document xmlns:w='{NAMESPACE}'><w:body>{body}</w:body></w:document>"
+        )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@settings(max_examples=50, deadline=None)
+@given(extra=st.text(alphabet="abcdé ñß€:.?\n", max_size=60))
+def test_a_text_in_unicode_is_read_without_a_notice(encoding, extra):
+    text = TEXT + extra
+    read = read_file_text(text.encode(encoding), "chat.txt")
+    assert (read.text, read.notice) == (text, "")
+
+
+def test_windows_1252_is_read_with_a_notice():
+    read = read_file_text(TEXT.encode("cp1252"), "chat.txt")
+    assert read.text == TEXT
+    assert "chat.txt" in read.notice and "Windows-1252" in read.notice
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\0" * 50, b"caf\x81\x8d", b"\xff\xfea", b"a\0\0\0b"]
+)
+def test_bytes_that_are_no_text_are_refused_by_name(data):
+    with pytest.raises(InputError, match=r"photo\.txt"):
+        read_file_text(data, "photo.txt")
+
+
+def test_a_word_transcript_is_read():
+    data = word_document(
+        "Weekly call", "4 May 2024", "Ivo Marek started transcription", "Ivo Marek   0:03\nIs the café <open> at 9?",
+        "Petra Vogel   0:11\nYes & early.", "Ivo Marek stopped transcription",
+    )  # fmt: skip
+    reading = read_dialogue(read_file_text(data, "call.docx").text)
+    assert reading.dialogue == "Ivo Marek: Is the café <open> at 9?\nPetra Vogel: Yes & early."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PK\x03\x04 not a zip",
+        word_document("a", start="<!DOCTYPE d [<!ENTITY a 'aaaa'>]>"),
+        word_document("a")[:-40],
+        word_document("\x01"),
+    ],
+)
+def test_a_broken_or_hostile_word_document_is_refused_by_name(data):
+    with pytest.raises(InputError, match=r"call\.docx"):
+        read_file_text(data, "call.docx")
+
+
+def test_a_word_document_that_unpacks_to_too_much_is_refused(monkeypatch):
+    monkeypatch.setattr(files, "LARGEST_DOCUMENT_BYTES", 100_000)
+    with pytest.raises(InputError, match="unpacks to more"):
+        read_file_text(word_document("a" * 200_000), "call.docx")
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "words"),
+    [
+        ("Ivo: Does the café open at nine?\nPetra: Yes, early. I think it is at half past eight, we can go then.", []),
+        ("Nothing was said.", ["dialogue"]),
+        ("小林: 几点开门？\n小美: 八点半。", ["English"]),
+        ("Ivo: Привет, ты придёшь?\nPetra: Да, конечно.", ["English"]),
+        (
+            "Ivo: Wann macht das Café morgen früh auf, weißt du das vielleicht?\n"
+            "Petra: Ich glaube, sie öffnen um halb neun, aber ruf lieber vorher noch einmal an.",
+            ["English"],
+        ),
+        ("Ivo: Ja?\nPetra: Nein.", []),
+    ],
+)
+def test_texts_without_speakers_and_texts_not_in_english_are_doubted(dialogue, words):
+    found = doubts(dialogue)
+    assert len(found) == len(words) and all(word in doubt for doubt, word in zip(found, words, strict=True))
+
+
+def test_a_text_used_as_it_is_keeps_its_lines():
+    text = "[12:03] Ivo: Lunch?\n\n[12:04] Petra:  Yes\u200b."
+    reading = read_dialogue(text, as_is=True)
+    assert (reading.dialogue, reading.format) == ("[12:03] Ivo: Lunch?\n[12:04] Petra: Yes.", "")
+    assert read_dialogue(text).dialogue == "Ivo: Lunch?\nPetra: Yes."
