@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
-    from dsum_demo.metrics.rouge import Score
+    from dsum_demo.metrics.scores import Score
     from dsum_demo.models.decoding import DecodingConfig
     from dsum_demo.models.store import ModelStore
 
@@ -76,6 +76,6 @@ def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:
 
     Raises InputError without a reference.
     """
-    from dsum_demo.metrics.rouge import score_summary
+    from dsum_demo.metrics.scores import score_summary
 
     return score_summary(prediction, references)

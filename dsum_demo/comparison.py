@@ -18,7 +18,7 @@ from dsum_demo.data.conversations.reader import Reading
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.streaming import Generation, stream
-from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, score_summary, signature
+from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, score_summary, shown_unit, signature
 from dsum_demo.models.adapter_scaling import check_strength
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -124,20 +124,13 @@ class Comparison:
     def as_csv(self) -> str:
         """A row a system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
         facts = "name kind phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
-        columns = [*facts, *(f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1"))]
+        columns = [*facts, *(column for metric in METRICS.values() for column in metric.columns)]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, "error", "signature"])
         for system in self.systems:
             row = _system_dict(system)
-            scores = system.scores or {}
-            values = [
-                value
-                for rouge in ROUGE_TYPES
-                for value in (
-                    (scores[rouge].precision, scores[rouge].recall, scores[rouge].fmeasure) if scores else ("", "", "")
-                )
-            ]
+            values = [value for metric in METRICS.values() for value in metric.values(system.scores or {})]
             texts = [escape_formula(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
             writer.writerow(
                 [*texts, *values, escape_formula(system.error), self.signature.text if self.signature else ""]
@@ -151,12 +144,13 @@ class Comparison:
         for system in self.systems:
             lines += [f"**{system.spec.title}** (`{system.spec.name}`): {system.summary or system.error}", ""]
         if self.signature:
-            lines += ["| System | ROUGE-1 | ROUGE-2 | ROUGE-L | ROUGE-Lsum |", "|---|---|---|---|---|"]
+            heads = ["System", *(metric.heading for metric in METRICS.values())]
+            lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
             for system in self.systems:
                 if system.scores:
-                    cells = " | ".join(f"{100 * system.scores[rouge].fmeasure:.2f}" for rouge in ROUGE_TYPES)
+                    cells = " | ".join(f"{100 * system.scores[rouge].fmeasure:.2f}" for rouge in METRICS)
                     lines.append(f"| {system.spec.title} | {cells} |")
-            lines += ["", f"F1 x 100. {self.signature.text}"]
+            lines += ["", f"{shown_unit().replace('×', 'x')}. {self.signature.text}"]
         return "\n".join(lines).rstrip() + "\n"
 
 
@@ -167,7 +161,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "kind": str(system.spec.kind),
         "title": system.spec.title,
         "summary": system.summary,
-        "rouge": {rouge: system.scores[rouge].fmeasure for rouge in ROUGE_TYPES} if system.scores else None,
+        "rouge": {rouge: system.scores[rouge].fmeasure for rouge in METRICS} if system.scores else None,
         "phase": system.phase,
         "strength": system.strength,
         "error": system.error,

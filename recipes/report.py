@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from dsum_demo.metrics.grounding import grounded_share
-from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary, signature
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import mean_scores, score_summary, signature
 from dsum_demo.models.catalog import read_catalog
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT

@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from dsum_demo.metrics.rouge import score_summary
+from dsum_demo.metrics.scores import score_summary
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.ui.app import build_demo, launch_options, warm_up
 from dsum_demo.ui.services import Services

@@ -12,7 +12,8 @@ import pytest
 
 from dsum_demo.comparison import Comparison, clean_references, compare, stream_comparison
 from dsum_demo.errors import InputError
-from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import score_summary
 from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import ModelStore

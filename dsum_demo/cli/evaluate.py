@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import say
 from dsum_demo.errors import InputError
-from dsum_demo.metrics.rouge import SHORT_TITLES
+from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration
 
@@ -113,7 +113,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def report_text(evaluation: Evaluation, report: Report) -> str:
     """The report as a table for a terminal."""
-    from dsum_demo.evaluation.export import checked, scale, score
+    from dsum_demo.evaluation.export import checked, scale, scores
     from dsum_demo.metrics.checks import CHECKS
 
     lines = [report.recovery.sentence, ""] if report.recovery else []
@@ -125,15 +125,14 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
         lines.extend(f"{name:<{wide}}" + "".join(f"{value:>25}" for value in values) for name, values in rows)
         lines.append("")
 
-    rows = [(titles.get(s.name, s.name), [score(i) for i in s.f1.values()]) for s in report.systems]
-    rows += [(title.split(",")[0], [score(i) for i in f1.values()]) for title, f1 in scale(report)]
-    table("F1 x 100", rows, list(SHORT_TITLES.values()))
+    rows = [(titles.get(s.name, s.name), scores(s.f1)) for s in report.systems]
+    rows += [(title.split(",")[0], scores(f1)) for title, f1 in scale(report)]
+    heads = [metric.short for metric in METRICS.values()]
+    table(shown_unit().replace("×", "x"), rows, heads)
     if report.differences:
-        pairs = [
-            (f"{d.system} - {d.baseline}", [score(i, signed=True) for i in d.f1.values()]) for d in report.differences
-        ]
+        pairs = [(f"{d.system} - {d.baseline}", scores(d.f1, signed=True)) for d in report.differences]
         wide = max(wide, *(len(name) + 2 for name, _ in pairs))
-        table("Paired differences", pairs, list(SHORT_TITLES.values()))
+        table("Paired differences", pairs, heads)
     names = [s.name for s in report.systems]
     wide = max(wide, *(len(check.title) + 2 for check in CHECKS))
     table("Checks", [(c.title, [checked(c, s.checks[c.name]) for s in report.systems]) for c in CHECKS], names)

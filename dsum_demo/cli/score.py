@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
-from dsum_demo.metrics.rouge import SHORT_TITLES
-
-if TYPE_CHECKING:
-    pass
 from dsum_demo.cli.console import DONE
+from dsum_demo.metrics.scores import METRICS, shown_unit
 
 
 def run_score(options: argparse.Namespace) -> int:
@@ -20,10 +16,10 @@ def run_score(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
         return DONE
-    print(f"{'system':<24}" + "".join(f"{title:>8}" for title in SHORT_TITLES.values()))
+    print(f"{'system':<24}" + "".join(f"{metric.short:>8}" for metric in METRICS.values()))
     for name, scores in report["systems"].items():
-        print(f"{name:<24}" + "".join(f"{100 * scores[rouge]:>8.2f}" for rouge in SHORT_TITLES))
-    print(f"F1 x 100. {report['signature']['text']}")
+        print(f"{name:<24}" + "".join(f"{100 * scores[metric]:>8.2f}" for metric in METRICS))
+    print(f"{shown_unit().replace('×', 'x')}. {report['signature']['text']}")
     return DONE
 
 

@@ -15,18 +15,18 @@ from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, Check
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
 from dsum_demo.utils.formatting import escape_formula
 
 
 def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
     """Lines, the header first: a row an example and system. The signature stands in every row."""
-    scores = [f"{rouge}_{part}" for rouge in ROUGE_TYPES for part in ("precision", "recall", "f1")]
+    columns = [column for metric in METRICS.values() for column in metric.columns]
     references = max((len(example.references) for example in evaluation.examples), default=0)
     yield _line(
         [
             *"id row fingerprint topics words turns speakers system kind summary".split(),
-            *scores,
+            *columns,
             *(check.name for check in CHECKS),
             *"not_in_dialogue tokens seconds hit_length_limit turns_left_out dialogue".split(),
             *(f"reference{number}" for number in range(1, references + 1)),
@@ -40,14 +40,13 @@ def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
         about += [example.words, example.turns, example.speakers]
         texts = [example.dialogue, *example.references, *[""] * (references - len(example.references))]
         for name, output in example.outputs.items():
-            values = [output.scores[rouge] for rouge in ROUGE_TYPES]
             yield _line(
                 [
                     *about,
                     name,
                     kinds.get(name, ""),
                     output.text,
-                    *(part for score in values for part in (score.precision, score.recall, score.fmeasure)),
+                    *(part for metric in METRICS.values() for part in metric.values(output.scores)),
                     *(output.checks.get(check.name) for check in CHECKS),
                     "; ".join(output.ungrounded),
                     output.tokens,
@@ -78,22 +77,20 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
     lines = [f"# Evaluation on {_cell(report.data)}", ""]
     if report.signature is None:
         return "\n".join([*lines, "No summary has been scored.", ""])
-    signature = ["", f"F1 × 100 with 95 % intervals. {report.signature.text}", ""]
+    signature = ["", f"{shown_unit()} with 95 % intervals. {report.signature.text}", ""]
     if report.recovery:
         lines += [f"**{report.recovery.sentence}**", ""]
+    headings = [metric.heading for metric in METRICS.values()]
     titles = {system.name: _cell(system.title) for system in evaluation.systems}
     rows: list[tuple[str, Mapping[str, Interval]]] = [(titles[s.name], s.f1) for s in report.systems]
     rows += [(f"{title} (for scale)", f1) for title, f1 in scale(report)]
-    lines += _table(["System", *ROUGE_TITLES.values()], ([name, *map(score, f1.values())] for name, f1 in rows))
+    lines += _table(["System", *headings], ([name, *scores(f1)] for name, f1 in rows))
     lines += signature
     if report.differences:
         lines += ["## Paired differences", ""]
         lines += _table(
-            ["Difference", *ROUGE_TITLES.values()],
-            (
-                [f"{titles[d.system]} − {titles[d.baseline]}", *(score(i, signed=True) for i in d.f1.values())]
-                for d in report.differences
-            ),
+            ["Difference", *headings],
+            ([f"{titles[d.system]} − {titles[d.baseline]}", *scores(d.f1, signed=True)] for d in report.differences),
         )
         lines += signature
     lines += ["## Checks", ""]
@@ -107,11 +104,11 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
     )
     lines += signature
     for by in dict.fromkeys(part.by for part in report.slices):
-        lines += [f"## By {by}: ROUGE-1", ""]
+        lines += [f"## By {by}: {METRICS[HEADLINE].title}", ""]
         lines += _table(
             [by.capitalize(), "n", *names],
             (
-                [_cell(part.name), str(part.n), *(score(part.f1[s.name]["rouge1"]) for s in report.systems)]
+                [_cell(part.name), str(part.n), *(scores(part.f1[s.name], [HEADLINE])[0] for s in report.systems)]
                 for part in report.slices
                 if part.by == by
             ),
@@ -136,12 +133,17 @@ def scale(report: Report) -> list[tuple[str, Mapping[str, Interval]]]:
 
 
 def score(interval: Interval, *, signed: bool = False) -> str:
-    """F1 × 100 with its interval: "39.00 [38.10, 39.90]"."""
+    """A value × 100 with its interval: "39.00 [38.10, 39.90]"."""
     sign = "+" if signed else ""
     mean = f"{100 * interval.mean:{sign}.2f}"
     if interval.low is None or interval.high is None:
         return mean
     return f"{mean} [{100 * interval.low:{sign}.2f}, {100 * interval.high:{sign}.2f}]"
+
+
+def scores(means: Mapping[str, Interval], names: Iterable[str] = METRICS, *, signed: bool = False) -> list[str]:
+    """`score` of each metric, "–" for one without values."""
+    return [score(means[name], signed=signed) if name in means else "–" for name in names]
 
 
 def checked(check: Check, interval: Interval | None) -> str:

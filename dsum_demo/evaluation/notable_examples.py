@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, SystemInfo
+from dsum_demo.metrics.scores import HEADLINE
 
 LIST_LENGTH = 50
 
@@ -57,13 +58,16 @@ def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
 
 
 def differences(
-    examples: Sequence[ExampleRecord], system: str, baseline: str, rouge: str = "rouge1"
+    examples: Sequence[ExampleRecord], system: str, baseline: str, metric: str = HEADLINE
 ) -> list[tuple[str, float]]:
     """(example id, F1 of system minus F1 of baseline) of the examples that both have done, in ascending order."""
     pairs = [
-        (example.id, example.outputs[system].scores[rouge].fmeasure - example.outputs[baseline].scores[rouge].fmeasure)
+        (
+            example.id,
+            example.outputs[system].scores[metric].fmeasure - example.outputs[baseline].scores[metric].fmeasure,
+        )
         for example in examples
-        if system in example.outputs and baseline in example.outputs
+        if all(name in example.outputs and metric in example.outputs[name].scores for name in (system, baseline))
     ]
     return sorted(pairs, key=lambda pair: pair[1])
 
@@ -93,7 +97,7 @@ def _invented(evaluation: Evaluation) -> ReadyList:
 def _swapped(evaluation: Evaluation) -> ReadyList:
     checked = _checked(evaluation, "swapped")
     found = [
-        Entry(id_, name, score := output.scores["rouge1"].fmeasure, f"ROUGE-1 {100 * score:.1f}")
+        Entry(id_, name, score := output.scores[HEADLINE].fmeasure, f"ROUGE-1 {100 * score:.1f}")
         for id_, name, output in checked
         if output.checks["swapped"]
     ]

@@ -18,7 +18,8 @@ from dsum_demo.data.tables import Broken, find_column, name_rows, read_rows
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
-from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, signature, too_long
+from dsum_demo.metrics.rouge import too_long
+from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, signature
 
 # What a column's name says of how the system was trained; the first that fits ("flan-t5-base-lora" is an adapter).
 KINDS = (
@@ -195,7 +196,7 @@ class ScoreReport:
         return {
             "signature": self.signature.as_dict(),
             "systems": {
-                name: {rouge: scores[rouge].fmeasure for rouge in ROUGE_TYPES} for name, scores in self.systems.items()
+                name: {metric: scores[metric].fmeasure for metric in METRICS} for name, scores in self.systems.items()
             },
         }
 

@@ -5,11 +5,12 @@ Plain data, as a run makes it and a saved evaluation keeps it. Knows metrics; no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsum_demo.metrics.rouge import ROUGE_TYPES, Score
+from dsum_demo.metrics.bootstrap import Interval
+from dsum_demo.metrics.scores import METRICS, Score
 
 READINGS = ("rows", "dialogues")
 
@@ -218,20 +219,28 @@ class EvaluationProgress:
 
 
 def f1_table(examples: Sequence[ExampleRecord], systems: Sequence[str]) -> list[list[float]]:
-    """A row an example; for each system its F1 in the order of ROUGE_TYPES. NaN where a system has not come so far."""
-    missing = [float("nan")] * len(ROUGE_TYPES)
+    """A row an example; for each system its F1 in the order of METRICS. NaN where a system has not come so far, and for
+    a metric that is newer than a saved evaluation.
+    """
     return [
         [
             value
             for name in systems
-            for value in (
-                [example.outputs[name].scores[rouge].fmeasure for rouge in ROUGE_TYPES]
-                if name in example.outputs
-                else missing
-            )
+            for value in f1_row(example.outputs[name].scores if name in example.outputs else None)
         ]
         for example in examples
     ]
+
+
+def f1_row(scores: Mapping[str, Score] | None) -> list[float]:
+    """F1 in the order of METRICS, NaN where there is none."""
+    return [scores[name].fmeasure if scores and name in scores else float("nan") for name in METRICS]
+
+
+def by_metric(columns: Iterable[int], interval: Callable[[int], Interval]) -> dict[str, Interval]:
+    """What `interval` gives for the column of each metric in METRICS, without the metrics that have no values."""
+    found = {name: interval(column) for name, column in zip(METRICS, columns, strict=True)}
+    return {name: mean for name, mean in found.items() if mean.n}
 
 
 def _output_dict(output: Output) -> dict[str, Any]:
@@ -275,4 +284,4 @@ def _scores_dict(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
 
 
 def _scores(raw: Mapping[str, Any]) -> dict[str, Score]:
-    return {rouge: Score(*(float(raw[rouge][part]) for part in ("precision", "recall", "f1"))) for rouge in ROUGE_TYPES}
+    return {name: Score(*(float(parts[part]) for part in ("precision", "recall", "f1"))) for name, parts in raw.items()}

@@ -12,13 +12,21 @@ from statistics import fmean
 from typing import Any
 
 from dsum_demo.evaluation.notable_examples import ReadyList, differences, ready_lists
-from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Published, SystemInfo, f1_table
+from dsum_demo.evaluation.records import (
+    Evaluation,
+    ExampleRecord,
+    Published,
+    SystemInfo,
+    by_metric,
+    f1_row,
+    f1_table,
+)
 from dsum_demo.evaluation.recovery import Recovery, recovery
 from dsum_demo.evaluation.slices import Slice, slice_examples
 from dsum_demo.evaluation.warnings import Warning, warnings_of
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.checks import CHECKS
-from dsum_demo.metrics.rouge import ROUGE_TYPES, Score, Signature, mean_scores, signature
+from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, Signature, mean_scores, signature
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,15 @@ class ReportSignature:
         return f"{self.scores.text}{rows}; {intervals}"
 
     def as_dict(self) -> dict[str, Any]:
-        return {"text": self.text, **asdict(self.scores), **{k: v for k, v in asdict(self).items() if k != "scores"}}
+        return {**self.scores.as_dict(), "text": self.text, **{k: v for k, v in asdict(self).items() if k != "scores"}}
 
 
 @dataclass(frozen=True)
 class SystemReport:
     """One system's means over the examples that it has done.
 
-    f1: F1 with its interval for each ROUGE type. means: precision, recall and F1. checks: the mean of each check.
-    checked: how many summaries have a value of each check, which is what its mean is over.
+    f1: the value with its interval for each metric that has one. means: precision, recall and F1. checks: the mean of
+    each check. checked: how many summaries have a value of each check, which is what its mean is over.
     tokens, seconds: means an example; None for recorded outputs, and seconds where everything came from the cache.
     """
 
@@ -67,7 +75,7 @@ class SystemReport:
 
 @dataclass(frozen=True)
 class Difference:
-    """system minus baseline, on the examples that both have done (paired), for each ROUGE type."""
+    """system minus baseline, on the examples that both have done (paired), for each metric that has values."""
 
     system: str
     baseline: str
@@ -115,9 +123,9 @@ def build_report(evaluation: Evaluation, resamples: int = RESAMPLES) -> Report:
     return _Builder(evaluation, resamples).report()
 
 
-def paired(evaluation: Evaluation, system: str, baseline: str, rouge: str = "rouge1") -> list[tuple[str, float]]:
+def paired(evaluation: Evaluation, system: str, baseline: str, metric: str = HEADLINE) -> list[tuple[str, float]]:
     """(example id, F1 of system minus F1 of baseline), in ascending order: one bar a dialogue."""
-    return differences(evaluation.examples, system, baseline, rouge)
+    return differences(evaluation.examples, system, baseline, metric)
 
 
 class _Builder:
@@ -129,7 +137,7 @@ class _Builder:
         # A system that failed half-way is not to take the others' examples away.
         whole = [system.name for system in self.systems if not system.error] or self.names
         self.examples = [e for e in evaluation.examples if all(name in e.outputs for name in whole)]
-        self.width = len(ROUGE_TYPES)
+        self.width = len(METRICS)
         self.columns = [(name, check.name) for name in self.names for check in CHECKS]
 
     def report(self) -> Report:
@@ -143,7 +151,7 @@ class _Builder:
         # One set of resamples for everything, so that whatever is set against one another is paired.
         self.resampled = self._bootstrap(
             [
-                [*scores, *self._checks(example), *_f1(example.lead3), *_f1(example.human)]
+                [*scores, *self._checks(example), *f1_row(example.lead3), *f1_row(example.human)]
                 for example, scores in zip(examples, f1_table(examples, self.names), strict=True)
             ]
         )
@@ -222,10 +230,10 @@ class _Builder:
         return Difference(
             system.name,
             baseline.name,
-            {
-                rouge: resampled.difference(one * self.width + k, other * self.width + k)
-                for k, rouge in enumerate(ROUGE_TYPES)
-            },
+            by_metric(
+                range(self.width),
+                lambda column: resampled.difference(one * self.width + column, other * self.width + column),
+            ),
         )
 
     def _recovery(self) -> Recovery | None:
@@ -246,17 +254,13 @@ class _Builder:
         return [float("nan") if value is None else value for value in values]
 
     def _means(self, first: int) -> dict[str, Interval]:
-        return {rouge: self.resampled.mean(first + column) for column, rouge in enumerate(ROUGE_TYPES)}
+        return by_metric(range(first, first + self.width), self.resampled.mean)
 
     def _scale(self, first: int) -> dict[str, Interval] | None:
-        return self._means(first) if self.resampled.n[first] else None
+        return self._means(first) or None
 
     def _of_kind(self, kind: str) -> SystemInfo | None:
         return next((system for system in self.systems if system.kind == kind), None)
-
-
-def _f1(scores: Mapping[str, Score] | None) -> list[float]:
-    return [scores[rouge].fmeasure if scores else float("nan") for rouge in ROUGE_TYPES]
 
 
 def _renamed(system: dict[str, Any]) -> dict[str, Any]:

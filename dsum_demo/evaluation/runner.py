@@ -16,7 +16,7 @@ from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, Published
 from dsum_demo.evaluation.run_state import EvaluationState, System
 from dsum_demo.evaluation.scoring import check_reading, new_record, split_references
-from dsum_demo.metrics.rouge import signature
+from dsum_demo.metrics.scores import signature
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry

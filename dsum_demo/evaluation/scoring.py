@@ -10,7 +10,8 @@ from dsum_demo.data.examples import Example, fingerprint
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.records import READINGS, ExampleRecord, Output
 from dsum_demo.metrics.checks import check_summary
-from dsum_demo.metrics.rouge import Score, combine, mean_scores, score_references, score_summary, too_long
+from dsum_demo.metrics.rouge import too_long
+from dsum_demo.metrics.scores import Score, combine, mean_scores, score_references, score_summary
 from dsum_demo.metrics.words import words
 
 

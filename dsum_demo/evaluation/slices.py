@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dsum_demo.evaluation.records import ExampleRecord, f1_table
+from dsum_demo.evaluation.records import ExampleRecord, by_metric, f1_table
 from dsum_demo.metrics.bootstrap import RESAMPLES, Bootstrap, Interval
-from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 
 MIN_SLICE = 3  # examples; a topic with fewer is no part of its own
 MAX_TOPICS = 12
@@ -18,7 +18,9 @@ MAX_TOPICS = 12
 
 @dataclass(frozen=True)
 class Slice:
-    """Means over a part of the examples. by: "topic", "length" or "speakers"; f1[system][rouge]; ids: the examples'."""
+    """Means over a part of the examples. by: "topic", "length" or "speakers"; f1: by system and metric; ids:
+    the examples'.
+    """
 
     by: str
     name: str
@@ -80,13 +82,13 @@ def _slice(
     resampled = Bootstrap(
         f1_table(examples, systems), [example.group for example in examples], seed=seed, resamples=resamples
     )
-    width = len(ROUGE_TYPES)
+    width = len(METRICS)
     return Slice(
         by,
         name,
         len(examples),
         {
-            system: {rouge: resampled.mean(place * width + column) for column, rouge in enumerate(ROUGE_TYPES)}
+            system: by_metric(range(place * width, (place + 1) * width), resampled.mean)
             for place, system in enumerate(systems)
         },
         tuple(example.id for example in examples),

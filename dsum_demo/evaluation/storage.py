@@ -16,11 +16,11 @@ from typing import Any
 
 from dsum_demo.data.examples import Example, fingerprint
 from dsum_demo.errors import DataError, DsumError, InputError
-from dsum_demo.evaluation.records import Evaluation, ExampleRecord, f1_table
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord, by_metric, f1_table
 from dsum_demo.evaluation.report import Report, build_report
 from dsum_demo.evaluation.scoring import split_references
 from dsum_demo.metrics.bootstrap import RESAMPLES, Bootstrap, Interval
-from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.settings import Settings
 from dsum_demo.utils.files import child_folders, delete_folder, safe_name
 
@@ -216,9 +216,9 @@ def _difference(
     tables = f1_table([a for a, _ in both], [one]), f1_table([b for _, b in both], [other])
     table = [left + right for left, right in zip(*tables, strict=True)]
     resampled = Bootstrap(table, [a.group for a, _ in both], seed=seed, resamples=resamples)
-    width = len(ROUGE_TYPES)
+    width = len(METRICS)
     return SavedDifference(
-        one, other, len(both), {rouge: resampled.difference(width + k, k) for k, rouge in enumerate(ROUGE_TYPES)}
+        one, other, len(both), by_metric(range(width), lambda column: resampled.difference(width + column, column))
     )
 
 

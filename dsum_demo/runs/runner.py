@@ -19,7 +19,8 @@ from typing import Any
 from dsum_demo import __version__
 from dsum_demo.data.examples import write_fingerprints
 from dsum_demo.errors import DsumError, InputError, Stopped, TrainingError
-from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import signature
 from dsum_demo.runs.limits import check_allowed
 from dsum_demo.runs.model_card import card
 from dsum_demo.runs.setup import Setup, set_up

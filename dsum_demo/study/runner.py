@@ -19,7 +19,8 @@ from dsum_demo.data.examples import Example, draw
 from dsum_demo.data.sources import read_source
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
 from dsum_demo.evaluation.runner import evaluate
-from dsum_demo.metrics.rouge import ROUGE_TYPES, signature
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import signature
 from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.registry import Registry

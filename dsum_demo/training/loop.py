@@ -32,7 +32,8 @@ from transformers import (
 )
 
 from dsum_demo.errors import InputError, Stopped, TrainingError
-from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import mean_scores, score_summary
 from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import native_bf16

@@ -17,7 +17,8 @@ import plotly.graph_objects as go
 
 from dsum_demo.errors import DataError
 from dsum_demo.metrics.bootstrap import Interval
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.study.report import (
     COSTS,
     STUDY_FILE,
@@ -66,7 +67,7 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
             scale=3, min_width=300,
         )  # fmt: skip
         rouge = gr.Radio(
-            [(ROUGE_TITLES[name], name) for name in ROUGE_TYPES[:3]], value="rouge1", label="Quality",
+            [(METRICS[name].title, name) for name in ROUGE_TYPES[:3]], value="rouge1", label="Quality",
             elem_id="methods-quality", scale=2, min_width=260,
         )  # fmt: skip
     sentence = gr.HTML(elem_id="methods-finding")
@@ -184,7 +185,7 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
         gridcolor=GRID, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(range=area.y_range)
-    dressed(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
+    dressed(figure, METRICS[rouge].axis, height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
     # Points can be close together, so this chart can be zoomed.
     figure.update_xaxes(fixedrange=False)
     figure.update_yaxes(fixedrange=False)

@@ -13,7 +13,8 @@ import evaluate
 
 # Inside a block, because evaluate takes every import at a line's start for a package to be had from PyPI by that name.
 try:
-    from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores, score_summary
+    from dsum_demo.metrics.rouge import ROUGE_TYPES
+    from dsum_demo.metrics.scores import mean_scores, score_summary
 except ModuleNotFoundError as error:
     raise ImportError(
         f"The metric dsum_rouge computes with the package dsum_demo, and {error.name} cannot be imported. "

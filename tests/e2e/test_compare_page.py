@@ -9,7 +9,8 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import score_summary
 
 DIALOGUE = (
     "Maya: Hi Tom, can you lend me thirty dollars until Friday?\n"

@@ -12,7 +12,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.recorded import evaluate_recorded, score_file
-from dsum_demo.metrics.rouge import ROUGE_TYPES, mean_scores
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import mean_scores
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dsum_demo.data.dialogues import lead
 from dsum_demo.data.examples import Example
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output, split_references
-from dsum_demo.metrics.rouge import score_summary
+from dsum_demo.metrics.scores import score_summary
 
 EXAMPLE = Example("d1", "Maya: hi\nTom: ho\nMaya: he\nTom: ha", ("Maya greets Tom.", "Tom greets Maya."), ("greeting",))
 

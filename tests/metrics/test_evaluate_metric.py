@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import score_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 METRIC = ROOT / "metrics" / "dsum_rouge"

@@ -14,16 +14,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.grounding import grounded_share, names_and_numbers, ungrounded
-from dsum_demo.metrics.rouge import (
-    MAX_LCS_CELLS,
-    POLICIES,
-    ROUGE_TYPES,
-    Score,
-    mean_scores,
-    score_summary,
-    signature,
-    split_sentences,
-)
+from dsum_demo.metrics.rouge import MAX_LCS_CELLS, ROUGE_TYPES, split_sentences
+from dsum_demo.metrics.scores import POLICIES, Score, mean_scores, score_summary, signature
 
 ZERO = Score(0.0, 0.0, 0.0)
 seeded = settings(deadline=None, derandomize=True, database=None, max_examples=60)

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsum_demo.errors import InputError, TrainingError
-from dsum_demo.metrics.rouge import ROUGE_TYPES, score_summary
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import score_summary
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.training.batches import encode_pairs

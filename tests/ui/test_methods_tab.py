@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.settings import Settings
 from dsum_demo.study.report import COSTS, method_rows, read_study
 from dsum_demo.ui import methods_tab as methods
@@ -62,7 +62,7 @@ def test_table_names_the_devices_of_training_and_cost_measurements(study, servic
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
-@pytest.mark.parametrize("rouge", list(ROUGE_TITLES)[:3])
+@pytest.mark.parametrize("rouge", list(METRICS)[:3])
 def test_chart_contains_exactly_the_measured_points(study, cost, rouge):
     rows = method_rows(study)
     figure = methods.methods_chart(study, rows, cost, rouge)
@@ -77,7 +77,7 @@ def test_chart_contains_exactly_the_measured_points(study, cost, rouge):
         if getattr(row, cost.key) is not None
     }
     assert points == pytest.approx(expected)
-    assert cost.unit in figure.layout.xaxis.title.text and ROUGE_TITLES[rouge] in figure.layout.yaxis.title.text
+    assert cost.unit in figure.layout.xaxis.title.text and METRICS[rouge].title in figure.layout.yaxis.title.text
     assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
 
 

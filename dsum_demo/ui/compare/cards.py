@@ -8,7 +8,7 @@ from html import escape
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.metrics.words import words
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.ui.appearance import HUMAN, LOOKS
@@ -63,18 +63,20 @@ def human_card(comparison: Comparison, highlight: str) -> str:
 
 
 def scores_table(comparison: Comparison) -> str:
-    """Precision, recall, F1 and the F1 difference to the original, x 100, one row per system and ROUGE type."""
+    """Precision, recall, F1 and the F1 difference to the original, x 100, one row per system and metric."""
     rows = []
     for system in comparison.systems:
-        for rouge in ROUGE_TYPES:
+        for rouge, metric in METRICS.items():
             score = (system.scores or {}).get(rouge)
             if score is None:
                 continue
             change = difference(system, comparison.original, rouge)
-            cells = [100 * score.precision, 100 * score.recall, 100 * score.fmeasure]
+            parts = [score.precision, score.recall] if metric.has_parts else []
+            cells = [f"{100 * part:.2f}" for part in parts] or ["", ""]
+            cells.append(f"{100 * score.fmeasure:.2f}")
             rows.append(
-                f"<tr><td>{escape(label(comparison, system))}</td><td>{ROUGE_TITLES[rouge]}</td>"
-                + "".join(f"<td>{cell:.2f}</td>" for cell in cells)
+                f"<tr><td>{escape(label(comparison, system))}</td><td>{metric.title}</td>"
+                + "".join(f"<td>{cell}</td>" for cell in cells)
                 + f"<td>{'' if change is None else f'{change:+.2f}'}</td></tr>"
             )
     head = "".join(f"<th>{name}</th>" for name in ("System", "Score", "Precision", "Recall", "F1", "F1 vs. original"))

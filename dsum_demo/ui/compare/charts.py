@@ -5,22 +5,22 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from dsum_demo.comparison import Comparison, SystemResult
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
 from dsum_demo.ui.appearance import HUMAN, KINDS, LOOKS
 from dsum_demo.ui.charts import dressed
 
 
 def rouge_chart(comparison: Comparison) -> go.Figure:
-    """Grouped bars, F1 x 100, one group per ROUGE type; with several references also the human agreement."""
+    """Grouped bars, F1 x 100, one group per metric; with several references also the human agreement."""
     figure = go.Figure()
-    groups = list(ROUGE_TITLES.values())
+    groups = [metric.heading for metric in METRICS.values()]
     original = comparison.original
     for place, system in zip(KINDS, comparison.systems, strict=False):
         if not system.scores:
             continue
         look, name = LOOKS[place], label(comparison, system)
-        values = [100 * system.scores[rouge].fmeasure for rouge in ROUGE_TYPES]
-        differences = [difference(system, original, rouge) for rouge in ROUGE_TYPES]
+        values = [100 * system.scores[rouge].fmeasure for rouge in METRICS]
+        differences = [difference(system, original, rouge) for rouge in METRICS]
         figure.add_bar(
             name=name,
             x=groups,
@@ -46,13 +46,13 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
         figure.add_scatter(
             name="Human: each reference scored against the others",
             x=groups,
-            y=[100 * agreement[rouge].fmeasure for rouge in ROUGE_TYPES],
+            y=[100 * agreement[rouge].fmeasure for rouge in METRICS],
             mode="markers",
             marker={"symbol": "line-ew", "size": 44, "line": {"color": HUMAN.color, "width": 3}},
             hovertemplate="%{x}: %{y:.2f}<extra>Human</extra>",
         )
     figure.update_layout(barmode="group", bargap=0.22, bargroupgap=0.06, yaxis={"range": [0, _top(figure)]})
-    return dressed(figure, "F1 × 100", height=330, margin={"l": 48, "r": 8, "t": 12, "b": 28})
+    return dressed(figure, shown_unit(), height=330, margin={"l": 48, "r": 8, "t": 12, "b": 28})
 
 
 def difference(system: SystemResult, original: SystemResult | None, rouge: str) -> float | None:
@@ -64,7 +64,7 @@ def difference(system: SystemResult, original: SystemResult | None, rouge: str) 
 
 def headline(comparison: Comparison) -> str:
     """The chart's main result in one sentence."""
-    scored = [(100 * s.scores["rouge1"].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
+    scored = [(100 * s.scores[HEADLINE].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
     if not scored:
         return ""
     top, best = max(scored, key=lambda pair: pair[0])
@@ -73,7 +73,7 @@ def headline(comparison: Comparison) -> str:
     changes = [
         f"{label(comparison, system)} {change:+.1f}"
         for system in comparison.systems
-        if (change := difference(system, comparison.original, "rouge1")) is not None
+        if (change := difference(system, comparison.original, HEADLINE)) is not None
     ]
     against = f" Compared with the original: {', '.join(changes)} points." if changes else ""
     return f"{best} has the highest ROUGE-1 on this dialogue: {top:.1f}.{against}"

@@ -20,7 +20,7 @@ from dsum_demo.evaluation.records import Evaluation, SystemInfo
 from dsum_demo.evaluation.report import Report, paired
 from dsum_demo.evaluation.slices import Slice
 from dsum_demo.metrics.bootstrap import Interval
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
 from dsum_demo.ui.appearance import HUMAN, Look, system_looks, system_titles
 from dsum_demo.ui.charts import GRID, dressed
 
@@ -43,13 +43,14 @@ class Chart:
 
 
 def means_chart(evaluation: Evaluation, report: Report) -> Chart:
-    """Bars with 95 % intervals, one group per ROUGE type; LEAD-3, human agreement and published scores as marks."""
+    """Bars with 95 % intervals, one group per metric; LEAD-3, human agreement and published scores as marks."""
     names, styles = _names(evaluation), system_looks(evaluation.systems)
     # Reserve a place for every system, so that bars do not move during a run.
     figure, width = go.Figure(), 0.8 / max(1, len(evaluation.systems))
     places = {s.name: (i - (len(evaluation.systems) - 1) / 2) * width for i, s in enumerate(evaluation.systems)}
+    titles = [escape(metric.heading, quote=False) for metric in METRICS.values()]
     for system in report.systems:
-        look, means = styles[system.name], [system.f1.get(rouge) for rouge in ROUGE_TYPES]
+        look, means = styles[system.name], [system.f1.get(name) for name in METRICS]
         kept = [(i, mean) for i, mean in enumerate(means) if mean]
         figure.add_bar(
             name=names[system.name],
@@ -57,7 +58,7 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
             y=[100 * mean.mean for _, mean in kept],
             width=width * 0.92,
             error_y=_error_bars([mean for _, mean in kept]),
-            customdata=[[list(ROUGE_TITLES.values())[i], _interval_text(mean)] for i, mean in kept],
+            customdata=[[titles[i], _interval_text(mean)] for i, mean in kept],
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + names[system.name] + "</extra>",
             marker=_bar_marker(look),
         )
@@ -65,12 +66,12 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
         is_human = levels is report.human
         _add_levels(figure, title, levels, HUMAN.color if is_human else LEAD3_COLOR, "solid" if is_human else "dot")
     _add_published(figure, evaluation, report, places)
-    _lay_out(figure, "F1 × 100", height=380)
+    _lay_out(figure, shown_unit(), height=380)
     figure.update_layout(
         barmode="overlay",
         xaxis={
-            "tickvals": list(range(len(ROUGE_TYPES))),
-            "ticktext": list(ROUGE_TITLES.values()),
+            "tickvals": list(range(len(METRICS))),
+            "ticktext": titles,
             "tickangle": 0,
             "tickfont": {"size": 11},
             "showgrid": False,
@@ -115,7 +116,7 @@ def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge:
         annotation={"text": f"mean {mean:+.1f}", "xanchor": "left", "yanchor": "bottom"},
         annotation_position="top left",
     )  # fmt: skip
-    _lay_out(figure, f"{ROUGE_TITLES[rouge]} difference, points", height=340)
+    _lay_out(figure, f"{METRICS[rouge].title} difference, points", height=340)
     figure.update_layout(
         barmode="overlay", bargap=0,
         xaxis={"title": {"text": "dialogues, sorted by difference"}, "range": [0, 100],
@@ -171,7 +172,7 @@ def length_chart(evaluation: Evaluation, rouge: str) -> Chart:
         changes.append(f"{names[system.name]} {_end_to_end(every):+.1f}")
     if not changes:
         return Chart("No scores yet.", None)
-    _lay_out(figure, f"{ROUGE_TITLES[rouge]} F1 × 100", height=360)
+    _lay_out(figure, METRICS[rouge].axis, height=360)
     figure.update_layout(
         xaxis={"title": {"text": "words of the dialogue"}, "showgrid": False}, yaxis={"rangemode": "tozero"}
     )
@@ -210,7 +211,7 @@ def slices_chart(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
         )  # fmt: skip
     _lay_out(figure, "", height=110 + 46 * rows)
     figure.update_layout(
-        xaxis={"title": {"text": f"{ROUGE_TITLES[rouge]} F1 × 100"}, "rangemode": "tozero", "gridcolor": GRID},
+        xaxis={"title": {"text": METRICS[rouge].axis}, "rangemode": "tozero", "gridcolor": GRID},
         yaxis={"tickvals": [rows - 1 - row for row in range(rows)], "ticktext": [_row_label(part) for part in parts],
                "range": [-0.6, rows - 0.4], "showgrid": False, "automargin": True},
         margin={"l": 8},
@@ -232,11 +233,11 @@ def _add_levels(figure: go.Figure, title: str, means: Mapping[str, Interval], co
     xs: list[float | None] = []
     ys: list[float | None] = []
     texts: list[list[str]] = []
-    for i, rouge in enumerate(ROUGE_TYPES):
-        if rouge in means:
+    for i, (name, metric) in enumerate(METRICS.items()):
+        if name in means:
             xs += [i - 0.44, i, i + 0.44, None]
-            ys += [100 * means[rouge].mean] * 3 + [None]
-            texts += [[ROUGE_TITLES[rouge], _interval_text(means[rouge])]] * 4
+            ys += [100 * means[name].mean] * 3 + [None]
+            texts += [[metric.title, _interval_text(means[name])]] * 4
     figure.add_scatter(
         name=title, x=xs, y=ys, mode="lines", line={"color": color, "width": 3, "dash": dash}, customdata=texts,
         hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + title.split(",")[0] + "</extra>",
@@ -255,7 +256,7 @@ def _add_published(figure: go.Figure, evaluation: Evaluation, report: Report, pl
             continue
         xs += [i + places[system.name] for i in range(len(scores))]
         ys += list(scores)
-        texts += [f"{title}: {y:.1f}" for title, y in zip(ROUGE_TITLES.values(), scores, strict=False)]
+        texts += [f"{metric.title}: {y:.1f}" for metric, y in zip(METRICS.values(), scores, strict=False)]
     figure.add_scatter(
         name=f"Published: {report.published.title}", x=xs, y=ys, mode="markers", customdata=[[text] for text in texts],
         marker={"symbol": "diamond-open", "size": 11, "color": LINE, "line": {"width": 2}},
@@ -292,7 +293,7 @@ def _lay_out(figure: go.Figure, y_title: str, height: int) -> None:
 
 
 def _best(report: Report, names: Mapping[str, str]) -> str:
-    scored = [(system.f1["rouge1"].mean, system.name) for system in report.systems if "rouge1" in system.f1]
+    scored = [(system.f1[HEADLINE].mean, system.name) for system in report.systems if HEADLINE in system.f1]
     top, best = max(scored)
     over = f"Over {report.n:,} dialogue{'s' if report.n != 1 else ''} {names[best]} "
     if len(scored) == 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from dsum_demo.data.dialogues import speakers
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output
 from dsum_demo.metrics.checks import CHECKS, Check
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, shown_unit
 from dsum_demo.metrics.words import words
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import HUMAN, system_looks, system_titles
@@ -61,8 +62,7 @@ def _human(evaluation: Evaluation, example: ExampleRecord, highlight: str) -> st
     body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
     footer = ""
     if example.human:
-        cells = [f"{100 * example.human[rouge].fmeasure:.1f}" for rouge in ROUGE_TYPES if rouge in example.human]
-        footer = html_table(["F1", *_short()], [["Each against the others", *cells]], "small")
+        footer = html_table([_unit(), *_short()], [["Each against the others", *_cells(example.human)]], "small")
     what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
     return html.card(HUMAN.css_class, HUMAN.title, what, body, footer, copyable=True)
 
@@ -87,9 +87,9 @@ def _system_card(
             "",
             copyable=False,
         )
-    if baseline and baseline in example.outputs and "rouge1" in output.scores:
-        change = 100 * (output.scores["rouge1"].fmeasure - example.outputs[baseline].scores["rouge1"].fmeasure)
-        what.append(f"{change:+.1f} ROUGE-1 compared to the original")
+    if baseline and baseline in example.outputs and HEADLINE in output.scores:
+        change = 100 * (output.scores[HEADLINE].fmeasure - example.outputs[baseline].scores[HEADLINE].fmeasure)
+        what.append(f"{change:+.1f} {METRICS[HEADLINE].title} compared to the original")
     text = html.marked(output.text, highlight, example.dialogue or "", example.references)
     body = (
         f'<p class="summary" dir="auto"><span class="text">{text}</span></p>'
@@ -110,18 +110,22 @@ def _scores(evaluation: Evaluation, output: Output) -> str:
     """F1 x 100 over all references (by the policy) and for each one."""
     if not output.scores:
         return ""
-    rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else "F1", *_cells(output.scores)]]
+    rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else _unit(), *_cells(output.scores)]]
     if len(output.by_reference) > 1:
         rows += [[f"Ref. {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
-    return html_table(["F1", *_short()], rows, "small")
+    return html_table([_unit(), *_short()], rows, "small")
 
 
-def _cells(scores) -> list[str]:  # type: ignore[no-untyped-def]
-    return [f"{100 * scores[rouge].fmeasure:.1f}" if rouge in scores else "–" for rouge in ROUGE_TYPES]
+def _cells(scores: Mapping[str, Score]) -> list[str]:
+    return [f"{100 * scores[name].fmeasure:.1f}" if name in scores else "–" for name in METRICS]
 
 
 def _short() -> list[str]:
-    return [title.replace("ROUGE-", "R") for title in ROUGE_TITLES.values()]
+    return [metric.short for metric in METRICS.values()]
+
+
+def _unit() -> str:
+    return shown_unit().removesuffix(" × 100")
 
 
 def _checks(output: Output) -> str:

@@ -10,6 +10,7 @@ from dsum_demo.evaluation.notable_examples import Entry
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord
 from dsum_demo.evaluation.report import Report
 from dsum_demo.evaluation.warnings import Warning
+from dsum_demo.metrics.scores import HEADLINE, METRICS
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.sortable_table import Column, SortOrder, cells, headings, sort_rows
 
@@ -28,7 +29,7 @@ class Selection(SortOrder):
     ready: str = ""
     query: str = ""
     part: str = ""
-    rouge: str = "rouge1"
+    rouge: str = HEADLINE
     page: int = 0
     example: str = ""
 
@@ -60,7 +61,7 @@ def columns(evaluation: Evaluation, selection: Selection) -> list[Column[Example
                 title,
                 lambda row: value(row, system),
                 lambda row: "–" if (v := value(row, system)) is None else f"{100 * v:{form}}",
-                largest_first=True,
+                largest_first=METRICS[rouge].higher_is_better,
             )
         )
 

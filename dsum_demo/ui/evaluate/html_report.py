@@ -8,6 +8,7 @@ import plotly.offline
 
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
+from dsum_demo.metrics.scores import HEADLINE
 from dsum_demo.ui.assets import read
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
@@ -18,7 +19,6 @@ from dsum_demo.ui.sortable_table import headings
 
 MOST_EXAMPLES = 2_000  # browsers are slow on a page with more
 NO_TEXTS = "The dialogue is not in this report: it was not recorded, or the dataset is not distributed with the app."
-ROUGE = "rouge1"
 
 
 def html_report(evaluation: Evaluation, report: Report) -> str:
@@ -27,8 +27,8 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         "Scores": _scores(evaluation, report),
         "Differences": _differences(evaluation, report),
         "Slices": "".join(
-            _chart(slices_chart(evaluation, report, by, ROUGE), f"by-{by}")
-            + tables.slices_table(evaluation, report, by, ROUGE)
+            _chart(slices_chart(evaluation, report, by, HEADLINE), f"by-{by}")
+            + tables.slices_table(evaluation, report, by, HEADLINE)
             for by in ("topic", "length", "speakers")
         ),
         "Checks": tables.checks_table(evaluation, report),
@@ -54,11 +54,11 @@ def _scores(evaluation: Evaluation, report: Report) -> str:
 
 def _differences(evaluation: Evaluation, report: Report) -> str:
     charts = "".join(
-        _chart(differences_chart(evaluation, one.system, one.baseline, ROUGE), f"pair-{number}")
+        _chart(differences_chart(evaluation, one.system, one.baseline, HEADLINE), f"pair-{number}")
         for number, one in enumerate(report.differences)
         if one.f1
     )
-    length = _chart(length_chart(evaluation, ROUGE), "length")
+    length = _chart(length_chart(evaluation, HEADLINE), "length")
     return charts + tables.differences_table(evaluation, report) + length
 
 
@@ -72,7 +72,7 @@ def _chart(chart: Chart, name: str) -> str:
 
 
 def _examples(evaluation: Evaluation, report: Report) -> str:
-    selection = Selection(rouge=ROUGE)
+    selection = Selection(rouge=HEADLINE)
     rows = select(evaluation, report, selection)
     shown = columns(evaluation, selection)
     bodies = []

@@ -12,14 +12,13 @@ import gradio as gr
 from dsum_demo.evaluation.background import Open
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
-from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.metrics.scores import HEADLINE
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
-ROUGE_CHOICES = [(title, name) for name, title in ROUGE_TITLES.items()]
 SLICE_CHOICES = [("Topic", "topic"), ("Length", "length"), ("Speakers", "speakers")]
 HOW_PAIRS = "One bar per dialogue: above zero the first system scores higher, below zero the second."
 HOW_LENGTH = "One point per summary. Lines connect the means of ten groups of dialogues, from shortest to longest."
@@ -34,7 +33,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Results:
-    """The components that show an evaluation, by the names in PARTS, and the chooser of the ROUGE type."""
+    """The components that show an evaluation, by the names in PARTS, and the chooser of the metric."""
 
     parts: dict[str, Any]
     rouge: gr.Dropdown
@@ -72,7 +71,7 @@ def build_views(parts: dict[str, Any]) -> None:
 
 
 def connect(services: Services, results: Results, key: gr.State) -> None:
-    """Redraw if the ROUGE type, the pair or the kind of slices changes."""
+    """Redraw if the metric, the pair or the kind of slices changes."""
     chosen = [key, results.rouge, results.parts["pair"], results.parts["by"]]
     names = ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"]
     outputs = [results.parts[name] for name in names]
@@ -129,7 +128,7 @@ def first_slices(report: Report) -> str:
     for _, by in SLICE_CHOICES:
         parts = [part for part in report.slices if part.by == by]
         with_interval = [
-            p for p in parts if any(f1["rouge1"].low is not None for f1 in p.f1.values() if "rouge1" in f1)
+            p for p in parts if any(f1[HEADLINE].low is not None for f1 in p.f1.values() if HEADLINE in f1)
         ]
         if len(with_interval) > 1:
             return by

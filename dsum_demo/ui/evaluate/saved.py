@@ -15,7 +15,7 @@ from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import Open, describe
 from dsum_demo.evaluation.export import write_exports
 from dsum_demo.evaluation.storage import SavedDifference, SavedEvaluation, compare_saved
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.ui.evaluate.html_report import html_report
 from dsum_demo.ui.evaluate.tables import HOW_DIFFERENCES, day
 from dsum_demo.ui.html import change, html_table, notice
@@ -160,13 +160,13 @@ def differences(found: list[SavedDifference], first: Open, second: Open) -> str:
         [
             escape(d.second if d.first == d.second else f"{d.second} − {d.first}"),
             f"{d.n:,}",
-            *(change(d.f1.get(rouge)) for rouge in ROUGE_TYPES),
+            *(change(d.f1.get(name)) for name in METRICS),
         ]
         for d in found
     ]
     signature = f"{first.report.signature.text}" if first.report.signature else ""
     return (
-        html_table(["Second minus first", "n", *ROUGE_TITLES.values()], rows)
+        html_table(["Second minus first", "n", *(escape(metric.heading) for metric in METRICS.values())], rows)
         + f'<p class="hint">{HOW_DIFFERENCES}</p><p class="hint signature">{escape(signature)}</p>'
     )
 

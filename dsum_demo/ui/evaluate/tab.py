@@ -15,12 +15,13 @@ import gradio as gr
 
 from dsum_demo.errors import DsumError
 from dsum_demo.evaluation.background import BackgroundEvaluation
+from dsum_demo.metrics.scores import HEADLINE, METRICS
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import means_chart
 from dsum_demo.ui.evaluate.example_table import Selection
 from dsum_demo.ui.evaluate.examples_tab import FILLED, build_examples, fill
 from dsum_demo.ui.evaluate.form import build_evaluation_form, offer_new_systems, wanted
-from dsum_demo.ui.evaluate.results import PARTS, ROUGE_CHOICES, Results, build_summary, build_views, connect, draw
+from dsum_demo.ui.evaluate.results import PARTS, Results, build_summary, build_views, connect, draw
 from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -47,8 +48,8 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
     with gr.Row(equal_height=True):
         chooser = gr.Dropdown([], label="Evaluation", elem_id="evaluation-chooser", scale=6, min_width=260)
         rouge = gr.Dropdown(
-            ROUGE_CHOICES,
-            value="rouge1",
+            [(metric.heading, metric.name) for metric in METRICS.values()],
+            value=HEADLINE,
             label="Score in Differences, Slices, Examples",
             filterable=False,
             elem_id="evaluation-rouge",

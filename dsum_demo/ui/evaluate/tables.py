@@ -11,7 +11,7 @@ from dsum_demo.evaluation.recovery import RULE
 from dsum_demo.evaluation.report import Report, SystemReport
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
 from dsum_demo.metrics.checks import CHECKS, Check
-from dsum_demo.metrics.rouge import ROUGE_TITLES, ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.html import change, html_table, interval, notice
 from dsum_demo.utils.formatting import millions
@@ -23,13 +23,13 @@ HOW_RECOVERY = (
 
 
 HOW_MEANS = (
-    "Mean F1 × 100 with its 95 % bootstrap confidence interval: the range in which the mean of similar dialogues is "
+    "Mean {} with its 95 % bootstrap confidence interval: the range in which the mean of similar dialogues is "
     f"expected. It needs at least {MIN_EXAMPLES} dialogues."
 )
 
 
 HOW_DIFFERENCES = (
-    "F1 × 100 of the first system minus the second on the same dialogues. Bold: the 95 % interval excludes zero, so "
+    "{} of the first system minus the second on the same dialogues. Bold: the 95 % interval excludes zero, so "
     "the difference is unlikely to be chance."
 )
 
@@ -88,34 +88,35 @@ def means_table(evaluation: Evaluation, report: Report) -> str:
     """One row per system, then LEAD-3, human agreement and published scores for comparison."""
     names = _names(evaluation)
     rows = [
-        [names[s.name], str(s.n), *(interval(s.f1.get(rouge)) for rouge in ROUGE_TYPES), *_cost(evaluation, s.name, s)]
+        [names[s.name], str(s.n), *(interval(s.f1.get(name)) for name in METRICS), *_cost(evaluation, s.name, s)]
         for s in report.systems
     ]
     for title, means in scale(report):
         n = next(iter(means.values())).n
-        rows.append([title, str(n), *(interval(means.get(rouge)) for rouge in ROUGE_TYPES), "", ""])
+        rows.append([title, str(n), *(interval(means.get(name)) for name in METRICS), "", ""])
     if report.published:
         for kind, scores in report.published.scores.items():
             system = evaluation.of_kind(kind)
             title = names[system.name] if system else escape(kind)
-            cells = [f"{score:.1f}" for score in scores] + [""] * (len(ROUGE_TYPES) - len(scores))
+            cells = [f"{score:.1f}" for score in scores] + [""] * (len(METRICS) - len(scores))
             rows.append([f"Published: {escape(report.published.title)}, {title}", "", *cells, "", ""])
-    table = html_table(["System", "n", *ROUGE_TITLES.values(), "Trained", "Tokens"], rows)
+    table = html_table(["System", "n", *_headings(), "Trained", "Tokens"], rows)
     source = f'<p class="hint">Published: {escape(report.published.source)}.</p>' if report.published else ""
-    return f'{table}<p class="hint">{HOW_MEANS}</p>{source}'
+    return f'{table}<p class="hint">{HOW_MEANS.format(shown_unit())}</p>{source}'
 
 
 def parts_table(evaluation: Evaluation, report: Report) -> str:
-    """Precision, recall and F1 of every system and ROUGE type."""
+    """Precision, recall and F1 of every system and metric that has them."""
     names = _names(evaluation)
     rows = [
         [
             names[s.name],
-            ROUGE_TITLES[rouge],
+            metric.title,
             *(f"{100 * value:.2f}" for value in (score.precision, score.recall, score.fmeasure)),
         ]
         for s in report.systems
-        for rouge, score in s.means.items()
+        for metric in METRICS.values()
+        if metric.has_parts and (score := s.means.get(metric.name))
     ]
     return html_table(["System", "Score", "Precision", "Recall", "F1"], rows)
 
@@ -126,14 +127,14 @@ def differences_table(evaluation: Evaluation, report: Report) -> str:
         [
             f"{names[d.system]} − {names[d.baseline]}",
             str(_n(d.f1.values())),
-            *(change(d.f1.get(r)) for r in ROUGE_TYPES),
+            *(change(d.f1.get(name)) for name in METRICS),
         ]
         for d in report.differences
     ]
     if not rows:
         return '<p class="hint">A difference needs at least two systems.</p>'
-    table = html_table(["Difference", "n", *ROUGE_TITLES.values()], rows)
-    return f'{table}<p class="hint">{HOW_DIFFERENCES}</p>'
+    table = html_table(["Difference", "n", *_headings()], rows)
+    return f'{table}<p class="hint">{HOW_DIFFERENCES.format(shown_unit())}</p>'
 
 
 def checks_table(evaluation: Evaluation, report: Report) -> str:
@@ -181,7 +182,7 @@ def slices_table(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
     ]
     if not rows:
         return ""
-    heads = [by.capitalize(), "n", *(f"{names[system.name]}, {ROUGE_TITLES[rouge]}" for system in report.systems)]
+    heads = [by.capitalize(), "n", *(f"{names[system.name]}, {METRICS[rouge].title}" for system in report.systems)]
     return html_table(heads, rows)
 
 
@@ -192,6 +193,10 @@ def day(created: str) -> str:
 
 def _names(evaluation: Evaluation) -> dict[str, str]:
     return {name: escape(title) for name, title in system_titles(evaluation.systems).items()}
+
+
+def _headings() -> list[str]:
+    return [escape(metric.heading) for metric in METRICS.values()]
 
 
 def _s(count: int) -> str:

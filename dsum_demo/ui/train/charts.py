@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dsum_demo.metrics.rouge import ROUGE_TITLES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.models.catalog import Kind
 from dsum_demo.training.events import Curve
 from dsum_demo.ui.appearance import LOOKS
@@ -66,10 +66,10 @@ def score_figure(curve: Curve, method: str) -> go.Figure:
     for number, rouge in enumerate(("rouge1", "rouge2", "rougeL")):
         scored = [e for e in curve.evaluations if e.get(rouge) is not None]
         figure.add_scatter(
-            x=[e["step"] for e in scored], y=[100 * e[rouge] for e in scored], name=ROUGE_TITLES[rouge],
+            x=[e["step"] for e in scored], y=[100 * e[rouge] for e in scored], name=METRICS[rouge].title,
             mode="lines+markers", line={"color": color, "width": 2.5 - 0.5 * number, "dash": DASHES[number]},
             marker={"size": 8, "symbol": SYMBOLS[number]},
-            hovertemplate="step %{x}: %{y:.2f}<extra>" + ROUGE_TITLES[rouge] + "</extra>",
+            hovertemplate="step %{x}: %{y:.2f}<extra>" + METRICS[rouge].title + "</extra>",
         )  # fmt: skip
     best = curve.best
     if best and best.get("rouge1") is not None:

@@ -1,0 +1,191 @@
+"""The metrics that score a summary against references, a row each, and the means and signatures of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from statistics import fmean
+from typing import Any
+
+from dsum_demo.errors import InputError
+from dsum_demo.metrics.rouge import rouge_scores
+
+POLICIES = ("mean", "best", "first")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Precision, recall and F1, each from 0 to 1; a metric without parts has its value in all three."""
+
+    precision: float
+    recall: float
+    fmeasure: float
+
+    @classmethod
+    def of(cls, value: float) -> Score:
+        return cls(value, value, value)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: everything that reports, charts, exports, the command line and the pages need to show it.
+
+    name: its key in records and exports. short: the title in narrow columns. unit: what its value is; every value is
+    shown × 100. signature: the library, version and settings that scores have to share to be comparable. score: the
+    value of a summary against one reference. has_parts: whether it has a precision and a recall.
+    """
+
+    name: str
+    title: str
+    short: str
+    unit: str
+    higher_is_better: bool
+    signature: str
+    score: Callable[[str, str], Score]
+    has_parts: bool = True
+
+    @property
+    def heading(self) -> str:
+        """The title, marked if lower values are better."""
+        return self.title if self.higher_is_better else f"{self.title} (lower is better)"
+
+    @property
+    def axis(self) -> str:
+        return f"{self.title} {self.unit} × 100"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `values` in a CSV file."""
+        parts = ("precision", "recall", "f1") if self.has_parts else ()
+        return tuple(f"{self.name}_{part}" for part in parts) or (self.name,)
+
+    def values(self, scores: Mapping[str, Score]) -> tuple[float | None, ...]:
+        """A value for each of `columns`, None without a score."""
+        score = scores.get(self.name)
+        if score is None:
+            return (None,) * len(self.columns)
+        return (score.precision, score.recall, score.fmeasure) if self.has_parts else (score.fmeasure,)
+
+    def best(self, scores: Sequence[Score]) -> Score:
+        return (max if self.higher_is_better else min)(scores, key=lambda score: score.fmeasure)
+
+
+def _rouge(name: str, kind: str, signature: str) -> Metric:
+    def score(summary: str, reference: str) -> Score:
+        return Score(*rouge_scores(summary, reference)[name])
+
+    return Metric(name, f"ROUGE-{kind}", f"R{kind}", "F1", True, signature, score)
+
+
+ROUGE_SIGNATURE = f"rouge_score {version('rouge_score')}, stemmer, F1"
+
+# A new metric is a new row.
+METRICS = {
+    metric.name: metric
+    for metric in (
+        _rouge("rouge1", "1", ROUGE_SIGNATURE),
+        _rouge("rouge2", "2", ROUGE_SIGNATURE),
+        _rouge("rougeL", "L", ROUGE_SIGNATURE),
+        _rouge("rougeLsum", "Lsum", ROUGE_SIGNATURE),
+    )
+}
+
+HEADLINE = "rouge1"  # the metric of headlines, highlights and lists of examples
+
+
+def shown_unit() -> str:
+    """What the values of all metrics are, for a table or an axis that they share."""
+    units = {metric.unit for metric in METRICS.values()}
+    return f"{units.pop() if len(units) == 1 else 'Score'} × 100"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What has to be equal for two scores to be comparable. n: examples; references: how many each example has. others:
+    the signatures of metrics other than ROUGE.
+    """
+
+    library: str
+    version: str
+    stemmer: bool
+    lsum_split: str
+    policy: str
+    references: int
+    n: int
+    others: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        over = {"mean": "mean over", "best": "best of", "first": "first of"}[self.policy]
+        compared = "1 reference" if self.references == 1 else f"{over} {self.references} references"
+        stemmer = "stemmer" if self.stemmer else "no stemmer"
+        others = "".join(f"; {other}" for other in self.others)
+        return (
+            f"{self.library} {self.version}, {stemmer}, F1, {compared}, Lsum split by {self.lsum_split}, n={self.n}"
+            f"{others}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        fields = {name: value for name, value in asdict(self).items() if name != "others" or value}
+        return {"text": self.text, **fields}
+
+
+def signature(n: int, references: int, policy: str = "mean") -> Signature:
+    """The signature of scores over `n` examples with `references` references each. Raises InputError for a policy that
+    is not in POLICIES.
+    """
+    _check_policy(policy)
+    others = tuple(f"{m.title}: {m.signature}" for m in METRICS.values() if m.signature != ROUGE_SIGNATURE)
+    return Signature("rouge_score", version("rouge_score"), True, "dsum", policy, references, n, others)
+
+
+def score_summary(summary: str, references: Sequence[str], policy: str = "mean") -> dict[str, Score]:
+    """Every metric of one summary, by its name.
+
+    With several references, policy "mean" is the plain mean of precision, of recall and of F1 over them, "best" the
+    reference with the best F1, for each metric on its own, and "first" the first one.
+
+    Raises InputError without a reference, for an unknown policy, and for two texts that are both too long for ROUGE-L.
+    """
+    _check_policy(policy)
+    return combine(score_references(summary, references), policy)
+
+
+def score_references(summary: str, references: Sequence[str]) -> list[dict[str, Score]]:
+    """The scores against each reference, in their order. Raises InputError as `score_summary` does."""
+    if isinstance(references, str):
+        raise InputError("The references are one text; give a list of texts.")
+    if not references:
+        raise InputError("There is no reference summary; scores compare with at least one.")
+    return [{name: metric.score(summary, text) for name, metric in METRICS.items()} for text in references]
+
+
+def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict[str, Score]:
+    """What a policy makes of the scores against several references. Raises InputError for another policy."""
+    _check_policy(policy)
+    if policy == "mean" and len(scores) > 1:
+        return mean_scores(scores)
+    if policy == "best":
+        return {name: METRICS[name].best([score[name] for score in scores]) for name in scores[0]}
+    return dict(scores[0])
+
+
+def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
+    """Plain means of precision, recall and F1 for each metric. Raises InputError without scores."""
+    if not scores:
+        raise InputError("There are no scores to take the mean of.")
+    return {
+        name: Score(
+            fmean(score[name].precision for score in scores),
+            fmean(score[name].recall for score in scores),
+            fmean(score[name].fmeasure for score in scores),
+        )
+        for name in scores[0]
+    }
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise InputError(f"The reference policy is {policy!r}; choose one of: {', '.join(POLICIES)}.")
