@@ -98,6 +98,32 @@ def test_a_qwen_and_an_adapter_of_it_come_with_chat_template_and_both_end_tokens
     ]  # fmt: skip
 
 
+def test_a_decoder_only_base_is_downloaded_trained_by_the_command_and_compared(
+    hub, child, chat_tokenizer, root, tmp_path
+):
+    family = next(family for family in read_catalog(root).families if family.name == "qwen3-0.6b")
+    hub.add(QWEN, save_qwen(chat_tokenizer, tmp_path / "qwen"), commit=family.base.source.revision)
+    settings = ("max_steps=3", "batch_size=2", "evaluations=1", "learning_rate=0.01", "max_target_tokens=32")
+    words = [word for setting in settings for word in ("--set", setting)]
+    train = ("train", "--base", "qwen3-0.6b", "--data", "samples", "--no-check", *words)
+    for name, more in (("mine", ("--preset", "smoke")), ("whole", ("--method", "full"))):
+        done = child(*train, *more, "--name", name, DSUM_ROOT=str(root))
+        assert done.returncode == 0, done.stderr
+        assert f"{name} finished" in done.stderr and "step 3/3" in done.stderr
+    adapter = json.loads((Path(done.stdout.strip()).parents[1] / "mine" / "best" / "adapter_config.json").read_text())
+    assert (adapter["task_type"], adapter["base_model_name_or_path"]) == ("CAUSAL_LM", "qwen3-0.6b")
+    assert "lm_head" not in adapter["target_modules"] and len(adapter["target_modules"]) == 7
+    compared = child(
+        "compare", "-", "--family", "qwen3-0.6b", "--max-new-tokens", "12", "--json",
+        DSUM_ROOT=str(root), HF_HUB_OFFLINE="1",
+    )  # fmt: skip
+    systems = json.loads(compared.stdout)["systems"]
+    assert [(system["name"], system["phase"]) for system in systems] == [
+        ("qwen3-0.6b", "done"), ("whole", "done"), ("mine", "done"),
+    ]  # fmt: skip
+    assert len({system["summary"] for system in systems}) == 3
+
+
 def test_an_interrupted_download_resumes_where_it_stopped(flan_hub, child, environment, tmp_path):
     stalled = flan_hub.fault("stall", "^/cdn/.*flan-t5-base/model", after=60_000)
     process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from dsum_demo.cli.main import main
 from dsum_demo.errors import InputError, Stopped
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.runs.store import Runs
-from dsum_demo.study.report import STUDY_FILE, method_rows, read_study
+from dsum_demo.study.report import STUDY_FILE, Study, method_rows, read_study
 from dsum_demo.study.runner import StudyPlan, run_study
 from dsum_demo.training.methods import METHODS
 
@@ -114,6 +115,24 @@ def test_learning_rates_are_two_digits_around_the_methods_own():
     assert plan.methods == tuple(METHODS)
     assert plan.learning_rates("lora") == [9e-4, 3e-3, 9e-3]
     assert plan.learning_rates("prompt")[-1] <= 1
+
+
+def test_a_plan_of_a_decoder_only_base_tries_that_architectures_learning_rates():
+    plan = StudyPlan("smollm2-135m-instruct", task_type="CAUSAL_LM")
+    assert plan.learning_rates("lora") == [3e-4, 1e-3, 3e-3]
+    training = plan.config("ia3", 0.02, 5, seed=1).training
+    assert training.task_type == "CAUSAL_LM" and training.options["target_modules"] == ("k_proj", "v_proj", "down_proj")
+    with pytest.raises(InputError, match="task_type is 'x'"):
+        StudyPlan("dsum-t5-base", task_type="x")
+
+
+def test_a_study_of_before_task_types_is_one_of_encoder_decoder_models(out, tiny_settings, tmp_path):
+    study = read_study(out)
+    Study(**{**vars(study), "plan": {key: v for key, v in study.plan.items() if key != "task_type"}}).write(tmp_path)
+    *_, last = run_study(PLAN, tiny_settings, tmp_path, parts=())
+    assert last.note == "done"
+    with pytest.raises(InputError, match=r"another plan \(task_type\)"):
+        next(run_study(replace(PLAN, task_type="CAUSAL_LM"), tiny_settings, tmp_path, parts=()))
 
 
 def test_where_the_best_is_at_an_end_the_search_goes_on_from_there():

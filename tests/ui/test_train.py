@@ -19,7 +19,7 @@ from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import Run, RunState
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, TrainingConfig
 from dsum_demo.training.events import Curve, EventLog, read_curve
-from dsum_demo.training.methods import METHODS
+from dsum_demo.training.methods import METHODS, method
 from dsum_demo.training.presets import presets
 from dsum_demo.ui.compare.strength import is_scalable, offer_strength
 from dsum_demo.ui.compare.tab import CompareTab
@@ -124,6 +124,37 @@ def test_method_shows_only_its_own_options(services, name):
             values[key] = values.get(key) if value is None else value
     training = training_form.read_form(services, values).training
     assert dict(training.options) == METHODS[name].options() and training.learning_rate == METHODS[name].learning_rate
+
+
+def test_a_base_of_the_other_architecture_fills_the_form_with_its_defaults(services):
+    values = filled(services, "notebook-lora") | {"options.r": 5, "base": "smollm2-135m-instruct"}
+    kept = {"method": "lora", "options": {}, "task_type": "SEQ_2_SEQ_LM"}
+    updates = training_start.choose_base(services, kept, values)
+    wanted = presets()["notebook-lora"].run_config("smollm2-135m-instruct", "CAUSAL_LM")
+    assert updates["options.r"]["value"] == 32, "of the preset"
+    assert updates["options.target_modules"]["value"] == ["q_proj", "v_proj"]
+    assert updates["options.target_modules"]["choices"][:2] == ["all-linear", "q_proj"], "not here: the usual names"
+    assert updates["kept"]["task_type"] == updates["options.task_type"]["value"] == "CAUSAL_LM"
+    for name, update in updates.items():
+        if name in values:
+            values[name] = update.get("value", values[name]) if isinstance(update, dict) else update
+    assert training_form.read_form(services, values) == wanted
+    again = training_start.choose_base(services, updates["kept"], values)
+    assert set(again) == {"options.target_modules"}, "the same architecture: what was typed stays"
+    back = training_start.choose_base(services, updates["kept"], values | {"base": "dsum-t5-base", "method": "ia3"})
+    assert (back["method"], back["options.target_modules"]["value"]) == ("ia3", ["k", "v", "wo"])
+    assert back["training.learning_rate"] == METHODS["ia3"].learning_rate
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_of_a_decoder_only_base_shows_its_own_defaults(services, name):
+    before = "full" if name == "lora" else "lora"
+    values = filled(services, method=name) | {"base": "smollm2-135m-instruct"}
+    updates = training_start.choose_method(services, {"method": before, "options": {}}, values)
+    row = method(name, "CAUSAL_LM")
+    assert updates["training.learning_rate"] == row.learning_rate
+    shown = {field.name: updates[f"options.{field.name}"]["value"] for field in row.fields}
+    assert shown == {key: list(v) if isinstance(v, tuple) else v for key, v in row.options().items()}
 
 
 def test_options_are_kept_while_another_method_is_selected(services):
