@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.errors import DataError
+from dsum_demo.utils.formatting import size
 
 LONGEST_FIELD = 2**31 - 1
 
@@ -32,9 +35,9 @@ def read_table(file: Path) -> list[dict[str, str]]:
 
 
 def read_rows(file: Path, broken: Broken | None = None) -> dict[int, dict[str, str]]:
-    """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file in UTF-8, with or
-    without a byte order mark, or of one of these gzipped (.csv.gz and so on), by their numbers; every row has every
-    column. A first column without a name, as pandas writes it, is called "index".
+    """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file, or of one of these
+    gzipped (.csv.gz and so on), by their numbers; every row has every column. The text is UTF-8, with or without a byte
+    order mark, or UTF-16 with one. A first column without a name, as pandas writes it, is called "index".
 
     Values become text: None and what is missing become "", other values their JSON. Raises DataError for a file that
     cannot be read, has no rows, or has rows or column names that cannot be used; where `broken` is given, such rows are
@@ -45,7 +48,9 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, dict[str, s
     if read is None:
         raise DataError(f"{file} is of an unknown kind; give a {', '.join(_READERS)} file.")
     try:
-        text = (_unpacked(file) if packed else file.read_bytes()).decode("utf-8-sig")
+        content = _unpacked(file) if packed else file.read_bytes()
+        # Excel's "Unicode text" is UTF-16 with a byte order mark.
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
@@ -77,11 +82,12 @@ def _unpacked(file: Path) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{file} is no whole gzip file ({error}); fetch or pack it again.") from None
     if len(content) > LARGEST_UNPACKED_BYTES:
-        raise DataError(f"{file} unpacks to more than {LARGEST_UNPACKED_BYTES / 1e9:.0f} GB; give a smaller file.")
+        raise DataError(f"{file} unpacks to more than {size(LARGEST_UNPACKED_BYTES)}; give a smaller file.")
     return content
 
 
 def _read_separated(delimiter: str, file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
+    delimiter, text = _separator(text, delimiter)
     # The limit of 131,072 characters holds for the whole process, and a long meeting is longer.
     csv.field_size_limit(LONGEST_FIELD)
     # Strict, because otherwise a quote that is never closed swallows the rest of the file.
@@ -112,6 +118,16 @@ def _read_separated(delimiter: str, file: Path, text: str, broken: Broken | None
         assert broken is not None
         broken[row] = f"It has {len(rows.pop(row))} fields, not {len(names)}."
     return {row: dict(zip(names, fields, strict=True)) for row, fields in rows.items()}
+
+
+def _separator(text: str, usual: str) -> tuple[str, str]:
+    """(separator, text without Excel's "sep=" line): the usual one unless the first line has only other ones."""
+    first, _, rest = text.lstrip().partition("\n")
+    if named := re.fullmatch(r"sep=([,;|\t])\s*", first, re.IGNORECASE):
+        return named[1], rest
+    header = re.sub(r'"[^"]*"', "", first)
+    found = [separator for separator in (usual, ",", ";", "\t") if separator in header]
+    return (found[0] if found else usual), text
 
 
 def _read_json(file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:

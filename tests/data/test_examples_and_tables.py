@@ -126,6 +126,24 @@ def test_line_ends_of_every_system(write, end):
     assert read_table(write("rows.csv", f"a,b{end}1,2{end}")) == [{"a": "1", "b": "2"}]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolon.csv", 'a;b\n"1, 2";x\n'), ("tabs.csv", "a\tb\n1, 2\tx\n"),
+        ("sep.csv", "sep=;\r\na;b\r\n1, 2;x\r\n"),
+        ("commas.tsv", 'a,b\n"1, 2",x\n'), ("quoted.csv", '"a","b"\n"1, 2",x\n'),
+        ("le.csv", "a;b\n1, 2;x\n".encode("utf-16")), ("be.tsv", "\ufeffa\tb\n1, 2\tx\n".encode("utf-16-be")),
+    ],
+)  # fmt: skip
+def test_other_separators_and_utf16_are_read(write, name, content):
+    assert read_table(write(name, content)) == [{"a": "1, 2", "b": "x"}]
+
+
+def test_a_semicolon_inside_a_name_is_no_separator(write):
+    assert read_table(write("rows.csv", '"a;b",c\n1,2\n')) == [{"a;b": "1", "c": "2"}]
+    assert read_table(write("one.csv", '"a;b"\n1\n')) == [{"a;b": "1"}]
+
+
 def test_many_rows_are_named_shortly():
     assert name_rows([3]) == "row 3"
     assert name_rows(range(1, 14)) == "rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more"
