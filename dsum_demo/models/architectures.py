@@ -49,7 +49,7 @@ class Architecture(ABC):
         """input_ids and labels of one training pair; `target` includes the end token."""
 
     @abstractmethod
-    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
         """What makes a batch for `model` of rows, which are padded to the longest; labels with LABEL_PAD_ID."""
 
     @abstractmethod
@@ -121,7 +121,7 @@ class _EncoderDecoder(Architecture):
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
         return {"input_ids": list(source), "labels": list(target)}
 
-    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
         from transformers import DataCollatorForSeq2Seq
 
         return DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=LABEL_PAD_ID)
@@ -178,7 +178,7 @@ class _DecoderOnly(Architecture):
         # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.
         return {"input_ids": [*source, *target], "labels": [LABEL_PAD_ID] * len(source) + list(target)}
 
-    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+    def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
         adapter = getattr(model, "active_peft_config", None)
         # PEFT puts the vectors of a prompt method before a row's padding, which would come between them and the text.
         side = "right" if adapter is not None and adapter.is_prompt_learning else self.padding_side
