@@ -1,7 +1,7 @@
 """dsum: original, fully fine-tuned and LoRA summaries of a dialogue, side by side, with ROUGE.
 
-The library's front door: `summarize`, `compare` and `score`. Importing it loads neither torch, transformers nor gradio;
-they load when a function needs them.
+The public API: `summarize`, `compare` and `score`. Importing it loads neither torch, transformers nor gradio; they are
+imported when a function needs them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def _store() -> ModelStore:
 
 
 def summarize(dialogue: str, model: str = "", decode: DecodingConfig | None = None) -> str:
-    """One model's summary of one dialogue ("Name: text", a turn a line); without a name, the default family's full
+    """One model's summary of one dialogue (one turn per line, "Name: text"); without a name, the default family's full
     fine-tune.
 
     Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
-    and GenerationError, with the reason, where the model cannot be had or fails.
+    and GenerationError, with the reason, if the model is not available or fails.
     """
     from dsum_demo.comparison import stream_comparison
     from dsum_demo.errors import GenerationError
@@ -55,7 +55,7 @@ def compare(
     family: str | None = None,
     decode: DecodingConfig | None = None,
 ) -> Comparison:
-    """Original, full fine-tune and LoRA of one family on one dialogue, scored where there are references.
+    """Original, full fine-tune and LoRA of one family on one dialogue, scored if references are given.
 
     A system that fails has an `error`; the others are complete. Raises GenerationError with the reasons if all of them
     fail, for example because the Hub is not reachable, and InputError for input that cannot be used.

@@ -1,7 +1,4 @@
-"""One dialogue, several systems: who wrote what, how fast, and how it scores. What the page and the command line share.
-
-Knows the registry, loading, generation and the metrics; nothing of how a result is shown.
-"""
+"""Compares the summaries of several systems for one dialogue: text, speed and scores; used by the UI and the CLI."""
 
 from __future__ import annotations
 
@@ -38,9 +35,9 @@ NOTE_SECONDS = 0.5
 class SystemResult:
     """One system's part of a comparison, complete or still being written.
 
-    phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` says how far loading is, such as a
-    download, and `share` the part of it that is done (0 to 1, None while unknown); a stop leaves its sentence in
-    `note`. `error` is a sentence, set where failed.
+    phase: "waiting", "loading", "writing", "done", "stopped" or "failed". `note` is a progress message, such as that of
+    a download, or the reason for a stop; `share` is the fraction that is done (0 to 1, None if unknown). `error` is
+    set if the system failed.
     parameters / trained_parameters: counts, known once loaded. scores: None without a reference. strength: what the
     adapter's part is multiplied by; 1 is the model as it was trained.
     """
@@ -63,10 +60,10 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a comparison knows.
+    """A comparison's input and results.
 
     reading: how the text was read, such as a chat export; its dialogue is `dialogue`. fitted: None until the first
-    model's tokenizer has read the dialogue.
+    model's tokenizer is loaded.
     """
 
     family: Family
@@ -80,7 +77,7 @@ class Comparison:
 
     @property
     def original(self) -> SystemResult | None:
-        """The system that differences are taken to: the family's base, where it is one of the systems."""
+        """The system that the others are compared with: the family's base, if it is one of the systems."""
         return next((system for system in self.systems if system.spec.name == self.family.base.name), None)
 
     @property
@@ -92,7 +89,7 @@ class Comparison:
 
     @property
     def human_agreement(self) -> dict[str, Score] | None:
-        """How each reference scores against the others, on average: a scale for the systems. None below two."""
+        """Mean scores of each reference against the others, as context for the systems' scores. None below two."""
         if len(self.references) < 2:
             return None
         rest = ((text, self.references[:i] + self.references[i + 1 :]) for i, text in enumerate(self.references))
@@ -100,7 +97,7 @@ class Comparison:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons to distrust the summaries, one sentence each: no dialogue, not in English, or truncated."""
+        """Warnings about the input, one sentence each: no dialogue, not in English, or truncated."""
         truncated = (self.fitted.note,) if self.fitted and self.fitted.note else ()
         return (*doubts(self.dialogue), *truncated)
 
@@ -122,7 +119,7 @@ class Comparison:
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n"
 
     def as_csv(self) -> str:
-        """A row a system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
+        """One row per system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
         facts = "name kind phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
         columns = [*facts, *(column for metric in METRICS.values() for column in metric.columns)]
         file = io.StringIO()
@@ -175,9 +172,9 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
 
 
 def clean_references(references: Sequence[str]) -> tuple[str, ...]:
-    """The references that say something, at most three. Raises InputError for more, and for one that is no summary."""
+    """The references that are not blank, at most three. Raises InputError for more or for one that is too long."""
     if isinstance(references, str) or not all(isinstance(r, str | None) for r in references):
-        raise InputError("References are a list of texts, one a summary.")
+        raise InputError("References must be a list of texts, one per summary.")
     kept = tuple(reference.strip() for reference in references if reference and reference.strip())
     for number, reference in enumerate(kept, 1):
         if len(reference) > MAX_REFERENCE_CHARS:
@@ -203,12 +200,12 @@ def stream_comparison(
     strengths: Mapping[str, float] | None = None,
     as_is: bool = False,
 ) -> Iterator[Comparison]:
-    """Yield the comparison as it grows; the last one is complete.
+    """Yield the comparison after each change; the last one is complete.
 
-    Systems run one after the other, so that each one's times are its own. A system that fails says so in its result and
-    leaves the others alone. A stop keeps what is there. strengths: by a model's name, 0 to 2, for adapters that have
-    one (`LoadedModel.at_strength`). as_is: the text is not read as a chat export or transcript. Raises InputError for a
-    dialogue, references or strengths that cannot be used, before any model is loaded.
+    Systems run one after the other, so that they do not slow each other down. If a system fails, its result has the
+    error and the others continue. A stop keeps the results so far. strengths: by model name, 0 to 2, for adapters that
+    support it (`LoadedModel.at_strength`). as_is: do not convert the text from a chat export or transcript. Raises
+    InputError for an invalid dialogue, references or strengths before any model is loaded.
     """
     reading, kept = read_dialogue(dialogue, max_chars, as_is=as_is), clean_references(references)
     stopping = should_stop or (lambda: False)
@@ -246,7 +243,7 @@ def _run_system(
     except DsumError as error:
         yield now(phase="failed", error=str(error))
     except Exception as error:
-        # Whatever it was, the other systems are not to pay for it.
+        # Isolate failures: the other systems continue.
         log.exception("%s failed", result.spec.name)
         yield now(phase="failed", error=f"{result.spec.name} failed unexpectedly: {type(error).__name__}: {error}")
     return comparison

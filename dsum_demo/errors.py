@@ -1,19 +1,19 @@
-"""Every error that dsum raises on purpose, one tree. Knows nothing of the rest of the package.
+"""All exceptions that dsum raises on purpose, in one tree.
 
 DsumError
-├── InputError              what a person gave: a dialogue, a reference, a decode setting
+├── InputError              invalid input: a dialogue, a reference, a decoding setting
 │   └── DataError           a file of rows; carries the row numbers
-├── SettingsError           an environment variable or a catalogue entry
+├── SettingsError           an environment variable or a catalog entry
 ├── ModelError              a model, by name
 │   ├── UnknownModelError       no such name in the registry
-│   ├── ModelUnavailableError   known, but its weights cannot be had now
+│   ├── ModelUnavailableError   known, but its weights are not available
 │   ├── IncompatibleAdapterError the adapter does not fit its base
 │   └── UnsafeWeightsError      only weights that would execute code were found
-├── GenerationError         a model failed while it wrote
-├── TrainingError           a run could not start or had to stop
-└── Stopped                 somebody asked for a stop; not a failure
+├── GenerationError         a model failed during generation
+├── TrainingError           a run could not start or was aborted
+└── Stopped                 the caller requested a stop; not a failure
 
-A message says what was wrong, with which input, and what to do.
+A message names the invalid value, the rule and the fix.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class DsumError(Exception):
 
 
 class InputError(DsumError):
-    """What a person gave cannot be used."""
+    """The input is invalid."""
 
 
 class DataError(InputError):
-    """A file of rows cannot be used. `rows` are the offending row numbers, counted from 1."""
+    """A data file is invalid. `rows` are the numbers of the invalid rows, counted from 1."""
 
     def __init__(self, message: str, rows: Sequence[int] = ()):
         super().__init__(message)
@@ -38,11 +38,11 @@ class DataError(InputError):
 
 
 class SettingsError(DsumError):
-    """An environment variable or the catalogue is wrong."""
+    """An environment variable or a catalog entry is invalid."""
 
 
 class ModelError(DsumError):
-    """Something about one model."""
+    """A model cannot be used."""
 
 
 class UnknownModelError(ModelError):
@@ -50,7 +50,7 @@ class UnknownModelError(ModelError):
 
 
 class ModelUnavailableError(ModelError):
-    """The model is known, its weights cannot be had now."""
+    """The model is known, but its weights are not available."""
 
 
 class IncompatibleAdapterError(ModelError):
@@ -62,12 +62,12 @@ class UnsafeWeightsError(ModelError):
 
 
 class GenerationError(DsumError):
-    """A model failed while it wrote."""
+    """A model failed during generation."""
 
 
 class TrainingError(DsumError):
-    """A training run could not start, or had to stop."""
+    """A training run could not start, or was aborted."""
 
 
 class Stopped(DsumError):
-    """Somebody asked for a stop."""
+    """The caller requested a stop."""

@@ -1,4 +1,4 @@
-"""Where things are and how much is allowed, read once from the environment. Standard library only; loads nothing."""
+"""Folders and limits, read once from the environment. Imports only the standard library."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Settings:
     """One process's settings.
 
     root: folder with models/, adapters/ and samples/.
-    data_dir: what the app keeps (runs, evaluations).
-    dialogsum_dir: folder with DialogSum's splits; None: they come from the Hub.
-    family: the family that every page and command begins with; empty: the catalog's default.
+    data_dir: folder with the app's data (runs, evaluations).
+    dialogsum_dir: folder with DialogSum's splits; None: they are downloaded from the Hub.
+    family: the default family of every page and command; empty: the catalog's default.
     public: the profile of a public Space: no paths or Hub ids typed by users, small caps.
-    offline: never ask the Hub.
+    offline: do not access the Hub.
     hub_timeout: seconds to wait for the Hub before it counts as unreachable.
-    memory_budget_bytes: loaded families beyond it leave memory, least recently used first.
-    max_input_chars: a longer dialogue is refused before it is tokenized.
+    memory_budget_bytes: loaded families beyond it are evicted, least recently used first.
+    max_input_chars: a longer dialogue is rejected before it is tokenized.
     """
 
     root: Path = PROJECT_ROOT
@@ -57,7 +57,7 @@ class Settings:
 
     @property
     def outputs_file(self) -> Path:
-        """Where summaries that were already written are kept."""
+        """The folder of cached summaries."""
         return self.data_dir / "outputs.sqlite"
 
     @property
@@ -69,7 +69,7 @@ class Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
         SPACE_ID and HF_HUB_OFFLINE.
 
-        Raises SettingsError where a value cannot be read.
+        Raises SettingsError for an invalid value.
         """
         env = os.environ if environment is None else environment
         public = _flag(env, "DSUM_PUBLIC") or bool(env.get("SPACE_ID"))

@@ -97,7 +97,7 @@ class EvaluationState:
             system.error = str(error)
             yield self.progress(f"{system.title} failed")
         except Exception as error:
-            # Whatever it was, the other systems are not to pay for it.
+            # Isolate failures: the other systems continue.
             log.exception("%s failed", system.spec.name)
             system.error = f"{system.spec.name} failed unexpectedly: {type(error).__name__}: {error}"
             yield self.progress(f"{system.title} failed")

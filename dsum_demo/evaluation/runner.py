@@ -62,7 +62,7 @@ def evaluate(
         raise InputError("Give the systems to be evaluated, each once.")
     decode = decode or store.registry.family(specs[0].family).decode
     if decode.do_sample:
-        raise InputError("Sampling is not offered for many dialogues at once; turn it off.")
+        raise InputError("Sampling is not supported in batches; turn it off.")
     numbered, texts = _usable(examples, store.settings.max_input_chars, skipped)
     records = _records(draw(numbered, limit, seed), policy, reading)
     titles = Counter(spec.title for spec in specs)

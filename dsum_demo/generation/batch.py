@@ -1,7 +1,4 @@
-"""Writes many summaries with one loaded model, together with others of similar length: the texts of one at a time.
-
-Knows one loaded model and tokenized prompts; nothing of dialogues, families or pages.
-"""
+"""Batched generation: many summaries with one loaded model, the same texts as with one prompt at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ from dsum_demo.utils.formatting import first_line
 
 BATCH_ROWS = 96
 BATCH_TOKENS = 16_384  # of the prompts, padding included
-# Texts that are finished leave the batch, and others join, once they are this share of it: that costs about two steps.
+# Finished rows are replaced once they are this share of the batch; a replacement costs about two steps.
 LEAVING_SHARE = 1 / 6
 
 
@@ -46,20 +43,20 @@ def generate_many(
     should_stop: Callable[[], bool] = lambda: False,
     batch_rows: int = BATCH_ROWS,
 ) -> Iterator[dict[int, Generation]]:
-    """Yield summaries of tokenized prompts by their places in `sources`, some at a time, as they are finished.
+    """Yield finished summaries of tokenized prompts by their index in `sources`, several at a time.
 
-    In float32 they are what `generation.generate` gives: padding is masked, and moves a logit by rounding alone; in
-    bfloat16 a near tie may fall otherwise. seconds is a text's share of the time that it was under way with others.
-    Raises Stopped where a stop came before the end; InputError for an empty prompt and for sampling, which draws by
-    text; GenerationError, naming the model, where the model fails.
+    In float32 they equal those of `generation.generate`: padding is masked and changes logits only by rounding; in
+    bfloat16 a near tie may be decided differently. seconds is a text's share of the time of its batches. Raises Stopped
+    if the caller stops it before the end; InputError for an empty prompt, and for sampling, which is seeded per text;
+    GenerationError, naming the model, if the model fails.
     """
     if decode.do_sample:
-        raise InputError("Sampling is not offered for many dialogues at once; turn it off.")
+        raise InputError("Sampling is not supported in batches; turn it off.")
     if not all(sources):
         raise InputError("There is nothing to summarize: a prompt has no tokens.")
     stop = StopOnRequest(should_stop)
-    # Rows join at different steps, which is right only for relative positions. Adapters of PEFT's prompt methods,
-    # which generate one call at a time, have to see the whole call.
+    # Rows join at different steps, which is correct only with relative positions. PEFT's prompt methods change the
+    # model during generate() and therefore need transformers' own loop.
     continuous = decode.num_beams == 1 and loaded.turn is None and _has_relative_positions(loaded.model)
     write = _greedy if continuous else _in_batches
     try:
@@ -68,14 +65,14 @@ def generate_many(
     except DsumError:
         raise
     except Exception as error:
-        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {first_line(error)}") from error
+        raise GenerationError(f"{loaded.spec.name} failed during generation: {first_line(error)}") from error
 
 
 def batches(
     lengths: Sequence[int], rows: int = BATCH_ROWS, tokens: int = BATCH_TOKENS, alike: bool = False
 ) -> list[list[int]]:
-    """Places in `lengths`, sorted by length and cut so that no batch has more rows or, padded, more tokens; a single
-    text may be longer. alike: all texts of a batch have one length.
+    """Indices into `lengths`, sorted by length and grouped into batches of at most `rows` rows and `tokens` tokens,
+    padding included; a single text may be longer. alike: all texts of a batch have one length.
     """
     found: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda i: lengths[i]):
@@ -87,13 +84,13 @@ def batches(
 
 
 def _has_relative_positions(model: Any) -> bool:
-    """Whether the decoder depends on distances between tokens only, as T5's does and BART's or Pegasus' does not."""
+    """Whether the decoder uses relative positions only: true for T5, false for BART and Pegasus."""
     return isinstance(model.get_decoder(), T5Stack)
 
 
 @contextmanager
 def _turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
-    """Wait for the model where it writes one call at a time. Raises Stopped where a stop comes first."""
+    """Wait for the lock of a model that generates one call at a time. Raises Stopped if a stop comes first."""
     while loaded.turn is not None and not loaded.turn.acquire(timeout=POLL_SECONDS):
         if stop.should_stop():
             raise Stopped(f"Stopped while waiting for {loaded.spec.name}.")
@@ -104,15 +101,15 @@ def _turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
             loaded.turn.release()
 
 
-# By places, token ids without the decoder's start token, and seconds.
+# By index, token ids without the decoder's start token, and seconds.
 Written = Iterator[dict[int, tuple[list[int], float]]]
 
 
 def _in_batches(
     loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest, batch_rows: int
 ) -> Written:
-    """transformers' own generate, a batch at a time."""
-    # PEFT puts the vectors of a prompt method before a row's padding, which would come between them and the text.
+    """transformers' own generate, one batch at a time."""
+    # PEFT prepends a prompt method's vectors to the padded row, so that padding would separate them from the text.
     alike = loaded.turn is not None and loaded.architecture.padding_side == "left"
     for places in batches([len(source) for source in sources], batch_rows, alike=alike):
         with _turn(loaded, stop), torch.inference_mode():
@@ -127,7 +124,7 @@ def _in_batches(
             )
             seconds = (time.perf_counter() - started) / len(places)
         if stop.stopped:
-            raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
+            raise Stopped(f"{loaded.spec.name} was stopped during generation.")
         rows = loaded.architecture.generated(output, ids.shape[1]).tolist()
         yield {place: (row, seconds) for place, row in zip(places, rows, strict=True)}
 
@@ -136,8 +133,9 @@ def _in_batches(
 def _greedy(
     loaded: LoadedModel, sources: Sequence[Sequence[int]], decode: DecodingConfig, stop: StopOnRequest, batch_rows: int
 ) -> Written:
-    """What `_in_batches` gives for one beam. There every text is carried along until the longest of its batch is
-    finished, two thirds of the work for summaries; here the finished ones leave, and others take their places.
+    """Like `_in_batches` for one beam, with continuous batching: finished rows are replaced by waiting ones.
+
+    Plain batches compute every row until the longest is finished, which is two thirds of the work for summaries.
     """
 
     def choose(tokens: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -147,12 +145,12 @@ def _greedy(
         return logits.argmax(dim=-1)
 
     ends = torch.tensor(loaded.end_token_ids, device=next(loaded.model.parameters()).device)
-    # What is left in the end is written in small company: the short ones are done soonest.
+    # The last rows run in small batches, so the short ones come last.
     waiting = deque(sorted(range(len(sources)), key=lambda place: -len(sources[place])))
     rows: BatchState | None = None
     while waiting or rows:
         if stop.should_stop():
-            raise Stopped(f"{loaded.spec.name} was stopped while it wrote.")
+            raise Stopped(f"{loaded.spec.name} was stopped during generation.")
         if rows is None:
             rows = _begun(loaded, sources, _joining(sources, [], waiting, batch_rows), choose)
         else:
@@ -174,14 +172,14 @@ def _greedy(
 def _joining(
     sources: Sequence[Sequence[int]], staying: Sequence[int], waiting: deque[int], batch_rows: int
 ) -> list[int]:
-    """Who of those that wait, the longest first, comes beside those that stay; they wait no longer."""
+    """Remove from `waiting` and return the texts that fit into the batch beside `staying`, the longest first."""
     longest = max((len(sources[place]) for place in (*staying, *islice(waiting, 1))), default=1)
     room = max(1, min(batch_rows, BATCH_TOKENS // longest)) - len(staying)
     return [waiting.popleft() for _ in range(min(room, len(waiting)))]
 
 
 def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[int], choose: Choose) -> BatchState:
-    """The texts at these places, read, with their first token."""
+    """The texts at these indices, encoded, with their first token."""
     started = time.perf_counter()
     texts = [sources[place] for place in places]
     ids, mask = _padded(loaded, texts)
@@ -191,7 +189,7 @@ def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[i
 
 
 def _encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(texts, tokens, width); anything where there is no token."""
+    """(texts, tokens, width); padding positions hold arbitrary values."""
     encoder = model.get_encoder()
     if type(encoder) is T5Stack and ids.device.type == "cpu":
         return pad_sequence(read_texts(encoder, sources), batch_first=True)
@@ -209,7 +207,7 @@ def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torc
 
 
 def _generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, seconds: float) -> Generation:
-    row = row[: decode.max_new_tokens]  # a row goes on until it leaves
+    row = row[: decode.max_new_tokens]  # a finished row is computed until it is removed
     end = next((place for place, token in enumerate(row) if token in loaded.end_token_ids), None)
     ids = [i for i in row[:end] if i != loaded.model.generation_config.pad_token_id]
     return Generation(

@@ -1,7 +1,4 @@
-"""Texts that one model writes together, a row each, a token a step; some leave, and others join, in between.
-
-Knows transformers' caches and T5's reading of them, nothing of what is written, or for whom.
-"""
+"""State of continuous batching: one row per text, one token per step; rows leave and join between steps."""
 
 from __future__ import annotations
 
@@ -15,19 +12,19 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-NOT_BEGUN = -1  # stands where another text has a token, and this one was not there yet
-ROOM = 16  # tokens that a cache has place for before all of it is copied
+NOT_BEGUN = -1  # fills the steps before a row joined
+ROOM = 16  # tokens that a cache reserves before it is copied to a larger one
 
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (rows, steps) tokens, (rows, vocabulary) logits: (rows)
 
 
 @dataclass
 class BatchState:
-    """Texts under way, all on one line of steps: one that came later has nothing on the steps before it, and does not
-    see them. T5 knows how far apart two tokens are, not where, and so writes what it would write alone.
+    """Rows in progress, aligned by step; the steps before a row joined are masked.
 
-    names: what the caller calls each row. tokens: (rows, steps), from the decoder's start token on. source_mask: (rows,
-    source tokens). seconds: each row's share of the time that was spent.
+    T5's positions are relative, so each row gets the text that it would get alone. names: the caller's name of each
+    row. tokens: (rows, steps), beginning with the decoder's start token. source_mask: (rows, source tokens). seconds:
+    each row's share of the time spent.
     """
 
     names: list[int]
@@ -40,7 +37,7 @@ class BatchState:
     def begin(
         cls, model: Any, names: list[int], states: torch.Tensor, mask: torch.Tensor, choose: Choose
     ) -> BatchState:
-        """Rows with their first token, from what the encoder made of their sources: (rows, source tokens, width)."""
+        """Rows with their first token, from the encoder's output: (rows, source tokens, width)."""
         start = model.generation_config.decoder_start_token_id
         tokens = torch.full((len(names), 1), start, dtype=torch.long, device=mask.device)
         steps = DynamicCache()
@@ -50,8 +47,8 @@ class BatchState:
         return rows
 
     def step(self, model: Any, choose: Choose) -> None:
-        """Add a token to each."""
-        # The sources are in the cache: of their states, only the number is looked at.
+        """Add one token to each row."""
+        # Keys and values of the sources are cached: only the shape of their hidden states is used.
         self._add(model, self.source_mask.new_empty((*self.source_mask.shape, 0), dtype=model.dtype), choose)
 
     def _add(self, model: Any, states: torch.Tensor, choose: Choose) -> None:
@@ -68,11 +65,11 @@ class BatchState:
         self.tokens = torch.cat([self.tokens, chosen[:, None]], dim=1)
 
     def spend(self, seconds: float) -> None:
-        """To be shared by all."""
+        """Add `seconds` in equal shares to all rows."""
         self.seconds = [so_far + seconds / len(self.names) for so_far in self.seconds]
 
     def lengths(self) -> torch.Tensor:
-        """(rows) tokens written, the start token not counted."""
+        """(rows) number of generated tokens, without the start token."""
         return (self.tokens != NOT_BEGUN).sum(dim=1) - 1
 
     def written(self, row: int) -> list[int]:
@@ -81,8 +78,8 @@ class BatchState:
         return tokens
 
     def change(self, staying: Sequence[int], joining: BatchState | None = None) -> None:
-        """Let rows leave, with the steps and the padding that they alone had, and others join in the same go: the
-        caches are large, and copied once.
+        """Remove rows, with the steps and padding that only they used, and add others in the same copy of the caches,
+        which are large.
         """
         stay = torch.tensor(staying, dtype=torch.long, device=self.tokens.device)
         self.names, self.seconds = [self.names[row] for row in staying], [self.seconds[row] for row in staying]
@@ -105,7 +102,7 @@ class BatchState:
 
 
 class _RoomyLayer(DynamicLayer):
-    """transformers' layer of a cache, which copies all that it holds for every token, with room for some more."""
+    """transformers' cache layer with reserved space; the original copies its whole content for every token."""
 
     _room: Sequence[torch.Tensor] = ()
     _shown: torch.Tensor | None = None
@@ -128,8 +125,8 @@ class _RoomyLayer(DynamicLayer):
 def _gathered(
     held: torch.Tensor, stay: torch.Tensor, joining: Sequence[torch.Tensor], size: int, at_end: bool
 ) -> torch.Tensor:
-    """(rows, heads, size, width) of those that stay and those that join: the last or the first of what is held, zeros
-    where that is less.
+    """(rows, heads, size, width) of the kept and the new rows: the last or first `size` positions, padded with zeros
+    if there are fewer.
     """
     result = held.new_zeros((len(stay) + sum(map(len, joining)), held.shape[1], size, held.shape[3]))
 

@@ -1,7 +1,4 @@
-"""Writes a summary with a loaded model: streamed, timed, stoppable, and the same every time for the same seed.
-
-Knows one loaded model and one tokenized prompt; nothing of dialogues, families or pages.
-"""
+"""Streaming generation: one summary from a loaded model, timed, stoppable and deterministic for a seed."""
 
 from __future__ import annotations
 
@@ -32,17 +29,16 @@ from dsum_demo.models.store import LoadedModel
 from dsum_demo.utils.formatting import first_line
 
 POLL_SECONDS = 0.05
-HALF_A_CHARACTER = "\ufffd"  # what bytes that are no whole character yet are decoded to
+HALF_A_CHARACTER = "\ufffd"  # the decoded text of an incomplete UTF-8 sequence
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A summary, complete or as far as it has come.
+    """A complete or partial summary.
 
-    new_tokens: without start, padding and end. seconds: from the start of the work to the last token so far, the
-    reading of the prompt included, the consumer's time not. first_token_seconds: None for beams, which have no first
-    token to show. finished: it came to its own end, by the end token or by the length limit; False while it grows and
-    when it was stopped.
+    new_tokens: without start, padding and end. seconds: from the start to the last token so far, including the prompt
+    but not the consumer's time. first_token_seconds: None for beam search, which does not stream. finished: whether it
+    ended with the end token or at the length limit; False for a partial or stopped summary.
     """
 
     text: str
@@ -55,7 +51,7 @@ class Generation:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens over the whole time, the reading of the prompt included."""
+        """New tokens divided by `seconds`."""
         return self.new_tokens / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -80,17 +76,17 @@ def stream(
     decode: DecodingConfig,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Generation]:
-    """Yield the summary as it grows, then once more, complete. Beams yield only the complete one.
+    """Yield the partial summary after new tokens, then the complete one. Beam search yields only the complete one.
 
-    source_ids: the tokenized prompt, as `Prompt.fit` returns it. A consumer that is slower than the
-    model gets several tokens at once. Closing the iterator stops the work. Raises GenerationError, naming the model,
-    where the model fails, and InputError for an empty prompt.
+    source_ids: the tokenized prompt, as `Prompt.fit` returns it. A consumer that is slower than the model gets several
+    tokens at once. Closing the iterator stops generation. Raises GenerationError, naming the model, if the model fails,
+    and InputError for an empty prompt.
     """
     if not source_ids:
         raise InputError("There is nothing to summarize: the prompt has no tokens.")
     work = _Work(loaded, tuple(source_ids), decode, should_stop)
-    # A thread of its own: transformers calls back for every token, and a generator has to be called. One that ends: as
-    # long as more threads have used OpenMP than there are cores, all of them sleep between operations, a third slower.
+    # In its own thread, because transformers calls the streamer while a generator must be called. The thread ends after
+    # each text: if more threads than cores have used OpenMP, all of them sleep between operations, a third slower.
     worker = threading.Thread(target=work.run, name=f"generate {loaded.spec.name}", daemon=True)
     worker.start()
     try:
@@ -109,13 +105,13 @@ def stream(
     if work.error is not None:
         if isinstance(work.error, DsumError):
             raise work.error
-        raise GenerationError(f"{loaded.spec.name} failed while it wrote: {first_line(work.error)}") from work.error
+        raise GenerationError(f"{loaded.spec.name} failed during generation: {first_line(work.error)}") from work.error
     yield work.final()
 
 
 @dataclass
 class _Tick:
-    """After how many tokens, and how long after the start."""
+    """Tokens so far, and seconds since the start."""
 
     tokens: int
     seconds: float
@@ -123,7 +119,7 @@ class _Tick:
 
 @dataclass(eq=False)
 class _Work(BaseStreamer):
-    """One call of `generate`, run in a thread of its own, seen from both sides."""
+    """One call of `generate` in its own thread, with the events that it sends to the consumer."""
 
     loaded: LoadedModel
     source_ids: tuple[int, ...]
@@ -159,7 +155,7 @@ class _Work(BaseStreamer):
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
-        """Wait for the model where it writes one text at a time; False where a stop came first."""
+        """Wait for the lock of a model that generates one text at a time; False if a stop comes first."""
         turn = self.loaded.turn
         if turn is None:
             yield True
@@ -207,7 +203,7 @@ class _Work(BaseStreamer):
         self.events.put(_Tick(len(self.ids), self.seconds))
 
     def end(self) -> None:
-        """Called by transformers after the last token; `run` says that the work is over."""
+        """Called by transformers after the last token; `run` sends the end event."""
 
     def generation(self, tick: _Tick) -> Generation:
         ids = self._without_specials(self.ids[: tick.tokens])
@@ -237,7 +233,7 @@ class _Work(BaseStreamer):
 
 
 def decode_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    # All ids together: a token's text can depend on its neighbours. A last character that is not whole yet waits.
+    # All ids together: a token's text can depend on its neighbors. An incomplete last character is held back.
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text.rstrip(HALF_A_CHARACTER).strip()
@@ -258,14 +254,14 @@ def generation_config(loaded: LoadedModel, decode: DecodingConfig) -> Generation
 
 
 def no_repeats(architecture: Architecture, decode: DecodingConfig, prompt_length: int) -> list[LogitsProcessor]:
-    """The processors of `decode.no_repeat_ngram_size`: one, or none where it is 0."""
+    """The logits processors for `decode.no_repeat_ngram_size`: one, or none if it is 0."""
     size = decode.no_repeat_ngram_size
     return [NoRepeats(architecture, size, prompt_length)] if size else []
 
 
 class NoRepeats(LogitsProcessor):
-    """Bans n-grams that the summary contains already. transformers' own processor also bans those of a decoder-only
-    model's prompt, so that no name of three tokens could be copied.
+    """Bans n-grams that the summary already contains. transformers' own processor also bans those of a decoder-only
+    model's prompt, so a name of three tokens could not be copied.
     """
 
     def __init__(self, architecture: Architecture, size: int, prompt_length: int):
@@ -280,7 +276,7 @@ class NoRepeats(LogitsProcessor):
 def forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> None:
     """Set the logits of every token that would repeat an n-gram of `tokens`, (rows, steps), to -inf, in place.
 
-    Negative ids are no tokens: they stand before a row that joined a batch late.
+    Negative ids are not tokens: they fill the steps before a row joined the batch.
     """
     if tokens.shape[1] < size:
         return
@@ -292,11 +288,11 @@ def forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> Non
 
 
 class _GumbelNoise(LogitsProcessor):
-    """Turns greedy decoding into exact sampling at a temperature, out of a generator of its own.
+    """Turns greedy decoding into exact sampling at a temperature, with its own random generator.
 
     argmax(logits / temperature + G), with G drawn from the standard Gumbel distribution, is a draw from
-    softmax(logits / temperature) (Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030). No global generator is
-    touched, so that calls in other threads change nothing. The whole vocabulary takes part: there is no top-k or top-p.
+    softmax(logits / temperature) (Gumbel 1954; Maddison, Tarlow & Minka 2014, arXiv:1411.0030). It does not use the
+    global generator, so other threads do not affect it. It samples from the whole vocabulary, without top-k or top-p.
     """
 
     def __init__(self, temperature: float, seed: int):

@@ -1,6 +1,6 @@
-"""The Hugging Face Hub: whether it answers, what its refusals mean, and what of a repository is in the cache already.
+"""Hub client: whether the Hub is reachable, what its errors mean, and what the local cache holds.
 
-Knows sources and files; nothing of families or of models in memory. huggingface_hub is imported when it is needed.
+huggingface_hub is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dsum_demo.utils.checkpoint_files import find_weights
 from dsum_demo.utils.formatting import size
 from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
-# Only what loading reads beside weights: repositories also hold other frameworks' copies of the same model. The first
-# has to be there.
+# The files besides weights that loading reads: repositories also hold copies for other frameworks. The first one is
+# required.
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "spiece.model", "vocab.json", "merges.txt",
@@ -31,11 +31,11 @@ StopAsked = Callable[[], bool]
 
 
 class HubRefusal(ModelUnavailableError):
-    """The Hub answered, and its answer was no: asking again changes nothing."""
+    """The Hub refused the request; retrying does not help."""
 
 
 class HubProbe:
-    """Asks once whether the Hub answers, and remembers. Safe to call from several threads."""
+    """Checks once whether the Hub is reachable and caches the result. Thread-safe."""
 
     def __init__(self, offline: bool, timeout: float):
         self._offline, self._timeout = offline, timeout
@@ -77,7 +77,7 @@ def _ask_hub(endpoint: str, timeout: float) -> str:
 
 
 def cached_folder(source: Source, *, adapter: bool) -> Path | None:
-    """The folder in the Hub cache that holds this source completely, else None. Never asks the network."""
+    """The folder in the Hub cache with all files of this source, or None. Does not use the network."""
     parts = ADAPTER_PARTS if adapter else MODEL_PARTS
     folder = _cached(source, parts)
     try:
@@ -90,14 +90,14 @@ def cached_folder(source: Source, *, adapter: bool) -> Path | None:
 
 
 def cached_tokenizer(source: Source) -> Path | None:
-    """The folder in the Hub cache that holds this source's tokenizer, else None. Never asks the network."""
+    """The folder in the Hub cache with this source's tokenizer, or None. Does not use the network."""
     folder = _cached(source, _TOKENIZER)
     found = folder and any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model", "vocab.json"))
     return folder if found else None
 
 
 def cache_room() -> int:
-    """Bytes that are free on the disk of the Hub cache."""
+    """Free bytes on the disk of the Hub cache."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE).expanduser().absolute()
@@ -124,7 +124,7 @@ def no_room(title: str, needed: int, free: int) -> str:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request may do better later: not where the Hub said no, a disk is full or somebody stopped."""
+    """Whether a retry may help: not if the Hub refused, a disk is full or the caller stopped it."""
     status = _status(error)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -140,7 +140,7 @@ def what_happened(error: BaseException) -> str:
 
 
 def explained(error: BaseException, source: Source, title: str) -> BaseException:
-    """What huggingface_hub raised, as an error of this project that says what to do."""
+    """Convert an error of huggingface_hub to a dsum error that names the fix."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     cause: Any = _cause(error)
@@ -156,12 +156,12 @@ def explained(error: BaseException, source: Source, title: str) -> BaseException
     if status is None and isinstance(cause, OSError) and cause.strerror:
         return ModelUnavailableError(f"{title} could not be written to the Hub cache: {cause.strerror}.")
     return ModelUnavailableError(
-        f"{title} could not be downloaded: the Hub {what_happened(error)}. Try again later; it goes on from there."
+        f"{title} could not be downloaded: the Hub {what_happened(error)}. Try again later; the download will resume."
     )
 
 
 def _cause(error: BaseException) -> BaseException:
-    # The client wraps what it met on the way in "not in the cache".
+    # The client wraps network errors in "not in the cache".
     return error if getattr(error, "response", None) is not None else (error.__cause__ or error)
 
 

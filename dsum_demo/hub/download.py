@@ -1,9 +1,8 @@
-"""Fetching a repository's files from the Hub: size told first, stoppable, taken up again where it broke off, checked.
+"""Downloads a repository's files from the Hub: with size, progress, stop, resume and checksums.
 
-Files land where huggingface_hub keeps them, each under the hash of its content
-(https://huggingface.co/docs/huggingface_hub/guides/manage-cache), and huggingface_hub puts them together. It throws
-away the part of a file that broke off and does not look at what arrived, hence this module. Knows sources and files;
-nothing of families or of models in memory. huggingface_hub is imported when it is needed.
+Files are stored in huggingface_hub's cache, each under the hash of its content
+(https://huggingface.co/docs/huggingface_hub/guides/manage-cache). huggingface_hub itself discards partial files and
+does not verify checksums, so this module does both. huggingface_hub is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from dsum_demo.utils.formatting import size
 from dsum_demo.utils.threads import run_stoppable
 
 LISTING_SECONDS = 10
-# Seconds that are waited after each attempt in a row in which not one byte came; after as many the next is the last.
+# Seconds to wait after each consecutive attempt that received no bytes; the attempt after the last wait is final.
 WAITS = (0.5, 1.0, 2.0)
 
 Result = TypeVar("Result")
@@ -46,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a commit. `etag`: sha256 of the content, or for small files git's blob id; None where not given."""
+    """A file of a commit. `etag`: sha256 of the content, or git's blob id for small files; None if not given."""
 
     name: str
     size: int
@@ -61,11 +60,11 @@ def fetch(
     on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
 ) -> Path:
-    """The folder with this source's files, downloaded where the cache lacks them; a broken-off download goes on.
+    """The folder with this source's files; downloads missing ones and resumes interrupted downloads.
 
-    on_progress gets a sentence, first with the size, and the share of the bytes that are here (0 to 1, None while
-    unknown). Raises Stopped when asked to stop, HubRefusal where the Hub says no, ModelUnavailableError where it cannot
-    be reached, where the disk is too full, or where what arrives is damaged.
+    on_progress gets a message, the first with the size, and the fraction of bytes that are cached (0 to 1, None if
+    unknown). Raises Stopped if should_stop() is true, HubRefusal if the Hub refuses, ModelUnavailableError if the Hub
+    is unreachable, the disk is too full, or a file is corrupt.
     """
     folder = cached_folder(source, adapter=adapter)
     if folder:
@@ -85,15 +84,15 @@ def fetch(
 
 
 def discard_damaged(folder: Path) -> list[str]:
-    """Take files out of a folder in the Hub cache that are not what the Hub sent; their names.
+    """Delete corrupt files from a folder in the Hub cache and return their names.
 
-    Reads every file, about a second for 2 GB. What is not named by its hash, as in other folders, is left alone.
+    Reads every file, about one second per 2 GB. Files that are not named by their hash are not checked.
     """
     damaged = []
     for link in sorted(folder.rglob("*")):
         blob = link.parent / link.readlink() if link.is_symlink() else None
         if blob and blob.is_file() and not _is_whole(blob, blob.name):
-            # The link first: without it the file counts as not there, whatever becomes of the rest.
+            # The link first: without it the file counts as missing, even if the rest is interrupted.
             link.unlink()
             blob.unlink()
             damaged.append(link.name)
@@ -101,7 +100,7 @@ def discard_damaged(folder: Path) -> list[str]:
 
 
 class _Download:
-    """One repository's download. Runs in one thread; `stop` is set from another."""
+    """The download of one repository. Runs in one thread; another sets `stop`."""
 
     def __init__(self, source: Source, title: str, adapter: bool, tell: Progress, stop: threading.Event):
         self.source, self.title, self.adapter, self.tell, self.stop = source, title, adapter, tell, stop
@@ -126,7 +125,7 @@ class _Download:
         for folder in (blobs, locks):
             folder.mkdir(parents=True, exist_ok=True)
         for file in checked:
-            # The client's own lock: another process, or a stopped download that has not noticed, may be at it.
+            # The client's own lock: another process, or a download that has not stopped yet, may use the file.
             with WeakFileLock(locks / f"{file.etag}.lock"):
                 self._bring(commit, file, blobs)
         link = partial(hf_hub_download, self.source.location, revision=self.source.revision)
@@ -134,7 +133,7 @@ class _Download:
         return linked[-1].parent
 
     def _list(self) -> tuple[str, list[RemoteFile]]:
-        """The commit that the revision means now, and of its files those that loading reads, weights last."""
+        """The revision's current commit and its files that loading needs, weights last."""
         from huggingface_hub import HfApi
 
         found = HfApi().model_info(
@@ -156,7 +155,7 @@ class _Download:
         return str(found.sha), [files[name] for name in (*parts, *weights)]
 
     def _bring(self, commit: str, file: RemoteFile, blobs: Path) -> None:
-        """Have the file under its hash, from where an earlier download broke off; once more where it is damaged."""
+        """Download the file to its hash, resuming an earlier download; download it again if it is corrupt."""
         blob, part = blobs / str(file.etag), _part(blobs, file)
         for _ in range(2):
             if blob.exists():
@@ -168,8 +167,8 @@ class _Download:
             part.unlink()
             self.here -= file.size
         raise ModelUnavailableError(
-            f"{file.name} of {self.title} arrived damaged twice. Try again later; if it stays so, ask who runs the "
-            "network or the proxy between here and the Hub."
+            f"{file.name} of {self.title} was corrupt after two downloads. Try again later; if it happens again, "
+            "contact the administrator of your network or proxy."
         )
 
     def _receive(self, commit: str, file: RemoteFile, part: Path) -> None:
@@ -188,11 +187,11 @@ class _Download:
                     raise EOFError("the answer was empty")
 
         self._trying(go_on, progress=lambda: _size(part))
-        part.touch()  # of an empty file nothing is asked
+        part.touch()  # an empty file needs no request
 
     @contextmanager
     def _streamed(self, commit: str, name: str, have: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """The file's bytes as they come, and from which one on: the Hub may not do as it was asked."""
+        """The file's chunks and the offset of the first: the Hub may ignore the requested range."""
         from huggingface_hub import constants, get_session, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -202,12 +201,12 @@ class _Download:
         url = hf_hub_url(self.source.location, name, revision=commit)
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             if response.is_error:
-                response.read()  # the error's words are in the body
+                response.read()  # the body holds the error message
             hf_raise_for_status(response)
             yield (have if response.status_code == 206 else 0), response.iter_bytes()
 
     def _trying(self, work: Callable[[], Result], progress: Callable[[], int] = lambda: 0) -> Result:
-        """`work`, again after what may pass, until it has failed so often in a row without progress."""
+        """The result of `work`, retried after temporary errors until too many attempts in a row made no progress."""
         failed, reached = 0, progress()
         while True:
             try:
@@ -228,7 +227,7 @@ class _Download:
 
 
 def _weights(files: Mapping[str, RemoteFile], choices: tuple[str, ...]) -> list[str]:
-    """The names of the first of `choices` that there is, with its parts where it is an index."""
+    """The name of the first of `choices` that exists, with its shards if it is an index."""
     for name in choices:
         if name in files:
             stem, ending = name.removesuffix(".index.json").rsplit(".", 1)
@@ -246,7 +245,7 @@ def _size(file: Path) -> int:
 
 
 def _is_whole(file: Path, etag: str) -> bool:
-    """Whether the content has the hash that names it: sha256, or git's blob id. What is neither cannot be told."""
+    """Whether the content has the hash that names it: sha256, or git's blob id. True for other names."""
     if len(etag) == 64:
         digest = hashlib.sha256()
     elif len(etag) == 40:

@@ -16,7 +16,7 @@ class SourceKind(StrEnum):
 class Source:
     """Where weights are: `location` is an absolute path, or for a Hub source its repository id.
 
-    revision: of a Hub source a branch, tag or commit; of what was found on the disk, when its weights were written.
+    revision: a branch, tag or commit of a Hub source; for a discovered folder, the time when its weights were written.
     """
 
     kind: SourceKind

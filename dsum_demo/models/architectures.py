@@ -180,7 +180,7 @@ class _DecoderOnly(Architecture):
 
     def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
         adapter = getattr(model, "active_peft_config", None)
-        # PEFT puts the vectors of a prompt method before a row's padding, which would come between them and the text.
+        # PEFT prepends a prompt method's vectors to the padded row, so that padding would separate them from the text.
         side = "right" if adapter is not None and adapter.is_prompt_learning else self.padding_side
         return partial(_decoder_only_batch, pad=tokenizer.pad_token_id or 0, side=side)
 

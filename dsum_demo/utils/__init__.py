@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of dsum's domain: files, fields, hardware, checkpoint headers, ownership."""
+"""Small helpers that do not depend on dsum's domain: files, fields, hardware, checkpoint headers, ownership."""

@@ -1,7 +1,7 @@
-"""Which files of a folder hold a model's weights, and what they say about themselves, without loading or running them.
+"""Finds a model's weight files in a folder and reads tensor names and shapes from their headers.
 
-Standard library only; a safetensors or GGUF file opens with its table of contents, and that is enough for names and
-shapes. Format of safetensors: https://huggingface.co/docs/safetensors (8 bytes length, little-endian; JSON; data).
+Imports only the standard library and never loads or unpickles weights. Format of safetensors:
+https://huggingface.co/docs/safetensors (8 bytes length, little-endian; JSON; data).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dsum_demo.utils.gguf_header import read_gguf_header
 
 MODEL_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-# What other tools save by pickling; torch can also read a .bin without running it, so that one is not in the list.
+# Pickle formats of other tools. A .bin is not listed, because torch can read it without executing code.
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill", ".npy", ".bin", ".h5", ".msgpack")
 MAX_HEADER_BYTES = 100_000_000
 
@@ -42,7 +42,7 @@ class WeightFiles:
 
     @property
     def lists_tensors(self) -> bool:
-        """Whether the files name their tensors and shapes without being loaded."""
+        """Whether tensor names and shapes can be read from the files' headers."""
         return self.safetensors or self.gguf
 
     @property
@@ -52,7 +52,7 @@ class WeightFiles:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor in a file; `begin` and `end` are byte offsets from the file's start. dtype: as the file names it."""
+    """One tensor in a file; `begin` and `end` are byte offsets from the file's start. dtype: the file's own name."""
 
     file: Path
     dtype: str
@@ -67,7 +67,7 @@ class TensorEntry:
 
 
 def model_name(folder: Path) -> str:
-    """What people call the model in this folder: a run keeps it in best/, the Hub cache names folders by commit."""
+    """The readable name of the model in this folder: a run keeps it in best/, the Hub cache names folders by commit."""
     if folder.parent.name == "snapshots":
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
     return folder.parent.name if folder.name == "best" else folder.name
@@ -76,8 +76,8 @@ def model_name(folder: Path) -> str:
 def find_weights(folder: Path, *, adapter: bool) -> WeightFiles:
     """The folder's weights: safetensors, then a .bin, then a model's single GGUF file.
 
-    Raises UnsafeWeightsError where there are only formats that can run code, ModelUnavailableError where there is
-    nothing, a part is missing or there are several GGUF files.
+    Raises UnsafeWeightsError if there are only formats that can run code, ModelUnavailableError if there are no
+    weights, a shard is missing or there are several GGUF files.
     """
     if not folder.is_dir():
         raise ModelUnavailableError(f"There is no folder {folder.parent.name}/{folder.name}.")
@@ -107,11 +107,11 @@ def _shards(index: Path) -> tuple[Path, ...]:
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise UnsafeWeightsError(
-                f"{index.name} in {model_name(index.parent)} names {name!r}, which lies outside its folder."
+                f"{index.name} in {model_name(index.parent)} names {name!r}, which is outside its folder."
             )
         if not (index.parent / name).is_file():
             raise ModelUnavailableError(
-                f"{model_name(index.parent)} lacks {name}, a part of its weights; fetch it again."
+                f"{model_name(index.parent)} lacks {name}, a part of its weights; download it again."
             )
     if not names:
         raise ModelUnavailableError(f"{index.name} in {model_name(index.parent)} names no weights.")
@@ -119,7 +119,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def read_entries(weights: WeightFiles) -> dict[str, TensorEntry]:
-    """Every tensor by transformers' name, of weights that list them. Raises ModelUnavailableError for a broken file."""
+    """Every tensor by transformers' name, read from the headers. Raises ModelUnavailableError for a corrupt file."""
     if weights.gguf:
         [file] = weights.files
         return {t.name: TensorEntry(file, t.type, t.shape, t.begin, t.end) for t in read_gguf_header(file).tensors}
@@ -127,7 +127,7 @@ def read_entries(weights: WeightFiles) -> dict[str, TensorEntry]:
 
 
 def _entries(file: Path) -> Iterator[tuple[str, TensorEntry]]:
-    broken = f"{file.name} in {model_name(file.parent)} is no safetensors file"
+    broken = f"{file.name} in {model_name(file.parent)} is not a safetensors file"
     size = file.stat().st_size
     with file.open("rb") as stream:
         head = stream.read(8)
@@ -135,17 +135,17 @@ def _entries(file: Path) -> Iterator[tuple[str, TensorEntry]]:
         if head.startswith(b"version "):
             raise ModelUnavailableError(f"{broken} but a Git LFS pointer; run: git lfs pull")
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise ModelUnavailableError(f"{broken}, or it was cut short; fetch it again.")
+            raise ModelUnavailableError(f"{broken} or is truncated; download it again.")
         try:
             table = json.loads(stream.read(length))
             for name, entry in table.items():
                 if name != "__metadata__":
                     begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
                     if not 8 + length <= begin <= end <= size:
-                        raise ValueError(f"{name} lies outside the file")
+                        raise ValueError(f"{name} is outside the file")
                     yield name, TensorEntry(file, entry["dtype"], tuple(int(n) for n in entry["shape"]), begin, end)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelUnavailableError(f"{broken} ({error}); fetch it again.") from None
+            raise ModelUnavailableError(f"{broken} ({error}); download it again.") from None
 
 
 def count_parameters(shapes: Mapping[str, Shape]) -> int:
@@ -157,11 +157,11 @@ def shapes_of(entries: Mapping[str, TensorEntry]) -> dict[str, Shape]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ModelUnavailableError where it is none."""
+    """A JSON object from a file. Raises ModelUnavailableError if the file does not hold one."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelUnavailableError(f"{file.name} in {model_name(file.parent)} cannot be read: {error}") from None
     if not isinstance(value, dict):
-        raise ModelUnavailableError(f"{file.name} in {model_name(file.parent)} holds no JSON object.")
+        raise ModelUnavailableError(f"{file.name} in {model_name(file.parent)} does not hold a JSON object.")
     return value

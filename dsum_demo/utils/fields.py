@@ -1,7 +1,6 @@
-"""One setting that a person may change: its type, its bounds, its default and the sentence that explains it.
+"""Describes a setting that users can change: its type, bounds, default and explanation.
 
-Tables of fields describe the fine-tuning methods and the training config; the command line and the page are made from
-them. Knows nothing of what a field is for. Standard library only.
+Tables of fields describe the fine-tuning methods and the training config; the CLI and the UI are built from them.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ Kind = Literal["whole", "number", "flag", "choice", "names"]
 @dataclass(frozen=True)
 class Field:
     """kind: "whole" (int), "number" (float), "flag" (bool), "choice" (one of `choices`) or "names" (a tuple of words,
-    such as module names; `choices` are then what may be found, empty where only the model knows).
+    such as module names; `choices` are then the usual ones, empty if they depend on the model).
 
-    low, high: inclusive, and with `above_low` the low bound itself is left out. `fixed` fields are shown and cannot be
-    changed.
+    low, high: inclusive; `above_low` excludes the low bound. `fixed` fields are shown and cannot be changed.
     """
 
     name: str
@@ -36,7 +34,7 @@ class Field:
     fixed: bool = False
 
     def check(self, value: Any) -> Any:
-        """The value in the field's type; web forms send 16.0 for 16. Raises InputError, saying what is allowed."""
+        """The value in the field's type; web forms send 16.0 for 16. Raises InputError with the allowed values."""
         if self.fixed:
             if value != self.default:
                 raise InputError(f"{self.name} is {self.default!r} here and cannot be changed.")
@@ -55,7 +53,7 @@ class Field:
                 raise self._refusal(value)
             if not all(isinstance(name, str) and name.strip() for name in names):
                 raise self._refusal(value)
-            # A set has no order of its own, and a config is compared and written.
+            # A set is unordered, and a config is compared and saved.
             return tuple(dict.fromkeys(sorted(names) if isinstance(names, set | frozenset) else names))
         if isinstance(value, bool) or not isinstance(value, int | float) or not self._within(value):
             raise self._refusal(value)
@@ -66,7 +64,7 @@ class Field:
         return float(value)
 
     def parse(self, text: str) -> Any:
-        """The value that `text` means, as typed on a command line. Raises InputError, saying what is allowed."""
+        """The value that `text` means, as typed on a command line. Raises InputError with the allowed values."""
         text = text.strip()
         if self.kind == "flag":
             known = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False}
@@ -83,7 +81,7 @@ class Field:
 
     @property
     def allowed(self) -> str:
-        """What may be given, for a sentence: "a whole number from 1 to 256"."""
+        """The allowed values for an error message: "a whole number from 1 to 256"."""
         if self.kind == "flag":
             return "true or false"
         if self.kind == "choice":

@@ -1,6 +1,6 @@
-"""What a GGUF file says about its tensors, under the names that transformers gives them, without reading their values.
+"""Reads the header of a GGUF file: names, shapes and offsets of its tensors, under transformers' names.
 
-Standard library only. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class GgufHeader:
 
 
 def read_gguf_header(file: Path) -> GgufHeader:
-    """Raises ModelUnavailableError for a file that is broken or holds another architecture."""
+    """Raises ModelUnavailableError for a corrupt file or an unsupported architecture."""
     about = file.stat()
     return _read(file, about.st_size, about.st_mtime_ns)
 
@@ -67,9 +67,9 @@ def _read(file: Path, size: int, modified: int) -> GgufHeader:
         with file.open("rb") as stream:
             header = _header(stream)
     except (OSError, ValueError, struct.error) as error:
-        raise ModelUnavailableError(f"{file.name} is no GGUF file that dsum reads: {error}.") from None
+        raise ModelUnavailableError(f"{file.name} is not a GGUF file that dsum reads: {error}.") from None
     if any(tensor.end > size for tensor in header.tensors):
-        raise ModelUnavailableError(f"{file.name} was cut short; fetch it again.")
+        raise ModelUnavailableError(f"{file.name} is truncated; download it again.")
     return header
 
 
@@ -107,7 +107,7 @@ def _table(stream: BinaryIO, tensors: int) -> Iterator[tuple[str, str, tuple[int
         if name == "rope_freqs.weight":
             continue  # computed from the config in transformers
         if match is None or match["module"] not in _MODULES:
-            raise ValueError(f"dsum does not know its tensor {name}")
+            raise ValueError(f"its tensor {name} is unknown")
         if number not in _TYPES:
             raise ValueError(f"the type {number} of its tensor {name} is unknown")
         kind, values, size = _TYPES[number]
@@ -137,7 +137,7 @@ def _string(stream: BinaryIO) -> str:
     [length] = _numbers(stream, "Q")
     text = stream.read(length)
     if len(text) < length:
-        raise ValueError("it was cut short")
+        raise ValueError("it is truncated")
     return text.decode("utf-8")
 
 

@@ -1,7 +1,4 @@
-"""What the machine has and what this process takes of it: memory now and at its peak, processor, device.
-
-Knows psutil and torch; nothing of models.
-"""
+"""The machine's hardware and this process's memory use, current and peak."""
 
 from __future__ import annotations
 
@@ -19,18 +16,18 @@ _CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/c
 
 
 def memory_bytes() -> int:
-    """What this process holds: on the GPU where there is one, else resident in memory."""
+    """Memory of this process: on the GPU if there is one, else resident memory."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory_bytes() -> int:
-    """The most that this process ever held, counted where `memory_bytes` counts."""
+    """Peak memory of this process, measured like `memory_bytes`."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        # Not getrusage: after a fork it begins with what the parent held.
+        # Not getrusage: after a fork it starts with the parent's peak.
         lines = _STATUS.read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     import resource
@@ -40,7 +37,7 @@ def peak_memory_bytes() -> int:
 
 
 def free_memory_bytes() -> int:
-    """What is left for this process: on the GPU where there is one, else in memory, a container's limit included."""
+    """Free memory for this process: on the GPU if there is one, else RAM within the container's limit."""
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0]
     free = int(psutil.virtual_memory().available)
@@ -50,7 +47,7 @@ def free_memory_bytes() -> int:
 
 
 def memory_kind() -> str:
-    """What the numbers above count: "CUDA" or "RSS"."""
+    """The kind of memory that these functions measure: "CUDA" or "RSS"."""
     return "CUDA" if torch.cuda.is_available() else "RSS"
 
 
@@ -59,7 +56,7 @@ def device_name() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """The machine in plain values, for the record of a run."""
+    """The machine as plain values, for a run's record."""
     return {
         "platform": platform.platform(),
         "cpu": _cpu_name(),
@@ -70,7 +67,7 @@ def describe() -> dict[str, Any]:
 
 
 def die_first() -> None:
-    """Where memory runs out, let the system end this process before the app that it was started from (Linux)."""
+    """If memory runs out, make the kernel kill this process before the app that started it (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
 

@@ -1,4 +1,4 @@
-"""Who a training run or an uploaded file belongs to: whoever knows a secret, of which a hash is kept beside it."""
+"""Ownership of training runs and uploaded files: the owner's browser sends a secret, whose hash is stored with them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def set_owner(folder: Path, secret: str) -> None:
 
 
 def is_owner(folder: Path, secret: object) -> bool:
-    """Whether `folder` belongs to whoever sent `secret`, which comes from a browser and may be anything.
+    """Whether `secret`, which a browser sent and may be any value, is that of the owner of `folder`.
 
-    A folder without an owner belongs to nobody.
+    False for a folder without an owner.
     """
     if not isinstance(secret, str) or not secret:
         return False

@@ -1,4 +1,4 @@
-"""Takes this machine's folders out of a text before anybody else reads it."""
+"""Removes server paths from texts before visitors see them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IN_TRACEBACK = re.compile(r'File "/[^"\n]*/')
 
 
 def hide_paths(text: str, settings: Settings, names: Mapping[str, str] | None = None) -> str:
-    """`text` with paths below the app's folders made relative. names: what is written in the place of further paths."""
+    """`text` with paths below the app's folders made relative. names: replacements for further paths."""
     for path in sorted(names or (), key=len, reverse=True):
         text = text.replace(path, (names or {})[path])
     folders = {settings.data_dir, settings.root, PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix), Path.home()}

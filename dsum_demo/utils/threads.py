@@ -1,4 +1,4 @@
-"""Runs work in a thread of its own, so that the caller can report progress, stop or time out in the meantime."""
+"""Runs work in a separate thread, so that the caller can report progress, stop or time out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class ThreadTimeoutError(TimeoutError):
-    """The work took longer than its caller waits."""
+    """The work took longer than the caller's timeout."""
 
 
 def run_in_thread(
@@ -23,8 +23,8 @@ def run_in_thread(
 ) -> Generator[float, None, Result]:
     """Run `work` in a thread, yield the seconds so far every `every` seconds, and return its result.
 
-    What `work` raises is raised here. Closing the generator sets the event that `work` gets, and does not wait: the
-    thread may be blocked in the network.
+    Exceptions of `work` are raised here. Closing the generator sets the event that `work` gets and does not wait,
+    because the thread may be blocked by the network.
     """
     stop = threading.Event()
     outcome: list[tuple[Result | None, BaseException | None]] = []
@@ -62,7 +62,7 @@ def run_stoppable(
     """The result of `work`, run in a thread.
 
     Raises Stopped with the message `stopped` if should_stop() becomes true, ThreadTimeoutError if `timeout` seconds
-    pass first. The thread then ends later, on its own.
+    pass first. The thread then continues until it notices the stop.
     """
     every = POLL_SECONDS if timeout is None else min(POLL_SECONDS, timeout)
     running = run_in_thread(work, name, every)

@@ -197,7 +197,7 @@ def test_what_cannot_be_written_is_refused(trio, sources, decode, sentence):
 
 
 def test_a_failing_model_is_named(trio):
-    with pytest.raises(GenerationError, match="-full failed while it wrote"):
+    with pytest.raises(GenerationError, match="-full failed during generation"):
         write(trio[1], [[5, 10**6]], DecodingConfig())
 
 

@@ -314,7 +314,7 @@ class Broken(torch.nn.Module):
 def test_a_failure_names_the_model_after_what_was_written(base):
     broken = replace(base, model=Broken(base.model, 3))
     states = []
-    with pytest.raises(GenerationError, match="-base failed while it wrote: the weights are on fire"):
+    with pytest.raises(GenerationError, match="-base failed during generation: the weights are on fire"):
         for state in stream(broken, source(base), DecodingConfig()):
             states.append(state)
     assert states[-1].new_tokens == 3

@@ -167,7 +167,7 @@ def test_a_small_file_is_checked_too(fetch, hub):
 def test_a_file_that_stays_damaged_is_told_and_nothing_of_it_is_kept(fetch, hub):
     hub.fault("flip", r"^/cdn/.*safetensors")
     answer, _ = fetch()
-    assert "model.safetensors of the-model arrived damaged twice" in answer
+    assert "model.safetensors of the-model was corrupt after two downloads" in answer
     assert len(weights(hub)) == 2
     hub.heal()
     assert (Path(fetch()[0]) / "model.safetensors").read_bytes() == WEIGHTS

@@ -95,11 +95,11 @@ def test_two_gguf_files_in_a_folder_are_an_error(tmp_path, tiny_causal, chat_tok
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda content: content[:-40], "was cut short"),
-        (lambda content: content[:200], "was cut short|no GGUF file"),
+        (lambda content: content[:-40], "is truncated"),
+        (lambda content: content[:200], "is truncated|not a GGUF file"),
         (lambda content: b"", "does not begin with GGUF"),
         (lambda content: content.replace(b"llama", b"bloom"), "architecture is 'bloom'; dsum reads llama"),
-        (lambda content: content.replace(b"ffn_gate", b"ffn_date"), "does not know its tensor blk.0.ffn_date.weight"),
+        (lambda content: content.replace(b"ffn_gate", b"ffn_date"), "its tensor blk.0.ffn_date.weight is unknown"),
     ],
 )
 def test_a_damaged_or_unknown_file_is_an_error(tmp_path, tiny_causal, chat_tokenizer, save_gguf, damage, message):

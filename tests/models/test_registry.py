@@ -526,11 +526,11 @@ def test_safetensors_come_first(adapter):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "cut short"),
+        (b"", "is truncated"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        ((10**9).to_bytes(8, "little") + b"{}", "cut short"),
-        ((2).to_bytes(8, "little") + b"[]", "no safetensors file"),
-        ((4).to_bytes(8, "little") + b"oops", "no safetensors file"),
+        ((10**9).to_bytes(8, "little") + b"{}", "is truncated"),
+        ((2).to_bytes(8, "little") + b"[]", "not a safetensors file"),
+        ((4).to_bytes(8, "little") + b"oops", "not a safetensors file"),
         ((67).to_bytes(8, "little") + b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 99999999]}}', "no s"),
     ],
 )  # fmt: skip
