@@ -34,7 +34,7 @@ def summarize(dialogue: str, model: str = "", decode: DecodingConfig | None = No
     """One model's summary of one dialogue (one turn per line, "Name: text"); without a name, the default family's full
     fine-tune.
 
-    Raises InputError for a dialogue that cannot be used, UnknownModelError for a name that the registry does not have,
+    Raises InputError for an invalid dialogue, UnknownModelError for a name that is not in the registry,
     and GenerationError, with the reason, if the model is not available or fails.
     """
     from dsum_demo.comparison import stream_comparison
@@ -58,7 +58,7 @@ def compare(
     """Original, full fine-tune and LoRA of one family on one dialogue, scored if references are given.
 
     A system that fails has an `error`; the others are complete. Raises GenerationError with the reasons if all of them
-    fail, for example because the Hub is not reachable, and InputError for input that cannot be used.
+    fail, for example because the Hub is not reachable, and InputError for invalid input.
     """
     from dsum_demo.comparison import compare as run
     from dsum_demo.errors import GenerationError

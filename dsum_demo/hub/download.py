@@ -149,8 +149,8 @@ class _Download:
         parts, weights = [name for name in known if name in files], _weights(files, choices)
         if not weights or known[0] not in files:
             raise HubRefusal(
-                f"The Hub's {self.source.location} holds no model that dsum reads; it takes {known[0]} and weights in "
-                f"{' or '.join(name for name in choices if not name.endswith('.json'))}."
+                f"The Hub's {self.source.location} holds no model that dsum can load: it needs {known[0]} and "
+                f"weights in {' or '.join(name for name in choices if not name.endswith('.json'))}."
             )
         return str(found.sha), [files[name] for name in (*parts, *weights)]
 

@@ -1,7 +1,6 @@
-"""How strongly an adapter speaks: a second tree of modules over the same tensors, with what was learned scaled.
+"""Scales an adapter's update: a copy of the module tree that shares all tensors.
 
-Nothing is switched: the model that others write with is not touched, so that no lock is needed. Knows PEFT's layers and
-nothing of registries, pages or text.
+The original model is not modified, so it can generate at the same time without a lock.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ WEAKEST, STRONGEST = 0.0, 2.0
 
 
 def check_strength(strength: float) -> float:
-    """Raises InputError for what is no number from 0 to 2."""
+    """Raises InputError for anything but a number from 0 to 2."""
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not WEAKEST <= strength <= STRONGEST:
         raise InputError(f"strength is {strength!r}; give a number from {WEAKEST:g} to {STRONGEST:g}.")
     return float(strength)
 
 
 def at_strength(model: Any, strength: float) -> Any:
-    """A PEFT model like `model` over the same tensors, with its adapter's part multiplied by `strength`.
+    """A PEFT model that shares the tensors of `model`, with its adapter's update multiplied by `strength`.
 
-    0 gives the base's output exactly. DoRA's learned lengths are moved as well: from the base's own, at 0, over the
-    learned ones, at 1, and on. The model must not be writing while it is copied.
+    0 gives the base's output exactly. DoRA's magnitudes are interpolated between the base's, at 0, and the learned
+    ones, at 1, and extrapolated above 1. The model must not generate while it is copied.
     """
     view = twin(model)
     for module in view.modules():
@@ -39,7 +38,7 @@ def at_strength(model: Any, strength: float) -> Any:
 
 
 def _scale_lengths(module: Any, strength: float) -> None:
-    """DoRA (Liu et al. 2024): the lengths of a matrix's columns are learned beside LoRA's product."""
+    """DoRA (Liu et al. 2024) learns the magnitudes of a matrix's columns in addition to LoRA's product."""
     for layer in getattr(module, "lora_magnitude_vector", {}).values():
         weight = module.get_base_layer().weight
         with torch.no_grad():

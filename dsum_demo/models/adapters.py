@@ -1,7 +1,7 @@
-"""Whether a PEFT adapter fits its base, told from its files before anything is loaded.
+"""Checks from its files, before loading, whether a PEFT adapter fits its base.
 
-Reads adapter_config.json and the tables of contents of weight files. Knows nothing of registries or of loaded models.
-PEFT itself loads much of what is refused here without an error and then answers like the base, or worse.
+Reads adapter_config.json and the headers of weight files. PEFT itself loads many of the adapters that are rejected here
+without an error and then generates the base's output, or worse.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dsum_demo.utils.checkpoint_files import (
 
 # These initialisations rewrite the base's weights while the adapter loads, and the base's tensors are shared.
 HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
-# These name a Python module to import, or layers to copy: more than an adapter may decide.
+# These import a Python module or copy layers, which an untrusted adapter must not do.
 FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
-# These put other tensors in the place of the base's.
+# These replace tensors of the base.
 _REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
 
 _LORA_TENSOR = re.compile(
@@ -39,12 +39,12 @@ _IA3_TENSOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.default)?(?:\.weight)?")
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
-    """The folder's adapter_config.json. Raises ModelUnavailableError where it cannot be read."""
+    """The folder's adapter_config.json. Raises ModelUnavailableError if it cannot be read."""
     return read_json(folder / "adapter_config.json")
 
 
 def has_strength(config: Mapping[str, Any]) -> bool:
-    """Whether the adapter with this adapter_config.json only adds to its base's output: then it can be turned down."""
+    """Whether the adapter with this adapter_config.json only adds to its base's output, so that it can be scaled."""
     replaces = config.get("bias", "none") != "none" or any(config.get(option) for option in _REPLACING_OPTIONS)
     return _is(config, "adds_to_base") and not replaces
 
@@ -55,7 +55,7 @@ def changes_inputs(config: Mapping[str, Any]) -> bool:
 
 
 def reads_base(config: Mapping[str, Any]) -> bool:
-    """Whether the adapter computes with the base's weights or copies them, instead of using a layer's output only."""
+    """Whether the adapter reads or copies the base's weights instead of using only a layer's output."""
     return bool(config.get("use_dora") or config.get("modules_to_save") or _is(config, "reads_base"))
 
 
@@ -70,17 +70,17 @@ def check_adapter(
     base: Path | Mapping[str, Shape] | None = None,
     base_names: Collection[str] = (),
 ) -> None:
-    """Raise IncompatibleAdapterError, saying what does not fit, unless the adapter in `folder` fits its base.
+    """Raise IncompatibleAdapterError with the reason if the adapter in `folder` does not fit its base.
 
     architecture: the base's. base: its folder, or its tensors' shapes by name; None leaves shapes unchecked.
-    base_names: what the adapter may call its base; none leaves the name unchecked. Raises UnsafeWeightsError or
-    ModelUnavailableError where the adapter's own files cannot be used.
+    base_names: the accepted names of the base; an empty set leaves the name unchecked. Raises UnsafeWeightsError or
+    ModelUnavailableError if the adapter's own files cannot be used.
     """
     config = adapter_config(folder)
     weights = find_weights(folder, adapter=True)
     _check_config(model_name(folder), config, architecture, base_names)
     if not weights.safetensors:
-        # A .bin has no table of contents; the same checks run on its tensors when it is loaded.
+        # A .bin has no header with shapes; the same checks run on its tensors when it is loaded.
         return
     entries = read_entries(weights)
     check_tensors(
@@ -96,7 +96,7 @@ _LOW_RANK = ("LORA", "ADALORA")
 
 
 def base_shapes(base: Path | Mapping[str, Shape] | None, architecture: Architecture) -> dict[str, Shape]:
-    """Shapes by tensor name, tied names included; empty where they cannot be told without loading."""
+    """Shapes by tensor name, including tied names; empty if they are unknown before loading."""
     if isinstance(base, Path):
         weights: WeightFiles = find_weights(base, adapter=False)
         shapes = shapes_of(read_entries(weights)) if weights.lists_tensors else {}
@@ -139,7 +139,7 @@ def _check_config(
 
 
 def names_base(declared: Any, base_names: Collection[str]) -> bool:
-    """Whether an adapter's base_model_name_or_path means a base that goes by these names.
+    """Whether an adapter's base_model_name_or_path refers to a base with one of these names.
 
     A path that ends in one of the names counts; "someone/flan-t5-base" is another Hub repository and does not.
     """
@@ -157,16 +157,16 @@ def check_tensors(
     zero: Collection[str],
     base: Mapping[str, Shape],
 ) -> None:
-    """The part of `check_adapter` over shapes; `zero` names the tensors that hold nothing but 0."""
+    """The checks of tensor shapes in `check_adapter`; `zero` names the tensors that are all 0."""
     if not tensors:
-        raise IncompatibleAdapterError(f"{name} holds no tensors.")
+        raise IncompatibleAdapterError(f"{name} contains no tensors.")
     peft_type = config["peft_type"]
     if peft_type in _LOW_RANK:
         _check_low_rank(name, config, tensors, base)
         outputs = [tensor for tensor in tensors if re.search(r"\.lora_(embedding_)?B\b", tensor)]
         if outputs and all(tensor in zero for tensor in outputs):
             raise IncompatibleAdapterError(
-                f"{name} is untrained: every lora_B is 0, so it would answer exactly like its base."
+                f"{name} is untrained: every lora_B is 0, so its output would equal the base's."
             )
     elif peft_type == "IA3":
         _check_ia3(name, tensors, base)
@@ -185,12 +185,12 @@ def _check_low_rank(
         else:
             _check_copy(name, tensor, shape, base)
     if not parts:
-        raise IncompatibleAdapterError(f"{name} is of type {config['peft_type']} and holds no lora_A or lora_B.")
+        raise IncompatibleAdapterError(f"{name} is of type {config['peft_type']} but has no lora_A or lora_B.")
     for module, found in parts.items():
         embedding = "lora_embedding_A" in found
         down, up = (found.get(f"lora_{'embedding_' if embedding else ''}{side}") for side in "AB")
         if down is None or up is None or len(down) != 2 or len(up) != 2 or down[0] != up[1]:
-            raise IncompatibleAdapterError(f"{name}: lora_A and lora_B of {module} do not belong together.")
+            raise IncompatibleAdapterError(f"{name}: the shapes of lora_A and lora_B of {module} do not match.")
         rank = config.get("r")
         if config["peft_type"] == "LORA" and not config.get("rank_pattern") and down[0] != rank:
             raise IncompatibleAdapterError(
@@ -200,7 +200,7 @@ def _check_low_rank(
         outputs, inputs = (down[1], up[0]) if embedding else (up[0], down[1])
         if expected and (outputs, inputs) != expected:
             raise IncompatibleAdapterError(
-                f"{name} does not fit its base: for {module} it is made for {outputs} x {inputs}, "
+                f"{name} does not fit its base: its update of {module} is {outputs} x {inputs}, "
                 f"the base has {expected[0]} x {expected[1]}."
             )
 
@@ -215,13 +215,13 @@ def _check_ia3(name: str, tensors: Mapping[str, Shape], base: Mapping[str, Shape
         expected = _weight(name, module, base)
         if expected and shape not in ((expected[0], 1), (1, expected[1])):
             raise IncompatibleAdapterError(
-                f"{name} does not fit its base: for {module} it has {' x '.join(map(str, shape))} factors, "
+                f"{name} does not fit its base: its factors for {module} are {' x '.join(map(str, shape))}, "
                 f"the base's matrix is {expected[0]} x {expected[1]}."
             )
 
 
 def _check_copy(name: str, tensor: str, shape: Shape, base: Mapping[str, Shape]) -> None:
-    """A tensor that replaces one of the base's (modules_to_save, biases) has its name and its shape."""
+    """Check that a tensor that replaces one of the base's (modules_to_save, biases) has the same name and shape."""
     plain = _plain(tensor)
     expected = base.get(plain)
     if base and expected is None:

@@ -1,6 +1,6 @@
-"""What depends on whether a model has an encoder: its classes, token ids, rows of training, layers and costs.
+"""Differences between encoder-decoder and decoder-only models: classes, token ids, training rows, layers and costs.
 
-Chosen by `model_type` in the model's config; imports torch and transformers only where a method needs them.
+The architecture is chosen by `model_type` in the model's config. Methods import torch and transformers when called.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
 class Architecture(ABC):
     """One of the two kinds of language models that summarize.
 
-    name: as transformers' documentation calls it. model_types: values of `model_type` in config.json. task_type: PEFT's
-    name. padding_side: where a batch of prompts is padded. tied: for a tensor that a checkpoint saves once, the other
-    names that it has in the model. read_share, prompt_share: of all weights, how many a new token reads, and how many
-    each token of the prompt is multiplied by; for estimates. linear_layers: the usual names of its matrices, for a
-    model whose files are not here. cpu_training_attention: the implementation of attention that a CPU trains fastest
-    with; None keeps the model's.
+    name: the name in transformers' documentation. model_types: values of `model_type` in config.json. task_type: PEFT's
+    name. padding_side: the side on which prompts are padded. tied: for a tensor that a checkpoint saves once, its other
+    names in the model. read_share, prompt_share: the shares of all weights that a new token reads and that each prompt
+    token is multiplied by; for estimates. linear_layers: the usual names of its matrices, for a model that is not
+    downloaded yet. cpu_training_attention: the attention implementation that trains fastest on a CPU; None keeps the
+    model's.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def optimize(self, model: Any) -> None:
-        """Replace slow operations of a model that only generates, in place; the results stay the same."""
+        """Replace slow operations of an inference-only model in place, without changing its results."""
 
     @abstractmethod
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
@@ -50,11 +50,11 @@ class Architecture(ABC):
 
     @abstractmethod
     def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
-        """What makes a batch for `model` of rows, which are padded to the longest; labels with LABEL_PAD_ID."""
+        """The data collator for `model`: it pads rows to the longest, labels with LABEL_PAD_ID."""
 
     @abstractmethod
     def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
-        """(texts, tokens, vocabulary) and (texts, tokens): each label beside the logits that predict it."""
+        """(texts, tokens, vocabulary) and (texts, tokens): logits, and the labels aligned with them."""
 
     @abstractmethod
     def generated(self, output: Any, prompt_length: int) -> Any:
@@ -62,11 +62,11 @@ class Architecture(ABC):
 
     @abstractmethod
     def prompt_limit(self, config: Any, max_source_tokens: int, max_new_tokens: int) -> int:
-        """How long a prompt may be, in tokens, so that a summary of `max_new_tokens` fits as well."""
+        """The maximum prompt length in tokens that leaves room for a summary of `max_new_tokens`."""
 
     @abstractmethod
     def decoder_layers(self, config: Any) -> int:
-        """How many layers a new token passes."""
+        """The number of layers that compute a new token."""
 
     def layers(self, config: Any) -> int:
         """How many layers keep activations for a training step; one with cross-attention counts as two."""
@@ -103,7 +103,7 @@ class _EncoderDecoder(Architecture):
     read_share = 0.5
     prompt_share = 0.4
     linear_layers = ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")
-    # T5 adds a position bias to the scores, which the fused attention of CPUs is slower with.
+    # T5 adds a position bias to the scores, which slows down fused attention on CPUs.
     cpu_training_attention = "eager"
 
     @property
@@ -127,7 +127,7 @@ class _EncoderDecoder(Architecture):
         return DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=LABEL_PAD_ID)
 
     def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
-        return logits[:, -labels.shape[1] :], labels  # prompt tuning writes its learned vectors before them
+        return logits[:, -labels.shape[1] :], labels  # prompt tuning prepends its learned vectors
 
     def generated(self, output: Any, prompt_length: int) -> Any:
         return output[:, 1:]  # without the decoder's start token
@@ -157,7 +157,7 @@ class _DecoderOnly(Architecture):
     task_type = "CAUSAL_LM"
     padding_side = "left"
     tied: ClassVar[Mapping[str, tuple[str, ...]]] = {"model.embed_tokens.weight": ("lm_head.weight",)}
-    # A new token reads every weight once: a tied embedding as the head. A token of the prompt passes the layers only.
+    # A new token reads every weight once (a tied embedding as the head); a prompt token only those of the layers.
     read_share = 1.0
     prompt_share = 0.8
     linear_layers = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -175,7 +175,7 @@ class _DecoderOnly(Architecture):
         keep_head_input_contiguous(model)
 
     def row(self, source: Sequence[int], target: Sequence[int]) -> dict[str, list[int]]:
-        # Masked by length: where padding and end are one token, a mask by id would hide the end from the model.
+        # Masked by length: if padding and end are the same token, a mask by id would hide the end from the model.
         return {"input_ids": [*source, *target], "labels": [LABEL_PAD_ID] * len(source) + list(target)}
 
     def collator(self, tokenizer: Any, model: Any) -> Callable[[list[Any]], dict[str, Any]]:
@@ -185,7 +185,7 @@ class _DecoderOnly(Architecture):
         return partial(_decoder_only_batch, pad=tokenizer.pad_token_id or 0, side=side)
 
     def aligned(self, logits: Any, labels: Any) -> tuple[Any, Any]:
-        # The last tokens: prompt tuning adds logits in front, `logits_to_keep` leaves some out.
+        # The last tokens: prompt tuning adds logits in front, `logits_to_keep` removes some.
         predicted = min(logits.shape[1], labels.shape[1]) - 1
         return logits[:, -predicted - 1 : -1], labels[:, -predicted:]
 
@@ -201,7 +201,7 @@ class _DecoderOnly(Architecture):
 
 
 def _decoder_only_batch(rows: list[dict[str, Any]], pad: int, side: str) -> dict[str, Any]:
-    """Padded rows with their mask and positions; `logits_to_keep` leaves the prompts out of the head's work."""
+    """Padded rows with their mask and positions; `logits_to_keep` computes no logits for the prompts."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -216,7 +216,7 @@ def _decoder_only_batch(rows: list[dict[str, Any]], pad: int, side: str) -> dict
         "input_ids": padded([row["input_ids"] for row in rows], pad),
         "attention_mask": mask,
         "labels": labels,
-        "logits_to_keep": labels.shape[1] - begin + 1,  # a token is predicted at the one before it
+        "logits_to_keep": labels.shape[1] - begin + 1,  # each token is predicted at the previous position
     }
     return batch if side == "right" else {**batch, "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0)}
 
@@ -228,7 +228,7 @@ _BY_MODEL_TYPE = {kind: found for found in ARCHITECTURES.values() for kind in fo
 
 
 def architecture_of(model_type: str) -> Architecture:
-    """Raises ModelUnavailableError for a type that dsum does not know."""
+    """Raises ModelUnavailableError for a type that dsum does not support."""
     if model_type not in _BY_MODEL_TYPE:
         raise ModelUnavailableError(
             f"The model_type is {model_type!r}; dsum loads {', '.join(sorted(_BY_MODEL_TYPE))}."

@@ -1,9 +1,8 @@
-"""How a large bfloat16 model is kept and multiplied on a CPU: matrices packed where it has bfloat16, else widened, and
-the input embedding in a file.
+"""bfloat16 inference on a CPU: packed matrices if it supports bfloat16, else converted ones, and a memory-mapped input
+embedding.
 
-A token of a summary is written by reading every weight of the decoder once, so that reading is what takes the time, and
-half the bytes take about half of it. What it comes to is measured in benchmarks/README.md. Knows torch only, nothing of
-files or families.
+Every new token reads all decoder weights once, so memory bandwidth limits speed, and bfloat16 takes about half the time
+of float32 (measured in benchmarks/README.md).
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from typing import Any
 
 import torch
 
-# What is written at once, Linux brings back at once: a row's neighbors too.
+# Bytes per write: Linux reads a file back in chunks of the size in which it was written.
 PIECE = 65_536
-# Up to here a row costs another reading of the weight at most; from here on, widening it first is faster.
+# Up to this many rows, bfloat16 products are faster; with more rows, converting the weight to float32 first is.
 FEW_ROWS = 3
 
 
 class PackedLinear(torch.nn.Linear):
-    """A linear layer whose `weight` has its shape and dtype, but an order of bytes that only oneDNN reads.
+    """A linear layer whose `weight` keeps its shape and dtype, but in oneDNN's blocked memory format.
 
-    torch multiplies a row by a plain bfloat16 matrix at little more than half of the memory's speed; oneDNN's blocked
-    order, which torch's compiler uses too, comes close to all of it. The layer takes the place of the plain one:
-    nothing is kept twice. Whatever else reads the values gets an error of torch's.
+    torch multiplies a row by a plain bfloat16 matrix at little more than half of the memory bandwidth; the blocked
+    format, which torch's compiler uses too, reaches nearly all of it. The layer replaces the plain one, so no weight is
+    stored twice. Other code that reads the values gets an error from torch.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -32,10 +31,10 @@ class PackedLinear(torch.nn.Linear):
 
 
 class WideningLinear(torch.nn.Linear):
-    """A linear layer that keeps its `weight` in bfloat16 and gives float32, for a CPU without bfloat16.
+    """A linear layer with a bfloat16 `weight` and float32 output, for a CPU without bfloat16 arithmetic.
 
-    A few rows are multiplied in bfloat16, as fast as the weight is read; for more, arithmetic is what takes the time,
-    and the weight is widened for the moment.
+    A few rows are multiplied in bfloat16, limited by memory bandwidth; for more rows, arithmetic is the limit, and the
+    weight is converted to float32 temporarily.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -46,14 +45,14 @@ class WideningLinear(torch.nn.Linear):
 
 
 class WideningEmbedding(torch.nn.Embedding):
-    """An embedding that keeps its `weight` in bfloat16 and gives float32."""
+    """An embedding with a bfloat16 `weight` and float32 output."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input).float()
 
 
 def suit_cpu(model: Any) -> None:
-    """Let a bfloat16 model on the CPU multiply as that CPU does best, in place; any other stays as it is."""
+    """Replace the linear layers of a bfloat16 model on the CPU by its fastest ones, in place; skip other models."""
     if not _bfloat16_on_cpu(next(model.parameters())):
         return
     if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -63,11 +62,11 @@ def suit_cpu(model: Any) -> None:
 
 
 def leave_rows_in_a_file(model: Any) -> None:
-    """Let the input embedding of a bfloat16 model on the CPU, of which a text needs some hundred rows, be read from a
-    temporary file where it is needed, in place.
+    """Move the input embedding of a bfloat16 model on the CPU to a memory-mapped temporary file, in place; a text needs
+    only some hundred of its rows.
 
-    The values are the same; the file has no name and ends with the model. An embedding that is the head as well stays
-    in memory: every token reads all of it.
+    The values are the same; the file has no name and is deleted with the model. An embedding that is tied to the head
+    stays in memory, because every token reads all of it.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     weight = embedding.weight
@@ -81,16 +80,16 @@ def leave_rows_in_a_file(model: Any) -> None:
             file.flush()
             rows = torch.from_file(file.name, size=weight.numel(), dtype=weight.dtype)
     except (OSError, RuntimeError):
-        return  # A full disk, or a system that opens no file twice: memory is what there is.
-    # The parameter stays the same object, which the encoder, the decoder and trees over the same tensors share.
+        return  # The disk is full, or the system cannot open a file twice: keep the embedding in memory.
+    # The parameter stays the same object, which the encoder, the decoder and other module trees share.
     weight.data = rows.view(weight.shape)
 
 
 def pack(model: Any) -> None:
-    """Turn the linear layers into packed ones; one that shares its matrix with an embedding stays."""
+    """Replace linear layers by packed ones, except those that share their matrix with an embedding."""
     embedded = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     plain = [module for module in _linear(model) if id(module.weight) not in embedded]
-    # The largest first: what its plain matrix leaves free holds the next, and memory does not grow in between.
+    # The largest first: the next ones reuse the memory that its plain matrix frees.
     for module in sorted(plain, key=lambda module: -module.weight.numel()):
         packed = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
         module.weight = torch.nn.Parameter(packed, requires_grad=False)
@@ -98,7 +97,7 @@ def pack(model: Any) -> None:
 
 
 def widen(model: Any) -> None:
-    """Let the model compute in float32, keeping its matrices as they are."""
+    """Make the model compute in float32 with bfloat16 matrices."""
     linear = _linear(model)
     embeddings = [module for module in model.modules() if type(module) is torch.nn.Embedding]
     matrices = {id(module.weight) for module in (*linear, *embeddings)}
@@ -112,12 +111,12 @@ def widen(model: Any) -> None:
 
 
 def computes_in_float32(model: Any) -> bool:
-    """Whether `widen` was here, and activations are not of the weights' dtype."""
+    """Whether `widen` was applied, so that activations have another dtype than the weights."""
     return any(isinstance(module, WideningLinear) for module in model.modules())
 
 
 def unpack(model: Any) -> None:
-    """Give every packed or widening linear layer of the model a plain matrix of its own, in place."""
+    """Replace every packed or converting linear layer of the model by a plain one with its own matrix, in place."""
     layers: list[Any] = [module for module in model.modules() if isinstance(module, PackedLinear | WideningLinear)]
     for module in layers:
         values = module.weight.to_dense() if isinstance(module, PackedLinear) else module.weight.float()

@@ -1,7 +1,4 @@
-"""What a model is to dsum (`ModelSpec`, `Family`), and the shipped catalogue of them, read and checked.
-
-Knows the catalogue's form; not what lies on the disk, on the Hub or in memory.
-"""
+"""Model specifications (`ModelSpec`, `Family`) and the parser of the shipped catalog."""
 
 from __future__ import annotations
 
@@ -32,10 +29,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model that can stand in a column. Counts and sizes are None where they are known only once it is loaded.
+    """One model that can be selected for comparison. Counts and sizes are None if they are unknown before loading.
 
-    name: unique over all families. source: None where the model does not exist yet; then `note` says how to make it.
-    base: the name of the spec that an adapter sits on or a full model was trained from; None for a base.
+    name: unique over all families. source: None if the model does not exist yet; then `note` explains how to make it.
+    base: the name of the base model of an adapter or a fully fine-tuned model; None for a base.
     """
 
     name: str
@@ -53,11 +50,11 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class Family:
-    """Models that differ only in how they were trained, and what holds for all of them.
+    """Models that differ only in how they were trained, with their common settings.
 
-    architecture: known before anything is downloaded. layers: how many its decoder has, None where not said.
-    key_value_width: numbers that each layer caches per token for keys, and again for values; None where not said.
-    published: per kind the ROUGE-1, -2 and -L F1 x 100 that others reported, from `published_source`.
+    architecture: known before the download. layers: number of decoder layers, None if not given. key_value_width:
+    numbers that each layer caches per token for keys, and again for values; None if not given. published: per kind the
+    published ROUGE-1, -2 and -L F1 x 100, from `published_source`.
     """
 
     name: str
@@ -79,7 +76,7 @@ class Family:
         return next(spec for spec in self.variants if spec.kind is Kind.BASE)
 
     def default_trio(self) -> tuple[ModelSpec | None, ModelSpec | None, ModelSpec | None]:
-        """Base, full and adapter to begin with: of each kind the first that exists, else the first that is named."""
+        """Base, full and adapter selected by default: the first of each kind that exists, else the first listed."""
 
         def first(kind: Kind) -> ModelSpec | None:
             variants = [spec for spec in self.variants if spec.kind is kind]
@@ -90,7 +87,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Catalog:
-    """default: the family that every page and command begins with; training: the one that the Train tab begins with."""
+    """default: the default family of every page and command; training: the default family of the Train tab."""
 
     default: str
     families: tuple[Family, ...]
@@ -98,12 +95,12 @@ class Catalog:
 
 
 def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
-    """The catalogue's families, embedded folders resolved against `root`. Raises SettingsError naming the entry."""
+    """The catalog's families, with embedded folders resolved against `root`. Raises SettingsError naming the entry."""
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The catalogue {file.name} cannot be read: {error}") from None
-    _only(raw, {"default": str, "training": str, "family": list}, "the catalogue")
+        raise SettingsError(f"The catalog {file.name} cannot be read: {error}") from None
+    _only(raw, {"default": str, "training": str, "family": list}, "the catalog")
     families = tuple(_family(entry, root) for entry in raw.get("family", ()))
     _unique([family.name for family in families], "family")
     _unique([spec.name for family in families for spec in family.variants], "variant")
@@ -111,7 +108,7 @@ def read_catalog(root: Path, file: Path = CATALOG_FILE) -> Catalog:
     training = raw.get("training", default)
     for entry, name in (("default", default), ("training", training)):
         if name not in {family.name for family in families}:
-            raise SettingsError(f"The catalogue's {entry} is {name!r}, which is none of its families.")
+            raise SettingsError(f"The catalog's {entry} is {name!r}, which is not one of its families.")
     return Catalog(default, families, training)
 
 
@@ -131,15 +128,15 @@ def _family(entry: Any, root: Path) -> Family:
     _only(entry, _FAMILY_FIELDS, where, required=("name", "title", "max_source_tokens", "variant"))
     name = _plain(entry["name"], where)
     if entry["max_source_tokens"] < 32:
-        raise SettingsError(f"Catalogue, {where}: max_source_tokens is {entry['max_source_tokens']}; give 32 or more.")
+        raise SettingsError(f"Catalog, {where}: max_source_tokens is {entry['max_source_tokens']}; give 32 or more.")
     try:
         decode = DecodingConfig(**entry.get("decode", {}))
     except (TypeError, InputError) as error:
-        raise SettingsError(f"Catalogue, {where}: decode cannot be used: {error}") from None
+        raise SettingsError(f"Catalog, {where}: decode is invalid: {error}") from None
     variants = [_variant(raw, name, root) for raw in entry["variant"]]
     bases = [spec.name for spec in variants if spec.kind is Kind.BASE]
     if len(bases) != 1:
-        raise SettingsError(f"Catalogue, {where}: it has {len(bases)} variants of kind base; give it exactly one.")
+        raise SettingsError(f"Catalog, {where}: it has {len(bases)} variants of kind base; give it exactly one.")
     return Family(
         name=name,
         title=entry["title"],
@@ -161,7 +158,7 @@ def _architecture(model_type: str, where: str) -> Architecture:
     try:
         return architecture_of(model_type)
     except ModelUnavailableError as error:
-        raise SettingsError(f"Catalogue, {where}: {error}") from None
+        raise SettingsError(f"Catalog, {where}: {error}") from None
 
 
 def _prompt(raw: Mapping[str, Any], where: str) -> Prompt:
@@ -169,7 +166,7 @@ def _prompt(raw: Mapping[str, Any], where: str) -> Prompt:
     prompt = Prompt(**raw)
     if prompt.template.count("{dialogue}") != 1 or prompt.template.replace("{dialogue}", "").count("{"):
         raise SettingsError(
-            f"Catalogue, {where}: the prompt's template is {prompt.template!r}; it has to contain {{dialogue}} once "
+            f"Catalog, {where}: the prompt's template is {prompt.template!r}; it must contain {{dialogue}} once "
             "and no other braces."
         )
     return prompt
@@ -179,12 +176,12 @@ def _variant(entry: Any, family: str, root: Path) -> ModelSpec:
     where = f"family {family!r}, variant {entry.get('name')!r}" if isinstance(entry, dict) else f"family {family!r}"
     _only(entry, _VARIANT_FIELDS, where, required=("name", "title", "kind"))
     if entry["kind"] not in set(Kind):
-        raise SettingsError(f"Catalogue, {where}: kind is {entry['kind']!r}; choose one of: {', '.join(Kind)}.")
+        raise SettingsError(f"Catalog, {where}: kind is {entry['kind']!r}; choose one of: {', '.join(Kind)}.")
     kind = Kind(entry["kind"])
     source = _source(entry, where, root)
     if source is None and not entry.get("note"):
         raise SettingsError(
-            f"Catalogue, {where}: it has neither embedded nor hub; give a note that says how to make it."
+            f"Catalog, {where}: it has neither embedded nor hub; give a note that explains how to make it."
         )
     return ModelSpec(
         name=_plain(entry["name"], where),
@@ -203,17 +200,15 @@ def _variant(entry: Any, family: str, root: Path) -> ModelSpec:
 
 def _source(entry: Mapping[str, Any], where: str, root: Path) -> Source | None:
     if "embedded" in entry and "hub" in entry:
-        raise SettingsError(f"Catalogue, {where}: it has both embedded and hub; keep one.")
+        raise SettingsError(f"Catalog, {where}: it has both embedded and hub; keep one.")
     if "embedded" in entry:
         folder = PurePosixPath(entry["embedded"])
         if folder.is_absolute() or ".." in folder.parts or not folder.parts:
-            raise SettingsError(
-                f"Catalogue, {where}: embedded is {str(folder)!r}; give a folder inside the repository."
-            )
+            raise SettingsError(f"Catalog, {where}: embedded is {str(folder)!r}; give a folder inside the repository.")
         return Source(SourceKind.EMBEDDED, str(root / folder))
     if "hub" in entry:
         if not HUB_ID.fullmatch(entry["hub"]):
-            raise SettingsError(f"Catalogue, {where}: hub is {entry['hub']!r}; give owner/name.")
+            raise SettingsError(f"Catalog, {where}: hub is {entry['hub']!r}; give owner/name.")
         return Source(SourceKind.HUB, entry["hub"], entry.get("revision"))
     return None
 
@@ -222,34 +217,32 @@ def _published(raw: Mapping[str, Any], where: str) -> dict[str, tuple[float, flo
     for kind, scores in raw.items():
         numbers = isinstance(scores, list) and all(isinstance(s, int | float) and 0 <= s <= 100 for s in scores)
         if kind not in set(Kind) or not numbers or len(scores) != 3:
-            raise SettingsError(
-                f"Catalogue, {where}: published {kind} is {scores!r}; give R1, R2 and RL from 0 to 100."
-            )
+            raise SettingsError(f"Catalog, {where}: published {kind} is {scores!r}; give R1, R2 and RL from 0 to 100.")
     return {kind: (scores[0], scores[1], scores[2]) for kind, scores in raw.items()}
 
 
 def _only(entry: Any, fields: Mapping[str, type], where: str, required: tuple[str, ...] = ()) -> None:
     if not isinstance(entry, dict):
-        raise SettingsError(f"Catalogue, {where}: {entry!r} is no table.")
+        raise SettingsError(f"Catalog, {where}: {entry!r} is not a table.")
     for name, value in entry.items():
         if name not in fields:
-            raise SettingsError(f"Catalogue, {where}: unknown entry {name!r}; known are: {', '.join(fields)}.")
+            raise SettingsError(f"Catalog, {where}: unknown entry {name!r}; known are: {', '.join(fields)}.")
         if not isinstance(value, fields[name]) or (isinstance(value, bool) and fields[name] is not bool):
-            raise SettingsError(f"Catalogue, {where}: {name} is {value!r}; its type has to be {fields[name].__name__}.")
+            raise SettingsError(f"Catalog, {where}: {name} is {value!r}; its type must be {fields[name].__name__}.")
         if isinstance(value, int) and value < 0:
-            raise SettingsError(f"Catalogue, {where}: {name} is {value}; give a number from 0 on.")
+            raise SettingsError(f"Catalog, {where}: {name} is {value}; give a number of at least 0.")
     for name in required:
         if name not in entry:
-            raise SettingsError(f"Catalogue, {where}: {name} is missing.")
+            raise SettingsError(f"Catalog, {where}: {name} is missing.")
 
 
 def _plain(name: str, where: str) -> str:
     if not PLAIN_NAME.fullmatch(name):
-        raise SettingsError(f"Catalogue, {where}: the name {name!r} may hold letters, digits, '.', '_' and '-' only.")
+        raise SettingsError(f"Catalog, {where}: the name {name!r} may hold letters, digits, '.', '_' and '-' only.")
     return name
 
 
 def _unique(names: list[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SettingsError(f"The catalogue has two entries of the {what} name {twice[0]!r}; rename one.")
+        raise SettingsError(f"The catalog has two entries with the {what} name {twice[0]!r}; rename one.")

@@ -1,8 +1,7 @@
-"""Faster ways through decoder-only models on a CPU, with the same results (benchmarks/README.md).
+"""Fast paths for decoder-only models on a CPU, with the same results (benchmarks/README.md).
 
-Where several query heads share keys and values, torch's kernel for grouped queries takes four times as long for a new
-token as its plain one, to which the queries of a group look like several tokens. Knows transformers' interface for
-attention, nothing of a certain model.
+If several query heads share keys and values, torch's kernel for grouped queries takes four times as long for a new
+token as its plain kernel, which is used here with the queries of a group as if they were several tokens.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ NAME = "grouped"
 
 
 def group_queries(model: Any) -> None:
-    """Let a model that uses torch's attention use this one for new tokens, in place."""
+    """Replace torch's attention for new tokens by this one, in place."""
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
 
 
 def keep_head_input_contiguous(model: Any) -> None:
-    """Let the head copy the last tokens of a batch of prompts before it multiplies them, in place.
+    """Make the head copy the last tokens of a batch of prompts before it multiplies them, in place.
 
-    They are a slice of all tokens, for which torch would copy the whole matrix once per prompt.
+    They are a non-contiguous slice, for which torch would copy the whole matrix once per prompt.
     """
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
 

@@ -1,4 +1,4 @@
-"""The decoding settings that every system of a comparison shares."""
+"""Decoding settings, which all systems of a comparison share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsum_demo.errors import InputError
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How a summary is written; the same for all systems of a comparison. Raises InputError when out of bounds.
+    """Decoding settings, the same for all systems of a comparison. Raises InputError for values out of range.
 
     max_new_tokens: 1 to 512. num_beams: 1 (greedy or sampling, streams) to 8. temperature: 0.1 to 2, used in sampling.
     no_repeat_ngram_size: 0 (off) to 10.
@@ -43,11 +43,11 @@ class DecodingConfig:
                     raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
                 object.__setattr__(self, name, int(value))
         if self.do_sample and self.num_beams > 1:
-            raise InputError(f"Sampling with {self.num_beams} beams is not offered; choose beams or sampling.")
+            raise InputError(f"Sampling with {self.num_beams} beams is not supported; choose beams or sampling.")
 
     @property
     def streams(self) -> bool:
-        """Whether text can be shown token by token; beams know their text only at the end."""
+        """Whether text can be streamed token by token; beam search has its text only at the end."""
         return self.num_beams == 1
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Finds models that the catalogue does not name: folders dropped into adapters/, and finished training runs.
+"""Finds models that are not in the catalog: folders in adapters/ and finished training runs.
 
-Reads small JSON files and weights' tables of contents; loads nothing.
+Reads small JSON files and the headers of weight files; loads no weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dsum_demo.utils.files import child_folders
 
 @dataclass(frozen=True)
 class Misfit:
-    """A folder that looks like a model and belongs to no family, with the reason in a sentence."""
+    """A folder that looks like a model but belongs to no family, with the reason."""
 
     name: str
     folder: Path
@@ -29,7 +29,7 @@ class Misfit:
 
 
 def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[ModelSpec], list[Misfit]]:
-    """Drop-ins and finished runs, in order of their names; and what could not be placed."""
+    """Adapters and finished runs, sorted by name, and the folders that belong to no family."""
     taken = {spec.name for family in families for spec in family.variants}
     named = {
         Path(s.source.location) for f in families for s in f.variants if s.source and s.source.kind != SourceKind.HUB
@@ -80,14 +80,14 @@ def _as_spec(name: str, folder: Path, record: dict[str, Any], families: Sequence
         title=name,
         family=family.name,
         kind=Kind.ADAPTER if is_adapter else Kind.FULL,
-        # A run that goes on writes other weights into the same folder.
+        # A resumed run writes other weights into the same folder.
         source=Source(SourceKind.LOCAL, str(folder), str(weights.files[0].stat().st_mtime_ns)),
         base=family.base.name,
         licence="yours" if record else "",
         size_bytes=weights.size_bytes,
         parameters=total,
         trained_parameters=counted,
-        note=f"A training run of yours ({what})." if record else f"Found in adapters/ ({what}).",
+        note=f"Your training run ({what})." if record else f"Found in adapters/ ({what}).",
     )
 
 
@@ -95,20 +95,18 @@ def _family(record: dict[str, Any], config: dict[str, Any], families: Sequence[F
     if record:
         chosen = next((family for family in families if family.name == record.get("family")), None)
         if chosen is None:
-            raise ModelUnavailableError(
-                f"Its result.json names the family {record.get('family')!r}, which there is not."
-            )
+            raise ModelUnavailableError(f"Its result.json names an unknown family {record.get('family')!r}.")
         return chosen
     declared = config.get("base_model_name_or_path")
     chosen = next((family for family in families if names_base(declared, base_names(family.base, root))), None)
     if chosen is None:
         known = ", ".join(family.base.name for family in families)
-        raise ModelUnavailableError(f"It was trained on {declared!r}, which is none of the originals here: {known}.")
+        raise ModelUnavailableError(f"Trained on {declared!r}, which is not one of the base models: {known}.")
     return chosen
 
 
 def base_names(base: ModelSpec, root: Path) -> frozenset[str]:
-    """What an adapter may call this base: its name here, its Hub id or its folder, absolute or seen from the root."""
+    """The accepted names of this base in an adapter: its name, Hub id, or folder (absolute or below the root)."""
     names = {base.name}
     if base.source:
         names.add(base.source.location)

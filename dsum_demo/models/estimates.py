@@ -1,11 +1,10 @@
-"""What a model will take on this machine, known before it is here: download, memory, seconds a summary. Estimates.
+"""Estimates of a model's download size, memory and seconds per summary on this machine, before it is downloaded.
 
-Memory is the number of weights in the precision they will be served in, and of a decoder-only model also the keys and
-values of the longest prompt and summary. Time comes from what this machine does with the
-embedded original: a token costs each decoder layer a fixed time, and each weight that it touches has to be read once
-(https://arxiv.org/abs/2211.05102, section 2: small batches are bound by reading the weights). Against FLAN-T5 small and
-base with random weights, on one thread, it came out 15 to 25 % low. Knows the registry and the models in memory;
-nothing of how an estimate is shown.
+Memory is the number of weights in the precision of inference; for a decoder-only model also the keys and values of the
+longest prompt and summary. Time is extrapolated from the embedded base model on this machine: each decoder layer costs
+a fixed time per token, and each weight must be read once (https://arxiv.org/abs/2211.05102, section 2: small batches
+are limited by memory bandwidth). For FLAN-T5 small and base with random weights, on one thread, the estimates were 15
+to 25 % too low.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from dsum_demo.utils.hardware import free_memory_bytes
 # A DialogSum dialogue with the prompt, and a summary, in tokens of FLAN-T5: about the averages.
 SOURCE_TOKENS, SUMMARY_TOKENS = 230, 48
 TIMED_TOKENS, ROUNDS = 16, 3
-LARGE = 1_000_000_000  # parameters of a model that is served as large ones are
+LARGE = 1_000_000_000  # parameters of a model that is large enough for bfloat16
 
 
 @dataclass(frozen=True)
 class Speed:
-    """This machine as measured. `reads` and `products` are by precision ("float32", "bfloat16").
+    """Measured speed of this machine. `reads` and `products` are by precision ("float32", "bfloat16").
 
-    layer_seconds: what one decoder layer costs a token beside its weights. reads: how many weights of a matrix meet a
-    vector in a second. products: multiplications and additions of two matrices in a second.
+    layer_seconds: fixed time of one decoder layer per token, without reading its weights. reads: weights per second in
+    matrix-vector products. products: multiply-adds per second in matrix-matrix products.
     """
 
     layer_seconds: float
@@ -45,9 +44,9 @@ class Speed:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What one model takes: bytes still to download, bytes in memory, seconds a summary (None where not known).
+    """Costs of one model: bytes still to download, bytes in memory, seconds per summary (None if unknown).
 
-    on_base: the memory comes on top of its base's.
+    on_base: the memory is needed in addition to its base's.
     """
 
     download_bytes: int
@@ -57,15 +56,17 @@ class ModelCost:
 
     @property
     def text(self) -> str:
-        """Memory and time, for a list that has the size already."""
+        """Memory and time, for a list that shows the size separately."""
         memory = f"about {size(self.memory_bytes)} of memory{' on top of its base' if self.on_base else ''}"
-        return memory + (f", about {duration(self.seconds)} a summary here" if self.seconds is not None else "")
+        return memory + (
+            f", about {duration(self.seconds)} per summary on this machine" if self.seconds is not None else ""
+        )
 
 
 def measure_speed(store: ModelStore) -> Speed:
-    """Let the default family's original write a few tokens, and multiply matrices; it takes about a second.
+    """Measure this machine in about a second: generate a few tokens with the default family's base, multiply matrices.
 
-    Raises ModelError where that original cannot be had.
+    Raises ModelError if that base model is not available.
     """
     loaded = store.load(store.registry.default_family.base)
     architecture, parameters = loaded.architecture, loaded.total_parameters
@@ -88,7 +89,7 @@ def measure_speed(store: ModelStore) -> Speed:
 
 
 def estimate(registry: Registry, spec: ModelSpec, speed: Speed | None = None) -> ModelCost | None:
-    """What `spec` takes, an adapter on top of its base; None where its number of weights is not known."""
+    """The costs of `spec`, for an adapter in addition to its base; None if its number of weights is unknown."""
     family = registry.family(spec.family)
     whole = family.base.parameters or family.parameters
     own = spec.trained_parameters if spec.kind is Kind.ADAPTER else spec.parameters
@@ -115,7 +116,7 @@ def _cached_numbers(family: Family) -> int:
 
 
 def describe_family(registry: Registry, family: Family, speed: Speed | None = None) -> str:
-    """What comparing this family will take, in sentences; empty where nothing of it has to be downloaded."""
+    """The download, memory and time that comparing this family needs, as text; empty if nothing must be downloaded."""
     known = [(s, estimate(registry, s, speed)) for s in family.default_trio() if s and registry.availability(s).usable]
     costs = [(spec, cost) for spec, cost in known if cost]
     waiting = [(spec, cost) for spec, cost in costs if cost.download_bytes]
@@ -130,7 +131,7 @@ def describe_family(registry: Registry, family: Family, speed: Speed | None = No
         f"In memory it will take about {size(memory)}; {size(free)} are free."
     )
     if memory > free:
-        said += " That is too little: close something, or choose a smaller family."
+        said += " That is not enough: close other programs or choose a smaller family."
     seconds = [cost.seconds for _, cost in costs if cost.seconds is not None]
     if len(seconds) == len(costs):
         said += f" A comparison will take about {duration(sum(seconds))} on this machine (estimated)."
@@ -138,7 +139,7 @@ def describe_family(registry: Registry, family: Family, speed: Speed | None = No
 
 
 def _rates(precision: torch.dtype) -> tuple[float, float]:
-    """Weights read a second, and multiplications and additions a second, by layers as they are served."""
+    """Weights read per second, and multiply-adds per second, with the layers that inference uses."""
     matrix = _layer(2_048, 16_384, precision)  # more than fits into a cache
     square = _layer(2_048, 2_048, precision)
     texts = torch.ones(SOURCE_TOKENS, 2_048, dtype=precision, device=device())
@@ -148,7 +149,7 @@ def _rates(precision: torch.dtype) -> tuple[float, float]:
 
 
 def _layer(inputs: int, outputs: int, precision: torch.dtype) -> torch.nn.Linear:
-    # A random beginning would take longer than the measurement, and out of everybody's generator.
+    # Random initialization would take longer than the measurement and use the global generator.
     layer: torch.nn.Linear = torch.nn.utils.skip_init(
         torch.nn.Linear, inputs, outputs, bias=False, dtype=precision, device=device()
     )
@@ -158,7 +159,7 @@ def _layer(inputs: int, outputs: int, precision: torch.dtype) -> torch.nn.Linear
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Seconds of the best of a few rounds, the first of which only warms up."""
+    """Seconds of the fastest of a few rounds, after a warm-up round."""
     best = float("inf")
     for round in range(ROUNDS + 1):
         begun = time.perf_counter()

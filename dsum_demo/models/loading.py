@@ -1,7 +1,4 @@
-"""From a folder to a module that can write: precision, whole models, and adapters over a base's own tensors.
-
-Knows files, transformers and PEFT; nothing of registries, downloads or what stays in memory.
-"""
+"""Loads models from folders: precision, full models, and adapters that share their base's tensors."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ from dsum_demo.utils.gguf_header import read_gguf_header
 
 HALF_PRECISION_FROM_BYTES = 500_000_000
 
-# PEFT reads an attribute that transformers deprecates, once per adapter.
+# PEFT reads a deprecated attribute of transformers once per adapter.
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 # transformers sets the process's default dtype while it builds a model: one at a time.
@@ -57,16 +54,16 @@ def device() -> torch.device:
 
 
 def serving_dtype(parameters: int) -> torch.dtype:
-    """What a model's weights are kept in: bfloat16 for a large one, which takes half the memory so, on a CPU without
-    bfloat16 too (`bfloat16_layers`); float32 for a small one, which stays in what it was trained and scored in. Never
-    float16, in which T5 overflows to NaN.
+    """The dtype of a model's weights at inference: bfloat16 for a large model, which halves its memory, also on a CPU
+    without bfloat16 arithmetic (`bfloat16`); float32 for a small one, as in training and evaluation. Never float16, in
+    which T5 overflows to NaN.
     """
     large = parameters * 4 >= HALF_PRECISION_FROM_BYTES
     return torch.bfloat16 if large and (native_bf16() or device().type == "cpu") else torch.float32
 
 
 def expected_parameters(folder: Path) -> int:
-    """How many parameters loading `folder` will bring, told from its files."""
+    """The number of parameters in `folder`, read from its files."""
     weights = find_weights(folder, adapter=False)
     if weights.lists_tensors:
         return count_parameters(shapes_of(read_entries(weights)))
@@ -74,15 +71,15 @@ def expected_parameters(folder: Path) -> int:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Raises ModelUnavailableError where the folder has none that can be loaded."""
+    """Raises ModelUnavailableError if the folder has no tokenizer that can be loaded."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **_in_gguf(folder, "tokenizer.json")
         )
     except Exception as error:
-        raise ModelUnavailableError(f"{model_name(folder)} holds no tokenizer that can be loaded: {error}") from error
+        raise ModelUnavailableError(f"{model_name(folder)} has no tokenizer that can be loaded: {error}") from error
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token  # what many decoder-only models pad with
+        tokenizer.pad_token = tokenizer.eos_token  # many decoder-only models define no padding token
     return tokenizer
 
 
@@ -94,8 +91,8 @@ def load_config(folder: Path) -> Any:
 
 
 def _in_gguf(folder: Path, name: str) -> dict[str, str]:
-    """The argument with which transformers reads what `name` would hold from the folder's GGUF file; none if there is
-    such a file, because that takes seconds less.
+    """The argument that makes transformers read the content of `name` from the folder's GGUF file; none if `name`
+    exists, because reading it is seconds faster.
     """
     quantized = next(folder.glob("*.gguf"), None)
     return {} if quantized is None or (folder / name).is_file() else {"gguf_file": quantized.name}
@@ -107,18 +104,20 @@ def load_whole(
     dtype: torch.dtype | None = None,
     prompt: Prompt = DEFAULT_PROMPT,
 ) -> Any:
-    """A complete model, ready to write; in `serving_dtype` unless a dtype is given. prompt: what it will be given; its
+    """A complete model, ready to generate; in `serving_dtype` unless a dtype is given. prompt: the model's prompt; its
     end token ends a summary.
 
     Raises ModelUnavailableError or UnsafeWeightsError naming the folder.
     """
     weights = find_weights(folder, adapter=False)
     if (folder / "adapter_config.json").exists():
-        # transformers would follow it to another model without asking.
-        raise ModelUnavailableError(f"{model_name(folder)} holds an adapter beside a whole model; keep one of them.")
+        # transformers would load the adapter's base instead.
+        raise ModelUnavailableError(
+            f"{model_name(folder)} contains both an adapter and a full model; keep one of them."
+        )
     try:
         with _BUILDING:
-            disable_progress_bar()  # progress is told by who loads, in sentences
+            disable_progress_bar()  # the caller reports progress
             config = load_config(folder)
             architecture = architecture_of(config.model_type)
             dtype = dtype or serving_dtype(expected_parameters(folder))
@@ -150,9 +149,9 @@ def load_whole(
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ModelUnavailableError(
-            f"{model_name(folder)} knows {rows} tokens, its family's tokenizer has {len(tokenizer)}."
+            f"{model_name(folder)} has {rows} tokens, its family's tokenizer has {len(tokenizer)}."
         )
-    # transformers reads unset arguments from here; a checkpoint's own beams or penalties would make the models differ.
+    # transformers uses these for unset arguments; a checkpoint's own beams or penalties would bias comparisons.
     model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer, prompt))
     architecture.optimize(model)
     model = model.to(device()).eval().requires_grad_(False)
@@ -164,7 +163,7 @@ def load_whole(
 def _converted(
     config: Any, architecture: Architecture, weights: WeightFiles, dtype: torch.dtype
 ) -> tuple[Any, dict[str, Any]]:
-    """The model in another precision than its file's, without ever having both in memory; and transformers' report."""
+    """The model, converted without holding both precisions in memory, and transformers' loading report."""
     entries = read_entries(weights)
     read = _read_gguf(config, weights.files[0]) if weights.gguf else _read_safetensors
     largest_first = sorted(entries, key=lambda name: entries[name].begin - entries[name].end)
@@ -177,20 +176,20 @@ def _converted(
 def _read_safetensors(name: str, entry: TensorEntry, dtype: torch.dtype) -> torch.Tensor:
     from safetensors import safe_open
 
-    # Opened anew for each: what has been read of an open file stays in memory.
+    # Reopened for each tensor: pages read from an open file stay in memory.
     with safe_open(entry.file, framework="pt") as opened:
         tensor: torch.Tensor = opened.get_tensor(name).to(dtype, copy=True)
     return tensor
 
 
 def _read_gguf(config: Any, file: Path) -> Callable[[str, TensorEntry, torch.dtype], torch.Tensor]:
-    """Return what reads a tensor and dequantizes it. transformers' own loader gives the same values in three times the
-    time, most of which it spends on the vocabulary.
+    """Return a function that reads and dequantizes a tensor. transformers' own loader gives the same values but takes
+    three times as long, mostly for the vocabulary.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, dequantize
 
-    # llama.cpp keeps the rows of each head of a Llama's queries and keys in pairs; transformers in halves.
+    # llama.cpp stores the rows of each query and key head of a Llama in pairs, transformers in halves.
     paired = read_gguf_header(file).architecture == "llama"
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads} if paired else {}
 
@@ -206,10 +205,10 @@ def _read_gguf(config: Any, file: Path) -> Callable[[str, TensorEntry, torch.dty
 
 
 def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
-    """The adapter in `folder` around a second module tree over the tensors of `base`, whose own modules stay untouched.
+    """The adapter in `folder` on a second module tree that shares the tensors of `base` and leaves it unmodified.
 
-    Also how many parameters the adapter has, as saved (PEFT adds bookkeeping of its own to some). Raises
-    IncompatibleAdapterError where it does not fit, UnsafeWeightsError or ModelUnavailableError.
+    Also returns the number of saved adapter parameters (PEFT adds buffers to some). Raises IncompatibleAdapterError if
+    it does not fit, UnsafeWeightsError or ModelUnavailableError.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -221,34 +220,34 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
         second = twin(base)
         if reads_base(adapter_config(folder)):
             unpack(second)
-        # The adapter computes in its base's precision: no casts to float32 and back inside every layer.
+        # The adapter computes in its base's precision, without casts to float32 and back in every layer.
         model = PeftModel.from_pretrained(
             second, str(folder), is_trainable=False, autocast_adapter_dtype=computes_in_float32(base),
             local_files_only=True,
         )  # fmt: skip
     except Exception as error:
         raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {first_line(error)}") from error
-    # Vocabulary rows are compared with the Hub otherwise.
+    # Otherwise PEFT compares the vocabulary size with the Hub.
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     missing = sorted(set(wanted) - set(saved))
     if missing:
         raise IncompatibleAdapterError(
-            f"{model_name(folder)} lacks {len(missing)} weights that its adapter_config.json asks for ({missing[0]})."
+            f"{model_name(folder)} lacks {len(missing)} weights that its adapter_config.json requires ({missing[0]})."
         )
     return model.to(device()).eval(), sum(tensor.numel() for tensor in saved.values())
 
 
 def twin(model: Any) -> Any:
-    """A second tree of modules over the very same tensors: what is wrapped or hooked there changes nothing here."""
+    """A second module tree over the same tensors; wrapping or hooking its modules does not affect the first."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, memo=shared)
 
 
 def merged(model: Any) -> Any:
-    """A PEFT model's LoRA added to matrices of its own, which then are all there is to multiply; any other as it is.
+    """A copy of a PEFT model with LoRA merged into its own copies of the adapted matrices; other models are returned.
 
-    The others' tensors are shared, and the model stays untouched. Sums are rounded otherwise than beside a matrix, by
-    about a float32's last digit.
+    All other tensors are shared, and the model is not modified. Results differ from the unmerged model's by rounding,
+    about the last digit of a float32.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -290,13 +289,13 @@ def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, tor
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise IncompatibleAdapterError(
-            f"{model_name(folder)} holds values that are no numbers (in {broken[0]}); train it again."
+            f"{model_name(folder)} contains NaN or infinite values (in {broken[0]}); train it again."
         )
     return tensors
 
 
 def _runs_code(folder: Path) -> UnsafeWeightsError:
     return UnsafeWeightsError(
-        f"The weights in {model_name(folder)} are a pickle that holds more than tensors and could run code; it was "
+        f"The weights in {model_name(folder)} are a pickle with more than tensors, which could run code; it was "
         "not run. Save them as safetensors."
     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class PeftType:
     """name: `peft_type` in adapter_config.json. config_class: its class in `peft`.
 
-    adds_to_base: adds what it learned, multiplied by `scaling`, to the base's output, so that its strength can be
-    changed. reads_base: computes with the base's weights or copies them instead of using a layer's output only.
-    changes_inputs: a prompt method; PEFT changes the model during a call, so that calls must not overlap.
+    adds_to_base: adds its update, multiplied by `scaling`, to the base's output, so that its strength can be changed.
+    reads_base: reads or copies the base's weights instead of using only a layer's output. changes_inputs: a prompt
+    method; PEFT changes the model during a call, so calls must not overlap.
     """
 
     name: str

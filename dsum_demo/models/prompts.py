@@ -1,4 +1,4 @@
-"""Prompts: how a dialogue becomes the input of a model, and a summary its target, for training and inference alike."""
+"""Prompts: turn a dialogue into model input and a summary into a target, for training and inference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FittedDialogue:
 
     @property
     def note(self) -> str:
-        """What was truncated, in a sentence; empty if nothing was."""
+        """A message about what was truncated; empty if nothing was."""
         turns = "turn" if self.turns_left_out == 1 else f"{self.turns_left_out} turns"
         were = "was" if self.turns_left_out == 1 else "were"
         if self.cut_inside_turn:
@@ -53,7 +53,7 @@ class Prompt:
         return f"chat: {self.template}" if self.chat else self.template
 
     def render(self, tokenizer: Any, dialogue: str) -> str:
-        """The text that is tokenized; the names of the tokenizer's control tokens lose their meaning in `dialogue`."""
+        """The text that is tokenized; names of the tokenizer's control tokens in `dialogue` are escaped."""
         text = self.template.format(dialogue=self._without_control_tokens(tokenizer, dialogue))
         if not self.chat:
             return text
@@ -72,7 +72,7 @@ class Prompt:
     def encode_target(self, tokenizer: Any, summary: str, max_tokens: int, end: int | None = None) -> list[int]:
         """Token ids of a summary and the end token, truncated to `max_tokens` with the end token kept.
 
-        end: what `end_token_id` gives, which renders a template, for a caller with many summaries.
+        end: the result of `end_token_id`, so that a caller with many summaries renders the template once.
         """
         text = self._without_control_tokens(tokenizer, summary)
         ids = list(tokenizer(text_target=text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
@@ -133,17 +133,17 @@ DEFAULT_PROMPT = Prompt()
 
 
 def _cut_inside(turn: str, tokens: Callable[[str], int], limit: int) -> str:
-    """The turn's beginning, cut between words, or between characters if words would leave most of the room empty."""
+    """The start of the turn, cut between words, or between characters if that keeps much more of it."""
     words, characters = turn.split(" "), list(turn[: limit * 20])
     by_words = " ".join(words[: _largest_fit(words, " ", tokens, limit)])
     by_characters = "".join(characters[: _largest_fit(characters, "", tokens, limit)])
-    # A very long line often has a name and then no space at all.
+    # A very long line often has no space after the name.
     return by_words if 2 * len(by_words) >= len(by_characters) else by_characters
 
 
 def _largest_fit(pieces: Sequence[str], joint: str, tokens: Callable[[str], int], limit: int) -> int:
     """How many leading pieces fit, by bisection."""
-    # A piece usually has a token or more, so a megabyte of them need not be tried.
+    # A piece usually has at least one token, which bounds the search.
     low, high = 0, min(len(pieces), limit * 8)
     while low < high:
         middle = (low + high + 1) // 2

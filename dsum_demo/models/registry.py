@@ -1,7 +1,7 @@
-"""Which models there are and whether they can be had, known without loading any of them.
+"""Lists all models and whether they are available, without loading them.
 
-Puts together the catalogue, what discovery finds on the disk, and what the Hub and its cache say. What cannot be had
-stays in the list, with the reason. Knows nothing of models in memory.
+Combines the catalog, the models found on the disk, and the state of the Hub and its cache. Unavailable models stay in
+the list, with the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _USABLE = frozenset({State.SHIPPED, State.LOCAL, State.CACHED, State.DOWNLOADABL
 
 @dataclass(frozen=True)
 class Availability:
-    """`reason` is a sentence, empty where the model can be had."""
+    """`reason` is empty if the model is available."""
 
     state: State
     reason: str = ""
@@ -52,7 +52,7 @@ class Availability:
 
 
 class Registry:
-    """Safe to use from several threads. Raises SettingsError for a catalogue that cannot be used."""
+    """Thread-safe. Raises SettingsError for an invalid catalog."""
 
     def __init__(self, settings: Settings, catalog: Catalog | None = None):
         self.settings = settings
@@ -69,7 +69,7 @@ class Registry:
             raise SettingsError(f"DSUM_FAMILY is {settings.family!r}; choose one of: {', '.join(self._families)}.")
 
     def refresh(self) -> None:
-        """Look at adapters/, models/ and the finished runs again."""
+        """Scan adapters/, models/ and the finished runs again."""
         families = [replace(f, variants=tuple(map(_measured, f.variants))) for f in self._catalog.families]
         families = [replace(f, variants=tuple(_with_totals(s, f.base) for s in f.variants)) for f in families]
         found, misfits = discover(self.settings, families)
@@ -84,9 +84,9 @@ class Registry:
             self._checked.clear()
 
     def seen_by(self, visitor: str) -> Registry:
-        """The registry as one visitor sees it: on a public Space, of the models that were trained there, their own.
+        """The registry of one visitor: on a public Space, it has only their own of the models trained there.
 
-        `visitor` is the secret that their runs were started with; "" is somebody without runs.
+        `visitor` is the secret with which they started their runs; "" if they have none.
         """
         if not self.settings.public:
             return self
@@ -104,7 +104,7 @@ class Registry:
         return source.kind is SourceKind.HUB or self._may_see_folder(Path(source.location), visitor)
 
     def _may_see_folder(self, folder: Path, visitor: str) -> bool:
-        """`folder`: a model's. A run keeps its own in runs/<name>/best."""
+        """`folder`: the model's folder. A run keeps its model in runs/<name>/best."""
         return not folder.is_relative_to(self.settings.runs_dir) or is_owner(folder.parent, visitor)
 
     def families(self) -> list[Family]:
@@ -112,12 +112,12 @@ class Registry:
 
     @property
     def default_family(self) -> Family:
-        """The family that every page and command begins with."""
+        """The default family of every page and command."""
         return self._families[self._default]
 
     @property
     def training_family(self) -> Family:
-        """The family that the Train tab begins with; on a public Space the only one it trains."""
+        """The default family of the Train tab; on a public Space the only one."""
         return self._families[self.settings.family or self._catalog.training or self._default]
 
     @property
@@ -126,7 +126,7 @@ class Registry:
         return self._misfits
 
     def family(self, name: str) -> Family:
-        """Raises UnknownModelError, naming the families there are."""
+        """Raises UnknownModelError with the known families."""
         try:
             return self._families[name]
         except KeyError:
@@ -135,7 +135,7 @@ class Registry:
             ) from None
 
     def spec(self, name: str) -> ModelSpec:
-        """Raises UnknownModelError, naming the models there are."""
+        """Raises UnknownModelError with the known models."""
         specs = {spec.name: spec for family in self.families() for spec in family.variants}
         try:
             return specs[name]
@@ -143,7 +143,7 @@ class Registry:
             raise UnknownModelError(f"There is no model {name!r}; choose one of: {', '.join(specs)}.") from None
 
     def availability(self, spec: ModelSpec) -> Availability:
-        """Whether `spec` can be had, without loading it. The Hub is asked at most once per process."""
+        """Whether `spec` is available, without loading it. Contacts the Hub at most once per process."""
         with self._lock:
             failure = self._failures.get(spec.name)
             known = self._checked.get(spec.name)
@@ -156,7 +156,7 @@ class Registry:
         return replace(known, reason=hide_paths(known.reason, self.settings)) if self.settings.public else known
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Every model as plain values, for the command line and the API. On a public Space without its folders."""
+        """Every model as plain values, for the CLI and the API; without folders on a public Space."""
         rows = []
         for family in self.families():
             for spec in family.variants:
@@ -185,45 +185,45 @@ class Registry:
         return hide_paths(source.location, self.settings) if hidden else source.location
 
     def mark_failed(self, spec: ModelSpec, reason: str) -> None:
-        """Remember why `spec` could not be had, such as the Hub's answer."""
+        """Record why `spec` is not available, such as an error of the Hub."""
         with self._lock:
             self._failures[spec.name] = reason
 
     def mark_loaded(self, spec: ModelSpec) -> None:
-        """Forget what was known about `spec`: it has just been loaded, and may have entered the Hub cache."""
+        """Clear the recorded state of `spec`: it has just been loaded and may now be in the Hub cache."""
         with self._lock:
             self._failures.pop(spec.name, None)
             self._checked.clear()
 
     def ask_hub_again(self) -> None:
-        """Forget the Hub's answers and whether it was reachable."""
+        """Clear all recorded errors of the Hub and whether it was reachable."""
         self._probe = HubProbe(self.settings.offline, self.settings.hub_timeout)
         with self._lock:
             self._failures.clear()
             self._checked.clear()
 
     def hub_unreachable_because(self) -> str:
-        """Empty where the Hub answers; asked at most once."""
+        """Why the Hub is not reachable, empty if it is; checked at most once."""
         return self._probe.unreachable_because()
 
     def offline_offer(self) -> str:
-        """A sentence that offers the family that needs no network; empty where that is not here either."""
+        """A hint to the family that needs no network; empty if that is not available either."""
         family = self.default_family
         near = all(spec.source and spec.source.kind is not SourceKind.HUB for spec in family.default_trio() if spec)
         return f"The family {family.name} needs no network." if near and self.availability(family.base).usable else ""
 
     def names_of(self, base: ModelSpec) -> frozenset[str]:
-        """What an adapter may call this base."""
+        """The accepted names of this base in an adapter."""
         return base_names(base, self.settings.root)
 
     def _look(self, spec: ModelSpec) -> Availability:
         if spec.source is None:
-            return Availability(State.MISSING, spec.note or f"{spec.name} has not been made yet.")
+            return Availability(State.MISSING, spec.note or f"{spec.name} does not exist yet.")
         own = self._look_at_hub(spec.source, spec) if spec.source.kind is SourceKind.HUB else self._look_at_disk(spec)
         if not own.usable or spec.kind is not Kind.ADAPTER or spec.base is None:
             return own
         base = self.availability(self.spec(spec.base))
-        return own if base.usable else Availability(base.state, f"Its base {spec.base} cannot be had: {base.reason}")
+        return own if base.usable else Availability(base.state, f"Its base {spec.base} is not available: {base.reason}")
 
     def _look_at_disk(self, spec: ModelSpec) -> Availability:
         assert spec.source is not None
@@ -233,7 +233,7 @@ class Registry:
             if spec.kind is Kind.ADAPTER:
                 self._check_adapter(spec, folder)
         except ModelUnavailableError as error:
-            recipe = " The recipe makes it: python -m recipes --help" if embedded else ""
+            recipe = " Create it with the recipe: python -m recipes --help" if embedded else ""
             return Availability(State.MISSING, f"{error}{recipe}")
         except ModelError as error:
             return Availability(State.FAILED, str(error))
@@ -245,7 +245,7 @@ class Registry:
         check_adapter(folder, architecture, self.folder_of(base), self.names_of(base))
 
     def folder_of(self, spec: ModelSpec) -> Path | None:
-        """Where the weights lie on this disk, None where they do not."""
+        """The folder with the weights, or None if they are not on this disk."""
         if spec.source is None:
             return None
         if spec.source.kind is SourceKind.HUB:
@@ -270,7 +270,7 @@ class Registry:
 
 
 def _measured(spec: ModelSpec) -> ModelSpec:
-    """An embedded spec with size and counts as they are on the disk; the catalogue's where nothing is there."""
+    """An embedded spec with the size and counts of its files; the catalog's if the files are missing."""
     if spec.source is None or spec.source.kind is not SourceKind.EMBEDDED:
         return spec
     try:

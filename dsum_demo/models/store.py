@@ -1,8 +1,4 @@
-"""The models in memory: loaded once, sharing their base, and leaving when others need the room.
-
-Knows the registry's specs and where their files are; how files become modules is `assembly`'s, and what is done with
-a model is not known here.
-"""
+"""The model store: loads each model once, shares bases between adapters, and evicts the least recently used family."""
 
 from __future__ import annotations
 
@@ -46,11 +42,11 @@ LOCK_POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model ready to write. `model` has `generate`; of its own generation settings only the token ids are left.
+    """A model ready to generate. Its generation config keeps only the token ids.
 
-    total_parameters: the adapter's included. trained_parameters: what was trained on summaries; 0 for an original.
-    turn: to be held while the model writes, for the few adapters that cannot write two texts at once; else None.
-    template: for an adapter whose strength can be changed, a tree over the same tensors that never writes; else None.
+    total_parameters: including the adapter. trained_parameters: those trained on summaries; 0 for a base model. turn: a
+    lock to hold during generation, for the few adapters that cannot generate two texts at once; else None. template:
+    for an adapter whose strength can be changed, a tree over the same tensors that never generates; else None.
     """
 
     spec: ModelSpec
@@ -73,20 +69,20 @@ class LoadedModel:
         return ends if isinstance(ends, list) else [ends]
 
     def fit(self, prompt: Prompt, dialogue: str, max_source_tokens: int, max_new_tokens: int) -> FittedDialogue:
-        """The prompt with as much of the dialogue as leaves the model room for its summary."""
+        """The prompt, with the dialogue truncated to leave room for the summary."""
         limit = self.architecture.prompt_limit(self.model.config, max_source_tokens, max_new_tokens)
         return prompt.fit(self.tokenizer, dialogue, limit)
 
     def at_strength(self, strength: float) -> LoadedModel:
-        """The same model with its adapter's part multiplied by `strength`, 0 to 2; at 0 it writes what its base writes.
+        """The same model with its adapter's update multiplied by `strength`, 0 to 2; 0 gives the base's output.
 
-        Takes no memory worth the name, and leaves this one as it is. Raises InputError for a number out of bounds, or
-        for a model that has no such part.
+        Uses no extra memory and does not modify this model. Raises InputError for a number out of range, or for a model
+        without a strength setting.
         """
         if check_strength(strength) == 1.0:
             return self
         if self.template is None:
-            raise InputError(f"{self.spec.name} has no strength to change; only adapters that add to their base have.")
+            raise InputError(f"{self.spec.name} has no strength setting; only additive adapters such as LoRA do.")
         return replace(self, model=at_strength(self.template, strength), template=None)
 
 
@@ -97,10 +93,10 @@ class _LoadedFamily:
 
 
 class ModelStore:
-    """Safe to use from several threads; within a family one load at a time.
+    """Thread-safe; loads one model of a family at a time.
 
-    Beyond `settings.memory_budget_bytes` the families that were used longest ago leave memory, never the one in use.
-    A text that is being written keeps its model until it is finished.
+    Beyond `settings.memory_budget_bytes`, the least recently used families are evicted, except the one being loaded.
+    A running generation keeps its model in memory until it ends.
     """
 
     def __init__(self, registry: Registry, settings: Settings):
@@ -113,10 +109,10 @@ class ModelStore:
     def load(
         self, spec: ModelSpec, on_progress: Progress | None = None, should_stop: StopAsked | None = None
     ) -> LoadedModel:
-        """The model, from memory where it is there, else from the disk or the Hub.
+        """The model, from memory if it is loaded, else from the disk or the Hub.
 
-        on_progress gets a sentence and a share from 0 to 1 (None while unknown). Raises Stopped when asked to stop,
-        and ModelUnavailableError, IncompatibleAdapterError or UnsafeWeightsError, saying what to do.
+        on_progress gets a message and a fraction from 0 to 1 (None if unknown). Raises Stopped if should_stop() is
+        true, and ModelUnavailableError, IncompatibleAdapterError or UnsafeWeightsError with the fix.
         """
         tell, stopping = on_progress or (lambda text, share: None), should_stop or (lambda: False)
         with self._turn(spec.family, stopping):
@@ -125,7 +121,7 @@ class ModelStore:
             return loaded
 
     def loaded(self) -> list[str]:
-        """Names of the models in memory, those of the longest unused family first."""
+        """Names of the models in memory, the least recently used family first."""
         with self._lock:
             return [name for family in self._families.values() for name in family.models]
 
@@ -142,7 +138,7 @@ class ModelStore:
     def _turn(self, family_name: str, should_stop: StopAsked) -> Iterator[None]:
         with self._lock:
             turn = self._turns.setdefault(family_name, threading.Lock())
-        # Somebody else's download may hold it for long, and who waits may give up.
+        # Another caller's download may hold the lock for long, so waiting must be stoppable.
         while not turn.acquire(timeout=LOCK_POLL_SECONDS):
             if should_stop():
                 raise Stopped(f"Stopped while waiting for {family_name}.")
@@ -198,7 +194,7 @@ class ModelStore:
         original = family_spec.base
         with self._remembering_refusal(spec):
             folder = self._folder(spec, tell, should_stop)
-            # Before the base is loaded: what can be told from files need not wait for a gigabyte.
+            # Before the base is loaded: these checks read only headers and fail early.
             registry = self.registry
             check_adapter(folder, family_spec.architecture, registry.folder_of(original), registry.names_of(original))
         base = self._load(family, original, tell, should_stop)
@@ -206,7 +202,7 @@ class ModelStore:
         with self._remembering_refusal(spec):
             model, trained = load_adapted(folder, base.model)
         turn = threading.Lock() if changes_inputs(adapter_config(folder)) else None
-        # Made now, while nobody writes with the model: to copy one that writes could meet it half-way.
+        # Made now, before the model generates: copying a model during generation is not safe.
         template = twin(model) if has_strength(adapter_config(folder)) else None
         return LoadedModel(
             spec, model, base.tokenizer, base.total_parameters + trained, trained, base.dtype, turn, template
@@ -222,8 +218,8 @@ class ModelStore:
             return folder
         here, damage = self.registry.folder_of(spec), ""
         if here and (damaged := discard_damaged(here)):
-            here, damage = None, f" ({', '.join(damaged)} there was damaged)"
-            tell(f"{spec.name}: {', '.join(damaged)} is damaged and comes again", None)
+            here, damage = None, f" ({', '.join(damaged)} was corrupt)"
+            tell(f"{spec.name}: {', '.join(damaged)} is corrupt; downloading it again", None)
         reason = "" if here else self.registry.hub_unreachable_because()
         if reason:
             said = f"{spec.name} is not on this machine{damage} and cannot be downloaded. {reason}"
@@ -231,7 +227,7 @@ class ModelStore:
         return here or fetch(spec.source, spec.name, adapter=is_adapter, on_progress=tell, should_stop=should_stop)
 
     def _tokenizer_folder(self, spec: ModelSpec, folder: Path) -> Path:
-        """The base's folder, so that all of a family read the same tokens; the model's own where that is not here."""
+        """The base's folder, so that a family shares one tokenizer; the model's own if the base is not on this disk."""
         original = self.registry.family(spec.family).base
         if spec.kind is Kind.BASE or original.source is None:
             return folder
@@ -240,7 +236,7 @@ class ModelStore:
         return self.registry.folder_of(original) or folder
 
     def _expect(self, spec: ModelSpec, folder: Path) -> None:
-        """Make room before the weights come: running out of memory kills the process, and there is nothing to catch."""
+        """Evict models before loading: running out of memory kills the process without an exception."""
         parameters = expected_parameters(folder)
         needed = parameters * serving_dtype(parameters).itemsize
         self._make_room(keep=spec.family, coming=needed)
@@ -248,7 +244,7 @@ class ModelStore:
         if device().type == "cpu" and needed > free:
             raise ModelUnavailableError(
                 f"{spec.name} needs {size(needed)} of memory and {size(free)} are free. "
-                "Close something, or choose a smaller family."
+                "Close other programs or choose a smaller family."
             )
 
     def _make_room(self, keep: str, coming: int = 0) -> None:
@@ -261,7 +257,7 @@ class ModelStore:
 
 
 def _bytes_of(families: Iterable[_LoadedFamily]) -> int:
-    # Shared tensors are the same objects; a packed one has no storage to ask for.
+    # Shared tensors are the same objects; a packed one has no storage address.
     tensors = {
         id(tensor): tensor.nbytes
         for family in families

@@ -1,9 +1,8 @@
-"""Short ways through T5 where a summary is written: transformers' operations without what lies between them.
+"""Fast paths for T5 generation: the same operations without transformers' per-layer overhead.
 
-One new token passes thirty modules a layer, each with masks, hooks and choices that were made long ago; many texts are
-read with padding, and the mask that hides it is made anew in every layer. What leaving that out saves is measured in
-benchmarks/README.md. Layers are called as modules, so that an adapter does here what it does elsewhere. Knows
-transformers' T5, nothing of files, families or what is written.
+transformers runs thirty modules per layer for each new token, with masks, hooks and checks that do not change between
+tokens, and encodes batches with padding, whose mask every layer computes again. The savings are measured in
+benchmarks/README.md. Layers are called as modules, so adapters work as usual.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 from transformers.models.t5.modeling_t5 import T5Stack
 from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 
-# What a CPU reads at once: beyond it what a layer computes no longer fits into the processor's cache.
+# Tokens encoded at once: with more, a layer's activations no longer fit into the CPU's cache.
 READ_TOGETHER = 1_024
 
 
 class StepDecoder(T5Stack):
-    """A decoder that takes the short way where one token is added to texts that have begun, and T5Stack's elsewhere."""
+    """A decoder with a fast path for one new token per text; other calls use T5Stack's code."""
 
     def forward(self, *places: Any, **inputs: Any) -> Any:
         if self.training or places or self._wants_more() or not _adds_a_token(**inputs):
@@ -68,19 +67,19 @@ def fuse_gelu(model: Any) -> None:
 
 
 def step_by_step(model: Any) -> None:
-    """Let a T5's decoder take the short way, in place; any other model stays as it is."""
+    """Use the fast path in a T5's decoder, in place; other models are not modified."""
     decoder = model.get_decoder()
     if type(decoder) is T5Stack:
         decoder.__class__ = StepDecoder
-        # What can be asked for besides the result is kept by class, and noted when one is built.
+        # transformers registers recordable outputs by class when a model is built.
         _CAN_RECORD_REGISTRY[decoder] = decoder._can_record_outputs
 
 
 def read_texts(encoder: T5Stack, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    """What the encoder makes of tokenized texts, (tokens, width) each, without padding.
+    """The encoder's output for tokenized texts, (tokens, width) each, computed without padding.
 
-    The texts stand one behind the other in one row for everything but attention, which sees one at a time; a row has
-    READ_TOGETHER tokens, or one text that is longer.
+    The texts are concatenated to rows of READ_TOGETHER tokens (or one longer text); only attention is computed per
+    text.
     """
     return [states for row in _rows(texts) for states in _read_row(encoder, row)]
 
@@ -105,7 +104,7 @@ def _read_row(encoder: Any, texts: Sequence[Sequence[int]]) -> Sequence[torch.Te
         layer, feed_forward = block.layer
         attention, normed = layer.SelfAttention, layer.layer_norm(hidden)
         if not biases:
-            # By distance alone: the longest text's holds every shorter one's.
+            # Biases depend on distance only, so the longest text's contain those of shorter texts.
             longest = attention.compute_bias(max(lengths), max(lengths))
             biases = [longest[:, :, :length, :length].contiguous() for length in lengths]
         queries, keys, values = (
@@ -128,7 +127,7 @@ def _adds_a_token(
     use_cache: Any = None,
     **wishes: Any,
 ) -> bool:
-    """Whether that is all there is to do, and nobody asks for more than the result."""
+    """Whether the fast path applies: one new token, and only the last hidden state is requested."""
     return (
         input_ids is not None
         and input_ids.shape[1] == 1
@@ -143,7 +142,7 @@ def _adds_a_token(
 
 
 def _hiding(seen: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
-    """What transformers adds to attention's scores for (texts, tokens) of which some cannot be seen; None for none."""
+    """The additive attention mask for (texts, tokens) as in transformers; None if no token is masked."""
     if seen is None or bool(seen.all()):
         return None
     added = torch.zeros(seen.shape, dtype=dtype, device=seen.device)

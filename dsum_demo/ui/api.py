@@ -55,13 +55,13 @@ def compare_dialogue(
     registry = services.registry.seen_by("")  # API callers have no runs of their own
     try:
         if not isinstance(dialogue, str):
-            raise InputError(f"dialogue is {dialogue!r}; it has to be a text, one turn per line.")
+            raise InputError(f"dialogue is {dialogue!r}; it must be a text, one turn per line.")
         if not isinstance(references, list | None) or not all(isinstance(text, str) for text in references or ()):
-            raise InputError(f"references is {str(references)[:80]!r}; it has to be a list of texts, or None.")
+            raise InputError(f"references is {str(references)[:80]!r}; it must be a list of texts, or None.")
         if not isinstance(family, str | None):
-            raise InputError(f"family is {family!r}; it has to be the name of a family, or None.")
+            raise InputError(f"family is {family!r}; it must be the name of a family, or None.")
         if not isinstance(as_is, bool):
-            raise InputError(f"as_is is {as_is!r}; it has to be true or false.")
+            raise InputError(f"as_is is {as_is!r}; it must be true or false.")
         chosen = registry.family(family) if family else registry.default_family
         specs = [spec for spec in chosen.default_trio() if spec]
         limit = services.settings.max_input_chars

@@ -87,7 +87,7 @@ def test_a_download_shows_its_cost_and_progress_stops_and_resumes(flan_hub, page
     )
     # The machine is timed once the embedded family is loaded.
     timed = page.locator(
-        "#models tr", has_text=re.compile(r"flan-t5-large-lora.*about [\d.]+ s a summary here", re.DOTALL)
+        "#models tr", has_text=re.compile(r"flan-t5-large-lora.*about [\d.]+ s per summary on this machine", re.DOTALL)
     )
     while not timed.count():
         page.locator("#refresh-models").click()

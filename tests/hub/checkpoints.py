@@ -111,7 +111,7 @@ def save_flan_lora(model: T5ForConditionalGeneration, folder: Path, base: str = 
 def save_flan_trio(
     tokenizer: PreTrainedTokenizerBase, root: Path, *, safetensors: bool = True, sharded: bool = False
 ) -> dict[str, Path]:
-    """Folders of a base, a full fine-tune and a LoRA adapter of it, by the repository names of the catalogue."""
+    """Folders of a base, a full fine-tune and a LoRA adapter of it, by the repository names of the catalog."""
     layout = {"safetensors": safetensors, "sharded": sharded}
     return {
         BASE: save_flan(flan_model(tokenizer, 1), tokenizer, root / "base", **layout),

@@ -1,6 +1,6 @@
 """FLAN-T5 from the loopback Hub on the command line, as people run it: `python -m dsum_demo` in a child process.
 
-The shipped catalogue is used as it is; under its repository names the Hub serves small models of the same shape.
+The shipped catalog is used as it is; under its repository names the Hub serves small models of the same shape.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def test_the_first_start_downloads_the_second_does_not_and_damage_comes_again(fl
     with flan_hub.watched() as seen:
         mended = child(*COMPARE, "--json")
     assert [s["summary"] for s in json.loads(mended.stdout)["systems"]] == [s["summary"] for s in systems]
-    assert "flan-t5-base-lora: adapter_model.safetensors is damaged and comes again" in mended.stderr
+    assert "flan-t5-base-lora: adapter_model.safetensors is corrupt; downloading it again" in mended.stderr
     fetched = [request.path.rsplit("/", 2)[-2:] for request in seen if request.sent and "/cdn/" in request.path]
     assert sorted(fetched) == sorted([[FULL.split("/")[1], "model.safetensors"],
                                       [LORA.split("/")[1], "adapter_model.safetensors"]])  # fmt: skip
@@ -153,7 +153,7 @@ def test_models_says_what_a_download_will_take_here(flan_hub, child):
     lines = done.stdout.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("flan-t5-large "))
     assert re.search(r"base +downloadable +3\.1 GB", lines[at])
-    assert re.fullmatch(r" +about \d\.\d GB of memory, about [\d.]+ s a summary here", lines[at + 1])
+    assert re.fullmatch(r" +about \d\.\d GB of memory, about [\d.]+ s per summary on this machine", lines[at + 1])
     assert "estimating" in done.stderr
     assert not [request for request in flan_hub.requests() if request.path != "/"]
 

@@ -198,7 +198,7 @@ def test_refusals_say_the_way_out_and_are_not_repeated(fetch, hub):
         f"HubRefusal: the-model is gated (403): accept its terms at https://huggingface.co/{NAME} and set HF_TOKEN."
     )
     hub.add("flan/notes", {"README.md": b"# Notes", "config.json": b"{}"})
-    assert fetch("flan/notes")[0].startswith("HubRefusal: The Hub's flan/notes holds no model that dsum reads")
+    assert fetch("flan/notes")[0].startswith("HubRefusal: The Hub's flan/notes holds no model that dsum can load")
 
 
 def test_a_token_goes_to_the_hub_and_not_to_the_content_store(fetch, hub):

@@ -120,7 +120,7 @@ def test_a_model_without_strength_says_so_in_its_own_result(tiny_store):
     specs = [spec for spec in family.default_trio() if spec]
     done = compare(tiny_store, family, specs, DIALOGUE, strengths={"dsum-t5-full": 0.5})
     assert [system.phase for system in done.systems] == ["done", "failed", "done"]
-    assert "dsum-t5-full has no strength to change" in done.systems[1].error
+    assert "dsum-t5-full has no strength setting" in done.systems[1].error
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_the_catalogues_decoder_only_families_have_the_real_counts(settings, name):
+def test_the_catalogs_decoder_only_families_have_the_real_counts(settings, name):
     config, family = CAUSAL[name], Registry(settings).family(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -105,8 +105,8 @@ def test_an_estimate_is_download_memory_and_time(online, monkeypatch):
     # 48 tokens of 12 layers and half of the weights each; 230 tokens over two fifths of the weights.
     expected = 48 * (12 * 0.001 + 123_788_928 / 10e9) + 2 * 230 * 0.4 * 247_577_856 / 2e11
     assert base.seconds == full.seconds == lora.seconds == pytest.approx(expected)
-    assert base.text == "about 495 MB of memory, about 1.4 s a summary here"
-    assert lora.text == "about 7.1 MB of memory on top of its base, about 1.4 s a summary here"
+    assert base.text == "about 495 MB of memory, about 1.4 s per summary on this machine"
+    assert lora.text == "about 7.1 MB of memory on top of its base, about 1.4 s per summary on this machine"
     monkeypatch.setattr("dsum_demo.models.estimates.serving_dtype", lambda parameters: torch.float32)
     plain = estimate(online, online.spec("flan-t5-base"), SPEED)
     assert plain.memory_bytes == 2 * base.memory_bytes and plain.seconds > base.seconds
@@ -129,7 +129,7 @@ def test_a_family_is_described_before_its_download_only(online, monkeypatch):
     assert " are free. A comparison will take about " in said and said.endswith("on this machine (estimated).")
     assert "comparison will take" not in describe_family(online, family)
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1_000_000})())
-    assert "too little: close something" in describe_family(online, family, SPEED)
+    assert "not enough: close other programs" in describe_family(online, family, SPEED)
     assert describe_family(online, online.default_family, SPEED) == ""
 
 

@@ -1,4 +1,4 @@
-"""The catalogue, discovery, availability and the check of adapters, on real files and without loading a model."""
+"""The catalog, discovery, availability and the check of adapters, on real files and without loading a model."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def edit(file: Path, **changes) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-# The catalogue
+# The catalog
 
 
-def test_the_shipped_catalogue_has_families_of_both_architectures():
+def test_the_shipped_catalog_has_families_of_both_architectures():
     catalog = read_catalog(PROJECT_ROOT)
     assert [family.name for family in catalog.families] == [
         "dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large", "smollm2-135m-instruct", "smollm2-360m-instruct",
@@ -93,11 +93,11 @@ embedded = "models/one"
         ('default = "one"', 'default = "two"', "default is 'two'"),
         ('default = "one"', "default = ", "cannot be read"),
         ("max_source_tokens = 512", "max_source_tokens = 8", "max_source_tokens is 8"),
-        ("max_source_tokens = 512", 'max_source_tokens = "512"', "has to be int"),
+        ("max_source_tokens = 512", 'max_source_tokens = "512"', "must be int"),
         ("max_source_tokens = 512", "", "max_source_tokens is missing"),
         ("max_source_tokens = 512", "max_source_tokens = 512\nsize = 3", "unknown entry 'size'"),
         ("max_source_tokens = 512", "max_source_tokens = 512\ndecode = {num_beams = 99}", "num_beams is 99"),
-        ("max_source_tokens = 512", "max_source_tokens = 512\ndecode = {beams = 2}", "decode cannot be used"),
+        ("max_source_tokens = 512", "max_source_tokens = 512\ndecode = {beams = 2}", "decode is invalid"),
         ("max_source_tokens = 512", "max_source_tokens = 512\npublished = {base = [1, 2]}", "give R1, R2 and RL"),
         ("max_source_tokens = 512", "max_source_tokens = 512\npublished = {lora = [1, 2, 3]}", "published lora"),
         (
@@ -105,7 +105,7 @@ embedded = "models/one"
             'max_source_tokens = 512\nprompt = {template = "Sum up."}',
             "contain {dialogue} once",
         ),
-        ("max_source_tokens = 512", "max_source_tokens = 512\nprompt = {chat = 1}", "has to be bool"),
+        ("max_source_tokens = 512", "max_source_tokens = 512\nprompt = {chat = 1}", "must be bool"),
         ("max_source_tokens = 512", 'max_source_tokens = 512\nmodel_type = "mamba"', "'mamba'; dsum loads"),
         ('kind = "base"', 'kind = "lora"', "choose one of: base, full, adapter"),
         ('kind = "base"', 'kind = "full"', "0 variants of kind base"),
@@ -115,11 +115,11 @@ embedded = "models/one"
         ('embedded = "models/one"', 'hub = "no-slash"', "give owner/name"),
         ('embedded = "models/one"', 'hub = "../../etc/passwd"', "give owner/name"),
         ('embedded = "models/one"', 'hub = "a/b"\nembedded = "models/one"', "keep one"),
-        ('embedded = "models/one"', "", "says how to make it"),
+        ('embedded = "models/one"', "", "explains how to make it"),
         ('embedded = "models/one"', 'embedded = "models/one"\nparameters = -1', "parameters is -1"),
     ],
 )
-def test_a_wrong_catalogue_is_refused_with_the_entry(tmp_path, old, new, said):
+def test_a_wrong_catalog_is_refused_with_the_entry(tmp_path, old, new, said):
     file = tmp_path / "catalog.toml"
     assert old in GOOD
     file.write_text(GOOD)
@@ -129,7 +129,7 @@ def test_a_wrong_catalogue_is_refused_with_the_entry(tmp_path, old, new, said):
         read_catalog(tmp_path, file)
 
 
-def test_a_family_has_the_prompt_that_the_catalogue_gives_it(tmp_path):
+def test_a_family_has_the_prompt_that_the_catalog_gives_it(tmp_path):
     file = tmp_path / "catalog.toml"
     prompt = 'prompt = { template = "{dialogue}\\n\\nSummarize it.", chat = true }'
     file.write_text(GOOD.replace("max_source_tokens = 512", f"max_source_tokens = 512\n{prompt}"))
@@ -442,12 +442,12 @@ def rewrite(folder: Path, change) -> None:
         (lambda t: {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in t.items()}, "untrained: every lora_B"),
         (lambda t: {k: torch.zeros(v.shape[0] + 8, 4) if "lora_B" in k else v for k, v in t.items()}, "40 x 32"),
         (lambda t: {k: torch.ones(4, 48) if "lora_A" in k else v for k, v in t.items()}, "32 x 48, the base has 32"),
-        (lambda t: {k: v for k, v in t.items() if "lora_A" in k}, "do not belong together"),
+        (lambda t: {k: v for k, v in t.items() if "lora_A" in k}, "do not match"),
         (lambda t: {k.replace("block.1", "block.7"): v for k, v in t.items()}, r"no layer \S+block\.7"),
         (lambda t: {**t, "base_model.model.classifier.weight": torch.ones(2, 2)}, "the base has no classifier.weight"),
         (lambda t: {**t, "base_model.model.shared.weight": torch.ones(2, 2)}, "shared.weight is 2 x 2"),
-        (lambda t: {"base_model.model.shared.weight": torch.ones(80, 32)}, "holds no lora_A|shared.weight is"),
-        (lambda t: {}, "holds no tensors"),
+        (lambda t: {"base_model.model.shared.weight": torch.ones(80, 32)}, "has no lora_A|shared.weight is"),
+        (lambda t: {}, "contains no tensors"),
     ],
 )  # fmt: skip
 def test_tensors_that_do_not_fit_are_refused(adapter, root, change, said):
@@ -564,6 +564,6 @@ def test_models_are_called_by_names_that_people_know():
     assert model_name(Path("/hub/models--google--flan-t5-base/snapshots/7bcac")) == "google/flan-t5-base"
 
 
-def test_the_catalogue_ships_with_the_package():
+def test_the_catalog_ships_with_the_package():
     assert CATALOG_FILE.parent == PROJECT_ROOT / "dsum_demo" / "models" and CATALOG_FILE.is_file()
     assert Source(SourceKind.HUB, "a/b").revision is None
