@@ -1,4 +1,4 @@
-"""A decoder-only model in a GGUF file: loading it, and a token of its summary, the plain way and dsum's.
+"""Compares dsum with plain transformers for a decoder-only model in a GGUF file: loading time and time per token.
 
     python benchmarks/decoder_only.py FOLDER
 
@@ -29,7 +29,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def load_plain(folder: Path) -> Any:
-    """As transformers' documentation does it, with the file alone."""
+    """Load from the GGUF file alone, as in transformers' documentation."""
     [file] = folder.glob("*.gguf")
     AutoTokenizer.from_pretrained(folder, gguf_file=file.name)
     return AutoModelForCausalLM.from_pretrained(

@@ -1,12 +1,12 @@
-"""Dialogues per second of an evaluation with three systems, against the plain way, both in this run:
+"""Compares dialogues per second of an evaluation with three systems with a plain loop, both in the same run:
 
     python benchmarks/evaluation_throughput.py [--data dialogsum:validation] [--limit 200]
 
-The plain way: transformers and PEFT as they come, one dialogue at a time, one model after the other, float32. The
-evaluation: `dsum_demo.evaluation`, in float32 and, where the processor multiplies it itself, in bfloat16. Models are
-loaded before; scoring is part of both. Because a shared machine has faster and slower minutes, the sides take turns: a
-part of the dialogues the plain way, then all of them by the evaluation, of which the median counts. Texts and tokens
-that differ from the plain way's are counted. Models: the embedded trio.
+Plain loop: unmodified transformers and PEFT, one dialogue at a time, one model after the other, float32. Evaluation:
+`dsum_demo.evaluation`, in float32 and, if the CPU supports it, in bfloat16. Models are loaded before; both include
+scoring. The speed of a shared machine varies, so the sides alternate: a part of the dialogues with the plain loop, then
+all of them with the evaluation, whose median is reported. Differing texts and tokens are counted. Models: the embedded
+family.
 """
 
 from __future__ import annotations
@@ -77,15 +77,15 @@ def batched(store: ModelStore, specs: list[ModelSpec], examples: list[Example], 
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work` gives, in a thread that ends: where more threads have used OpenMP than there are cores, all of them
-    sleep between operations, and whoever comes second is a third slower.
+    """The result of `work`, run in a thread that ends: if more threads than cores have used OpenMP, all of them sleep
+    between operations, which makes the second side a third slower.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work, *arguments).result()
 
 
 def differences(store: ModelStore, one: Texts, other: Texts) -> str:
-    """How many texts differ, and how many tokens, place by place."""
+    """The number of differing texts, and of differing tokens by position."""
     tokenizer = store.load(store.registry.default_family.base).tokenizer
     texts = tokens = total = 0
     for key, text in one.items():
@@ -93,12 +93,12 @@ def differences(store: ModelStore, one: Texts, other: Texts) -> str:
         total += len(left)
         differ = sum(a != b for a, b in zip(left, right, strict=False)) + abs(len(left) - len(right))
         texts, tokens = texts + bool(differ), tokens + differ
-    return f"{texts} of {len(one)} texts and {tokens} of {total:,} tokens differ from the plain way's"
+    return f"{texts} of {len(one)} texts and {tokens} of {total:,} tokens differ from the plain loop's"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="dialogsum:validation", help="a source, as `dsum evaluate` takes it")
+    parser.add_argument("--data", default="dialogsum:validation", help="a data source, as for `dsum evaluate`")
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> int:
         print(f"evaluation, {side + ':':<10}{len(examples) / quick:6.2f} dialogues/s, {slow / quick:.1f}x;", end=" ")
         print(differences(store, reference, texts[side]), flush=True)
     if "bfloat16" not in sides:
-        print("bfloat16: this processor does not multiply it itself")
+        print("bfloat16: not supported by this CPU")
     return 0
 
 

@@ -1,12 +1,12 @@
-"""The three-way comparison on a family of FLAN-T5-base's shape: dsum's way against the notebook's way.
+"""Compares dsum with the notebook's code for the three-way comparison of a family with FLAN-T5-base's shape.
 
     python benchmarks/three_way.py            # two cores, about five minutes, 2 GB of disk in a temporary folder
 
-Notebook: original, fully fine-tuned and a third model under PEFT, each loaded by itself in fp32, kept, and asked one
-after the other. dsum: `ModelStore` and `compare`, which loads what it needs. Each side runs in a process of its own, in
-turn, for some rounds; medians are printed, and the median of the rounds' ratios. Weights are random and seeded: time
-and memory do not depend on what is written. On a machine that others use, `--cores 1` and processor seconds are the
-steadier measure: threads that wait for one another count twice. README.md beside this file says what was found.
+Notebook: original, fully fine-tuned and a third model with PEFT, each loaded separately in fp32, kept in memory, and
+run one after the other. dsum: `ModelStore` and `compare`. The sides alternate for several rounds, each in its own
+process; the script prints medians and the median of the rounds' ratios. Weights are random and seeded, because time and
+memory do not depend on the text. On a shared machine, `--cores 1` and CPU seconds are more stable, because waiting
+threads count as busy. Results are in README.md in this folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 NEW_TOKENS = 48
 SOURCE_TOKENS = 230
-REPEATS = 4  # comparisons that are timed in one process, after one that is not
+REPEATS = 4  # timed comparisons per process, after a warm-up
 NAMES = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
 
 
@@ -47,7 +47,7 @@ def make_family(folder: Path) -> None:
         torch.manual_seed(seed)
         model = T5ForConditionalGeneration(config)
         with torch.no_grad():
-            # A head of its own, in which padding and end never win: every text gets as long as it is allowed to.
+            # A separate head that never selects padding or the end token, so every text reaches the maximum length.
             model.lm_head.weight = torch.nn.Parameter(torch.randn(32128, 768) * 0.05)
             model.lm_head.weight[:2] = 0
         if name != "dsum-t5-lora":
@@ -138,7 +138,7 @@ def run_dsum(folder: Path) -> dict[str, Any]:
 
 
 def measured(started: float, write: Any) -> dict[str, Any]:
-    """Seconds until the first comparison is there and of a later one (median), and the process's peak bytes."""
+    """Seconds of the first comparison, with loading, and of later ones (median), and the process's peak bytes."""
     seconds, processor = [], []
     for _ in range(REPEATS + 1):
         worked = time.process_time()
@@ -156,7 +156,7 @@ def measured(started: float, write: Any) -> dict[str, Any]:
 
 
 def _peak_bytes() -> int:
-    """Most resident memory so far. Not ru_maxrss: a child starts with its parent's."""
+    """Peak resident memory. Not ru_maxrss: a child starts with its parent's value."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="keep the family here and use it again")
+    parser.add_argument("--folder", type=Path, help="folder in which the family is kept for reuse")
     parser.add_argument("--task", choices=["family", "notebook", "dsum"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:

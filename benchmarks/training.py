@@ -1,12 +1,12 @@
-"""What fine-tuning costs: dsum's full fine-tuning against the notebook's recipe, and LoRA's memory against full's.
+"""Measures fine-tuning: dsum's full fine-tuning compared with the notebook's, and LoRA's memory with that of full.
 
     python benchmarks/training.py [--data SOURCE] [--dialogues N] [--only speed|memory]
 
-Speed: the embedded base, the same dialogues, batches of 8, AdamW. The notebook's way is transformers' Trainer in fp32
-with dialogue and summary both padded to 512 tokens; dsum's is `dsum_demo.training.loop.train` with its defaults. They
-take turns, so that a busy machine slows down both. Memory: a FLAN-T5-base-shaped model with random weights, AdamW, and
-`dsum train --probe` in a child process for each method: a step of 8 dialogues, all at once or accumulated one by one.
-`benchmarks/README.md` holds a result.
+Speed: the embedded base, the same dialogues, batches of 8, AdamW. The notebook uses transformers' Trainer in fp32 with
+dialogue and summary both padded to 512 tokens; dsum uses `dsum_demo.training.loop.train` with its defaults. They
+alternate, so that a busy machine slows down both. Memory: a FLAN-T5-base-shaped model with random weights, AdamW, and
+`dsum train --probe` in a child process for each method: a step of 8 dialogues, in one batch or accumulated one by one.
+Results are in `benchmarks/README.md`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Pairs = list[tuple[str, str]]
 
 
 class StepTimes(TrainerCallback):
-    """Seconds of every step after the first, which warms caches up."""
+    """Seconds of every step after the first, which warms up caches."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -67,7 +67,7 @@ class StepTimes(TrainerCallback):
 
 
 def notebook_way(pairs: Pairs, folder: Path) -> float:
-    """Dialogues a second of the notebook's recipe."""
+    """Dialogues per second of the notebook's recipe."""
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(BASE), AutoTokenizer.from_pretrained(BASE)
     rows = []
     for dialogue, summary in pairs:
@@ -89,7 +89,7 @@ def notebook_way(pairs: Pairs, folder: Path) -> float:
 
 
 def dsum_way(pairs: Pairs, folder: Path) -> float:
-    """Dialogues a second of `train`, evaluations left out: the mean over its steps, since their lengths differ."""
+    """Dialogues per second of `train` without evaluations: the mean over its steps, because their lengths differ."""
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(BASE), AutoTokenizer.from_pretrained(BASE)
     config = TrainingConfig(
         method="full", optimizer="adamw", learning_rate=1e-5, batch_size=BATCH, max_steps=STEPS * 2, evaluations=1,
@@ -159,9 +159,7 @@ def probe(root: Path, method: str, at_once: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", default="samples", help="where dialogues come from (samples, dialogsum:train, a file)"
-    )
+    parser.add_argument("--data", default="samples", help="source of the dialogues (samples, dialogsum:train, a file)")
     parser.add_argument("--dialogues", type=int, default=96, help="how many of them")
     parser.add_argument("--only", choices=("speed", "memory"))
     options = parser.parse_args()

@@ -2,8 +2,8 @@
 
     python -m recipes --data DATA_FOLDER [--work build/embedded] [--stages tokenizer,pretrain,full,lora,report,package]
 
-Every stage keeps what it made in the work folder and is skipped where that is there and newer than what it is made of;
-pretraining and fine-tuning go on from their last checkpoint. `package` writes models/ and adapters/.
+Every stage saves its results in the work folder and is skipped if they are newer than its inputs; pretraining and
+fine-tuning resume from their last checkpoint. `package` writes models/ and adapters/.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def save_base(weights: dict[str, torch.Tensor], tokenizer: PreTrainedTokenizerFa
 
 
 def training_pairs(rows: list[dict], epochs: float, seed: int) -> list[Pair]:
-    """`epochs` passes over the rows, names replaced anew in each, so one pass of the trainer sees them all."""
+    """`epochs` copies of the rows, each with other names, so that one epoch of the trainer has all of them."""
     rng, pairs = random.Random(seed), []
     for _ in range(max(1, round(epochs))):
         pairs += [rename(row["dialogue"], row["summary"], rng) for row in rows]

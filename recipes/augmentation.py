@@ -1,4 +1,4 @@
-"""Replaces names in pairs of dialogue and summary, alike on both sides: a name has to be read, not remembered."""
+"""Replaces names in dialogue and summary alike, so that models copy names instead of memorizing them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads the data folder into conversations and cuts them into windows.
 
-Knows the files' formats and nothing of models. The folder holds `dialogsum/{train,validation}.jsonl.gz` and
+The folder holds `dialogsum/{train,validation}.jsonl.gz` and
 `pretraining/*.jsonl.gz` (one JSON object a line; turns as [[speaker, text], ...]).
 """
 

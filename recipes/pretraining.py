@@ -219,7 +219,7 @@ def pretrain(
     circuit: bool = True,
     stop_at: int | None = None,
 ) -> T5ForConditionalGeneration:
-    """Train to `steps`, resuming from `folder/checkpoint.pt` where there is one."""
+    """Train to `steps`, resuming from `folder/checkpoint.pt` if it exists."""
     torch.set_num_threads(os.cpu_count() or 1)
     model = new_model(tokenizer, circuit=circuit)
     model.set_attn_implementation("eager")

@@ -1,6 +1,6 @@
 """Trains the family's tokenizer: an 8k Unigram vocabulary that keeps newlines, speaker labels and punctuation apart.
 
-Knows text only. Speaker labels and newlines are ordinary pieces, not special tokens: `skip_special_tokens=True` must
+Speaker labels and newlines are ordinary pieces, not special tokens: `skip_special_tokens=True` must
 not eat `#Person1#` out of a summary.
 """
 
@@ -22,8 +22,8 @@ SPLIT = r"▁?#Person\d+#|▁?\n|▁?[^\w\s'▁\-]"
 
 
 def in_fixed_order(tokenizer: Tokenizer, specials: int) -> list[tuple[str, float]]:
-    """A trained Unigram tokenizer's (piece, score), best first; the trainer orders ties anew in every process, and sums
-    in another order, so that what is equal differs in its last digits.
+    """A trained Unigram tokenizer's (piece, score), best first. The trainer's order of ties and of sums differs between
+    processes, so equal scores differ in their last digits.
     """
     pieces = [(piece, round(score, 6)) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
     return pieces[:specials] + sorted(pieces[specials:], key=lambda piece: (-piece[1], piece[0]))

@@ -5,7 +5,7 @@ tiny_model         builds a tiny T5 from a seed
 chat_tokenizer     a byte-level BPE tokenizer with a chat template, whose padding is its end token
 tiny_causal        builds a tiny decoder-only model (Llama) from a seed
 tiny_root          a folder with models/dsum-t5-base, models/dsum-t5-full, adapters/dsum-t5-lora and the samples
-tiny_settings      Settings whose root is tiny_root, offline, with a data_dir of its own
+tiny_settings      Settings whose root is tiny_root, offline, with its own data_dir
 tiny_store         a ModelStore over them (tiny_store.registry is its Registry); shared, so leave it as it was
 causal_store       the same of a trio of tiny decoder-only models: GGUF files and a LoRA adapter
 checkout           for both architectures a copy of their root that a test may change, its names and modules
@@ -36,7 +36,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # The tests' roots hold tiny models in place of this family; child processes see it too.
 os.environ["DSUM_FAMILY"] = "dsum-t5"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# hypothesis leaves notes of its own even where tests ask for no database.
+# hypothesis writes files even if tests configure no database.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "dsum-hypothesis")))
 
 from collections.abc import Callable
@@ -410,7 +410,7 @@ def settings(root, tmp_path) -> Settings:
 
 @pytest.fixture(scope="session")
 def recorded_file(tmp_path_factory) -> Path:
-    """The original repeats the first turn, the full fine-tune nearly says what a person says, LoRA a little less so."""
+    """The original repeats the first turn, the full fine-tune is close to the human summary, LoRA a little less."""
     file = tmp_path_factory.mktemp("recorded") / "outputs.csv"
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -140,7 +140,7 @@ def test_unusable_dialogues_are_refused_before_a_model_loads(any_store, trio, di
         compare(any_store, trio[0], trio[1], dialogue)
 
 
-def test_loading_tells_how_far_it_is(any_store, trio):
+def test_loading_reports_its_progress(any_store, trio):
     family, specs = trio
     fresh = ModelStore(any_store.registry, any_store.settings)
     notes = [state.systems[0].note for state in stream_comparison(fresh, family, specs[:1], DIALOGUE)]

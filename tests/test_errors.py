@@ -12,7 +12,7 @@ CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) an
 
 
 @pytest.mark.parametrize("error", CLASSES)
-def test_every_error_is_a_dsum_error_and_stands_in_the_drawing(error):
+def test_every_error_is_a_dsum_error_and_in_the_docstring_tree(error):
     assert issubclass(error, errors.DsumError)
     assert error.__name__ in (errors.__doc__ or "")
     assert error.__doc__

@@ -1,4 +1,4 @@
-"""docs/from-the-notebook.md is a script: its blocks run in order, as they stand there, on tiny models."""
+"""docs/from-the-notebook.md is a script: its code blocks run unchanged and in order, on tiny models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "from-the-notebook.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.+?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
-# What the page's names hold in the end, and what the original says with both tuned models beside it.
+# The variables at the end of the page, and the original's output with both fine-tuned models loaded.
 REPORT = """
 from rouge_score.rouge_scorer import RougeScorer
 
@@ -93,7 +93,7 @@ def test_no_padding_is_among_the_labels(walked):
     assert all(found["pad"] not in labels for labels in found["labels"])
 
 
-def test_three_systems_are_scored_and_told_apart(walked):
+def test_three_systems_are_scored_with_different_results(walked):
     printed, found = walked
     assert list(found["means"]) == ["dsum-t5-base", "my-full", "my-lora"]
     assert found["means"]["my-full"]["rouge1"] == pytest.approx(found["by_hand"]) and found["by_hand"] > 0

@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, on tiny models; its commands are ones that there are."""
+"""The README's Python code runs unchanged, on tiny models, and its commands exist."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an earlier version saved is opened unchanged: runs, evaluations, a study, written texts and adapters.
+"""Data saved by an earlier version opens unchanged: runs, evaluations, a study, cached summaries and adapters.
 
-tests/fixtures/saved holds it, with what that version read of it in expected.json. A value that changes here is one
-that people's own folders would change by: mend the reader, not the fixture.
+tests/fixtures/saved holds it; expected.json has the values that the earlier version read. If a value changes, users'
+own data would change too: fix the reader, not the fixture.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def test_a_run_reads_as_it_did(name, saved, expected):
     same(run_facts(Runs(saved.runs_dir).get(name)), expected["runs"][name], name)
 
 
-def test_a_failed_run_says_its_reason_and_keeps_its_best_as_a_model(saved):
+def test_a_failed_run_has_its_reason_and_keeps_its_best_weights_as_a_model(saved):
     run = Runs(saved.runs_dir).get("failed")
     assert run.status().reason == "The training loss became nan at step 3." == run.result()["reason"]
     assert run.result()["best"]["step"] == 2 and Registry(saved).spec("failed").kind == "adapter"
@@ -213,7 +213,7 @@ def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
     assert run.name == "waiting" and jobs.may_change(run, SECRET) and not jobs.may_change(run, "another")
 
 
-def test_a_stopped_run_goes_on_to_its_end_as_if_nothing_had_been(saved, expected):
+def test_a_stopped_run_resumes_and_equals_an_uninterrupted_one(saved, expected):
     run = Runs(saved.runs_dir).get("stopped")
     before = steps_of(run)
     assert execute(run, saved).state is RunState.FINISHED
@@ -293,7 +293,7 @@ def test_written_texts_are_found_under_the_same_keys(saved, expected):
     assert output_facts(saved) == expected["outputs"]
 
 
-def test_the_same_evaluation_again_writes_nothing_anew(saved, expected):
+def test_the_same_evaluation_again_reads_all_outputs_from_the_cache(saved, expected):
     registry, cache = Registry(saved), OutputCache(saved.outputs_file)
     specs = [registry.spec(name) for name in MODELS[:3]]
     *_, last = evaluate(

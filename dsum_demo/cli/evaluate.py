@@ -58,7 +58,7 @@ def add_evaluate(commands: Any) -> None:
         "dialogues: rows of one dialogue are one example with several references (default for models)",
     )
     parser.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
-    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest summary, in tokens")
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="maximum length of a summary, in tokens")
     parser.add_argument("--skip-broken", action="store_true", help="leave rows out that cannot be used, and list them")
     parser.add_argument(
         "--bf16", action="store_true", help="write in bfloat16: faster where the processor has it, a few texts differ"

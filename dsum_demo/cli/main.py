@@ -1,8 +1,8 @@
-"""The command line: `dsum models | compare | score | evaluate | train | push | study | serve`. Results on standard
-output, all else on standard error.
+"""The command line: `dsum models | compare | score | evaluate | train | push | study | serve`. Results go to standard
+output, everything else to standard error.
 
-Knows how to read arguments and print; the work is done below. Each command imports what it needs, so that `--help` and
-mistakes are answered at once. Exit codes: 0 done, 1 a model failed, 2 the input was wrong, 130 interrupted."""
+Each command imports what it needs, so `--help` and input errors need no heavy imports. Exit codes: 0 success, 1 a model
+failed, 2 invalid input, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     models.set_defaults(run=run_models)
 
     compare = commands.add_parser("compare", help="summarize one dialogue with a family's three systems")
-    compare.add_argument("file", metavar="FILE|-", help="a dialogue, chat export or transcript; - reads standard input")
-    compare.add_argument("--as-is", action="store_true", help="use the text as it is, not as a chat export")
+    compare.add_argument("file", metavar="FILE|-", help="a dialogue, chat export or transcript; - for standard input")
+    compare.add_argument("--as-is", action="store_true", help="use the text unchanged, not as a chat export")
     compare.add_argument("--reference", action="append", default=[], metavar="TEXT", help="a reference; up to three")
-    compare.add_argument("--family", metavar="NAME", help="a family that `dsum models` lists")
+    compare.add_argument("--family", metavar="NAME", help="model family (see `dsum models`)")
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
-    compare.add_argument("--max-new-tokens", type=int, metavar="N", help="longest summary, in tokens")
+    compare.add_argument("--max-new-tokens", type=int, metavar="N", help="maximum length of a summary, in tokens")
     compare.add_argument("--json", action="store_true", help="print JSON")
     compare.set_defaults(run=run_compare)
 
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     push = commands.add_parser("push", help="upload a finished run to the Hugging Face Hub, with its card")
     push.add_argument("run_name", metavar="RUN")
-    push.add_argument("repository", metavar="OWNER/NAME", help="made where it does not exist")
+    push.add_argument("repository", metavar="OWNER/NAME", help="repository to upload to; created if it does not exist")
     push.add_argument("--private", action="store_true", help="make the repository private")
     push.set_defaults(run=run_push)
 

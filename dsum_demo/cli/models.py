@@ -23,7 +23,7 @@ def run_models(options: argparse.Namespace) -> int:
     registry = Registry(Settings.from_environment())
     rows = [{**row, "estimate": None} for row in registry.as_rows()]
     if any(row["state"] == "downloadable" for row in rows):
-        say("dsum: estimating what the models that can be downloaded will take on this machine")
+        say("dsum: estimating memory and time of the downloadable models on this machine")
         _add_estimates(registry, rows)
     if options.json:
         print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
@@ -46,7 +46,7 @@ def _add_estimates(registry: Registry, rows: list[dict[str, Any]]) -> None:
     try:
         speed = measure_speed(ModelStore(registry, registry.settings))
     except ModelError:
-        speed = None  # then the time stays open
+        speed = None  # the time is unknown
     for row in rows:
         if row["state"] == "downloadable" and (cost := estimate(registry, registry.spec(row["name"]), speed)):
             row["estimate"] = {**asdict(cost), "text": cost.text}

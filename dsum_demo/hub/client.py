@@ -54,7 +54,7 @@ class HubProbe:
 
         if self._offline or constants.is_offline_mode():
             return "Offline: HF_HUB_OFFLINE is set."
-        # In a thread, because looking up a name has no timeout of its own and takes long without a network.
+        # In a thread, because a DNS lookup has no timeout and takes long without a network.
         try:
             return run_stoppable(
                 lambda stop: _ask_hub(constants.ENDPOINT, self._timeout), name="ask the Hub", timeout=self._timeout
@@ -136,7 +136,9 @@ def what_happened(error: BaseException) -> str:
     status, cause = _status(error), _cause(error)
     if status is not None:
         return f"answered {status}"
-    return "stopped answering" if "Timeout" in type(cause).__name__ else f"broke off ({type(cause).__name__})"
+    return (
+        "stopped answering" if "Timeout" in type(cause).__name__ else f"closed the connection ({type(cause).__name__})"
+    )
 
 
 def explained(error: BaseException, source: Source, title: str) -> BaseException:

@@ -194,7 +194,7 @@ def _check_low_rank(
         rank = config.get("r")
         if config["peft_type"] == "LORA" and not config.get("rank_pattern") and down[0] != rank:
             raise IncompatibleAdapterError(
-                f"{name}: adapter_config.json says rank {rank}, the weights of {module} have rank {down[0]}."
+                f"{name}: adapter_config.json has rank {rank}, the weights of {module} have rank {down[0]}."
             )
         expected = _weight(name, module, base)
         outputs, inputs = (down[1], up[0]) if embedding else (up[0], down[1])

@@ -52,7 +52,7 @@ def compare_dialogue(
     Decoding is greedy. The answer contains every summary, its times and its scores. A model that fails has an `error`;
     if all fail, the call fails.
     """
-    registry = services.registry.seen_by("")  # API callers have no runs of their own
+    registry = services.registry.seen_by("")  # API callers own no runs
     try:
         if not isinstance(dialogue, str):
             raise InputError(f"dialogue is {dialogue!r}; it must be a text, one turn per line.")

@@ -241,7 +241,7 @@ def name_offsets(area: Area, front: Sequence[MethodRow] = ()) -> list[Point]:
             covered = 0.02 * np.hypot(*offsets[i].T)  # the nearest of equally good places
             for plot, obstacles, center in zip(PLOTS, fixed, centers, strict=True):
                 boxes = name_boxes(center[i], offsets[i], widths[i])
-                covered += 4 * (widths[i] * LINE - shared(boxes, np.array([(0, 0, *plot)])))  # what is cut off
+                covered += 4 * (widths[i] * LINE - shared(boxes, np.array([(0, 0, *plot)])))  # outside the plot
                 covered += shared(boxes, obstacles)
                 others = [name_boxes(center[j], np.array([found[j]]), widths[j])[0] for j in found if j != i]
                 covered += 4 * shared(boxes, np.array(others).reshape(-1, 4))

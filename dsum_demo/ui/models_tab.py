@@ -65,7 +65,7 @@ def models_table(registry: Registry, speed: Speed | None = None) -> str:
             )
     head = "".join(f"<th>{name}</th>" for name in ("Model", "State", "Trained parameters", "Size", "About"))
     if offline:
-        offline = f"{offline} Models marked “{State.UNREACHABLE}” have to be downloaded from the Hugging Face Hub."
+        offline = f"{offline} Models marked “{State.UNREACHABLE}” must be downloaded from the Hugging Face Hub."
     misfits = " ".join(f"{misfit.name}: {misfit.reason}" for misfit in registry.misfits)
     if registry.settings.public:
         misfits = hide_paths(misfits, registry.settings)

@@ -1,7 +1,7 @@
 """dsum's ROUGE as a metric of the `evaluate` library: `evaluate.load("metrics/dsum_rouge")`, which asks no Hub.
 
 evaluate imports a copy of this file from its cache, so nothing beside it can be found: all the work is in
-dsum_demo.metrics, which has to be importable.
+dsum_demo.metrics, which must be importable.
 """
 
 from __future__ import annotations

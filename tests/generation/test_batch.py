@@ -233,7 +233,7 @@ def test_a_prompt_method_of_a_causal_model_writes_in_a_batch_what_it_writes_alon
     assert alone != [generate(base, prompt, decode).text for prompt in prompts]
 
 
-def test_an_adapter_that_writes_one_at_a_time_waits_for_its_turn(root, settings, tiny_model, save_adapter):
+def test_an_adapter_that_generates_one_call_at_a_time_waits_for_the_lock(root, settings, tiny_model, save_adapter):
     config = PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4)
     save_adapter(tiny_model(1), config, root / "adapters" / "my-prompt")
     store = ModelStore(Registry(settings), settings)

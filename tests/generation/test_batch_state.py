@@ -16,7 +16,7 @@ TEXTS = {name: [*range(5 + name, 5 + name + length), 1] for name, length in {10:
 
 @pytest.fixture(params=["transformers", "short"])
 def model(tiny_model, request):
-    """Once as transformers has it, once with the short way; in float64, so that nothing hides behind rounding."""
+    """Once with transformers' code, once with the fast path; in float64, so that nothing hides behind rounding."""
     made = twin(tiny_model(3).eval().double())
     if request.param == "short":
         step_by_step(made)

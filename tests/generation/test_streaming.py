@@ -93,7 +93,7 @@ def test_no_ngram_of_a_summary_repeats_and_the_prompts_do_not_count(trio, beams)
         assert len(set(pairs)) == len(pairs)
 
 
-def test_what_stands_twice_in_the_prompt_can_be_copied(causal_store):
+def test_an_ngram_that_the_prompt_repeats_can_be_copied(causal_store):
     """The model repeats its last token: of a prompt that ends in x x x, the summary is x x before the ban on pairs."""
     loaded = causal_store.load(causal_store.registry.default_family.base)
     model = copy.deepcopy(loaded.model)

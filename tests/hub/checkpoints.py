@@ -1,6 +1,6 @@
 """Repositories for the loopback Hub, shaped like the real ones: a FLAN-T5 trio, a Qwen and DialogSum.
 
-The models are T5 v1.1 in small: gated GELU, a head of its own (`tie_word_embeddings` false in config.json, `lm_head`
+The models are T5 v1.1 in small: gated GELU, an untied head (`tie_word_embeddings` false in config.json, `lm_head`
 in the weights), more rows than the tokenizer has pieces. Sharded or whole, safetensors or .bin, as people uploaded
 them.
 """
@@ -30,14 +30,14 @@ SMALL = "google/flan-t5-small"
 QWEN = "Qwen/Qwen3-0.6B"
 QWEN_ENDS = [2, 0]
 DIALOGSUM = "knkarthick/dialogsum"
-SPARE_ROWS = 28  # FLAN-T5's 32,128 rows stand for 32,100 pieces
+SPARE_ROWS = 28  # FLAN-T5 has 32,128 rows for 32,100 pieces
 TOPICS = ("lunch", "travel", "work", "health")
 
 
 def flan_model(tokenizer: PreTrainedTokenizerBase, seed: int, **changes: int) -> T5ForConditionalGeneration:
-    """A small T5 v1.1 with random weights and a head of its own; `changes` go to its config.
+    """A small T5 v1.1 with random weights and an untied head; `changes` go to its config.
 
-    Whatever the tokenizer, its texts are of full length and can be seen: no logit but 0 has an id that ends or shows
+    With any tokenizer, its texts have full length and are visible: no logit but 0 has an id that ends or shows
     nothing, and of some hundred random ones the largest is above it.
     """
     torch.manual_seed(seed)
@@ -122,7 +122,7 @@ def save_flan_trio(
 
 def save_qwen(tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int = 1) -> Path:
     """A small Qwen2 with random weights as a Hub repository holds it: biases in q, k and v, two end tokens, a chat
-    template in a file of its own.
+    template in a separate file.
     """
     torch.manual_seed(seed)
     config = Qwen2Config(
@@ -195,7 +195,7 @@ def dialogsum_repository(train: int = 40, validation: int = 10, test: int = 500)
 
 
 def dialogsum_viewer() -> dict[str, object]:
-    """What the Hub's data set viewer, a server of its own, says of this repository."""
+    """The response of the Hub's dataset viewer, a separate server, for this repository."""
     texts = {"dtype": "string", "_type": "Value"}
     features = dict.fromkeys(("id", "dialogue", "summary", "topic"), texts)
     return {"default": {"config_name": "default", "builder_name": "csv", "dataset_name": "dialogsum",

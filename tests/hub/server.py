@@ -42,7 +42,7 @@ class File:
 
     @property
     def size(self) -> int:
-        """What the Hub says it is."""
+        """The size that the Hub declares."""
         return len(self.content) if self.declared is None else self.declared
 
     @property
@@ -106,7 +106,7 @@ class Fault:
 class HubServer:
     """Serves until `close`. Safe to change from the test's thread while it serves.
 
-    viewer: what the data set viewer says of a data set, by its name. ranges: whether byte ranges are answered.
+    viewer: the dataset viewer's responses by dataset name. ranges: whether byte ranges are answered.
     """
 
     def __init__(self) -> None:
@@ -248,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        # Through a proxy setting the whole address stands here: that is how other host names reach this server.
+        # With a proxy setting this is the full URL: that is how requests to other host names reach this server.
         address = urlsplit(self.path)
         self.where, self.query = unquote(address.path) or "/", parse_qs(address.query)
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -147,7 +147,7 @@ def test_an_interrupted_download_resumes_where_it_stopped(flan_hub, child, envir
     assert 0 < again.begin <= broken.sent < size and again.sent == size - again.begin
 
 
-def test_models_says_what_a_download_will_take_here(flan_hub, child):
+def test_models_estimates_the_cost_of_a_download(flan_hub, child):
     done = child("models")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -174,7 +174,7 @@ def test_one_missing_and_one_gated_variant_leave_a_base_in_bin_shards_alone(hub,
     )
 
 
-def test_without_hub_and_cache_one_sentence_says_so_and_the_embedded_family_works(hub, child):
+def test_without_hub_and_cache_there_is_one_error_and_the_embedded_family_works(hub, child):
     # It takes the connection and stays silent, which costs more time than a refusal; the probe gives up before 2 s.
     hub.fault("hang", "^/")
     rows = {row["name"]: row for row in json.loads(child("models", "--json", DSUM_HUB_TIMEOUT="1").stdout)["models"]}

@@ -13,58 +13,58 @@ from dsum_demo.errors import DsumError
 from dsum_demo.settings import Settings
 from dsum_demo.data.sources import read_source
 
-told = []
+messages = []
 sources.PATIENCE_SECONDS = PATIENCE
 for source in SOURCES:
     try:
-        stop = STOP and (lambda: len(told) > 0)
-        found = read_source(source, Settings.from_environment(), on_progress=lambda text, share: told.append(text),
+        stop = STOP and (lambda: len(messages) > 0)
+        found = read_source(source, Settings.from_environment(), on_progress=lambda text, share: messages.append(text),
                             should_stop=stop or (lambda: False))
         print(json.dumps([len(found), found[1].id, found[1].dialogue, found[1].references, found[1].topics]))
     except DsumError as error:
         print(json.dumps(f"{type(error).__name__}: {error}"))
-print(json.dumps(told))
+print(json.dumps(messages))
 """
 
 
 def read(child, *sources: str, stop: bool = False, patience: float = 60, **more: str) -> tuple[list, list[str]]:
-    """What each source gave, and what was told."""
+    """Each source's result, and the progress messages."""
     done = child(f"SOURCES, STOP, PATIENCE = {list(sources)!r}, {stop}, {patience}\n{READ}", **more)
     assert done.returncode == 0, done.stderr
-    # Whoever reads standard error reads sentences, not other libraries' warnings.
+    # Standard error contains no warnings of other libraries.
     assert "arning" not in done.stderr and "Traceback" not in done.stderr, done.stderr
-    *found, told = map(json.loads, done.stdout.splitlines())
-    return found, told
+    *found, messages = map(json.loads, done.stdout.splitlines())
+    return found, messages
 
 
 def test_from_the_hub_once_then_from_the_cache(hub, child):
     hub.add(DIALOGSUM, dialogsum_repository(), kind="datasets")
-    (test, train), told = read(child, "dialogsum:test", "dialogsum:train")
+    (test, train), messages = read(child, "dialogsum:test", "dialogsum:train")
     rows = dialogsum_rows("test", 2)[3:]
     assert test == [500, "test_1", rows[0]["dialogue"], [r["summary"] for r in rows], [r["topic"] for r in rows]]
     assert train[:2] == [40, "train_1"] and len(train[3]) == 1
-    assert told == ["Downloading DialogSum from the Hub (12 MB)"]
+    assert messages == ["Downloading DialogSum from the Hub (12 MB)"]
     with hub.watched() as seen:
-        (again, validation), told = read(child, "dialogsum:test", "dialogsum:validation", HF_HUB_OFFLINE="1")
+        (again, validation), messages = read(child, "dialogsum:test", "dialogsum:validation", HF_HUB_OFFLINE="1")
     assert again == test and validation[:2] == [10, "dev_1"]
-    assert seen == [] and told == []
+    assert seen == [] and messages == []
 
 
 def test_refusals_faults_and_a_stop_are_sentences(hub, child):
-    found, told = read(child, "dialogsum:test")
+    found, messages = read(child, "dialogsum:test")
     assert (
         found[0].startswith("DataError: DialogSum could not be downloaded from the Hub: ")
         and "DSUM_DIALOGSUM" in found[0]
     )
     assert "knkarthick/dialogsum" in found[0]
-    found, told = read(child, "dialogsum:test", HF_HUB_OFFLINE="1")
+    found, messages = read(child, "dialogsum:test", HF_HUB_OFFLINE="1")
     assert (
         found
         == [
             "DataError: DialogSum is not on this machine and cannot be downloaded. Offline: HF_HUB_OFFLINE is set. "
             "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
         ]
-        and told == []
+        and messages == []
     )
     hub.add(DIALOGSUM, dialogsum_repository(test=1), kind="datasets")
     hub.fault("hang", "resolve/.*csv")

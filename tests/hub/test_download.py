@@ -1,4 +1,4 @@
-"""Fetching from the loopback Hub: what is asked, in which pieces, and what is said when something goes wrong.
+"""Downloads from the loopback Hub: requests, ranges, and error messages.
 
 Each case is a child process that only fetches; what follows in the models, on the command line and on the page is in
 the files beside this one.
@@ -20,7 +20,7 @@ NAME = "flan/base"
 WEIGHTS = bytes(range(256)) * 4000  # about 1 MB
 FILES = {
     "config.json": b"{}", "tokenizer.json": b"{}" * 30_000 + b"\n", "model.safetensors": WEIGHTS,
-    # What other frameworks left, and what nobody reads.
+    # Files of other frameworks, which loading ignores.
     "pytorch_model.bin": b"x" * 100, "tf_model.h5": b"x" * 100, "README.md": b"# Model", "evil.py": b"1/0",
 }  # fmt: skip
 FETCH = """
@@ -30,22 +30,22 @@ from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.errors import DsumError
 
 download.WAITS = (0.05, 0.1)
-told = []
+messages = []
 try:
     source = Source(SourceKind.HUB, sys.argv[1], sys.argv[2] or None)
-    def tell(text, share):
-        told.append([text, share])
+    def report(text, share):
+        messages.append([text, share])
         print(text, file=sys.stderr, flush=True)
-    folder = str(download.fetch(source, "the-model", adapter=False, on_progress=tell))
+    folder = str(download.fetch(source, "the-model", adapter=False, on_progress=report))
 except DsumError as error:
     folder = f"{type(error).__name__}: {error}"
-print(json.dumps([folder, told]))
+print(json.dumps([folder, messages]))
 """
 
 
 @pytest.fixture
 def fetch(environment, hub):
-    """fetch(repository, revision): where it landed, or the error; and what was told."""
+    """fetch(repository, revision): its folder or error, and the progress messages."""
     hub.add(NAME, FILES)
 
     def run(repository: str = NAME, revision: str = "", **more: str) -> tuple[str, list[list]]:
@@ -63,13 +63,13 @@ def weights(hub, method: str = "GET"):
     return hub.requests(r"^/cdn/.*/model\.safetensors$", method)
 
 
-def test_only_what_is_read_is_fetched_and_its_size_is_told_first(fetch, hub):
-    folder, told = fetch()
+def test_only_required_files_are_downloaded_and_the_size_is_reported_first(fetch, hub):
+    folder, messages = fetch()
     assert {file.name for file in Path(folder).iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
-    assert told[0] == ["Downloading the-model: 0 kB of 1.1 MB", 0.0]
-    assert told[-1] == ["Downloading the-model: 1.1 MB of 1.1 MB", 1.0]
-    shares = [share for _, share in told]
+    assert messages[0] == ["Downloading the-model: 0 kB of 1.1 MB", 0.0]
+    assert messages[-1] == ["Downloading the-model: 1.1 MB of 1.1 MB", 1.0]
+    shares = [share for _, share in messages]
     assert shares == sorted(shares) and len(shares) > 5
     assert hub.bytes_sent() == len(WEIGHTS) + 60_003
     assert not hub.requests(r"h5|README|evil|\.bin")
@@ -78,7 +78,7 @@ def test_only_what_is_read_is_fetched_and_its_size_is_told_first(fetch, hub):
     assert seen == []
 
 
-def test_a_download_that_is_killed_goes_on_where_it_broke_off(fetch, hub, environment):
+def test_a_killed_download_is_resumed(fetch, hub, environment):
     slow = hub.fault("slow", r"^/cdn/.*safetensors", rate=200_000)
     process = subprocess.Popen(
         [sys.executable, "-c", FETCH, NAME, ""], env=environment, text=True,
@@ -91,46 +91,46 @@ def test_a_download_that_is_killed_goes_on_where_it_broke_off(fetch, hub, enviro
     process.wait()
     process.stderr.close()
     slow.times = 0
-    folder, told = fetch()
+    folder, messages = fetch()
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
     again = weights(hub)[-1]
     assert again.status == 206 and again.begin > 150_000 and again.sent == len(WEIGHTS) - again.begin
-    assert told[0][1] == pytest.approx((again.begin + 60_003) / (len(WEIGHTS) + 60_003))
+    assert messages[0][1] == pytest.approx((again.begin + 60_003) / (len(WEIGHTS) + 60_003))
     assert len(hub.requests("tokenizer.json", "GET")) == 1
 
 
 def test_a_connection_that_breaks_is_taken_up_in_the_same_run(fetch, hub):
     hub.fault("cut", r"^/cdn/.*safetensors", after=300_000, times=2)
-    folder, told = fetch()
+    folder, messages = fetch()
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
     assert [request.begin for request in weights(hub)] == [None, 300_000, 600_000]
     assert sum(request.sent for request in weights(hub)) == len(WEIGHTS)
-    assert any("broke off" in text and "trying again" in text for text, _ in told)
+    assert any("closed the connection" in text and "trying again" in text for text, _ in messages)
 
 
 def test_a_connection_that_stalls_is_given_up_and_taken_up(fetch, hub):
     hub.fault("stall", r"^/cdn/.*safetensors", after=500_000, times=1)
-    folder, told = fetch()
+    folder, messages = fetch()
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
     assert [request.begin for request in weights(hub)][-1] == 500_000
-    assert any("the Hub stopped answering; trying again" in text for text, _ in told)
+    assert any("the Hub stopped answering; trying again" in text for text, _ in messages)
 
 
 def test_a_hub_without_ranges_is_asked_from_the_start(fetch, hub):
     hub.fault("cut", r"^/cdn/.*safetensors", after=300_000, times=1)
     hub.ranges = False
-    folder, told = fetch()
+    folder, messages = fetch()
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
     assert [request.status for request in weights(hub)] == [200, 200]
-    assert told[-1][1] == 1.0
+    assert messages[-1][1] == 1.0
 
 
 @pytest.mark.parametrize(("where", "kind"), [("^/api/", "status"), ("^/cdn/", "status")])
 def test_what_fails_twice_is_tried_again(fetch, hub, where, kind):
     hub.fault(kind, where, times=2, status=503)
-    folder, told = fetch()
+    folder, messages = fetch()
     assert (Path(folder) / "model.safetensors").read_bytes() == WEIGHTS
-    assert sum("trying again" in text for text, _ in told) == 2
+    assert sum("trying again" in text for text, _ in messages) == 2
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_what_fails_twice_is_tried_again(fetch, hub, where, kind):
         ("^/api/", "status", "the Hub answered 500. Try again later"),
         ("^/cdn/", "status", "the Hub answered 500. Try again later"),
         ("^/cdn/", "hang", "the Hub stopped answering. Try again later"),
-        ("^/cdn/", "cut", "the Hub broke off"),
+        ("^/cdn/", "cut", "the Hub closed the connection"),
     ],
 )
-def test_what_keeps_failing_is_told_after_a_bounded_number_of_attempts(fetch, hub, where, kind, said):
+def test_repeated_failures_raise_after_a_bounded_number_of_attempts(fetch, hub, where, kind, said):
     hub.fault(kind, where)
     answer, _ = fetch()
     assert answer.startswith("ModelUnavailableError: the-model could not be downloaded: ") and said in answer
@@ -164,7 +164,7 @@ def test_a_small_file_is_checked_too(fetch, hub):
     assert (Path(fetch()[0]) / "tokenizer.json").read_bytes() == FILES["tokenizer.json"]
 
 
-def test_a_file_that_stays_damaged_is_told_and_nothing_of_it_is_kept(fetch, hub):
+def test_a_file_that_stays_corrupt_raises_and_is_deleted(fetch, hub):
     hub.fault("flip", r"^/cdn/.*safetensors")
     answer, _ = fetch()
     assert "model.safetensors of the-model was corrupt after two downloads" in answer
@@ -209,15 +209,15 @@ def test_a_token_goes_to_the_hub_and_not_to_the_content_store(fetch, hub):
 
 def test_a_disk_that_is_too_small_is_known_before_a_byte_is_fetched(fetch, hub):
     hub.declare(NAME, "model.safetensors", 10**16)
-    answer, told = fetch()
+    answer, messages = fetch()
     assert answer.startswith(
         "ModelUnavailableError: the-model takes 10,000,000.0 GB on the disk of the Hub cache, and "
     )
-    assert "set HF_HOME" in answer and told == [["Downloading the-model: 0 kB of 10,000,000.0 GB", 0.0]]
+    assert "set HF_HOME" in answer and messages == [["Downloading the-model: 0 kB of 10,000,000.0 GB", 0.0]]
     assert hub.bytes_sent() == 0
 
 
-def test_a_cache_that_cannot_be_written_is_told(fetch, tmp_path):
+def test_a_cache_that_cannot_be_written_raises(fetch, tmp_path):
     (tmp_path / "file").write_text("")
     answer, _ = fetch(HF_HUB_CACHE=str(tmp_path / "file" / "hub"))
     assert answer == "ModelUnavailableError: the-model could not be written to the Hub cache: Not a directory."
@@ -238,7 +238,7 @@ def test_two_processes_fetch_each_byte_once(fetch, hub, environment):
 def test_a_stop_is_obeyed_while_the_hub_is_silent(hub, environment):
     hub.add(NAME, FILES)
     hub.fault("hang", "^/cdn/")
-    code = FETCH.replace("on_progress=tell)", "on_progress=tell, should_stop=lambda: len(told) > 2)")
+    code = FETCH.replace("on_progress=report)", "on_progress=report, should_stop=lambda: len(messages) > 2)")
     done = subprocess.run(
         [sys.executable, "-c", code, NAME, ""], capture_output=True, text=True, timeout=30,
         env={**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "300"},

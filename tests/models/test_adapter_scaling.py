@@ -115,7 +115,7 @@ def test_a_strength_out_of_bounds_is_refused_before_anything_is_loaded(strength,
         compare(tiny_store, family, [family.base], DIALOGUE, strengths={family.base.name: strength})
 
 
-def test_a_model_without_strength_says_so_in_its_own_result(tiny_store):
+def test_strength_of_a_full_fine_tune_is_an_error_in_its_result(tiny_store):
     family = tiny_store.registry.default_family
     specs = [spec for spec in family.default_trio() if spec]
     done = compare(tiny_store, family, specs, DIALOGUE, strengths={"dsum-t5-full": 0.5})

@@ -61,7 +61,7 @@ def layers(model, kind) -> int:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_model, tiny_tokenizer):
-    """A model with a head of its own, as FLAN-T5 has it."""
+    """A model with an untied head, like FLAN-T5."""
     folder = tmp_path_factory.mktemp("untied")
     model = tiny_model(1, tie_word_embeddings=False)
     model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape))
@@ -96,7 +96,7 @@ def served(folder, kind):
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 9])
-def test_a_large_model_says_what_a_plain_one_says(plain, served, kind, tokens):
+def test_a_large_model_generates_the_same_as_a_plain_one(plain, served, kind, tokens):
     assert layers(served, kind) == sum(isinstance(module, torch.nn.Linear) for module in plain.modules())
     assert close(logits(served, tokens), logits(plain, tokens))
     assert count(served) == count(plain)
@@ -106,7 +106,7 @@ def test_a_large_model_says_what_a_plain_one_says(plain, served, kind, tokens):
 
 
 def mapped(weight: torch.Tensor) -> str:
-    """The line of Linux's list of mappings that the values lie in."""
+    """The line of /proc/self/maps whose address range contains the values."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         begin, end = (int(address, 16) for address in line.split()[0].split("-"))
         if begin <= weight.data_ptr() < end:

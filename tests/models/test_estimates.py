@@ -65,7 +65,7 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
         config = T5Config(vocab_size=32128, d_kv=64, feed_forward_proj="gated-gelu", **SHAPES[name])
         model = T5ForConditionalGeneration(config)
     counts = {key: parameter.numel() for key, parameter in model.named_parameters()}
-    head = 32128 * config.d_model  # a real checkpoint has one of its own
+    head = 32128 * config.d_model  # a real checkpoint has an untied one
     total = sum(counts.values()) + head
     family = Registry(settings).family(name)
     assert (family.parameters, family.layers) == (total, config.num_decoder_layers)

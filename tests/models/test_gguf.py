@@ -41,7 +41,7 @@ def test_weights_are_those_that_transformers_reads(tmp_path, tiny_causal, chat_t
     assert model.lm_head.weight is model.model.embed_tokens.weight
 
 
-def test_a_qwen_with_biases_and_a_head_of_its_own_loads(tmp_path, qwen, chat_tokenizer, save_gguf):
+def test_a_qwen_with_biases_and_an_untied_head_loads(tmp_path, qwen, chat_tokenizer, save_gguf):
     save_gguf(qwen, chat_tokenizer, tmp_path / "model.gguf", "F32")
     model = load_whole(tmp_path, load_tokenizer(tmp_path), torch.float32)
     assert same(model, qwen) and model.lm_head.weight is not model.model.embed_tokens.weight

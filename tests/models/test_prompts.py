@@ -18,7 +18,7 @@ PROMPT_END = "\n\nSummary: "
 
 def ends_with_the_prompt(tokenizer, ids) -> bool:
     tail = list(tokenizer(PROMPT_END)["input_ids"])
-    # The first pieces may join with what stands before them; the question itself has to be whole.
+    # The first pieces may merge with the preceding text; the question itself must be complete.
     return list(ids[-len(tail) + 2 :]) == tail[2:]
 
 

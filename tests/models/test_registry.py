@@ -143,7 +143,7 @@ def test_two_models_of_one_name_are_refused(tmp_path):
         read_catalog(tmp_path, file)
 
 
-# What lies on the disk
+# Models on the disk
 
 
 def test_embedded_sizes_and_counts_are_read_from_the_files(settings):
@@ -177,7 +177,7 @@ def test_what_is_not_there_stays_visible_with_the_reason(settings, root):
     assert never_made.state is State.MISSING and "Fine-tune one" in never_made.reason
 
 
-def test_an_adapter_without_its_base_cannot_be_had(settings, root):
+def test_an_adapter_without_its_base_is_unavailable(settings, root):
     shutil.rmtree(root / "models" / "dsum-t5-base")
     registry = Registry(settings)
     answer = registry.availability(registry.spec("dsum-t5-lora"))
@@ -397,7 +397,7 @@ def test_a_cache_without_weights_does_not_count(settings, root, tmp_path, monkey
     assert registry.availability(registry.spec("flan-t5-small")).state is State.UNREACHABLE
 
 
-# Adapters, told from their files
+# Adapters, checked from their files
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ def test_a_good_adapter_passes(adapter, root):
         ({"init_lora_weights": "olora"}, "'olora', which rewrites"),
         ({"init_lora_weights": "loftq"}, "'loftq', which rewrites"),
         ({"megatron_core": "os", "megatron_config": {"a": 1}}, "megatron_config"),
-        ({"r": 8}, "says rank 8"),
+        ({"r": 8}, "has rank 8"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(adapter, root, changes, said):

@@ -1,7 +1,7 @@
-"""A model of FLAN-T5's shape (gated, a head of its own), fully fine-tuned, saved and loaded again: it stays the same.
+"""A model of FLAN-T5's shape (gated, untied head) is unchanged after full fine-tuning, saving and loading.
 
-transformers takes every T5 config for a tied one, and scales what goes into the head where the config says tied: a head
-that is lost, or an output that is scaled twice, would still write fluent text.
+transformers treats every T5 config as tied and scales the head's input if the config is tied: a lost head or a doubly
+scaled output would still give fluent text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DECODES = {"greedy": DecodingConfig(max_new_tokens=12), "beams": DecodingConfig(
 
 @pytest.fixture(scope="module")
 def flan_shaped(tiny_model):
-    """What a published checkpoint's config says (tied: false) and has: a head that is not the embedding."""
+    """A model like a published checkpoint: an untied head, and tie_word_embeddings false in the config."""
     model = tiny_model(5, tie_word_embeddings=False)
     torch.manual_seed(6)
     model.lm_head.weight = torch.nn.Parameter(torch.randn(model.lm_head.weight.shape) * 0.2)
@@ -116,7 +116,7 @@ def test_the_tokenizer_and_the_generation_config_travel_along(tuned, tiny_tokeni
     assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 1)
     saved = GenerationConfig.from_pretrained(folder)
     assert (saved.pad_token_id, saved.eos_token_id, saved.decoder_start_token_id) == (0, 1, 0)
-    # Validation during training writes with limits of its own, and they are not the model's.
+    # Validation during training has its own length limits, which must not change the model's.
     assert saved.max_length in (None, 20) and saved.max_new_tokens is None and saved.num_beams in (None, 1)
 
 

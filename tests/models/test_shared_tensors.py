@@ -1,4 +1,4 @@
-"""Adapters over a base's own tensors, for both architectures: nothing of the base is copied, changed or untied."""
+"""Adapters over a base's own tensors, for both architectures: no tensor of the base is copied, changed or untied."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_original_is_bit_identical_whatever_is_loaded_beside_it(store, check
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
-def test_a_merged_lora_writes_the_same_by_matrices_of_its_own(store, checkout, add_adapter, logits, kind):
+def test_a_merged_lora_has_its_own_matrices_and_generates_the_same(store, checkout, add_adapter, logits, kind):
     base, adapted = store.load(store.registry.spec(checkout.base)), store.load(add_adapter(kind))
     computed, own = logits(base.model), logits(adapted.model)
     whole = merged(adapted.model)

@@ -355,7 +355,7 @@ def test_many_threads_get_one_model(store):
     assert len(found) == 6 and len(set(map(id, found))) == 1
 
 
-def test_progress_is_told_in_sentences(store):
+def test_progress_is_reported_as_messages(store):
     told = []
     store.load(store.registry.spec("dsum-t5-lora"), on_progress=lambda sentence, share: told.append((sentence, share)))
     assert told == [("Loading dsum-t5-base", None), ("Loading dsum-t5-lora", None)]
@@ -373,7 +373,7 @@ def test_a_large_model_is_kept_in_bfloat16_a_small_one_in_float32(monkeypatch):
             assert serving_dtype(247_577_856) is large
 
 
-def test_native_bf16_is_what_the_processor_says():
+def test_native_bf16_matches_the_cpu_flags():
     if torch.cuda.is_available():
         pytest.skip("this asks the processor, and models run on the GPU here")
     listed = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
@@ -389,7 +389,7 @@ def test_flan_t5_base_and_its_lora_have_the_published_counts():
     )  # fmt: skip
     with torch.device("meta"):
         model = T5ForConditionalGeneration(config)
-        # A real checkpoint has a head of its own; one that is built from a config shares the embedding.
+        # A real checkpoint has an untied head; a model built from a config shares the embedding.
         model.lm_head.weight = torch.nn.Parameter(torch.empty(32128, 768))
     assert count(model) == 247_577_856
     adapted = get_peft_model(model, LoraConfig(**SEQ2SEQ, r=32, lora_alpha=32, target_modules=["q", "v"]))

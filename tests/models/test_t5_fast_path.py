@@ -1,4 +1,4 @@
-"""The short ways give what transformers gives: by token, by text, under adapters; and stand aside elsewhere."""
+"""The fast paths give transformers' results, per token, per text and with adapters; other calls do not use them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pair(tiny_model):
 
 @pytest.fixture
 def short_steps(monkeypatch):
-    """How many tokens were added by the short way."""
+    """The number of tokens that the fast path generated."""
     taken = []
     asked = t5_short_ways._adds_a_token
     monkeypatch.setattr(t5_short_ways, "_adds_a_token", lambda **inputs: asked(**inputs) and not taken.append(1))

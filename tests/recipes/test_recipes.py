@@ -1,5 +1,5 @@
 """How the embedded family is made, on a small corpus written here: tokenizer, corpus, objectives, augmentation, batches
-that depend on seed and step alone, a pretraining run that is cut short and resumed, packaging, report, command line.
+that depend on seed and step alone, an interrupted and resumed pretraining run, packaging, report, command line.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """The data folder's shape: DialogSum with summaries that can be told from all else, and three other corpora."""
+    """The data folder's shape: DialogSum with recognizable summaries, and three other corpora."""
     folder, rng = tmp_path_factory.mktemp("data"), random.Random(7)
     rows = []
     for i in range(ROWS):
@@ -361,7 +361,7 @@ def test_retell_puts_labels_for_first_and_second_person(said, told):
         ("Thanks a lot for your help!", "#Person1# thanks #Person2# for #Person2#'s help."),
     ],
 )
-def test_report_tells_a_sentence_as_a_reporter_would(said, told):
+def test_report_converts_a_sentence_to_reported_speech(said, told):
     assert report(said, "#Person1#", "#Person2#", random.Random(0)) == told
 
 
@@ -370,7 +370,7 @@ def test_report_tells_a_sentence_as_a_reporter_would(said, told):
     ["Oh, yes.", "Why?", "", "I want it.", "Who are you waiting for?", f"I want {'very ' * 30}much."],
     ids=["interjections", "one word", "empty", "too short", "no rule", "too long"],
 )
-def test_report_tells_nothing_where_no_rule_fits(said):
+def test_report_returns_none_if_no_rule_matches(said):
     assert report(said, "#Person1#", "#Person2#", random.Random(0)) is None
 
 
@@ -380,7 +380,7 @@ def test_report_varies_its_verbs_by_the_seed_alone():
     assert told == [report("The train leaves at six.", "Ann", "Bob", random.Random(seed)) for seed in range(30)]
 
 
-def test_reported_speech_tells_up_to_three_sentences_in_the_order_of_the_dialogue(windows):
+def test_reported_speech_has_up_to_three_sentences_in_the_order_of_the_dialogue(windows):
     turns = [
         ("#Person1#", "I want to return the lamp. Is it too late for that?"),
         ("#Person2#", "You should bring the lamp on Friday."),
@@ -414,7 +414,7 @@ def test_the_gap_sentence_put_back_gives_the_window(windows, conversations):
 
 
 def restore(source: list[int], target: list[int], sentinel: int) -> list[int]:
-    """What T5's format says: each sentinel of the source stands for what follows it in the target."""
+    """Decode T5's format: each sentinel of the source is replaced by the tokens after it in the target."""
     spans, current = {}, []
     for token in target:
         if token >= sentinel:
@@ -440,7 +440,7 @@ def test_random_spans_restore_the_text(length):
         assert 0.1 < masked / (50 * length) < 0.2, "about 15 % are masked"
 
 
-def test_recall_spans_ask_for_what_still_stands_elsewhere():
+def test_recall_spans_occur_elsewhere_in_the_window():
     # Salient tokens (below 20) with room between them, so that no span covers a second one.
     for seed in range(100):
         rng = random.Random(seed)
@@ -587,7 +587,7 @@ def one_core(monkeypatch) -> None:
     monkeypatch.setattr(pretraining.os, "cpu_count", lambda: 1)
 
 
-def test_a_run_cut_short_and_resumed_equals_one_in_a_piece(examples, tokenizer, tmp_path, one_core):
+def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(examples, tokenizer, tmp_path, one_core):
     def run(folder: str, **options):
         return pretrain(examples, tokenizer, tmp_path / folder, steps=3, compiled=False, **options)
 
@@ -718,7 +718,7 @@ def test_the_report_scores_the_trio_and_keeps_the_order_of_the_dialogues(work, t
     ]
     texts = {name: summarize_all(model, tiny_tokenizer, dialogues, decode) for name, model in trio.items()}
     assert len({tuple(written) for written in texts.values()}) == 3, "three models, three outputs"
-    # Batches go by length; each text still stands at its dialogue's place.
+    # Batches are sorted by length; the texts keep the order of the dialogues.
     alone = [summarize_all(trio["full"], tiny_tokenizer, [dialogue], decode)[0] for dialogue in dialogues]
     assert texts["full"] == alone
     rows = [{"dialogue": "Tom: Hi, Maya.", "summary": "Tom greets Maya."}, {"dialogue": "Ann: No.", "summary": "Ann."}]
@@ -729,7 +729,7 @@ def test_the_report_scores_the_trio_and_keeps_the_order_of_the_dialogues(work, t
 # the command line
 
 
-def test_each_pass_over_the_rows_is_renamed_anew_and_by_the_seed(data):
+def test_each_epoch_has_other_names_determined_by_the_seed(data):
     rows, _ = dialogsum_train(data)
     pairs = training_pairs(rows, epochs=3, seed=1)
     assert len(pairs) == 3 * len(rows) and pairs == training_pairs(rows, epochs=3, seed=1)

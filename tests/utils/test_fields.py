@@ -1,4 +1,4 @@
-"""One setting: what it takes from code, from a web form and from a command line, and how it says no."""
+"""Fields: valid and invalid values from code, from a web form and from a command line."""
 
 from __future__ import annotations
 

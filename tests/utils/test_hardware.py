@@ -1,4 +1,4 @@
-"""What this process takes: measured against memory that is really taken, in a process of its own."""
+"""Memory measurements, compared with memory that a child process really allocates."""
 
 from __future__ import annotations
 

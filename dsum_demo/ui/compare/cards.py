@@ -95,7 +95,7 @@ def legend(comparison: Comparison, highlight: str) -> str:
 
 
 def downloads(comparison: Comparison) -> str:
-    """Links that contain the files, so that no file has to be written and cleaned up."""
+    """Links that contain the files, so that no temporary files are needed."""
     files = {
         "JSON": ("comparison.json", "application/json", comparison.as_json()),
         "CSV": ("comparison.csv", "text/csv", comparison.as_csv()),

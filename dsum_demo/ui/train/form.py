@@ -156,7 +156,7 @@ def preset_config(services: Services, name: str, base: str) -> RunConfig:
 
 
 def architecture_of_base(services: Services, base: str) -> Architecture:
-    """Raises UnknownModelError for a model that there is not."""
+    """Raises UnknownModelError for an unknown model."""
     registry = services.registry
     return registry.family(registry.spec(base).family).architecture
 
@@ -205,8 +205,8 @@ def module_choices(services: Services, method_name: str, base: str) -> list[str]
 
 
 def read_form(services: Services, values: Mapping[str, Any]) -> RunConfig:
-    """The run that the form describes. Raises InputError for the first invalid value, UnknownModelError for a base that
-    there is not.
+    """The run that the form describes. Raises InputError for the first invalid value, UnknownModelError for an unknown
+    base.
     """
     if not values["base"]:
         raise InputError("No base model is selected; choose one.")

@@ -63,7 +63,7 @@ def run_card(
 
 
 def state_of(status: RunStatus) -> str:
-    """The state in a word; a queued run that already has a process is starting."""
+    """The state as one word; a queued run that already has a process is starting."""
     return "starting" if status.state is RunState.QUEUED and status.pid else STATES[status.state]
 
 

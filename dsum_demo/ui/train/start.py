@@ -87,8 +87,8 @@ def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -
 
 
 def choose_base(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
-    """The target modules of this base; if its architecture is another than before, the form begins anew from the preset
-    for that architecture, with the same method.
+    """The target modules of this base; if its architecture differs from the previous one, the form is reset to the
+    preset for that architecture, with the same method.
     """
     if architecture_of_base(services, values["base"]).task_type != kept["task_type"]:
         config = preset_config(services, values["preset"] or FIRST_PRESET, values["base"])
