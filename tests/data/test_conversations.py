@@ -95,6 +95,9 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     "Teams in Word": in_blocks(lambda i, who: f"{who}   {i}:{minutes(i)}"),
     "Otter": in_blocks(lambda i, who: f"{who}  {i}:{minutes(i)} "),
     "Rev": in_blocks(lambda i, who: f"{who} (00:{i:02}:{minutes(i)}):", "\n"),
+    "Slack, with a status": in_blocks(lambda i, who: f"{who} :palm_tree:  {1 + i}:{minutes(i)} {half(i)}M", "\n"),
+    "Rev, with a colon first": in_blocks(lambda i, who: f"{who}: (00:{i:02}:{minutes(i)})"),
+    "QQ, name first": in_blocks(lambda i, who: f"{who}({10_000 + len(who)}) 18:{minutes(i)}:20", "\n"),
     "QQ": in_blocks(lambda i, who: f"2023-09-{1 + i:02} 18:{minutes(i)}:20 {who}({10_000 + len(who)})"),
     "WeChat": in_blocks(lambda i, who: f"{who}:"),
     "WebVTT, Teams": cues(
@@ -215,9 +218,9 @@ def test_prose_comes_back_unchanged(lines):
         ),
         (
             "18:00 -!- ivo [~i@h] has joined #move\n18:01 <@ivo> who comes?\n18:02 < petra> me, at 18:30\n"
-            "18:03  * petra packs\n18:04 -!- ivo [~i@h] has quit [bye]",
+            "18:03  * petra packs\n18:03 * zoe has joined #move\n18:04 -!- ivo [~i@h] has quit [bye]",
             ["ivo: who comes?", "petra: me, at 18:30", "petra: packs"],
-            {"notices": 2},
+            {"notices": 3},
         ),
         (
             "18:01:00 From Ivo to Everyone:\n\tWho comes?\n18:01:30 From Petra : I do\n18:01:40 From Zoë to Everyone:\n"

@@ -9,7 +9,7 @@ from dsum_demo.data.conversations.stamps import DATED, STAMP, TIME
 
 _LINE_NAME = r"(?P<who>[^:：\n]{1,60}?)"
 _HEAD_NAME = r"(?P<who>[^:：\n\[\]<>|]{1,60}?)"
-_BADGE = r"(?: ?\[?\b(?:APP|BOT)\b\]?)?"
+_BADGE = r"(?: ?:[a-z0-9_+-]{1,40}:){0,2}(?: ?\[?\b(?:APP|BOT)\b\]?)?"
 _COLON = r" ?[:：] ?"
 _AFTER_STAMP = r"[ ,;:|–—-]{0,4}"
 
@@ -84,7 +84,7 @@ FORMATS = (
     ),
     Format(
         "Rev transcript",
-        _all(rf"{_HEAD_NAME} ?(?P<stamp>[(\[]{TIME}[)\]]) ?(?:{_COLON}(?P<text>.*)|$)"),
+        _all(rf"{_HEAD_NAME}(?: ?[:：])? ?(?P<stamp>[(\[]{TIME}[)\]]) ?(?:{_COLON}(?P<text>.*)|$)"),
         whole=True,
         titles=(("Slack copy", _one(r"\[.*\b[ap]\.?m\.?\]")),),
     ),
@@ -92,7 +92,7 @@ FORMATS = (
         "QQ or WeChat copy",
         _all(
             rf"(?P<stamp>{DATED}) {_HEAD_NAME} ?(?:\(\d{{4,12}}\)|<[^<>\s]+@[^<>\s]+>)?",
-            rf"{_HEAD_NAME} ?\(\d{{4,12}}\) (?P<stamp>{DATED})",
+            rf"{_HEAD_NAME} ?\(\d{{4,12}}\) (?P<stamp>{STAMP})",
         ),
         whole=True,
     ),

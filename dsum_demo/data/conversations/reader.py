@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from dsum_demo.data.conversations import cues, email, structured
 from dsum_demo.data.conversations.formats import EDITED, FORMATS, Format, is_emoji, is_notice, is_reaction
-from dsum_demo.data.conversations.names import distinct, is_speaker, person, same, split_heads
+from dsum_demo.data.conversations.names import distinct, is_name_like, is_speaker, person, same, split_heads
 from dsum_demo.data.conversations.stamps import only_a_day, only_a_stamp, shape
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
@@ -158,6 +158,8 @@ def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
 def _match(form: Format, line: str) -> re.Match[str] | None:
     if form.whole and len(line) > _LONGEST_HEAD and "text" not in form.heads[0].groupindex:
         return None
+    if form.notice and "stamp" not in form.notice.groupindex and form.notice.fullmatch(line):
+        return None
     return next((match for head in form.heads if (match := head.fullmatch(line))), None)
 
 
@@ -176,7 +178,8 @@ def _joined_heads(lines: Sequence[str]) -> list[str]:
         if line and len(line) <= 60 and only_a_stamp(line.lstrip("—– ")):
             at = next((i for i in range(len(joined) - 1, -1, -1) if joined[i]), -1)
             before = at < 1 or not joined[at - 1] or is_reaction(joined[at - 1])
-            if at >= 0 and last and is_speaker(last, above[last]) and (before or above[last] > 1):
+            full_name = " " in last and is_name_like(last)
+            if at >= 0 and last and is_speaker(last, above[last]) and (before or full_name or above[last] > 1):
                 joined[at] += f" {line}"
                 last = ""
                 continue

@@ -11,7 +11,20 @@ from typing import Any
 
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
-SPEAKER_KEYS = ("speaker", "author", "from", "name", "sender", "user", "username", "role", "participant", "who")
+SPEAKER_KEYS = (
+    "speaker",
+    "author",
+    "from",
+    "name",
+    "sender",
+    "sender_name",
+    "user_profile",
+    "user",
+    "username",
+    "role",
+    "participant",
+    "who",
+)
 TEXT_KEYS = ("text", "content", "value", "message", "utterance", "body", "sentence", "msg")
 _LIST_KEYS = ("messages", "conversation", "conversations", "turns", "dialogue", "dialog", "transcript", "utterances",
               "segments", "entries", "items", "data")  # fmt: skip

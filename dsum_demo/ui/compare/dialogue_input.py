@@ -77,7 +77,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
             for number, text in enumerate(_padded(sample.references if sample else ()), 1)
         ]
     drop = gr.File(
-        label=f"Dialogue from a file ({', '.join(ENDINGS)})",
+        label="Dialogue from a file (.txt, .vtt, .docx, …)",
         file_types=list(ENDINGS),
         type="filepath",
         height=104,
