@@ -80,7 +80,7 @@ def read_conversation(text: str) -> Reading:
 
 def clean_lines(text: str) -> list[str]:
     """The lines of a text without invisible characters, runs of white space and blank lines."""
-    return [line for line in _visible(text).replace(_SYSTEM, "").split("\n") if line]
+    return [line for line in _visible(text.replace(_SYSTEM, "")).split("\n") if line]
 
 
 def _visible(text: str) -> str:
@@ -90,7 +90,7 @@ def _visible(text: str) -> str:
     text = "".join(c for c in text if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
     marked = (_SYSTEM_TEXT.sub("\0", line).replace(_SYSTEM, "").replace("\0", _SYSTEM).strip() for line in lines)
-    return "\n".join(marked)
+    return re.sub(" {2,}", " ", "\n".join(marked))
 
 
 def _plain(lines: Sequence[str]) -> Parsed:
