@@ -53,7 +53,7 @@ def test_the_first_start_downloads_the_second_does_not_and_damage_comes_again(fl
     base, full, lora = json.loads(offline.stdout)["systems"]
     assert [base["summary"], lora["summary"]] == [systems[0]["summary"], systems[2]["summary"]]
     assert full["error"].startswith(
-        "flan-t5-base-full is not on this machine (model.safetensors there was damaged) and cannot be downloaded. "
+        "flan-t5-base-full is not on this machine (model.safetensors was corrupt) and cannot be downloaded. "
         "Offline: HF_HUB_OFFLINE is set."
     )
 

@@ -139,7 +139,7 @@ def test_a_family_has_the_prompt_that_the_catalog_gives_it(tmp_path):
 def test_two_models_of_one_name_are_refused(tmp_path):
     file = tmp_path / "catalog.toml"
     file.write_text(GOOD + GOOD.split("\n", 2)[2].replace('name = "one"', 'name = "two"'))
-    with pytest.raises(SettingsError, match="two entries of the variant name 'one-base'"):
+    with pytest.raises(SettingsError, match="two entries with the variant name 'one-base'"):
         read_catalog(tmp_path, file)
 
 
@@ -474,7 +474,7 @@ def test_an_adapter_for_a_wider_model_is_refused(root, tmp_path, tiny_model, sav
         check_adapter(wide, ENCODER_DECODER, root / "models" / "dsum-t5-base")
     factors = IA3Config(task_type="SEQ_2_SEQ_LM", target_modules=["k", "wo"], feedforward_modules=["wo"])
     ia3 = save_adapter(tiny_model(1, d_ff=96), factors, tmp_path / "ia3")
-    with pytest.raises(IncompatibleAdapterError, match=r"1 x 96 factors, the base's matrix is 32 x 64"):
+    with pytest.raises(IncompatibleAdapterError, match=r"are 1 x 96, the base's matrix is 32 x 64"):
         check_adapter(ia3, ENCODER_DECODER, root / "models" / "dsum-t5-base")
 
 
@@ -531,7 +531,7 @@ def test_safetensors_come_first(adapter):
         ((10**9).to_bytes(8, "little") + b"{}", "is truncated"),
         ((2).to_bytes(8, "little") + b"[]", "not a safetensors file"),
         ((4).to_bytes(8, "little") + b"oops", "not a safetensors file"),
-        ((67).to_bytes(8, "little") + b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 99999999]}}', "no s"),
+        ((67).to_bytes(8, "little") + b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 99999999]}}', "not a"),
     ],
 )  # fmt: skip
 def test_a_broken_weight_file_is_a_sentence(adapter, content, said):
