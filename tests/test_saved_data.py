@@ -45,7 +45,7 @@ EVALUATIONS = ("models", "recorded", "stopped")
 ADAPTERS = ("mine-lora", "mine-ia3", "mine-dora")
 MODELS = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora", *ADAPTERS, *RUNS[:4])
 SECRET = "a secret"
-EXPLANATIONS = ("how", "misses")
+EXPLANATIONS = ("how", "misses", "note")
 
 
 # what is read, as plain values; fixtures/saved/make.py writes it to expected.json
