@@ -151,13 +151,15 @@ TASK = Field(
 )  # fmt: skip
 TARGETS = Field(
     "target_modules", "names", (ALL_LINEAR,),
-    "Which matrices get an adapter: queries and values are the well-known choice, all linear layers learn more.",
+    "The layers that get an adapter. Queries and values are the usual choice; all linear layers learn more.",
 )  # fmt: skip
-DROPOUT_SENTENCE = "The share of the adapter's input that is dropped at random while it learns, against overfitting."
+DROPOUT_SENTENCE = (
+    "The share of the adapter's input that is set to zero at random during training, against overfitting."
+)
 
 
 def _rank(default: int, sentence: str = "") -> Field:
-    sentence = sentence or "How many columns the thin matrices have: more can learn more, and costs more."
+    sentence = sentence or "The rank of the two low-rank matrices: a higher rank can learn more and costs more."
     return Field("r", "whole", default, sentence, 1, 512)
 
 
@@ -167,13 +169,13 @@ def _dropout(name: str, default: float = 0.0) -> Field:
 
 def _virtual_tokens(default: int) -> Field:
     return Field(
-        "num_virtual_tokens", "whole", default, "How many learned vectors stand where a written prompt would.", 1, 512
+        "num_virtual_tokens", "whole", default, "The number of trained vectors that are put before the input.", 1, 512
     )
 
 
 LORA_FIELDS = (
     _rank(16),
-    Field("lora_alpha", "whole", 32, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
+    Field("lora_alpha", "whole", 32, "The adapter's output is multiplied by alpha / rank.",
           1, 1024),
     TARGETS,
     _dropout("lora_dropout", 0.05),
@@ -216,7 +218,7 @@ METHODS = {
         Method(
             name="lora",
             title="LoRA",
-            explanation="The weights stay; beside chosen matrices a product of two thin ones is learned and added.",
+            explanation="The weights are frozen; each target layer gets a trained product of two low-rank matrices.",
             paper="Hu et al. 2021, arXiv:2106.09685",
             learning_rate=3e-3,
             peft_type="LORA",
@@ -226,7 +228,7 @@ METHODS = {
         Method(
             name="rslora",
             title="rsLoRA",
-            explanation="LoRA divided by the root of the rank, so that a high rank still learns at full speed.",
+            explanation="LoRA scaled by alpha / sqrt(rank), so that high ranks learn as fast as low ones.",
             paper="Kalajdzievski 2023, arXiv:2312.03732",
             learning_rate=1e-3,
             peft_type="LORA",
@@ -237,7 +239,7 @@ METHODS = {
         Method(
             name="dora",
             title="DoRA",
-            explanation="LoRA turns each matrix's columns, and their lengths are learned apart from it.",
+            explanation="LoRA changes the direction of each weight vector; its magnitude is trained separately.",
             paper="Liu et al. 2024, arXiv:2402.09353",
             learning_rate=3e-3,
             peft_type="LORA",
@@ -248,17 +250,17 @@ METHODS = {
         Method(
             name="adalora",
             title="AdaLoRA",
-            explanation="LoRA that begins with a rank to spare and takes it from the matrices that need it least.",
+            explanation="LoRA that starts with a higher rank and removes rank from the layers that need it least.",
             paper="Zhang et al. 2023, arXiv:2303.10512",
             learning_rate=5e-3,
             peft_type="ADALORA",
             fields=(
-                Field("init_r", "whole", 24, "The rank that every matrix begins with.", 1, 512),
-                Field("target_r", "whole", 16, "The rank that matrices have on average in the end.", 1, 512),
+                Field("init_r", "whole", 24, "The initial rank of every layer.", 1, 512),
+                Field("target_r", "whole", 16, "The mean rank of the layers at the end.", 1, 512),
                 *LORA_FIELDS[1:4],
-                Field("warmup_share", "number", 0.1, "The share of steps before ranks begin to fall.", 0.0, 0.9),
-                Field("final_share", "number", 0.4, "The share of steps after ranks have ceased to fall.", 0.0, 0.9),
-                Field("orth_reg_weight", "number", 0.1, "How much the loss keeps the directions apart.",
+                Field("warmup_share", "number", 0.1, "The share of steps before the rank is reduced.", 0.0, 0.9),
+                Field("final_share", "number", 0.4, "The share of steps after the last rank reduction.", 0.0, 0.9),
+                Field("orth_reg_weight", "number", 0.1, "The weight of the orthogonality term in the loss.",
                       0.0, 10.0, above_low=True),
                 TASK,
             ),
@@ -268,15 +270,15 @@ METHODS = {
         Method(
             name="vera",
             title="VeRA",
-            explanation="All layers share one pair of random matrices that stay; only two vectors a layer are learned.",
+            explanation="All layers share one pair of frozen random matrices; only two vectors per layer are trained.",
             paper="Kopiczko et al. 2023, arXiv:2310.11454",
             learning_rate=6e-2,
             peft_type="VERA",
             fields=(
-                _rank(256, "How many columns the shared random matrices have; they are not trained."),
+                _rank(256, "The rank of the shared random matrices, which are not trained."),
                 TARGETS,
                 _dropout("vera_dropout"),
-                Field("d_initial", "number", 0.1, "What the learned vector inside begins with.", 0.0, 1.0,
+                Field("d_initial", "number", 0.1, "The initial value of the trained inner vector.", 0.0, 1.0,
                       above_low=True),
                 TASK,
             ),
@@ -285,13 +287,13 @@ METHODS = {
         Method(
             name="lokr",
             title="LoKr",
-            explanation="Beside each matrix a Kronecker product of two small ones is learned and added.",
+            explanation="The weights are frozen; each target layer gets a Kronecker product of two trained matrices.",
             paper="Yeh et al. 2023, arXiv:2309.14859",
             learning_rate=3e-3,
             peft_type="LOKR",
             fields=(
                 _rank(16),
-                Field("alpha", "whole", 16, "How loud the adapter speaks: its output is multiplied by alpha over rank.",
+                Field("alpha", "whole", 16, "The adapter's output is multiplied by alpha / rank.",
                       1, 1024),
                 TARGETS,
                 _dropout("rank_dropout"),
@@ -302,13 +304,13 @@ METHODS = {
         Method(
             name="oft",
             title="OFT",
-            explanation="Each matrix is turned by learned rotations, so that angles between its neurons stay.",
+            explanation="Weight matrices are multiplied by trained rotations, which keep the angles between neurons.",
             paper="Qiu et al. 2023, arXiv:2306.07280",
             learning_rate=3e-3,
             peft_type="OFT",
             fields=(
                 Field("oft_block_size", "whole", 32,
-                      "How many inputs one rotation mixes; it has to divide the layers' widths.", 2, 1024),
+                      "The size of a rotation block; it must divide the layers' widths.", 2, 1024),
                 TARGETS,
                 _dropout("module_dropout"),
                 TASK,
@@ -318,7 +320,7 @@ METHODS = {
         Method(
             name="ia3",
             title="IA3",
-            explanation="Keys, values and the feed-forward layer's inside are each multiplied by one learned vector.",
+            explanation="Keys, values and the feed-forward layer's hidden state are multiplied by trained vectors.",
             paper="Liu et al. 2022, arXiv:2205.05638",
             learning_rate=6e-2,
             peft_type="IA3",
@@ -350,7 +352,7 @@ METHODS = {
         Method(
             name="prompt",
             title="Prompt tuning",
-            explanation="Learned vectors stand before the dialogue as a prompt that no words could spell.",
+            explanation="Trained vectors are put before the embedded input; all weights are frozen.",
             paper="Lester et al. 2021, arXiv:2104.08691",
             learning_rate=0.3,
             optimizer="adafactor",
@@ -362,7 +364,7 @@ METHODS = {
         Method(
             name="prefix",
             title="Prefix tuning",
-            explanation="Learned keys and values stand before those of the text in every attention layer.",
+            explanation="Trained keys and values are put before those of the input in every attention layer.",
             paper="Li and Liang 2021, arXiv:2101.00190",
             learning_rate=0.3,
             peft_type="PREFIX_TUNING",

@@ -17,7 +17,7 @@ from dsum_demo.ui.html import notice
 from dsum_demo.utils.formatting import duration, millions, size
 
 EMPTY = (
-    '<div class="welcome"><h3>Train your own model</h3><p>Fine-tune the base T5 on dialogues and their summaries, '
+    '<div class="welcome"><h3>Train your own model</h3><p>Fine-tune the base model on dialogues and their summaries, '
     "fully or with a parameter-efficient method such as LoRA, and follow its progress here. Press <b>Start training"
     "</b>: the smoke test takes about a minute and needs no network. Open a finished run in Compare to read its "
     "summaries next to the base model’s.</p></div>"
