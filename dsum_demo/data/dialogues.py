@@ -55,8 +55,8 @@ def doubts(dialogue: str) -> tuple[str, ...]:
 
 
 def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
-    """The text of `read_dialogue`. Raises InputError."""
-    return read_dialogue(text, max_chars).dialogue
+    """A data set's dialogue as models read it: no format is recognized, as in training. Raises InputError."""
+    return read_dialogue(text, max_chars, as_is=True).dialogue
 
 
 def count_turns(dialogue: str) -> int:

@@ -347,3 +347,53 @@ def test_any_text_can_be_read(text):
 def test_a_speaker_is_a_name(lines, expected):
     assert speakers("\n".join(lines)) == expected
     assert count_turns("\n".join(lines)) >= len(expected)
+
+
+# what reads like something else
+
+
+def whatsapp(*messages: str) -> str:
+    return "\n".join(f"[12.03.24, 18:{minute:02}:00] {message}" for minute, message in enumerate(messages))
+
+
+@pytest.mark.parametrize(
+    "name", ["Ella", "June", "April", "Can", "Anna from Work", "mom and dad", "Smith, John", "Jenny!"]
+)
+def test_a_contact_keeps_its_messages_whatever_its_name(name):
+    log = whatsapp(
+        "Tom: Are you coming?", f"{name}: Yes.", "Tom: When?", f"{name}: At six,", f"{name}: or a bit later."
+    )
+    read = read_conversation(log)
+    assert (read.format, read.turns, read.dropped.get("notices", 0)) == ("WhatsApp export", 5, 0)
+    assert name in read.speakers
+
+
+@pytest.mark.parametrize(
+    "text", ["<3", "+1", "$500", "new", "like 2", "I just left the call.", "Signal is end-to-end encrypted."]
+)
+def test_a_short_message_is_not_taken_for_a_reaction_or_an_event(text):
+    read = read_conversation(whatsapp("Tom: How much is it?", f"Ana: {text}", "Tom: Okay."))
+    assert f"Ana: {text}" in read.dialogue.split("\n")
+
+
+@pytest.mark.parametrize(
+    "dialogue",
+    [
+        "Maya: What did the letter say?\nTom: Look.\nOn Friday, 3 May, Grandma wrote:\nTom: nice\nMaya: yes",
+        "Maya: The cue in the file says\n00:01:02,000 --> 00:01:04,000\nTom: Delete it.\nMaya: ok",
+        "Tom: the list\n* Buy milk\n* Call Bob\n* Pay rent\nAna: thanks",
+        "Tom: What's on tomorrow?\nAna: Here it is.\nBreakfast 8:00\nLunch 12:30\nDinner 19:00",
+        "June: Hi\nApril: Hey\nJune: Tea?\nApril: Yes.",
+    ],
+)
+def test_a_dialogue_that_quotes_another_format_is_unchanged(dialogue):
+    read = read_conversation(dialogue)
+    assert read.dialogue == dialogue
+    assert len(read.speakers) == 2
+
+
+def test_a_table_keeps_text_behind_an_unquoted_separator_and_long_fields():
+    read = read_conversation("speaker,text\nAna,Well, that is nice\nBo,Yes")
+    assert read.dialogue == "Ana: Well, that is nice\nBo: Yes"
+    long = "word " * 40_000
+    assert read_conversation(f"speaker,text\nAna,{long}\nBo,Yes").turns == 2

@@ -6,7 +6,7 @@ import html
 import re
 from collections import Counter
 
-from dsum_demo.data.conversations.names import is_speaker, same
+from dsum_demo.data.conversations.names import is_speaker, same, split_heads
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
 _TIMING = re.compile(
@@ -24,7 +24,12 @@ def read_cues(text: str) -> Parsed | None:
     A cue that goes on with its predecessor's sentence is part of its turn; one without a name is the last speaker's.
     """
     lines = text.split("\n")
-    if not any(map(_TIMING.fullmatch, lines)):
+    filled = [line for line in lines if line]
+    first = next((at for at, line in enumerate(filled) if _TIMING.fullmatch(line)), None)
+    if first is None:
+        return None
+    # A dialogue may quote one cue; a transcript begins with its header, a cue's id or its times.
+    if not filled[0].startswith("WEBVTT") and (first > 1 or split_heads(filled[:first]) not in ([], [None])):
         return None
     dropped: Counter[str] = Counter()
     said = [cue for lines in _cues(lines, dropped) for cue in _voices(lines)]

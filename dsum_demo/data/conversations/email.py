@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from dsum_demo.data.conversations.names import is_name_like
+from dsum_demo.data.conversations.names import is_name_like, split_heads
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
 UNNAMED = "Sender"
@@ -62,6 +62,9 @@ def read_thread(text: str) -> Parsed | None:
     attributions = [at for at, line in enumerate(bare) if _ATTRIBUTION.fullmatch(line)]
     if not attributions and len(headers) < 2:
         return None
+    filled = [line for line in lines if line]
+    if bare == lines and not headers and 2 * sum(map(bool, split_heads(filled))) >= len(filled):
+        return None  # a dialogue in which somebody quotes a letter
     dropped: Counter[str] = Counter()
     mails = _split(lines, bare, set(headers), set(attributions), dropped)
     written = [mail for mail in mails if mail.lines]

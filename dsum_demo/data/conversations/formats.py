@@ -52,7 +52,7 @@ FORMATS = (
         "IRC log",
         _all(
             rf"(?P<stamp>(?:\[?{STAMP}\]? )?)<[ @+%&~!]?(?P<who>[^\s<>:/][^<>:/]{{0,30}})> ?(?P<text>.*)",
-            rf"(?P<stamp>(?:\[?{STAMP}\]? )?)\* (?P<who>[^\s:*]{{1,30}}) (?P<text>.*)",
+            rf"(?P<stamp>\[?{STAMP}\]? )\* (?P<who>[^\s:*]{{1,30}}) (?P<text>.*)",
             rf"(?P<stamp>{STAMP}) \|? ?(?P<who>[^\s:|]{{1,30}}) \| (?P<text>.*)",
         ),
         _one(
@@ -134,8 +134,6 @@ FORMATS = (
 # What programs write in a person's place. Angle brackets around a whole message are WhatsApp's in every language.
 _NOTICES = (
     r"<[^<>]{3,80}>",
-    r".{0,40}end-to-end encrypt.*|.*ende-zu-ende.verschlüssel.*|.*cifrad[ao]s? de extremo a extremo.*"
-    r"|.*criptografi.{0,20}de ponta a ponta.*|.*chiffré.{0,10}de bout en bout.*|.*端到端加密.*",
     r"(?:image|video|audio|sticker|gif|document|contact card|media|photo|voice message|poll) (?:omitted|not included)",
     r"(?:bild|video|audio|sticker|gif|dokument|medien) (?:weggelassen|ausgeschlossen)",
     r"(?:imagen|video|audio|sticker|gif|documento) omitid[ao]",
@@ -156,9 +154,15 @@ _NOTICES = (
     r"图片|表情|文件|语音|视频) ?\]",
     r"\[(?:forwarded from|in reply to|reply to|weitergeleitet von|reenviado de|encaminhado de|"
     r"transféré de) [^\[\]]{1,80}\]",
-    r"transcribed by https?://\S+.*|.{1,60} (?:started|stopped) (?:the )?(?:transcription|recording)\.?",
-    r"replying to [\"“].*[\"”]:?|.{1,60} (?:joined|left) (?:the )?(?:group|channel|meeting|chat|call)\.?|joined #\S+\.?"
+    r"transcribed by https?://\S+.*|replying to [\"“].*[\"”]:?|joined #\S+\.?"
     r"|set the channel (?:topic|purpose|description).*",
+)
+# Also what people say themselves.
+_EVENTS = (
+    r".{0,40}end-to-end encrypt.*|.*ende-zu-ende.verschlüssel.*|.*cifrad[ao]s? de extremo a extremo.*"
+    r"|.*criptografi.{0,20}de ponta a ponta.*|.*chiffré.{0,10}de bout en bout.*|.*端到端加密.*",
+    r".{1,60} (?:started|stopped) (?:the )?(?:transcription|recording)\.?",
+    r".{1,60} (?:joined|left) (?:the )?(?:group|channel|meeting|chat|call)\.?",
 )
 _REACTIONS = (
     r"(?:reacted to|removed a .{1,20} reaction from) [\"“].*",
@@ -169,7 +173,9 @@ _REACTIONS = (
     r"view thread|last reply .{1,40}|also sent to the channel|\(?edited\)?|view newer replies|new",
 )
 is_notice = re.compile("|".join(_NOTICES), re.IGNORECASE).fullmatch
+is_event = re.compile("|".join(_EVENTS), re.IGNORECASE).fullmatch
 is_reaction = re.compile("|".join(_REACTIONS), re.IGNORECASE).fullmatch
+is_quoting_reaction = re.compile("|".join(_REACTIONS[:2]), re.IGNORECASE).fullmatch
 is_emoji = re.compile(r":[a-z0-9_+'-]{1,40}:|[^\w\s.,;:!?()'\"…/–—-]{1,8}", re.IGNORECASE).fullmatch
 EDITED = re.compile(
     r" ?(?:\((?:edited|bearbeitet|editado|editada|modifié)\)"

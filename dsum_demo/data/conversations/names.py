@@ -17,10 +17,10 @@ _PARTICLES = frozenset(
 # Words of a sentence: none of them stands in a name.
 _SENTENCE_WORDS = frozenset(
     "i you he she it we they me him us them my your his its our their this that these those here there what when where "
-    "why how who whom which is are was were be been being have has had do does did done can could should would shall "
+    "why how who whom which is are was were be been being have has had do does did done could should would shall "
     "must if then because but not for from with without about on in at to by as than so just only also please "
     "ich du er sie wir ihr ist sind war hat haben nicht wenn dass hier folgende "
-    "yo tú él ella es son fue que qué por para con como aquí eu você ele não je tu il elle nous vous est sont pas "
+    "yo tú él es fue que qué por para con como aquí eu você ele não je tu il nous vous est sont pas "
     "changed added removed created left joined said says asked asks wrote writes replied answered".split()
 )
 # Headings that stand before a colon in notes and letters; they are no speakers, however often they come.
@@ -37,9 +37,9 @@ _HEADINGS = frozenset(
     "participants|attendees|present|absent|speakers|minutes|transcript|recording|status|type|name|names|id|password|"
     "username|code|error|am|pm|a.m.|p.m.|uhr|utc|gmt|http|https|ftp|mailto|file|chapter|section|input|output|command|verdict|expected|actual|usage|license|author|authors|keywords|abstract|part|table|figure|page|version|"
     "monday|tuesday|wednesday|thursday|friday|saturday|sunday|today|tomorrow|yesterday|tonight|morning|afternoon|"
-    "evening|january|february|march|april|june|july|august|september|october|november|december|"
-    "hinweis|achtung|betreff|datum|ort|zeit|uhrzeit|thema|anmerkung|beispiel|zusammenfassung|wichtig|erinnerung|von|an|"
-    "gesendet|nota|asunto|fecha|hora|lugar|importante|ejemplo|resumen|assunto|data|local|exemplo|resumo|objet|lieu|"
+    "evening|january|february|march|july|september|october|november|december|"
+    "hinweis|achtung|betreff|datum|ort|zeit|uhrzeit|thema|anmerkung|beispiel|zusammenfassung|wichtig|erinnerung|von|"
+    "gesendet|nota|asunto|fecha|hora|lugar|importante|ejemplo|resumen|assunto|local|exemplo|resumo|objet|lieu|"
     "heure|remarque|exemple|résumé|oggetto|esempio|注意|备注|時間|时间|地点|主题|标题|问题|提醒|例如|总结".split("|")
 )
 # Roles of an interview are speakers where they recur; once, they are a word of the text.

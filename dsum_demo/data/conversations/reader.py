@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from dsum_demo.data.conversations import cues, email, structured
-from dsum_demo.data.conversations.formats import EDITED, FORMATS, Format, is_emoji, is_notice, is_reaction
+from dsum_demo.data.conversations.formats import (
+    EDITED,
+    FORMATS,
+    Format,
+    is_emoji,
+    is_event,
+    is_notice,
+    is_quoting_reaction,
+    is_reaction,
+)
 from dsum_demo.data.conversations.names import distinct, is_name_like, is_speaker, person, same, split_heads
 from dsum_demo.data.conversations.stamps import only_a_day, only_a_stamp, shape
 from dsum_demo.data.conversations.turns import Parsed, Turn
@@ -140,8 +149,13 @@ def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
     """The match of each line that is a head and whose name is a speaker's."""
     found = [_match(form, line) for line in lines]
     labels = Counter(same(match["who"]) for match in found if match)
-    heads = [match if match and is_speaker(match["who"], labels[same(match["who"])], expected=True) else None
-             for match in found]  # fmt: skip
+    dated = form.notice is not None and "stamp" in form.notice.groupindex
+    heads: list[re.Match[str] | None] = []
+    for match in found:
+        often = labels[same(match["who"])] if match else 0
+        # Behind a date, a label that recurs is a contact's, whatever it is: "Anna from Work", "mom and dad".
+        known = match and ((dated and often > 1) or is_speaker(match["who"], often, expected=True))
+        heads.append(match if known else None)
     if form.whole:  # a name and a time may also be a sentence's end
         heads = [m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1)) else None for m in heads]
     # A message may quote a line of another log: with enough heads of one shape, others need a known speaker.
@@ -188,7 +202,7 @@ def _joined_heads(lines: Sequence[str]) -> list[str]:
     return joined
 
 
-def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | None]) -> Parsed:
+def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | None]) -> Parsed | None:
     first = next(match for match in heads if match)
     usual = Counter(shape(_stamp(match)) for match in heads if match).most_common(1)[0][0]
     dropped: Counter[str] = Counter()
@@ -217,7 +231,7 @@ def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | 
         else:
             messages[-1][1].append(line)
     turns = [Turn(who, said) for who, parts in messages if (said := _said(parts, dropped))]
-    return Parsed(form.titled(first.string), turns, dropped) if turns else Parsed("", [])
+    return Parsed(form.titled(first.string), turns, dropped) if turns else None
 
 
 def _is_own(form: Format, match: re.Match[str], usual: str) -> bool:
@@ -233,11 +247,12 @@ def _said(parts: Sequence[str], dropped: Counter[str]) -> str:
     """A message's lines as one, without notices and reactions."""
     kept: list[str] = []
     counting = False
-    for part in parts:
+    for at, part in enumerate(parts):
         text = EDITED.sub("", part.lstrip(_SYSTEM)).strip()
-        if part.startswith(_SYSTEM) or is_notice(text):
+        # A reaction or an event stands below a text; by itself, "<3" or "I just left the call." is the message.
+        if part.startswith(_SYSTEM) or is_notice(text) or (at and is_event(text)):
             dropped["notices"] += 1
-        elif is_reaction(text):
+        elif (is_reaction if at else is_quoting_reaction)(text):
             dropped["reactions"] += bool(text)
         elif counting and re.fullmatch(r"\d{1,4}", text):
             kept.pop()

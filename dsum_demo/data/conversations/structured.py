@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dsum_demo.data.conversations.turns import Parsed, Turn
+from dsum_demo.data.tables import LONGEST_FIELD
 
 SPEAKER_KEYS = (
     "speaker",
@@ -79,8 +80,15 @@ def read_csv(text: str) -> Parsed | None:
         columns = [name.strip().strip('"').casefold() for name in header.split(separator)]
         if len(columns) < 2 or not set(columns) & set(SPEAKER_KEYS) or not set(columns) & set(TEXT_KEYS):
             continue
-        _, *rows = csv.reader(io.StringIO(text.strip("\n")), delimiter=separator)
-        records = [dict(zip(columns, row, strict=False)) for row in rows if row]
+        csv.field_size_limit(LONGEST_FIELD)
+        try:
+            _, *rows = csv.reader(io.StringIO(text.strip("\n")), delimiter=separator)
+        except csv.Error:
+            return None
+        last = len(columns) - 1
+        # Separators in an unquoted last column belong to its text.
+        rows = [[*row[:last], separator.join(row[last:])] for row in rows if row]
+        records = [dict(zip(columns, row, strict=False)) for row in rows]
         return turns_of(records, "table of turns")
     return None
 
