@@ -204,6 +204,9 @@ def test_form_is_restored_from_the_browser(services):
     updates = training_start.restore(services, odd, names)
     assert updates["base"]["value"] == "dsum-t5-base" and updates["method"] == "lora"
     assert "preset" not in updates and "source" not in updates
+    assert updates["options.r"].get("value") != 7 and "training.learning_rate" not in updates, (
+        "of the base that is gone"
+    )
     for nothing in (None, [], {"base": "x"}):
         assert set(training_start.restore(services, nothing, names)) == {"base"}
 

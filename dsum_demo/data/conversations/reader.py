@@ -154,8 +154,8 @@ def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
     for match in found:
         often = labels[same(match["who"])] if match else 0
         # Behind a date, a label that recurs is a contact's, whatever it is: "Anna from Work", "mom and dad".
-        known = match and ((dated and often > 1) or is_speaker(match["who"], often, expected=True))
-        heads.append(match if known else None)
+        contact = dated and often > 1
+        heads.append(match if match and (contact or is_speaker(match["who"], often, expected=True)) else None)
     if form.whole:  # a name and a time may also be a sentence's end
         heads = [m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1)) else None for m in heads]
     # A message may quote a line of another log: with enough heads of one shape, others need a known speaker.

@@ -110,6 +110,8 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
     task_type = architecture_of_base(services, base).task_type
     chosen = saved["method"] if saved["method"] in METHODS else "lora"
     updates["method"] = chosen
+    if base != saved["base"]:
+        del updates["training.learning_rate"]
     if saved["preset"] not in presets():
         del updates["preset"]
     if saved["source"] not in {value for _, value in source_choices(services)}:
@@ -117,7 +119,8 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
     shown = method_updates(services, chosen, base)
     for name in option_fields():
         value = saved[f"options.{name}"]
-        fits = name in {each.name for each in method(chosen).fields} and value not in (None, [])
+        # Options of a base that is gone, such as layer names, do not fit another.
+        fits = base == saved["base"] and name in {f.name for f in method(chosen).fields} and value not in (None, [])
         updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
     for name in [name for name in names if name.startswith("columns.")]:
         del updates[name]  # set after the file has been read
