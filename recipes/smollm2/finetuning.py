@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +12,10 @@ from typing import Any
 
 import torch
 
+from dsum_demo.data.examples import fingerprint
+from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
+from recipes.corpus import read_rows
 from recipes.smollm2.quantization import rounded_weights
 from recipes.smollm2.speakers import name_speakers, write_informally
 
@@ -54,23 +55,18 @@ class Example:
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
     """(dialogue, summary) of a gzipped JSON Lines file."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_rows(path)
     return [(row["dialogue"].replace("\r\n", "\n"), row.get("summary") or row["summaries"][0]) for row in rows]
 
 
 def split(pairs: Sequence[tuple[str, str]], validation: Sequence[tuple[str, str]]) -> tuple[list, list]:
     """(for training, for choosing): without dialogues that validation has too, which DialogSum repeats."""
-    known = {_normalized(dialogue) for dialogue, _ in validation}
-    own = [pair for pair in pairs if _normalized(pair[0]) not in known]
+    known = {fingerprint(dialogue) for dialogue, _ in validation}
+    own = [pair for pair in pairs if fingerprint(pair[0]) not in known]
     random.Random(0).shuffle(own)
     chosen = own[:SELECTION_DIALOGUES]
-    known = {_normalized(dialogue) for dialogue, _ in chosen}
-    return [pair for pair in own if _normalized(pair[0]) not in known], chosen
-
-
-def _normalized(dialogue: str) -> str:
-    return "".join(character for character in dialogue.lower() if character.isalnum())
+    known = {fingerprint(dialogue) for dialogue, _ in chosen}
+    return [pair for pair in own if fingerprint(pair[0]) not in known], chosen
 
 
 class FineTuning:
@@ -89,6 +85,7 @@ class FineTuning:
         self.model, self.tokenizer, self.prompt, self.recipe = model, tokenizer, prompt, recipe
         self.pairs, self.names, self.folder = pairs, names, folder
         self.end = prompt.end_token_id(tokenizer)
+        self.collate = DECODER_ONLY.collator(tokenizer, model)
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
@@ -103,8 +100,8 @@ class FineTuning:
             dialogue, summary = name_speakers(dialogue, summary, self.names, rng)
         if rng.random() < self.recipe.informal_share:
             dialogue = write_informally(dialogue, rng)
-        target = self.tokenizer(summary.strip(), add_special_tokens=False)["input_ids"]
-        return Example(self.prompt.encode(self.tokenizer, dialogue), [*target, self.end])
+        target = self.prompt.encode_target(self.tokenizer, summary.strip(), self.recipe.max_tokens, self.end)
+        return Example(self.prompt.encode(self.tokenizer, dialogue), target)
 
     def batches(self) -> Iterator[list[Example]]:
         """Endless; each epoch has its own order and names."""
@@ -180,25 +177,13 @@ class FineTuning:
         yield rows
 
     def _loss(self, rows: list[Example]) -> torch.Tensor:
-        """Summed cross entropy of the summaries' tokens; padded on the left, so that summaries end together."""
-        length, summary = max(map(len, rows)), max(len(row.summary) for row in rows)
-        ids = torch.full((len(rows), length), self.end)
-        mask = torch.zeros((len(rows), length), dtype=torch.long)
-        labels = torch.full((len(rows), summary), LABEL_PAD_ID)
-        for i, row in enumerate(rows):
-            ids[i, length - len(row) :] = torch.tensor([*row.prompt, *row.summary])
-            mask[i, length - len(row) :] = 1
-            labels[i, summary - len(row.summary) :] = torch.tensor(row.summary)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        ids, mask, positions, labels = (part.to(self.device) for part in (ids, mask, positions, labels))
+        """Summed cross entropy of the summaries' tokens."""
+        batch = self.collate([DECODER_ONLY.row(row.prompt, row.summary) for row in rows])
+        labels = batch.pop("labels").to(self.device)
+        inputs = {name: part.to(self.device) if torch.is_tensor(part) else part for name, part in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
-            logits = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                use_cache=False,
-                logits_to_keep=summary + 1,
-            ).logits[:, :-1]
+            logits = self.model(**inputs, use_cache=False).logits
+        logits, labels = DECODER_ONLY.aligned(logits, labels)
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=LABEL_PAD_ID, reduction="sum"
         )
