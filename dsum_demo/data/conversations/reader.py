@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from dsum_demo.data.conversations import cues, email, structured
@@ -71,6 +72,7 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {one if number == 1 else one + 's'}"
 
 
+@lru_cache(maxsize=4)  # the page reads a text when it changes, before a comparison and in it
 def read_conversation(text: str) -> Reading:
     """The turns of a pasted or exported conversation; a text in no known format keeps its lines.
 
