@@ -94,10 +94,15 @@ METRICS = {
 HEADLINE = "rouge1"  # the metric of headlines, highlights and lists of examples
 
 
-def shown_unit() -> str:
-    """What the values of all metrics are, for a table or an axis that they share."""
+def common_unit() -> str:
+    """What the values of all metrics are: their unit if they share one."""
     units = {metric.unit for metric in METRICS.values()}
-    return f"{units.pop() if len(units) == 1 else 'Score'} × 100"
+    return units.pop() if len(units) == 1 else "Score"
+
+
+def shown_unit() -> str:
+    """The unit of a table or an axis that all metrics share."""
+    return f"{common_unit()} × 100"
 
 
 @dataclass(frozen=True)

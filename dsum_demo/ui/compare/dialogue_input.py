@@ -114,7 +114,7 @@ def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str
     except InputError:
         return "", hidden  # Compare says what is wrong
     used = read
-    if kept := bool(as_is) and read.format == as_is:
+    if kept := uses_as_is(dialogue, as_is):
         used = read_dialogue(dialogue, as_is=True)
     doubtful = "".join(notice(doubt, "warning") for doubt in doubts(used.dialogue))
     if not read.format:

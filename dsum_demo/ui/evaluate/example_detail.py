@@ -8,7 +8,7 @@ from html import escape
 from dsum_demo.data.dialogues import speakers
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output
 from dsum_demo.metrics.checks import CHECKS, Check
-from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, shown_unit
+from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, common_unit
 from dsum_demo.metrics.words import words
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import HUMAN, system_looks, system_titles
@@ -62,7 +62,7 @@ def _human(evaluation: Evaluation, example: ExampleRecord, highlight: str) -> st
     body = '<ol class="summary">' + "".join(f'<li class="text" dir="auto">{text}</li>' for text in texts) + "</ol>"
     footer = ""
     if example.human:
-        footer = html_table([_unit(), *_short()], [["Each against the others", *_cells(example.human)]], "small")
+        footer = html_table([common_unit(), *_short()], [["Each against the others", *_cells(example.human)]], "small")
     what = "the reference" if len(texts) == 1 else f"{len(texts)} references"
     return html.card(HUMAN.css_class, HUMAN.title, what, body, footer, copyable=True)
 
@@ -110,10 +110,12 @@ def _scores(evaluation: Evaluation, output: Output) -> str:
     """F1 x 100 over all references (by the policy) and for each one."""
     if not output.scores:
         return ""
-    rows = [[POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else _unit(), *_cells(output.scores)]]
+    rows = [
+        [POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else common_unit(), *_cells(output.scores)]
+    ]
     if len(output.by_reference) > 1:
         rows += [[f"Ref. {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
-    return html_table([_unit(), *_short()], rows, "small")
+    return html_table([common_unit(), *_short()], rows, "small")
 
 
 def _cells(scores: Mapping[str, Score]) -> list[str]:
@@ -122,10 +124,6 @@ def _cells(scores: Mapping[str, Score]) -> list[str]:
 
 def _short() -> list[str]:
     return [metric.short for metric in METRICS.values()]
-
-
-def _unit() -> str:
-    return shown_unit().removesuffix(" × 100")
 
 
 def _checks(output: Output) -> str:
