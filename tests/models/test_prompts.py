@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dsum_demo.data.dialogues import clean_dialogue, speakers
+from dsum_demo.data.dialogues import clean_dialogue, read_dialogue, speakers
 from dsum_demo.errors import InputError
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT, PROMPT_TEMPLATE, Prompt
@@ -63,8 +63,8 @@ def test_what_pasting_does_is_undone(pasted, clean):
     ],
 )
 def test_chat_stamps_go_and_the_speaker_stays(line):
-    assert clean_dialogue(line) == "Maya: Hi 5"
-    assert speakers(clean_dialogue(line)) == ["Maya"]
+    reading = read_dialogue(line)
+    assert reading.dialogue == "Maya: Hi 5" and reading.speakers == ("Maya",)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_chat_stamps_go_and_the_speaker_stays(line):
     ],
 )
 def test_what_only_looks_like_a_stamp_stays(line):
-    assert clean_dialogue(line) == line
+    assert read_dialogue(line).dialogue == clean_dialogue(line) == line
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "😀😀", "?! ...", "\u200b\ufeff", "---\n***"])
@@ -108,8 +108,8 @@ def test_other_scripts_and_emoji_are_left_as_they_are(text):
 
 
 def test_cleaning_twice_changes_nothing():
-    text = clean_dialogue("[12:03] A:\t hi \r\n\r\n 12/03/2024, 14:05 - B: ok\u200b")
-    assert clean_dialogue(text) == text
+    text = read_dialogue("[12:03] A:\t hi \r\n\r\n [12:04] B: ok\u200b").dialogue
+    assert text == "A: hi\nB: ok" and read_dialogue(text).dialogue == clean_dialogue(text) == text
 
 
 def test_speakers_in_order_of_appearance():
