@@ -37,9 +37,9 @@ PATTERN = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES), re.IG
 
 # Not reworded yet.
 NOT_YET = (
-    *("dsum_demo/" + name for name in ("training/", "runs/", "study/", "metrics/", "evaluation/", "data/")),
+    *("dsum_demo/" + name for name in ("training/", "runs/", "study/", "evaluation/", "data/")),
     *("dsum_demo/cli/" + name for name in ("train.py", "evaluate.py", "compare.py", "study.py")),
-    *("tests/" + name for name in ("training/", "runs/", "study/", "metrics/", "evaluation/", "data/", "cli/", "ui/")),
+    *("tests/" + name for name in ("training/", "runs/", "study/", "evaluation/", "data/", "cli/", "ui/")),
     *("tests/e2e/", "dsum_demo/ui/compare/dialogue_input.py"),
 )
 # Texts that people wrote or said, and what was released.
@@ -59,6 +59,8 @@ def texts(name: str, content: str) -> list[tuple[int, str]]:
         return list(enumerate(content.split("\n## 0.")[0].splitlines(), 1))  # without released changes
     found = []
     for token in tokenize.generate_tokens(io.StringIO(content).readline):
+        if token.type == tokenize.STRING and token.string.startswith('"""\n'):
+            continue  # a list of words
         is_docstring = token.type == tokenize.STRING and token.string.startswith('"""')
         is_message = token.type == tokenize.STRING and not name.startswith("tests/") and " " in token.string
         if token.type == tokenize.COMMENT or is_docstring or is_message:

@@ -1,1 +1,1 @@
-"""Scores of a summary and their uncertainty: ROUGE, grounding, checks, overlap with other texts, bootstrap."""
+"""Scores of summaries and their uncertainty: ROUGE, grounding, checks, overlap with other texts, bootstrap."""

@@ -1,6 +1,6 @@
-"""Bootstrap intervals of means, of paired differences and of ratios, all from one set of seeded resamples.
+"""Bootstrap confidence intervals of means, paired differences and ratios from one set of seeded resamples.
 
-Knows arrays of numbers; nothing of texts or systems. numpy is imported with the first resample.
+numpy is imported on first use.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-MIN_EXAMPLES = 10  # with fewer there is no interval: too few dialogues to tell
+MIN_EXAMPLES = 10  # below this no interval is computed
 CHUNK_CELLS = 4_000_000  # resampled counts in memory at once: 32 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` dialogues and its 95 % interval; low and high are None where n is below MIN_EXAMPLES."""
+    """A mean over `n` dialogues and its 95 % confidence interval; low and high are None if n is below MIN_EXAMPLES."""
 
     mean: float
     low: float | None
@@ -40,13 +40,13 @@ class Interval:
 
 
 class Bootstrap:
-    """Resampled means of the columns of `values`; whatever is computed from them is paired, because every column sees
-    the same resamples.
+    """Resampled means of the columns of `values`. All columns share the same resamples, so statistics that combine
+    columns are paired.
 
-    values: a row an example, a column a quantity; NaN where an example has none. groups: one key an example; examples
-    of one group (rows that share a dialogue) are drawn together, because they are not independent. Intervals are
-    percentile intervals (Efron 1979), widened for small samples to the coverage of Student's t (the expanded percentile
-    interval of Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 4.4). Raises InputError without rows.
+    values: (examples, quantities); NaN for a missing value. groups: one key per example; examples with the same key
+    (rows that share a dialogue) are drawn together, because they are not independent. Intervals are percentile
+    intervals (Efron 1979), widened for small samples to the coverage of Student's t (the expanded percentile interval
+    of Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 4.4). Raises InputError without rows.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Bootstrap:
 
         table = np.asarray(values, dtype=float)
         if table.ndim != 2 or not len(table):
-            raise InputError("There are no values to take the mean of.")
+            raise InputError("There are no values to resample; give at least one row.")
         present = ~np.isnan(table)
         sums, counts = np.where(present, table, 0.0), present.astype(float)
         if groups is not None:
@@ -77,18 +77,18 @@ class Bootstrap:
         return self.statistic(lambda means: means[..., column], self.n[column])
 
     def difference(self, column: int, minus: int) -> Interval:
-        """Paired where both columns have a value in the same rows."""
+        """The difference of two columns' means; paired if both have values in the same rows."""
         return self.statistic(lambda means: means[..., column] - means[..., minus], min(self.n[column], self.n[minus]))
 
     def ratio_of_gains(self, column: int, other: int, baseline: int) -> Interval:
-        """(column - baseline) / (other - baseline): which share of another's gain a system makes, 1 for all of it."""
+        """(column - baseline) / (other - baseline): the gain of a system as a fraction of the gain of another."""
         return self.statistic(
             lambda means: (means[..., column] - means[..., baseline]) / (means[..., other] - means[..., baseline]),
             min(self.n[column], self.n[other], self.n[baseline]),
         )
 
     def statistic(self, of: Callable[[Any], Any], n: int) -> Interval:
-        """Any function of the columns' means, given as an array whose last axis is the columns."""
+        """The interval of any function of the columns' means; `of` gets an array whose last axis is the columns."""
         import numpy as np
 
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -112,11 +112,11 @@ def _by_group(table: np.ndarray, groups: Sequence[Hashable]) -> np.ndarray:
 
 
 def _resampled_means(sums: np.ndarray, counts: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    """(resamples, columns). How often each row is drawn is counted, so that a mean is a product of matrices."""
+    """Means by (resample, column), as products of the matrix of how often each row is drawn."""
     import numpy as np
 
     rng, n = np.random.default_rng(seed), len(sums)
-    # Most columns have a value in every row, and so the same counts.
+    # Most columns have a value in every row and share their counts.
     different, place = np.unique(counts, axis=1, return_inverse=True)
     means = np.empty((resamples, sums.shape[1]))
     step = max(1, CHUNK_CELLS // n)
@@ -130,13 +130,13 @@ def _resampled_means(sums: np.ndarray, counts: np.ndarray, seed: int, resamples:
 
 
 def _tail(n: int, confidence: float) -> float:
-    """The percentile that gives a percentile interval of a mean over n values the width of Student's t interval."""
+    """The tail probability that makes a percentile interval of a mean over n values as wide as Student's t."""
     return NormalDist().cdf(-math.sqrt(n / (n - 1)) * _student_t((1 + confidence) / 2, n - 1))
 
 
 def _student_t(probability: float, freedom: int) -> float:
-    """Quantile of Student's t by its expansion around the normal (Abramowitz & Stegun 26.7.5); four digits from 9
-    degrees of freedom on."""
+    """Quantile of Student's t by its expansion around the normal (Abramowitz & Stegun 26.7.5), accurate to four
+    digits for 9 or more degrees of freedom."""
     z = NormalDist().inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,

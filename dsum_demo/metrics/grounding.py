@@ -25,8 +25,8 @@ _NUMBER_WORDS = (
 _NUMBERS_IN_WORDS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
 
-# English words that begin sentences and name nobody. A given name that is also one of them ("Will") is not counted
-# there; words in -ing and -ly are recognized by their ending.
+# English words that begin sentences and are not names. A given name that is also one of them ("Will") is not counted
+# at the start of a sentence; words in -ing and -ly are recognized by their ending.
 _ORDINARY_WORDS = frozenset(
     """
     a an the this that these those some any no none each every either neither both all many much more most few fewer
@@ -60,26 +60,26 @@ _ORDINARY_ENDING = re.compile(r"(?!Beijing|Sterling|Beverly|Kimberly).{4,}(?:ing
 
 
 def names_and_numbers(summary: str) -> list[str]:
-    """What a summary claims by name: names, numbers in digits and speaker labels, each once, in order of appearance.
+    """The distinct names, numbers in digits and speaker labels of a summary in order of appearance.
 
-    A name is a capitalized word, without its possessive 's. A sentence's first word is capitalized anyway: it is not
-    counted if it is an ordinary English word, unless it also stands capitalized inside a sentence of this summary.
-    Whether the dialogue has it must not decide: that would count the right names and pass over the invented ones.
+    A name is a capitalized word, without its possessive 's. A sentence's first word is always capitalized, so it is
+    ignored if it is an ordinary English word, unless the summary also has it capitalized inside a sentence. The
+    dialogue is not used to decide this: correct names would count and invented ones would not.
 
-    Misses: numbers in words, lower-case names, names that are ordinary words and only begin sentences ("Will"). Takes
-    for a name: any other capitalized word, such as the first one of a quotation, and a rare or non-English word that
-    begins a sentence. "Peter Wilson" is two names.
+    False negatives: numbers in words, lower-case names, ordinary words as names that only begin sentences ("Will").
+    False positives: other capitalized words, such as the first one of a quotation, and rare or non-English words that
+    begin a sentence. "Peter Wilson" is two names.
     """
     return list(_claims(summary))
 
 
 def ungrounded(summary: str, dialogue: str) -> list[str]:
-    """The names and numbers of a summary that do not stand in its dialogue, by the rules of `grounded_share`.
+    """The names and numbers of a summary that do not occur in its dialogue, by the rules of `grounded_share`.
 
     A sentence's first word is not reported if the dialogue has another form of it in lower case ("Drivers", "driver").
     """
-    standing = _standing_in(dialogue)
-    missing = {claim: first for claim, first in _claims(summary).items() if _key(claim) not in standing}
+    known = _keys_in(dialogue)
+    missing = {claim: first for claim, first in _claims(summary).items() if _key(claim) not in known}
     if not any(missing.values()):
         return list(missing)
     ordinary = _lower_case_stems(dialogue)
@@ -87,14 +87,14 @@ def ungrounded(summary: str, dialogue: str) -> list[str]:
 
 
 def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Of all names and numbers in the summaries of (summary, dialogue) pairs, the share that stands in the pair's own
-    dialogue, from 0 to 1; None where there are none.
+    """The share of the names and numbers in the summaries of (summary, dialogue) pairs that occur in the pair's
+    dialogue, from 0 to 1; None if there are none.
 
-    Compared as whole words, without regard to case, possessive 's or a currency sign; "1,000" is 1000, "9:00" is 9, and
-    a number up to twenty may stand in words. A name or number counts once a summary.
+    Compared as whole words, ignoring case, possessive 's and currency signs; "1,000" equals 1000, "9:00" equals 9, and
+    numbers up to twenty also match their words. A name or number counts once per summary.
 
-    It misses a right name at the wrong place ("Tom" for "Maya"), and whatever `names_and_numbers` misses. It calls
-    invented what is right but written otherwise: "10:30" for "half past ten", "30" for "thirty", "US" for "U.S.".
+    It does not detect a name used in the wrong place ("Tom" for "Maya") or names that `names_and_numbers` misses. It
+    counts other notations as ungrounded: "10:30" for "half past ten", "30" for "thirty", "US" for "U.S.".
     """
     grounded: list[bool] = []
     for summary, dialogue in pairs:
@@ -112,7 +112,7 @@ def _may_name(token: str) -> bool:
 
 
 def _claims(summary: str) -> dict[str, bool]:
-    """Names and numbers, and whether each is capitalized at the beginning of sentences only."""
+    """Names and numbers, and whether each occurs only at the beginning of sentences."""
     first_words: dict[str, bool] = {}
     for sentence in split_sentences(summary):
         for position, token in enumerate(_tokens(sentence)):
@@ -131,14 +131,14 @@ def _lower_case_stems(dialogue: str) -> frozenset[str]:
     return frozenset(stem for token in _tokens(dialogue) if token.islower() for stem in stems(token))
 
 
-@lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws
-def _standing_in(dialogue: str) -> frozenset[str]:
+@lru_cache(maxsize=8)  # shared by the summaries of one dialogue
+def _keys_in(dialogue: str) -> frozenset[str]:
     keys = {_key(token) for token in _tokens(dialogue)}
     return frozenset(keys | {_NUMBERS_IN_WORDS[key] for key in keys & _NUMBERS_IN_WORDS.keys()})
 
 
 def _key(token: str) -> str:
-    """What two spellings of a name or number have in common."""
+    """A key that is equal for different spellings of a name or number."""
     if token[0].isdigit():
         return re.sub(r"[:.]00$", "", token.replace(",", ""))
     return token.replace("’", "'").casefold()

@@ -1,7 +1,4 @@
-"""Which parts of a summary stand in its references, or are copied from its dialogue.
-
-Knows words; nothing of colours or pages. A summary comes back as segments that join to the very same text.
-"""
+"""Marks the parts of a summary that its references share, or that are copied from its dialogue."""
 
 from __future__ import annotations
 
@@ -12,19 +9,19 @@ from functools import lru_cache
 from dsum_demo.metrics.rouge import stems
 from dsum_demo.metrics.words import WORD, ngrams, words
 
-COPY_NGRAM = 3  # words in a row; fewer are the language's, not the dialogue's
+COPY_NGRAM = 3  # shorter runs are common phrases
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of the text, spaces and punctuation included."""
+    """A piece of the text, including spaces and punctuation; a text's segments join to the same text."""
 
     text: str
     marked: bool
 
 
 def shared_with_references(summary: str, references: Sequence[str]) -> list[Segment]:
-    """Mark the words that ROUGE-1 counts as shared with any reference: same word stem, in any place."""
+    """Mark the words that ROUGE-1 counts as shared with any reference: same stem, at any position."""
     wanted = {token for reference in references for token in stems(reference)}
 
     def shared(word: str) -> bool:
@@ -35,7 +32,7 @@ def shared_with_references(summary: str, references: Sequence[str]) -> list[Segm
 
 
 def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -> list[Segment]:
-    """Mark the words that stand in `ngram` or more in a row in the dialogue too, whatever their case."""
+    """Mark runs of `ngram` or more words that the dialogue also has, ignoring case."""
     known, runs = _ngrams(dialogue, ngram), ngrams(summary, ngram)
     marked = [False] * len(words(summary))
     for i, run in enumerate(runs):
@@ -45,19 +42,19 @@ def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -
 
 
 def share_marked(segments: Sequence[Segment]) -> float:
-    """The share of the words that are marked, 0 to 1; 0 for a text without words."""
+    """The share of words that are marked, 0 to 1; 0 for a text without words."""
     marked = sum(len(words(segment.text)) for segment in segments if segment.marked)
     total = sum(len(words(segment.text)) for segment in segments)
     return marked / total if total else 0.0
 
 
-@lru_cache(maxsize=8)  # a page asks again for every piece of text that it draws
+@lru_cache(maxsize=8)  # shared by the summaries of one dialogue
 def _ngrams(text: str, n: int) -> frozenset[tuple[str, ...]]:
     return frozenset(ngrams(text, n))
 
 
 def _segments(text: str, marks: Iterable[bool]) -> list[Segment]:
-    """Neighbouring marked words become one segment, with what stands between them."""
+    """Adjacent marked words become one segment, including the characters between them."""
     segments: list[Segment] = []
     position, before = 0, False
     for match, marked in zip(WORD.finditer(text), marks, strict=True):

@@ -1,4 +1,4 @@
-"""ROUGE of two texts, and the sentence split that ROUGE-Lsum needs."""
+"""ROUGE of two texts, and the sentence splitter for ROUGE-Lsum."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dsum_demo.errors import InputError
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-# L and Lsum each fill tables of words by words: ten million cells take them four seconds and 80 MB.
+# L and Lsum fill tables of words by words: ten million cells take four seconds and 80 MB.
 MAX_LCS_CELLS = 10_000_000
 
 
 _TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St")
 
 
-# "So do I." ends a sentence far more often than "I." stands for Isaac.
+# Without I: "So do I." ends a sentence far more often than "I." is an initial.
 _UNFINISHED = (*_TITLES, r"[Ee]\.g", r"[Ii]\.e", "[A-HJ-Z]")
 
 
@@ -33,14 +33,14 @@ _SENTENCE_GAP = re.compile(
 )
 
 
-@lru_cache(maxsize=16)  # each ROUGE type is a metric of its own and asks for the same two texts
+@lru_cache(maxsize=16)  # the metrics of the ROUGE types request the same two texts
 def rouge_scores(summary: str, reference: str) -> Mapping[str, tuple[float, float, float]]:
     """Precision, recall and F1 of each ROUGE type, as rouge_score computes them with its Porter stemmer.
 
-    For Lsum both texts are split by `split_sentences`. A text without a letter of a-z or a digit scores 0: that is all
-    that rouge_score reads. Raises InputError for two texts that are both too long for ROUGE-L.
+    For Lsum both texts are split by `split_sentences`. rouge_score reads a-z and digits only; a text without them
+    scores 0. Raises InputError if both texts are too long for ROUGE-L.
     """
-    # The line ends between sentences mean something to Lsum only: the other types read them as spaces.
+    # Only Lsum uses the line breaks between sentences; for the other types they are spaces.
     summary, reference = ("\n".join(split_sentences(text)) for text in (summary, reference))
     if reason := too_long(summary, reference):
         raise InputError(reason)
@@ -51,32 +51,32 @@ def rouge_scores(summary: str, reference: str) -> Mapping[str, tuple[float, floa
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences: they end with a line, and with . ! or ? (and closing quotes or brackets) before a space.
+    """Sentences: they end at a line break, and at . ! or ? (with closing quotes or brackets) before a space.
 
-    They do not end after a title ("Dr."), "e.g.", "i.e." or an initial ("J. Smith"), nor after "a.m." and "p.m." where
-    a lower-case letter follows. Only white space is taken away. Other abbreviations ("etc.", "No. 5") do end one.
+    They do not end after a title ("Dr."), "e.g.", "i.e." or an initial ("J. Smith"), or after "a.m." and "p.m." before
+    a lower-case letter. Other abbreviations ("etc.", "No. 5") end a sentence. Only white space is removed.
     """
     parts = (part.strip() for line in text.splitlines() for part in _SENTENCE_GAP.split(line))
     return [part for part in parts if part]
 
 
 def stems(text: str) -> list[str]:
-    """The tokens that ROUGE compares: runs of a-z and digits, reduced to Porter stems as rouge_score does."""
+    """The tokens that ROUGE compares: runs of a-z and digits, stemmed as in rouge_score."""
     from rouge_score.tokenize import tokenize
 
     return tokenize(text, _tokenizer())
 
 
 def too_long(prediction: str, reference: str) -> str:
-    """Why these two cannot be scored, in a sentence; empty where they can."""
+    """An error message if the two texts are too long to be scored, or an empty string."""
     if len(prediction) * len(reference) <= MAX_LCS_CELLS:
         return ""
     words = [len(re.findall("[A-Za-z0-9]+", text)) for text in (prediction, reference)]
     if words[0] * words[1] <= MAX_LCS_CELLS:
         return ""
     return (
-        f"ROUGE-L compares every word with every word, and {words[0]:,} words of a summary with {words[1]:,} of a "
-        f"reference are more than {MAX_LCS_CELLS:,} pairs; shorten one of the two."
+        f"The summary has {words[0]:,} words and the reference {words[1]:,}: ROUGE-L is limited to {MAX_LCS_CELLS:,} "
+        "pairs of words; shorten one of the two."
     )
 
 
@@ -93,12 +93,12 @@ def _tokenizer() -> _Tokenizer:
 
 
 class _Tokenizer:
-    """rouge_score's own tokenizer with its Porter stemmer, which remembers: a data set says the same words again."""
+    """rouge_score's tokenizer and Porter stemmer with caches, because a data set repeats its words."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
 
         stemmer = PorterStemmer()
         self.stem = lru_cache(maxsize=100_000)(stemmer.stem)
-        # A text is compared with several others.
+        # The same text is compared with several others.
         self.tokenize = lru_cache(maxsize=256)(stems)

@@ -1,4 +1,4 @@
-"""The metrics that score a summary against references, a row each, and the means and signatures of their scores."""
+"""The table of metrics that score a summary against references, and means and signatures of their scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLICIES = ("mean", "best", "first")
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Precision, recall and F1, each from 0 to 1; a metric without parts has its value in all three."""
+    """Precision, recall and F1, each from 0 to 1; a metric without parts uses the same value for all three."""
 
     precision: float
     recall: float
@@ -29,11 +29,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: everything that reports, charts, exports, the command line and the pages need to show it.
+    """One metric and what reports, charts, exports, the CLI and the UI need to show it.
 
-    name: its key in records and exports. short: the title in narrow columns. unit: what its value is; every value is
-    shown × 100. signature: the library, version and settings that scores have to share to be comparable. score: the
-    value of a summary against one reference. has_parts: whether it has a precision and a recall.
+    name: its key in records and exports. short: the title in narrow columns. unit: the unit of its values, which are
+    shown × 100. signature: the library, version and settings that comparable scores share. score: the score of a
+    summary against one reference. has_parts: whether it has a precision and a recall.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Metric:
         return tuple(f"{self.name}_{part}" for part in parts) or (self.name,)
 
     def values(self, scores: Mapping[str, Score]) -> tuple[float | None, ...]:
-        """A value for each of `columns`, None without a score."""
+        """The values of `columns`, None without a score."""
         score = scores.get(self.name)
         if score is None:
             return (None,) * len(self.columns)
@@ -80,7 +80,7 @@ def _rouge(name: str, kind: str, signature: str) -> Metric:
 
 ROUGE_SIGNATURE = f"rouge_score {version('rouge_score')}, stemmer, F1"
 
-# A new metric is a new row.
+# To add a metric, add a row.
 METRICS = {
     metric.name: metric
     for metric in (
@@ -95,20 +95,20 @@ HEADLINE = "rouge1"  # the metric of headlines, highlights and lists of examples
 
 
 def common_unit() -> str:
-    """What the values of all metrics are: their unit if they share one."""
+    """The unit of all metrics' values if they share one, else "Score"."""
     units = {metric.unit for metric in METRICS.values()}
     return units.pop() if len(units) == 1 else "Score"
 
 
 def shown_unit() -> str:
-    """The unit of a table or an axis that all metrics share."""
+    """The unit in headings of tables and axes that show all metrics."""
     return f"{common_unit()} × 100"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What has to be equal for two scores to be comparable. n: examples; references: how many each example has. others:
-    the signatures of metrics other than ROUGE.
+    """What must be equal for two scores to be comparable. n: number of examples; references: number per example;
+    others: the signatures of metrics other than ROUGE.
     """
 
     library: str
@@ -122,7 +122,7 @@ class Signature:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """The signature in one line."""
         over = {"mean": "mean over", "best": "best of", "first": "first of"}[self.policy]
         compared = "1 reference" if self.references == 1 else f"{over} {self.references} references"
         stemmer = "stemmer" if self.stemmer else "no stemmer"
@@ -138,8 +138,8 @@ class Signature:
 
 
 def signature(n: int, references: int, policy: str = "mean") -> Signature:
-    """The signature of scores over `n` examples with `references` references each. Raises InputError for a policy that
-    is not in POLICIES.
+    """The signature of scores over `n` examples with `references` references each. Raises InputError for an unknown
+    policy.
     """
     _check_policy(policy)
     others = tuple(f"{m.title}: {m.signature}" for m in METRICS.values() if m.signature != ROUGE_SIGNATURE)
@@ -147,28 +147,28 @@ def signature(n: int, references: int, policy: str = "mean") -> Signature:
 
 
 def score_summary(summary: str, references: Sequence[str], policy: str = "mean") -> dict[str, Score]:
-    """Every metric of one summary, by its name.
+    """The scores of one summary by metric name.
 
-    With several references, policy "mean" is the plain mean of precision, of recall and of F1 over them, "best" the
-    reference with the best F1, for each metric on its own, and "first" the first one.
+    With several references, policy "mean" averages precision, recall and F1 over them, "best" takes the reference with
+    the best F1 per metric, and "first" the first reference.
 
-    Raises InputError without a reference, for an unknown policy, and for two texts that are both too long for ROUGE-L.
+    Raises InputError without a reference, for an unknown policy, and if both texts are too long for ROUGE-L.
     """
     _check_policy(policy)
     return combine(score_references(summary, references), policy)
 
 
 def score_references(summary: str, references: Sequence[str]) -> list[dict[str, Score]]:
-    """The scores against each reference, in their order. Raises InputError as `score_summary` does."""
+    """The scores against each reference, in order. Raises InputError like `score_summary`."""
     if isinstance(references, str):
-        raise InputError("The references are one text; give a list of texts.")
+        raise InputError("The references are a single string; give a list of texts.")
     if not references:
-        raise InputError("There is no reference summary; scores compare with at least one.")
+        raise InputError("The list of references is empty; scores need at least one.")
     return [{name: metric.score(summary, text) for name, metric in METRICS.items()} for text in references]
 
 
 def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict[str, Score]:
-    """What a policy makes of the scores against several references. Raises InputError for another policy."""
+    """The scores against several references, combined by a policy. Raises InputError for an unknown policy."""
     _check_policy(policy)
     if policy == "mean" and len(scores) > 1:
         return mean_scores(scores)
@@ -178,9 +178,9 @@ def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict
 
 
 def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
-    """Plain means of precision, recall and F1 for each metric. Raises InputError without scores."""
+    """Mean precision, recall and F1 per metric. Raises InputError without scores."""
     if not scores:
-        raise InputError("There are no scores to take the mean of.")
+        raise InputError("There are no scores to average; give at least one.")
     return {
         name: Score(
             fmean(score[name].precision for score in scores),

@@ -1,4 +1,4 @@
-"""Words of a text, by the one rule that every check, highlight and word count uses."""
+"""The definition of a word for checks, highlights and word counts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ WORD = re.compile(r"#\w+#(?:['’][^\W_]+)*|\d+(?:[.,:]\d+)*|[^\W\d_][^\W_]*(?:[
 def words(text: str) -> list[str]:
     """The words of a text in order, case-folded and with straight apostrophes.
 
-    A word is a speaker label ("#Person1#"), a number in digits with its separators ("1,000", "9:30"), or a letter with
-    the letters and digits that follow it; a label and a run of letters keep inner apostrophes ("don't", "Tom's").
-    Everything else separates words: "well-known" is two, and "10am" is "10" and "am".
+    A word is a speaker label ("#Person1#"), a number in digits with its separators ("1,000", "9:30"), or a letter and
+    the letters and digits after it; labels and runs of letters keep inner apostrophes ("don't", "Tom's"). Everything
+    else separates words: "well-known" is two, and "10am" is "10" and "am".
 
-    ROUGE alone counts the tokens of rouge_score (`rouge.stems`), so that its scores match other tools.
+    ROUGE uses the tokens of rouge_score (`rouge.stems`) instead, so its scores match other tools.
     """
     return [word.casefold().replace("’", "'") for word in WORD.findall(text)]
 
 
 def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
-    """Every `n` neighboring words of a text, in order."""
+    """The n-grams of a text's words, in order."""
     found = words(text)
     return [tuple(found[i : i + n]) for i in range(len(found) - n + 1)]

@@ -1,4 +1,4 @@
-"""Intervals: their coverage in simulated studies, pairing, groups, missing values, and what is too little to tell."""
+"""Bootstrap intervals: coverage in simulated studies, pairing, groups, missing values and small samples."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_95_percent_interval_covers_the_truth_in_92_to_98_percent_of_simulated
     assert (hits >= 0.92 * STUDIES).all() and (hits <= 0.98 * STUDIES).all(), hits / STUDIES
 
 
-def test_an_interval_of_many_values_is_the_textbooks():
+def test_an_interval_of_many_values_equals_the_normal_approximation():
     values = np.random.default_rng(1).normal(0.4, 0.2, 1500)
     found = Bootstrap(values[:, None]).mean(0)
     half = 1.96 * values.std(ddof=1) / 1500**0.5
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     assert Bootstrap(values, seed=1).mean(0) == Bootstrap(values, seed=1).mean(0) != Bootstrap(values, seed=2).mean(0)
 
 
-def test_chunks_do_not_change_what_is_drawn(monkeypatch):
+def test_resamples_do_not_depend_on_the_chunk_size(monkeypatch):
     values = study(40, 0)
     whole = Bootstrap(values, resamples=500).resampled
     monkeypatch.setattr(bootstrap, "CHUNK_CELLS", 1000)
@@ -57,7 +57,7 @@ def test_differences_are_paired():
     base = rng.uniform(0, 1, 60)
     resampled = Bootstrap(np.stack([base, base + 0.01 + rng.normal(0, 0.005, 60)], axis=1))
     assert resampled.difference(1, 0).excludes_zero
-    # Apart, the two intervals lie over one another.
+    # Unpaired, the two intervals overlap.
     assert resampled.mean(0).high > resampled.mean(1).low
     assert not resampled.difference(0, 0).excludes_zero
 
@@ -72,12 +72,12 @@ def test_rows_of_one_dialogue_are_drawn_together():
     assert alone.high - alone.low < 0.7 * (grouped.high - grouped.low)
 
 
-def test_groups_weigh_as_many_rows_as_they_have():
+def test_a_group_is_weighted_by_its_number_of_rows():
     rows = [[1.0]] * 30 + [[0.0]] * 10
     assert Bootstrap(rows, ["large"] * 30 + list("abcdefghij")).mean(0).mean == 0.75
 
 
-def test_missing_values_are_left_out_of_their_column_only():
+def test_missing_values_are_ignored_in_their_column_only():
     values = np.random.default_rng(0).uniform(0, 1, (30, 2))
     values[:12, 1] = np.nan
     resampled = Bootstrap(values)
@@ -86,24 +86,24 @@ def test_missing_values_are_left_out_of_their_column_only():
     assert resampled.mean(1).low < resampled.mean(1).mean < resampled.mean(1).high
 
 
-def test_too_few_dialogues_have_a_mean_and_no_interval():
+def test_fewer_than_ten_examples_have_a_mean_and_no_interval():
     few = Bootstrap([[0.5]] * (MIN_EXAMPLES - 1)).mean(0)
     assert few == Interval(0.5, None, None, MIN_EXAMPLES - 1) and not few.excludes_zero
     assert Bootstrap([[0.5]] * MIN_EXAMPLES).mean(0).low == 0.5
 
 
-def test_a_gain_over_nothing_is_no_number_and_no_failure():
+def test_a_ratio_of_gains_without_a_gain_is_nan():
     values = np.tile(np.linspace(0, 1, 20)[:, None], (1, 3))
     assert np.isnan(Bootstrap(values).ratio_of_gains(2, 1, 0).mean)
 
 
-@pytest.mark.parametrize("nothing", [[], np.empty((0, 3)), [1.0, 2.0]])
-def test_without_rows_there_is_nothing_to_resample(nothing):
+@pytest.mark.parametrize("values", [[], np.empty((0, 3)), [1.0, 2.0]])
+def test_values_without_rows_or_columns_are_rejected(values):
     with pytest.raises(InputError, match="no values"):
-        Bootstrap(nothing)
+        Bootstrap(values)
 
 
-def test_the_quantiles_of_students_t_are_those_of_its_tables():
+def test_quantiles_of_students_t_match_published_tables():
     table = {9: 2.262157, 14: 2.144787, 28: 2.048407, 99: 1.984217}
     for freedom, quantile in table.items():
         assert bootstrap._student_t(0.975, freedom) == pytest.approx(quantile, abs=1e-4)

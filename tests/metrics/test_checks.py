@@ -1,4 +1,4 @@
-"""Each check on texts where its value can be counted by hand, on what has none, and on the samples' own references."""
+"""Checks on texts with values counted by hand, on missing and odd texts, and on the samples' references."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def values(summary: str, dialogue: str | None = DIALOGUE, references=("Tom is fr
     return check_summary(summary, dialogue, references).values
 
 
-def test_every_check_has_its_sentences_and_a_value():
+def test_every_check_has_a_description_and_a_value():
     assert list(values("Tom is free on Friday.")) == [check.name for check in CHECKS]
     for check in CHECKS:
         assert check.how.endswith(".") and check.misses.endswith(".") and check.title
@@ -39,23 +39,23 @@ def test_values_counted_by_hand():
     assert found["length"] == pytest.approx(12 / 3)
     # "free on Friday" twice, of 12 words.
     assert found["copied"] == pytest.approx(6 / 12)
-    # tom is, is free, free on, on friday, friday with, with anna, anna tom: two of seven are the dialogue's.
+    # tom is, is free, free on, on friday, friday with, with anna, anna tom: two of seven are in the dialogue.
     assert found["novel_bigrams"] == pytest.approx(5 / 7)
-    # tom is free, is free on, free on friday come a second time: 3 of 10.
+    # tom is free, is free on, free on friday are repeated: 3 of 10.
     assert found["repetition"] == pytest.approx(3 / 10)
     assert found["speakers"] == 0.5
     assert found["ungrounded"] == 1.0
     assert check_summary("They meet Anna.", DIALOGUE, ()).ungrounded == ("Anna",)
 
 
-def test_without_the_texts_what_needs_them_has_no_value():
+def test_checks_that_need_a_missing_text_have_no_value():
     found = values("Tom is free on Friday.", dialogue=None, references=())
     assert {name for name, value in found.items() if value is None} == {check.name for check in CHECKS if check.needs}
     assert found["repetition"] == 0.0
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "?!", "…"])
-def test_an_empty_summary_fails_nothing(empty):
+def test_every_check_accepts_an_empty_summary(empty):
     assert values(empty) == {
         "length": 0.0, "copied": None, "novel_bigrams": None, "repetition": None, "speakers": 0.0, "swapped": None,
         "ungrounded": 0.0,
@@ -64,7 +64,7 @@ def test_an_empty_summary_fails_nothing(empty):
 
 @seeded
 @given(st.text(max_size=60), st.text(max_size=60), st.lists(st.text(max_size=40), max_size=3))
-def test_no_text_fails_and_shares_stay_shares(summary, dialogue, references):
+def test_every_text_is_accepted_and_shares_are_between_0_and_1(summary, dialogue, references):
     found = check_summary(summary, dialogue, references).values
     for check in CHECKS:
         value = found[check.name]
@@ -78,7 +78,7 @@ def test_length_is_the_mean_over_references_that_have_words():
     assert length_ratio("a", ["…"]) is None
 
 
-def test_bigrams_and_trigrams_see_words_and_not_case():
+def test_bigrams_and_trigrams_ignore_case():
     assert novel_bigrams("FREE on friday", DIALOGUE) == 0.0
     assert novel_bigrams("Tom", DIALOGUE) is None
     assert repetition("No no no no") == 0.5 and repetition("No no") is None
@@ -99,7 +99,7 @@ REFERENCE = "#Person1# wants to buy a car and #Person2# sells bicycles only."
         ("#Person2# wants to buy a car. #Person1# sells only bicycles.", [REFERENCE], 1.0),
         ("#Person1# wants to buy a car. #Person2# sells only bicycles.", [REFERENCE], 0.0),
         ("#Person2# wants to buy a car.", [REFERENCE], 1.0),
-        # One reference says so, the other the contrary: no clear sign.
+        # The two references contradict each other.
         ("#Person2# wants to buy a car.", [REFERENCE, exchange(REFERENCE)], 0.0),
         ("#Person1# and #Person2# talk.", [REFERENCE], 0.0),
         ("Tom wants to buy a car.", [REFERENCE], None),
@@ -113,12 +113,12 @@ def test_swapped_speakers(summary, references, expected):
 
 @seeded
 @given(st.text(alphabet="#Person12 ,", max_size=60))
-def test_exchanging_twice_changes_nothing(text):
+def test_exchanging_twice_gives_the_same_text(text):
     assert exchange(exchange(text)) == text
     assert exchange("#Person1#, #Person2#") == "#Person2#, #Person1#"
 
 
-def test_on_the_samples_own_references_swapping_is_seen_as_often_as_the_check_says():
+def test_detection_rates_on_the_samples_references_match_the_description():
     found, suspected = [], []
     for sample in read_samples(Settings().samples_file):
         for i, text in enumerate(sample.references):

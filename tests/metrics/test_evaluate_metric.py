@@ -1,4 +1,4 @@
-"""metrics/dsum_rouge through the `evaluate` library: in a child process, elsewhere, offline, with an empty cache."""
+"""metrics/dsum_rouge in the `evaluate` library: in a child process, another folder, offline and with an empty cache."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SCRIPT = """
 import json, sys
 import evaluate
 
-def said(work):
+def result_or_error(work):
     try:
         return work()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 def computed(**arguments):
-    return said(lambda: evaluate.load(sys.argv[1]).compute(**arguments))
+    return result_or_error(lambda: evaluate.load(sys.argv[1]).compute(**arguments))
 
 sys.modules["dsum_demo.metrics.rouge"] = None
-found = {"without_dsum": said(lambda: evaluate.load(sys.argv[1]))}
+found = {"without_dsum": result_or_error(lambda: evaluate.load(sys.argv[1]))}
 del sys.modules["dsum_demo.metrics.rouge"]
 
 outputs = ["a b", "the cat sat"]
@@ -71,8 +71,8 @@ def found(tmp_path_factory) -> dict:
     return json.loads(result.stdout)
 
 
-def test_it_computes_plain_means_of_f1(found):
-    # Row 1 has 2 of 2 and 2 of 4 words, 1 of 1 and 1 of 3 pairs of words; row 2 is equal.
+def test_results_are_means_of_f1(found):
+    # Row 1 has 2 of 2 and 2 of 4 words, 1 of 1 and 1 of 3 bigrams; row 2 is an exact match.
     assert found["single"] == pytest.approx(
         {"rouge1": (2 / 3 + 1) / 2, "rouge2": (1 / 2 + 1) / 2, "rougeL": (2 / 3 + 1) / 2, "rougeLsum": (2 / 3 + 1) / 2}
     )
@@ -80,12 +80,12 @@ def test_it_computes_plain_means_of_f1(found):
 
 
 @pytest.mark.parametrize(("case", "policy"), [("several", "mean"), ("best", "best"), ("first", "first")])
-def test_several_references_and_policies_are_those_of_the_metrics_module(found, case, policy):
+def test_several_references_are_combined_as_in_score_summary(found, case, policy):
     first = score_summary("a b", ["a b c d", "a b"], policy)
     assert found[case] == {rouge: (first[rouge].fmeasure + 1.0) / 2 for rouge in ROUGE_TYPES}
 
 
-def test_rows_may_mix_one_and_several_references_and_be_added_one_by_one(found):
+def test_rows_with_one_and_several_references_can_be_mixed_and_added_one_by_one(found):
     assert found["mixed"] == found["several"]
     assert found["added"] == found["single"]
 
@@ -95,7 +95,7 @@ def test_an_empty_output_scores_zero(found):
 
 
 @pytest.mark.parametrize(
-    ("case", "sentence"),
+    ("case", "message"),
     [
         ("without_dsum", "pip install -e ."),
         ("worst", "'worst'; choose one of: mean, best, first"),
@@ -105,5 +105,5 @@ def test_an_empty_output_scores_zero(found):
         ("nothing", "no scores"),
     ],
 )
-def test_what_cannot_be_computed_is_said(found, case, sentence):
-    assert sentence in found[case]
+def test_invalid_input_raises_an_error_that_names_it(found, case, message):
+    assert message in found[case]

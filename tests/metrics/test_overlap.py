@@ -1,4 +1,4 @@
-"""Highlighting: what is marked, what is not, and that no character is lost."""
+"""Highlighting: which words are marked, and that segments join to the text."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def test_any_of_several_references_counts():
     assert marked(shared_with_references("Anna and Tom", ["Tom", "Anna"])) == ["Anna", "Tom"]
 
 
-def test_speaker_labels_keep_their_signs_and_match_as_rouge_matches_them():
+def test_speaker_labels_match_as_in_rouge_and_keep_their_hash_signs():
     segments = shared_with_references("#Person1# waits.", ["#Person1# is waiting."])
     assert marked(segments) == ["#Person1# waits"]
 
 
-def test_copies_are_three_words_in_a_row_or_more():
+def test_runs_of_three_or_more_words_are_copies():
     dialogue = "Tom: I want to buy a red bicycle today.\nAnna: Why red?"
     assert marked(copied_from_dialogue("Tom will buy a red bicycle. Anna asks why.", dialogue)) == ["buy a red bicycle"]
     assert marked(copied_from_dialogue("A red car", dialogue)) == []
     assert marked(copied_from_dialogue("BUY A RED one", dialogue)) == ["BUY A RED"]
 
 
-def test_a_curly_apostrophe_is_an_apostrophe():
+def test_curly_and_straight_apostrophes_are_equal():
     assert marked(copied_from_dialogue("I don’t know Tom", "A: I don't know.")) == ["I don’t know"]
 
 
-def test_the_share_counts_words():
+def test_share_marked_counts_words():
     segments = copied_from_dialogue("Tom will buy a red bicycle", "Tom: I buy a red one")
     assert share_marked(segments) == pytest.approx(3 / 6)
     assert share_marked([]) == 0.0
@@ -48,7 +48,7 @@ def test_the_share_counts_words():
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=150)
 @given(st.text(), st.text())
-def test_no_character_is_lost(summary, other):
+def test_segments_join_to_the_text(summary, other):
     for segments in (shared_with_references(summary, [other]), copied_from_dialogue(summary, other)):
         assert "".join(segment.text for segment in segments) == summary
 

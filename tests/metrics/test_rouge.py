@@ -1,4 +1,4 @@
-"""ROUGE against values worked out by hand and against rouge_score itself; sentences, names and numbers, signatures."""
+"""ROUGE compared with hand-computed values and rouge_score; sentences, names and numbers, signatures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dsum_demo.metrics.scores import POLICIES, Score, mean_scores, score_summary
 ZERO = Score(0.0, 0.0, 0.0)
 seeded = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 texts = st.text(max_size=80)
-# Few words and many sentence ends, so that texts often share something.
+# Few words and many sentence ends, so that texts often overlap.
 sentences = st.lists(st.sampled_from("Tom tom. talks talking? Maya! 10 $25 café\n".split(" ")), max_size=25).map(
     " ".join
 )
@@ -35,31 +35,31 @@ def f1(prediction: str, *references: str, policy: str = "mean") -> list[float]:
     return [scores[rouge].fmeasure for rouge in ROUGE_TYPES]
 
 
-def test_a_prefix_of_the_reference_scores_as_worked_out_by_hand():
+def test_scores_of_a_prefix_of_the_reference_match_hand_computed_values():
     scores = score_summary("the cat sat", ["the cat sat on the mat"])
     assert list(scores) == list(ROUGE_TYPES)
-    # 3 of 3 and 3 of 6 words; 2 of 2 and 2 of 5 pairs of words.
+    # 3 of 3 and 3 of 6 words; 2 of 2 and 2 of 5 bigrams.
     assert scores["rouge1"] == scores["rougeL"] == scores["rougeLsum"] == Score(1.0, 0.5, pytest.approx(2 / 3))
     assert scores["rouge2"] == Score(1.0, 0.4, pytest.approx(4 / 7))
 
 
-def test_the_example_of_rouge_scores_own_page():
+def test_scores_match_the_example_in_rouge_scores_documentation():
     scores = score_summary("The quick brown dog jumps on the log.", ["The quick brown fox jumps over the lazy dog"])
     assert scores["rouge1"] == Score(0.75, pytest.approx(2 / 3), pytest.approx(0.705882, abs=1e-6))
     assert scores["rougeL"] == Score(0.625, pytest.approx(5 / 9), pytest.approx(0.588235, abs=1e-6))
 
 
-def test_lsum_compares_sentences_and_l_the_whole_text():
+def test_lsum_compares_sentences_and_l_whole_texts():
     scores = score_summary("Tom pays Maya. Maya thanks Tom.", ["Maya thanks Tom. Tom pays Maya."])
     assert scores["rougeL"].fmeasure == 0.5
     assert scores["rougeLsum"].fmeasure == 1.0
 
 
-def test_the_stemmer_makes_forms_of_a_word_equal():
+def test_forms_of_a_word_match_through_the_stemmer():
     assert f1("Talking", "talks")[0] == 1.0
 
 
-def test_with_several_references_the_policy_decides():
+def test_scores_of_several_references_follow_the_policy():
     references = ["a b c d", "a b"]
     # against the first 1, 1/2, 2/3; against the second 1, 1, 1
     assert score_summary("a b", references)["rouge1"] == Score(1.0, 0.75, pytest.approx(5 / 6))
@@ -67,21 +67,21 @@ def test_with_several_references_the_policy_decides():
     assert score_summary("a b", references, "first")["rouge1"] == Score(1.0, 0.5, pytest.approx(2 / 3))
 
 
-def test_the_best_reference_is_chosen_for_each_rouge_type():
-    # The first shares three words of four and no pair of words, the second two words and one pair of three.
+def test_policy_best_chooses_a_reference_per_rouge_type():
+    # The first shares three of four words and no bigram, the second two words and one of three bigrams.
     scores = score_summary("a b c d", ["a c b x", "b c y z"], "best")
     assert scores["rouge1"].fmeasure == 0.75
     assert scores["rouge2"].fmeasure == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_with_one_reference_every_policy_is_the_same(policy):
+def test_every_policy_is_the_same_for_one_reference(policy):
     assert f1("Tom pays", "Tom pays Maya", policy=policy) == f1("Tom pays", "Tom pays Maya")
 
 
 @seeded
 @given(st.one_of(texts, sentences), st.one_of(texts, sentences))
-def test_scores_are_those_of_rouge_score_to_the_last_digit(prediction, reference):
+def test_scores_equal_those_of_rouge_score(prediction, reference):
     theirs = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True).score(reference, prediction)
     ours = score_summary(prediction, [reference])
     for rouge, score in theirs.items():
@@ -92,7 +92,7 @@ def test_scores_are_those_of_rouge_score_to_the_last_digit(prediction, reference
 
 @seeded
 @given(st.one_of(texts, sentences))
-def test_a_text_equals_itself_where_it_has_a_word(text):
+def test_a_text_with_words_scores_1_against_itself(text):
     assume(has_a_word(text))
     one, _, longest, by_sentence = f1(text, text)
     assert one == longest == by_sentence == 1.0
@@ -100,54 +100,54 @@ def test_a_text_equals_itself_where_it_has_a_word(text):
 
 @seeded
 @given(sentences)
-def test_texts_without_a_common_word_score_zero(text):
+def test_texts_without_common_words_score_0(text):
     assert set(score_summary(text, ["zebras quarrel below", "öäü"]).values()) == {ZERO}
 
 
 @seeded
 @given(sentences, st.lists(sentences, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_references_does_not_move_the_mean(text, references, random):
+def test_the_mean_does_not_depend_on_the_order_of_references(text, references, random):
     shuffled = random.sample(references, len(references))
     assert score_summary(text, references) == score_summary(text, shuffled)
 
 
 @pytest.mark.parametrize("empty", ["", " \n\t", "?!", "…", "😀", "東京"])
-def test_what_has_no_word_scores_zero_on_either_side(empty):
+def test_a_text_without_words_scores_0_as_summary_and_as_reference(empty):
     assert set(score_summary(empty, ["Tom pays"]).values()) == {ZERO}
     assert set(score_summary("Tom pays", [empty]).values()) == {ZERO}
     assert set(score_summary(empty, [empty]).values()) == {ZERO}
 
 
-def test_one_word_has_no_pairs_of_words():
+def test_rouge_2_of_one_word_is_0():
     assert f1("Tom", "tom") == [1.0, 0.0, 1.0, 1.0]
 
 
-def test_ten_thousand_words_are_scored_at_once_and_two_such_texts_are_refused_at_once():
+def test_one_long_text_is_scored_and_two_long_texts_are_rejected_without_delay():
     long, started = "Tom pays Maya ten dollars. " * 2000, time.monotonic()
     scores = score_summary(long, ["Tom pays Maya ten dollars."])
     assert scores["rouge1"].precision == pytest.approx(1 / 2000) and scores["rouge1"].recall == 1.0
-    with pytest.raises(InputError, match=r"10,000 words of a summary with 10,000 of a reference.*shorten"):
+    with pytest.raises(InputError, match=r"summary has 10,000 words and the reference 10,000: .*shorten"):
         score_summary(long, [long])
-    # Letters of one word between signs are words to rouge_score.
+    # rouge_score splits words at punctuation.
     with pytest.raises(InputError, match="shorten"):
         score_summary("a-" * 10_000, ["b-" * (MAX_LCS_CELLS // 10_000 + 1)])
     assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
-    ("references", "policy", "sentence"),
+    ("references", "policy", "message"),
     [
-        ([], "mean", "no reference"),
+        ([], "mean", "references is empty"),
         ("Tom pays", "mean", "list of texts"),
         (["Tom pays"], "median", "'median'; choose one of: mean, best, first"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_a_sentence(references, policy, sentence):
-    with pytest.raises(InputError, match=sentence):
+def test_invalid_references_and_policies_are_rejected(references, policy, message):
+    with pytest.raises(InputError, match=message):
         score_summary("Tom pays", references, policy)
 
 
-def test_means_are_plain():
+def test_mean_scores_average_precision_recall_and_f1():
     rows = [{"rouge1": Score(1.0, 0.5, 0.6)}, {"rouge1": Score(0.0, 0.0, 0.0)}]
     assert mean_scores(rows) == {"rouge1": Score(0.5, 0.25, 0.3)}
     with pytest.raises(InputError, match="no scores"):
@@ -173,13 +173,13 @@ def test_means_are_plain():
         (" \n\t\n ", []),
     ],
 )
-def test_sentences(text, expected):
+def test_split_sentences(text, expected):
     assert split_sentences(text) == ([text] if expected is None else expected)
 
 
 @seeded
 @given(st.text(alphabet="aI.!?\"' \nM", max_size=60))
-def test_splitting_takes_only_white_space_away(text):
+def test_splitting_removes_only_white_space(text):
     assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
 
 
@@ -220,7 +220,7 @@ DIALOGUE = (
         ("#Person1# asks #Person3#.", 0.5),
         ("He asks Tom, Ann and Bob for 20 dollars.", 0.25),
         ("He asks O’Neill.", 1.0),
-        # Whole words only: "Mo" is no Monday, and 100 no 1,000.
+        # Whole words only: "Mo" does not match Monday, and 100 does not match 1,000.
         ("He asks Mo for 100.", 0.0),
         ("They talk.", None),
     ],
@@ -234,22 +234,22 @@ def test_grounded_share_of_one_summary(summary, share):
     [
         ("Maras asks Tom.", ["Maras"]),
         ("Tom waits. Brian pays. Maras leaves and Brian stays.", ["Brian", "Maras"]),
-        # A form of a word that the dialogue has in lower case is no name; a form of a name may be an invented one.
+        # Forms of words that are lower case in the dialogue are not names; forms of names may be invented names.
         ("Brothers lend dollars. Mayas calls.", ["Mayas"]),
         ("However, they agree. Three weeks pass.", []),
     ],
 )
-def test_a_name_that_begins_a_sentence_is_reported_if_the_dialogue_lacks_it(summary, invented):
+def test_an_invented_name_at_the_start_of_a_sentence_is_reported(summary, invented):
     assert ungrounded(summary, DIALOGUE) == invented
 
 
-def test_grounded_share_is_of_all_names_and_each_in_its_own_dialogue():
+def test_grounded_share_pools_all_names_and_checks_each_in_its_dialogue():
     pairs = [("He asks Tom.", "Tom: hi"), ("He asks Ann, Ann and Bob.", "Tom: hi, Bob"), ("They talk.", "")]
     assert grounded_share(pairs) == pytest.approx(2 / 3)
     assert grounded_share([]) is None
 
 
-def test_a_signature_says_everything_in_a_line_and_in_fields():
+def test_a_signature_has_the_same_information_as_text_and_as_fields():
     made = signature(n=500, references=3)
     library = version("rouge_score")
     assert made.text == f"rouge_score {library}, stemmer, F1, mean over 3 references, Lsum split by dsum, n=500"
@@ -259,7 +259,7 @@ def test_a_signature_says_everything_in_a_line_and_in_fields():
     }  # fmt: skip
 
 
-def test_signatures_of_other_policies_and_of_one_reference():
+def test_the_signature_names_the_policy_only_with_several_references():
     assert "best of 3 references" in signature(n=1, references=3, policy="best").text
     assert "first of 2 references" in signature(n=1, references=2, policy="first").text
     assert "F1, 1 reference, Lsum" in signature(n=1, references=1, policy="best").text
@@ -267,7 +267,7 @@ def test_signatures_of_other_policies_and_of_one_reference():
         signature(n=1, references=1, policy="worst")
 
 
-def test_importing_the_metrics_is_cheap():
+def test_importing_metrics_imports_no_heavy_packages():
     code = "import dsum_demo.metrics.rouge, sys; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     heavy = {"torch", "transformers", "peft", "datasets", "gradio", "plotly", "rouge_score", "nltk", "numpy"}

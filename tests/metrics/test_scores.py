@@ -28,7 +28,7 @@ COLUMNS = (["human1", "human2", "human3"], ["original", "full", "lora"])
 
 
 def length_error(summary: str, reference: str) -> Score:
-    """How far the summary's number of words is from the reference's."""
+    """The relative difference between the numbers of words of summary and reference."""
     return Score.of(abs(len(words(summary)) / len(words(reference)) - 1))
 
 
@@ -54,14 +54,14 @@ def mean_by_hand(evaluation, system: str) -> float:
     return sum(values) / len(values)
 
 
-def test_rouge_is_the_whole_table_and_every_row_is_complete():
+def test_the_table_has_the_rouge_types_with_all_fields():
     assert list(METRICS) == NAMES and HEADLINE in METRICS and shown_unit() == "F1 × 100"
     for name, metric in METRICS.items():
         assert (metric.name, metric.unit, metric.higher_is_better) == (name, "F1", True)
         assert metric.heading == metric.title and metric.short and metric.signature.startswith("rouge_score")
 
 
-def test_the_best_of_several_references_follows_the_direction(with_metric):
+def test_policy_best_respects_the_direction_of_a_metric(with_metric):
     scores = score_summary("one two", ["one two three four", "one two"], "best")
     assert scores["length_error"].fmeasure == 0.0 and scores["rouge1"].fmeasure == 1.0
     assert score_summary("one two", ["one two three four", "one two"])["length_error"].fmeasure == 0.25
@@ -89,7 +89,7 @@ def test_a_new_metric_is_in_every_export(evaluation):
     assert "Length error" in html_report(evaluation, report)
 
 
-def test_a_new_metric_is_in_the_command_lines_tables(evaluation, recorded_file, capsys):
+def test_a_new_metric_is_in_the_tables_of_the_cli(evaluation, recorded_file, capsys):
     shown = report_text(evaluation, build_report(evaluation, resamples=200))
     assert shown.count("LenErr") == 2 and f"{100 * mean_by_hand(evaluation, 'lora'):.2f} [" in shown
     file, (references, systems) = str(recorded_file), (",".join(names) for names in COLUMNS)
@@ -99,7 +99,7 @@ def test_a_new_metric_is_in_the_command_lines_tables(evaluation, recorded_file, 
     assert rows[0].split()[-1] == f"{100 * mean_by_hand(evaluation, 'original'):.2f}"
 
 
-def test_a_new_metric_is_in_the_charts_and_tables_of_the_page(evaluation):
+def test_a_new_metric_is_in_the_charts_and_tables_of_the_ui(evaluation):
     report = build_report(evaluation, resamples=200)
     figure = charts.means_chart(evaluation, report).figure
     assert figure.layout.xaxis.ticktext == ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum", NEW.heading)
@@ -117,7 +117,7 @@ def test_a_new_metric_is_in_the_charts_and_tables_of_the_page(evaluation):
     assert not column.largest_first
 
 
-def test_an_evaluation_that_is_older_than_a_metric_opens_and_shows_a_dash(recorded, tmp_path, monkeypatch):
+def test_an_evaluation_older_than_a_metric_opens_with_a_dash_for_it(recorded, tmp_path, monkeypatch):
     folder = write_evaluation(recorded, tmp_path / "old")
     monkeypatch.setitem(METRICS, NEW.name, NEW)
     old = read_evaluation(folder)
@@ -134,7 +134,7 @@ def test_an_evaluation_that_is_older_than_a_metric_opens_and_shows_a_dash(record
     assert "–" in example_view(old, old.examples[0], "none", "", "")
 
 
-def test_an_evaluation_with_a_metric_that_is_gone_opens(evaluation, tmp_path, monkeypatch):
+def test_an_evaluation_with_a_removed_metric_opens(evaluation, tmp_path, monkeypatch):
     folder = write_evaluation(evaluation, tmp_path / "new")
     monkeypatch.delitem(METRICS, NEW.name)
     again = read_evaluation(folder)

@@ -1,4 +1,4 @@
-"""Words, and that every check and highlight counts the same ones."""
+"""Words and n-grams, and that checks and highlights use the same definition."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def test_ngrams_of_a_text():
     assert ngrams("A b", 3) == []
 
 
-def test_checks_counts_and_names_share_one_rule():
+def test_checks_word_counts_and_names_use_the_same_words():
     text = "#Person1# pays $1,000 at 9:30."  # five words
     assert len(words(text)) == Generation(text, 0, 0.0).words == 5
     assert new_record(Example("1", text, ("x",), ()), 1).words == 5
     assert check_summary(text, None, ["one two three four five"]).values["length"] == 1.0
     assert names_and_numbers(text) == ["#Person1#", "1,000", "9:30"]
-    # Three words of five are copied, so two of four pairs of words are not new.
+    # Three words of five are copied, so two of four bigrams are not new.
     found = check_summary(text, "Yes, 1,000 at 9:30!", ()).values
     assert found["copied"] == share_marked(copied_from_dialogue(text, "Yes, 1,000 at 9:30!")) == 3 / 5
     assert found["novel_bigrams"] == 2 / 4
 
 
-def test_a_label_is_not_the_word_inside_it():
+def test_a_speaker_label_does_not_match_the_word_inside_it():
     assert share_marked(copied_from_dialogue("#Person1# is here", "person1 is here")) == 0.0
