@@ -37,7 +37,7 @@ PATTERN = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES), re.IG
 
 # Not reworded yet.
 NOT_YET = (
-    *("dsum_demo/" + name for name in ("training/", "runs/", "study/", "evaluation/", "data/")),
+    *("dsum_demo/" + name for name in ("runs/", "study/", "evaluation/", "data/")),
     *("dsum_demo/cli/" + name for name in ("train.py", "evaluate.py", "compare.py", "study.py")),
     *("tests/" + name for name in ("training/", "runs/", "study/", "evaluation/", "data/", "cli/", "ui/")),
     *("tests/e2e/", "dsum_demo/ui/compare/dialogue_input.py"),

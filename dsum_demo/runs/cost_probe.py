@@ -129,7 +129,7 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
         trainer = build_trainer(trained, setup.tokenizer, rows, short, Path(folder), decode=family.decode,
                                 batch=batch, accumulation=1)  # fmt: skip
         trainer.args.eval_strategy, trainer.args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
-        trainer.told = lambda kind, **values: moments.append(time.monotonic()) if kind == "step" else None
+        trainer.report = lambda kind, **values: moments.append(time.monotonic()) if kind == "step" else None
         try:
             trainer.train()
             trainer.evaluate()

@@ -1,1 +1,1 @@
-"""How a model is fine-tuned: methods, configs, datasets, the training loop, checkpoints. It knows no run folder."""
+"""How a model is fine-tuned: methods, configs, datasets, the training loop and checkpoints."""

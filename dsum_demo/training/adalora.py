@@ -1,7 +1,4 @@
-"""What AdaLoRA needs of a trainer beside its adapter: its regularization, and a state that a resume can go on from.
-
-Knows PEFT's AdaLoRA model and nothing of the Trainer.
-"""
+"""AdaLoRA's orthogonality loss, and the state that a checkpoint needs in addition to the adapter's weights."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import torch
 
 
 def rank_allocator(model: Any) -> Any:
-    """AdaLoRA's, None for every other method."""
+    """Return AdaLoRA's rank allocator, or None for other methods."""
     return getattr(getattr(model, "base_model", None), "rankallocator", None)
 
 
@@ -27,9 +24,7 @@ def orthogonality(model: Any) -> torch.Tensor:
 
 
 def adaptive_state(model: Any) -> dict[str, Any]:
-    """What AdaLoRA needs to go on, and an adapter does not hold: every rank, also those taken away for now, and how
-    important each has been.
-    """
+    """Return the state that a saved adapter lacks: all ranks, pruned ones included, and their importance scores."""
     allocator = rank_allocator(model)
     return {
         "weights": {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad},
@@ -39,6 +34,7 @@ def adaptive_state(model: Any) -> dict[str, Any]:
 
 
 def set_adaptive_state(model: Any, state: dict[str, Any]) -> None:
+    """Restore the state that `adaptive_state` returned, in place."""
     own = dict(model.named_parameters())
     with torch.no_grad():
         for name, tensor in state["weights"].items():

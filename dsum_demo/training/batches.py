@@ -1,7 +1,6 @@
-"""Which dialogues are learned from together, and in which order: encoded rows, and batches of like length.
+"""Tokenized training rows, and the order in which they are batched.
 
-The order depends on the seed and the epoch alone, so that a resumed run sees the batches that it would have seen.
-Knows tokenized rows and nothing of models.
+The order depends only on the seed and the epoch, so a resumed run sees the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dsum_demo.training.config import TrainingConfig
 
 Pair = tuple[str, str]
 WATCHED_DIALOGUES = 3
-# Within so many batches rows are sorted by length: enough to waste little on padding, few enough to stay random.
+# Rows are sorted by length within this many batches: enough to limit padding, few enough to keep the order random.
 BATCHES_SORTED_TOGETHER = 50
 
 
@@ -31,8 +30,9 @@ def encode_pairs(
     architecture: Architecture = ENCODER_DECODER,
     prompt: Prompt = DEFAULT_PROMPT,
 ) -> Dataset:
-    """(dialogue, summary) pairs as unpadded rows of `input_ids` and `labels`, and of `prompt_ids`, from which a summary
-    is generated; inference tokenizes the same way.
+    """Tokenize (dialogue, summary) pairs into unpadded rows of `input_ids`, `labels` and `prompt_ids`.
+
+    Validation generates from `prompt_ids`. Inference tokenizes the same way.
     """
     end = prompt.end_token_id(tokenizer)
     rows = []
@@ -45,7 +45,7 @@ def encode_pairs(
 
 @dataclass
 class EncodedDataset:
-    """What is learned from and validated on, encoded once; validation sorted by length, longest first."""
+    """The tokenized training and validation rows; validation rows are sorted by length, longest first."""
 
     tokenizer: PreTrainedTokenizerBase
     train_pairs: Sequence[Pair]
@@ -66,7 +66,7 @@ class EncodedDataset:
         self.references = [self.validation_pairs[i][1] for i in self.order]
 
     def watched(self, texts: Sequence[str]) -> list[dict[str, str]]:
-        """The first dialogues of the validation part with what was written for them now."""
+        """Return the first validation dialogues with their references and current summaries."""
         by_pair = dict(zip(self.order, texts, strict=True))
         return [
             {"dialogue": dialogue, "reference": reference, "summary": by_pair[number]}
@@ -75,10 +75,10 @@ class EncodedDataset:
 
 
 class LengthGroupedOrder(Sampler[int]):
-    """Row numbers, each once an epoch: rows of like length stand in one batch, and the batches are shuffled.
+    """Yields each row number once per epoch: rows of similar length share a batch, and batches are shuffled.
 
-    lengths: tokens of each row. batch: rows of one optimizer step, over all processes and accumulated batches. The
-    first batch of all holds the longest row, so that memory that does not suffice shows at once.
+    lengths: tokens per row. batch: rows per optimizer step, over all processes and accumulated batches. The very first
+    batch contains the longest row, so a run that does not fit in memory fails immediately.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int):
@@ -100,7 +100,7 @@ class LengthGroupedOrder(Sampler[int]):
         for start in range(0, len(rows), chunk):
             part = sorted(rows[start : start + chunk], key=lambda row: -self.lengths[row])
             batches += [part[i : i + self.batch] for i in range(0, len(part), self.batch)]
-        # A batch that is not full is the last: elsewhere it would shift all that follow.
+        # An incomplete batch comes last; elsewhere it would shift the boundaries of the following batches.
         rest = [batches.pop()] if len(batches[-1]) < self.batch else []
         rng.shuffle(batches)
         if self.epoch == 0 and batches:

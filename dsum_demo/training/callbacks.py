@@ -18,16 +18,16 @@ from dsum_demo.training.events import Event
 from dsum_demo.training.trainer import ADVICE, Trainer
 from dsum_demo.utils.hardware import device_name, memory_bytes, peak_memory_bytes
 
-# A run that is long between two evaluations still loses no more than this to a crash.
+# Limits what a crash can lose if evaluations are far apart.
 SECONDS_BETWEEN_CHECKPOINTS = 600
 
 
 class Watch(TrainerCallback):
-    """Tells every step, obeys a stop, plans checkpoints by the clock, and ends a run whose loss explodes."""
+    """Reports every step, stops on request, saves checkpoints by time, and ends a run whose loss explodes."""
 
     def __init__(self, trainer: Trainer, vocabulary: int):
         self.trainer = trainer
-        self.certain = math.log(vocabulary)  # the loss of one that guesses: all words alike
+        self.uniform_loss = math.log(vocabulary)  # of a model that predicts all tokens with equal probability
         self.first: float | None = None
         self.level = 0.0
         self.saved = time.monotonic()
@@ -39,9 +39,9 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         self.trainer.keep_random_state()
-        if self.trainer.stop_asked():
+        if self.trainer.stop_requested():
             self.trainer.stopped = control.should_training_stop = True
-            # Both are made up for: the checkpoint after the loop, the evaluation by who resumes.
+            # Not skipped but postponed: the checkpoint is saved after the loop, the evaluation is done on resume.
             control.should_evaluate = control.should_save = False
         elif time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             control.should_save = True
@@ -50,7 +50,7 @@ class Watch(TrainerCallback):
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        if self.trainer.stop_asked():
+        if self.trainer.stop_requested():
             self.trainer.stopped = control.should_training_stop = True
         return control
 
@@ -64,15 +64,15 @@ class Watch(TrainerCallback):
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return
-        self.trainer.told("step", logs=logs)
-        self._look_for_an_explosion(logs["loss"], state.global_step)
+        self.trainer.report("step", logs=logs)
+        self._check_for_explosion(logs["loss"], state.global_step)
 
-    def _look_for_an_explosion(self, loss: float, step: int) -> None:
-        """A smoothed loss of three times what the run began with, or what guessing costs, will not come back."""
+    def _check_for_explosion(self, loss: float, step: int) -> None:
+        """Raise TrainingError if the smoothed loss exceeds both the initial and the uniform loss threefold."""
         if self.first is None:
             self.first = self.level = loss
         self.level = 0.8 * self.level + 0.2 * loss
-        if self.level > 3 * max(self.certain, self.first):
+        if self.level > 3 * max(self.uniform_loss, self.first):
             raise TrainingError(
                 f"The training loss exploded to {loss:.3g} at step {step}, from {self.first:.3g}; {ADVICE}"
             )
@@ -82,7 +82,7 @@ STEPS_IN_SPEED = 20
 
 
 class ProgressCallback:
-    """Turns what the trainer tells into events, with speed, memory and the time that is left."""
+    """Turns the trainer's reports into events with speed, memory and remaining time."""
 
     def __init__(self, trainer: Trainer, rows: EncodedDataset, on_event: Callable[[Event], None], steps: int):
         self.trainer, self.rows, self.on_event, self.steps = trainer, rows, on_event, steps
@@ -97,7 +97,7 @@ class ProgressCallback:
 
     @property
     def samples_per_second(self) -> float:
-        """Over this process's training steps, evaluations and checkpoints left out."""
+        """Mean over this process's training steps, without evaluations and checkpoints."""
         return self.together * self.steps_here / self.training_seconds if self.training_seconds else 0.0
 
     def start(self, resumed_at: int, resumed: bool) -> None:
@@ -124,8 +124,8 @@ class ProgressCallback:
         state = self.trainer.state
         self.on_event({"event": kind, "step": state.global_step, "steps": self.steps, "epoch": state.epoch, **values})
 
-    def told(self, kind: str, **values: Any) -> None:
-        """What `trainer.Trainer` calls."""
+    def report(self, kind: str, **values: Any) -> None:
+        """The trainer's `report` callback."""
         if kind == "step":
             self._step(values["logs"])
         elif kind == "evaluation":

@@ -1,7 +1,7 @@
-"""Checkpoints that can be trusted: which is complete, which is the last, and how weights change places.
+"""Detects complete checkpoints and replaces weight folders without leaving a partial one.
 
-A checkpoint is a folder checkpoint-<step> of the Trainer's with a seal, written last: every file's size and digest.
-Whatever a crash or a full disk cut off has no seal or another digest, and is passed over. Knows files only.
+A checkpoint is a Trainer folder checkpoint-<step> with a seal, which is written last and lists every file's size and
+SHA-256. After a crash or on a full disk the seal is missing or does not match, and the checkpoint is ignored.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def seal(folder: Path, **facts: Any) -> int:
-    """Mark a checkpoint as complete, with what else is to be known about it; returns its size in bytes."""
+    """Write the seal, with `facts` in addition to the file list; returns the checkpoint's size in bytes."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     for path in files.values():
-        # The seal must not reach the disk before what it vouches for.
+        # The seal must not reach the disk before the files that it lists.
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     record = {name: (path.stat().st_size, _digest(path)) for name, path in files.items()}
@@ -33,7 +33,7 @@ def seal(folder: Path, **facts: Any) -> int:
 
 
 def seal_of(folder: Path) -> dict[str, Any] | None:
-    """The seal of a checkpoint whose files are all as they were written, else None."""
+    """Return the seal of a checkpoint, or None if it has none or a file differs from it."""
     try:
         found: dict[str, Any] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         whole = all(
@@ -46,19 +46,19 @@ def seal_of(folder: Path) -> dict[str, Any] | None:
 
 
 def last_complete(parent: Path) -> Path | None:
-    """The checkpoint of the highest step that is complete."""
+    """Return the complete checkpoint with the highest step, or None."""
     return next((folder for folder in reversed(_checkpoints(parent)) if seal_of(folder)), None)
 
 
 def keep_only(folder: Path) -> None:
-    """Delete the other checkpoints beside this one."""
+    """Delete all other checkpoints of the same run."""
     for other in _checkpoints(folder.parent):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
 
 
 def swap_in(new: Path, place: Path) -> None:
-    """Put the folder `new` where `place` is; what was there is deleted. `recover` undoes what a crash cut in half."""
+    """Replace the folder `place` by `new`. If a crash interrupts this, `recover` restores the old folder."""
     old = place.with_name(f".{place.name}-old")
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
@@ -68,7 +68,7 @@ def swap_in(new: Path, place: Path) -> None:
 
 
 def recover(place: Path) -> None:
-    """After a crash: bring back what `swap_in` had put aside, and delete what was not whole yet."""
+    """Clean up after a crash: restore the folder that `swap_in` had renamed, and delete incomplete ones."""
     old = place.with_name(f".{place.name}-old")
     if old.exists() and not place.exists():
         old.rename(place)
@@ -77,7 +77,7 @@ def recover(place: Path) -> None:
 
 
 def weights_bytes(folder: Path) -> int:
-    """The size of the weight files in a folder, tokenizer and configs not counted."""
+    """Return the total size of the weight files in a folder, without tokenizer and configs."""
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 

@@ -1,7 +1,6 @@
-"""What decides a training run: the settings of the training itself, and the base and data that it is about.
+"""The configuration of a training run: base model, data and hyperparameters, as saved in a run's config.json.
 
-Both are checked when they are made, so that a config that exists can be run, and both are plain values in a run's
-config.json. Knows the table of methods and nothing of files, models or trainers.
+Values are validated on construction.
 """
 
 from __future__ import annotations
@@ -15,48 +14,46 @@ from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.training.methods import method
 from dsum_demo.utils.fields import Field
 
-# The order is the one that a form shows them in.
+# The training form shows them in this order.
 TRAINING_FIELDS: tuple[Field, ...] = (
-    Field("learning_rate", "number", None, "The step size at its peak; each method has one that suits it.",
+    Field("learning_rate", "number", None, "The peak learning rate; the default depends on the method.",
           0.0, 1.0, above_low=True),
-    Field("optimizer", "choice", None, "adafactor scales its step by each tensor's size, as T5 was made for; adamw "
+    Field("optimizer", "choice", None, "adafactor scales updates by each tensor's RMS, as in T5's pretraining; adamw "
           "does not.", choices=("adamw", "adafactor")),
-    Field("weight_decay", "number", 0.01, "How strongly weights are pulled to zero at each step.", 0.0, 1.0),
-    Field("label_smoothing", "number", 0.0, "The share of certainty that the right word gives to all others.",
+    Field("weight_decay", "number", 0.01, "How strongly weights shrink toward zero at each step.", 0.0, 1.0),
+    Field("label_smoothing", "number", 0.0, "Probability mass spread over the other tokens.",
           0.0, 0.9),
-    Field("warmup_share", "number", 0.05, "The share of steps in which the learning rate rises from 0 to its peak.",
+    Field("warmup_share", "number", 0.05, "The share of steps in which the learning rate rises linearly from 0.",
           0.0, 1.0),
-    Field("epochs", "number", 1.0, "How often every dialogue is seen.", 0.0, 1000.0, above_low=True),
-    Field("max_steps", "whole", 0, "Optimizer steps in all; 0 lets the epochs decide.", 0, 1_000_000),
-    Field("batch_size", "whole", 16, "Dialogues that go through the model at once.", 1, 1024),
-    Field("accumulation", "whole", 1, "Batches that are added up for one optimizer step; saves memory, costs time.",
-          1, 1024),
-    Field("evaluations", "whole", 4, "How often within the run the validation sample is summarized and scored.",
+    Field("epochs", "number", 1.0, "Passes over the training data.", 0.0, 1000.0, above_low=True),
+    Field("max_steps", "whole", 0, "Total optimizer steps; 0 uses epochs instead.", 0, 1_000_000),
+    Field("batch_size", "whole", 16, "Dialogues per forward pass.", 1, 1024),
+    Field("accumulation", "whole", 1, "Batches accumulated per optimizer step; saves memory, costs time.", 1, 1024),
+    Field("evaluations", "whole", 4, "How many times the run is evaluated on the validation sample.",
           1, 1000),
-    Field("validation_sample", "whole", 128, "Validation dialogues that are scored each time.", 1, 100_000),
-    Field("best_by", "choice", "rouge1", "What decides which weights are the best.", choices=("rouge1", "rouge2",
+    Field("validation_sample", "whole", 128, "Validation dialogues per evaluation.", 1, 100_000),
+    Field("best_by", "choice", "rouge1", "The metric that selects the best weights.", choices=("rouge1", "rouge2",
           "rougeL", "loss")),
-    Field("patience", "whole", 0, "Evaluations without a better score before the run ends by itself; 0 never does.",
+    Field("patience", "whole", 0, "Early stopping after this many evaluations without improvement; 0 turns it off.",
           0, 1000),
-    Field("max_source_tokens", "whole", 512, "Longer dialogues lose their last turns.", 1, 8192),
-    Field("max_target_tokens", "whole", 128, "Longer summaries are cut.", 2, 8192),
-    Field("precision", "choice", "auto", "bf16 is faster where the hardware has it, and auto uses it there.",
+    Field("max_source_tokens", "whole", 512, "Longer dialogues are truncated: their last turns are left out.", 1, 8192),
+    Field("max_target_tokens", "whole", 128, "Longer summaries are truncated.", 2, 8192),
+    Field("precision", "choice", "auto", "auto uses bf16 if the hardware supports it natively.",
           choices=("auto", "bf16", "fp32")),
-    Field("seed", "whole", 42, "Decides what is random: the order, what is dropped, and how an adapter begins.",
+    Field("seed", "whole", 42, "Seeds the order of the data, dropout and the initialization of the adapter.",
           0, 2**32 - 1),
-    Field("compile", "flag", False, "Fuse operations with torch.compile: faster steps after minutes of preparation; "
-          "needs a C++ compiler."),
+    Field("compile", "flag", False, "Use torch.compile: faster steps after minutes of compilation; needs a C++ "
+          "compiler."),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What decides a run's result, beside base and data. Raises InputError when out of bounds.
+    """The hyperparameters of a run. Raises InputError if a value is out of bounds.
 
-    method: a name in `peft_methods.METHODS`; `options` go to its PEFT config. learning_rate and optimizer: None takes
-    the method's own. The learning rate's peak is reached after `warmup_share` of the steps and falls linearly to 0.
-    task_type: that of the base's architecture, which decides the method's defaults. The other fields are explained in
-    TRAINING_FIELDS.
+    method: a name in `methods.METHODS`; `options` go to its PEFT config. learning_rate and optimizer: None uses the
+    method's default. The learning rate rises for `warmup_share` of the steps and then falls linearly to 0. task_type:
+    PEFT's task type of the base model, which selects the method's defaults. TRAINING_FIELDS describes the other fields.
     """
 
     method: str = "lora"
@@ -96,7 +93,7 @@ class TrainingConfig:
         return self.learning_rate
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values, as they are written to a run's folder; TrainingConfig(**record) is the same config."""
+        """Return JSON-compatible values; TrainingConfig(**record) restores the config."""
         options = {name: list(v) if isinstance(v, tuple) else v for name, v in self.options.items()}
         fields = {f.name: getattr(self, f.name) for f in TRAINING_FIELDS}
         return {"method": self.method, "options": options, **fields, "task_type": self.task_type}
@@ -104,12 +101,12 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the dialogues come from. Raises InputError when out of bounds.
+    """The training and validation data. Raises InputError if a value is out of bounds.
 
-    source: "samples", a file, a folder, or what else `sources.read_source` knows. validation_source: where the
-    validation dialogues come from; "" splits `validation_share` off the source, decided by `split_seed`.
-    columns: {"dialogue": …, "summary": …, "id": …} for a file whose columns are called otherwise; guessed where empty.
-    limit: at most so many dialogues to learn from, 0 for all of them.
+    source: "samples", a file, a folder, or another source of `sources.read_source`. validation_source: as `source`, for
+    validation; "" splits off `validation_share` of the source with `split_seed`. columns: {"dialogue": …, "summary": …,
+    "id": …} for a file with other column names; detected if empty. limit: maximum number of training dialogues, 0 for
+    all.
     """
 
     source: str = "samples"
@@ -126,7 +123,7 @@ class DataConfig:
             object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
         wrong = sorted(set(self.columns) - {"dialogue", "summary", "id"})
         if wrong:
-            raise InputError(f"columns names {wrong[0]!r}; give dialogue, summary and, if you like, id.")
+            raise InputError(f"columns has the unknown key {wrong[0]!r}; use dialogue, summary and, optionally, id.")
         object.__setattr__(self, "columns", dict(self.columns))
 
     def as_record(self) -> dict[str, Any]:
@@ -139,18 +136,18 @@ class DataConfig:
 
 
 DATA_FIELDS: tuple[Field, ...] = (
-    Field("validation_share", "number", 0.1, "The share of dialogues kept for validation where none are given.",
+    Field("validation_share", "number", 0.1, "The share split off for validation if the data has no validation part.",
           0.0, 0.9, above_low=True),
-    Field("split_seed", "whole", 0, "Decides which dialogues those are.", 0, 2**32 - 1),
-    Field("limit", "whole", 0, "At most so many dialogues to learn from; 0 takes all.", 0, 10_000_000),
+    Field("split_seed", "whole", 0, "Seeds the validation split and the limit's sample.", 0, 2**32 - 1),
+    Field("limit", "whole", 0, "Maximum number of training dialogues; 0 uses all.", 0, 10_000_000),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run: what a run's config.json holds. `base` is a model that `dsum models` lists as an original.
+    """The contents of a run's config.json. `base` is a base model that `dsum models` lists.
 
-    preset: the name of the preset that it began from, for the reader; "" for none.
+    preset: the name of the preset that it is based on, for display only; "" for none.
     """
 
     base: str
@@ -168,7 +165,7 @@ class RunConfig:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunConfig:
-        """Raises InputError where the record is no config or is out of bounds."""
+        """Raises InputError if the record is not a config or a value is out of bounds."""
         try:
             return cls(
                 base=str(record["base"]),
@@ -177,10 +174,10 @@ class RunConfig:
                 preset=str(record.get("preset", "")),
             )
         except (KeyError, TypeError) as error:
-            raise InputError(f"This is not the config of a run: {error}.") from None
+            raise InputError(f"This is not the config of a training run: {error}.") from None
 
     def command(self, name: str = "") -> list[str]:
-        """The arguments of `dsum` that start the same run, every setting spelled out where it is not a default."""
+        """Return the `dsum` arguments that start the same run; settings with default values are omitted."""
         training = self.training
         plain = TrainingConfig(method=training.method, task_type=training.task_type)
         words = ["train", "--base", self.base, "--method", training.method, "--data", self.data.source]
@@ -198,9 +195,9 @@ class RunConfig:
 
 
 def apply_settings(config: RunConfig, settings: Sequence[str]) -> RunConfig:
-    """`config` with "field=value" texts on top: fields of the training, of the data, and options of the method.
+    """Return `config` with "field=value" overrides of training fields, data fields and method options.
 
-    Raises InputError for what is no "field=value", a field that there is not, or a value out of bounds.
+    Raises InputError for a text without "=", an unknown field, or a value out of bounds.
     """
     chosen = method(config.training.method, config.training.task_type)
     options = {each.name: each for each in chosen.fields if not each.fixed}
@@ -228,7 +225,7 @@ def apply_settings(config: RunConfig, settings: Sequence[str]) -> RunConfig:
 
 
 def with_method(config: TrainingConfig, name: str) -> TrainingConfig:
-    """The same training by another method, with that method's own options, learning rate and optimizer."""
+    """Return `config` with another method and that method's default options, learning rate and optimizer."""
     if name == config.method:
         return config
     return replace(config, method=name, options={}, learning_rate=None, optimizer=None)

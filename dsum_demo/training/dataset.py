@@ -1,7 +1,4 @@
-"""Dialogues to learn from and to validate on: columns mapped, problems named by row, a seeded split, overlap told.
-
-Tokenizers come in as a function that tells a text's length. Knows nothing of models or of training.
-"""
+"""Reads training and validation data: column mapping, problems by row, a seeded split, duplicate and overlap checks."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ _PREVIEW_ROWS = 5
 
 @dataclass(frozen=True)
 class Problem:
-    """Something about one row, counted from 1. A `fatal` row cannot be learned from and is left out."""
+    """A problem in one row, counted from 1. `fatal` rows are skipped."""
 
     row: int
     text: str
@@ -34,7 +31,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of the dialogues, and how many are longer than the model reads."""
+    """Token counts of the dialogues' prompts; `too_long` of them exceed `limit` and are truncated."""
 
     median: int
     longest: int
@@ -45,15 +42,15 @@ class Lengths:
     def note(self) -> str:
         if not self.too_long:
             return f"Dialogues have {self.median} tokens at the median and {self.longest} at most; all fit."
-        lose = (
+        longer = (
             "1 dialogue is longer and loses its" if self.too_long == 1 else f"{self.too_long} are longer and lose their"
         )
-        return f"Dialogues have {self.median} tokens at the median; the model reads {self.limit}: {lose} last turns."
+        return f"Dialogues have {self.median} tokens at the median; the model reads {self.limit}: {longer} last turns."
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a file holds, before anything is trained on it. mapping: "dialogue", "summary" and "id" to column names."""
+    """A preview of a data file. mapping: from "dialogue", "summary" and "id" to column names."""
 
     columns: tuple[str, ...]
     mapping: Mapping[str, str]
@@ -65,7 +62,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """notes: sentences about what was left out, split or shared. fingerprint: 16 hexadecimal digits of both parts."""
+    """Both parts of the data. notes: messages about skipped, split and shared dialogues. fingerprint: 16 hex digits."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
@@ -74,9 +71,9 @@ class TrainingData:
 
 
 def map_columns(columns: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Which column holds the dialogue, the summary and, where there is one, the id; `given` comes before guessing.
+    """Map "dialogue", "summary" and, if present, "id" to columns; `given` takes precedence over detection.
 
-    Raises DataError, naming the columns there are, where a column is missing or cannot be guessed.
+    Raises DataError with the list of columns if a given column is missing or a required one is not detected.
     """
     by_lower = {name.lower(): name for name in reversed(columns)}
     mapping: dict[str, str] = {}
@@ -100,9 +97,9 @@ def preview(
     length: Callable[[str], int] | None = None,
     limit: int = 512,
 ) -> Preview:
-    """Look at a file of rows. length: tokens of a dialogue's prompt; without it lengths are not told.
+    """Preview a data file. length: returns the prompt length in tokens of a dialogue; None skips the length statistics.
 
-    Raises DataError for a file that cannot be read or whose columns are unclear.
+    Raises DataError for a file that cannot be read or whose columns are not detected.
     """
     rows = read_table(file)
     names = tuple(rows[0])
@@ -117,7 +114,7 @@ def preview(
 
 
 def read_training_data(config: DataConfig, settings: Settings) -> TrainingData:
-    """Both parts, read, checked and split. Raises DataError, with row numbers, where nothing usable is left."""
+    """Read, check and split the data. Raises DataError, with row numbers, if a part would be empty."""
     notes: list[str] = []
     train, validation = _read(config.source, config.columns, settings, notes)
     if config.validation_source:
@@ -125,22 +122,22 @@ def read_training_data(config: DataConfig, settings: Settings) -> TrainingData:
     train = _without_duplicates(train, notes)
     if not validation:
         train, validation = split(train, config.validation_share, config.split_seed)
-        notes.append(f"No validation dialogues were given: {len(validation)} of {len(train) + len(validation)} were "
-                     f"split off (seed {config.split_seed}).")  # fmt: skip
+        notes.append(f"The data has no validation part: {len(validation)} of {len(train) + len(validation)} dialogues "
+                     f"were split off (seed {config.split_seed}).")  # fmt: skip
     train = _without_overlap(train, validation, "validation", notes)
     if config.limit and len(train) > config.limit:
         train = random.Random(config.split_seed).sample(train, config.limit)
-        notes.append(f"{config.limit} dialogues to learn from were drawn (seed {config.split_seed}).")
+        notes.append(f"{config.limit} training dialogues were sampled (seed {config.split_seed}).")
     if not train or not validation:
-        raise DataError(f"{config.source} leaves {len(train)} dialogues to learn from and {len(validation)} to "
-                        "validate on; give at least one of each.")  # fmt: skip
+        raise DataError(f"{config.source} has {len(train)} dialogues for training and {len(validation)} for "
+                        "validation; at least one of each is needed.")  # fmt: skip
     return TrainingData(tuple(train), tuple(validation), tuple(notes), _fingerprint(train, validation))
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(train, validation): a dialogue's part is drawn from `seed`, and does not depend on the rows' order.
+    """Return (train, validation). A dialogue's part depends on `seed` and its text, not on the order of rows.
 
-    At least one dialogue goes to each part where there are two.
+    With two or more dialogues, each part gets at least one.
     """
     drawn = sorted(examples, key=lambda example: sha256(f"{seed} {fingerprint(example.dialogue)}".encode()).digest())
     count = min(len(drawn) - 1, max(1, round(share * len(drawn)))) if len(drawn) > 1 else 0
@@ -149,12 +146,12 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
 
 
 def overlap(train: Sequence[Example], other: Sequence[Example]) -> frozenset[str]:
-    """Fingerprints of the dialogues that stand in both."""
+    """Return the fingerprints of the dialogues that are in both."""
     return frozenset(fingerprint(e.dialogue) for e in train) & {fingerprint(e.dialogue) for e in other}
 
 
 def sample_csv() -> str:
-    """A small file in the form that training takes, to download and fill."""
+    """Return a small example file in the format that training reads, as a template for users."""
     rows = [
         ("1", "Maya: Can you lend me ten dollars?\nTom: Sure, pay me back on Friday.", "Tom lends Maya ten dollars."),
         ("2", "#Person1#: A table for two, please.\n#Person2#: By the window?\n#Person1#: Yes.",
@@ -171,7 +168,7 @@ def sample_csv() -> str:
 def _read(
     source: str, columns: Mapping[str, str], settings: Settings, notes: list[str]
 ) -> tuple[list[Example], list[Example]]:
-    """(train, validation) of a source; validation is empty where the source has no such part."""
+    """Return (train, validation) of a source; validation is empty if the source has no such part."""
     if source == DIALOGSUM:
         return _from_source(f"{DIALOGSUM}:train", settings), _from_source(f"{DIALOGSUM}:validation", settings)
     path = Path(source).expanduser()
@@ -180,7 +177,9 @@ def _read(
     if path.is_dir():
         train, validation = _part(path, "train"), _part(path, "validation")
         if train is None:
-            raise DataError(f"{path} holds no train{ENDINGS[0]} (nor with {', '.join(ENDINGS[1:])}); name it so.")
+            raise DataError(
+                f"{path} has no train{ENDINGS[0]} or train file ending in {', '.join(ENDINGS[1:])}; add one."
+            )
         return _read_file(train, columns, notes), _read_file(validation, columns, notes) if validation else []
     if path.is_file():
         return _read_file(path, columns, notes), []
@@ -188,7 +187,7 @@ def _read(
 
 
 def _from_source(source: str, settings: Settings) -> list[Example]:
-    # Trained and scored by one summary a dialogue, whatever the source has.
+    # Training and validation use one summary per dialogue even if the source has several.
     return [replace(example, references=example.references[:1]) for example in read_source(source, settings)]
 
 
@@ -201,14 +200,14 @@ def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list
     examples, problems = _examples(rows, map_columns(tuple(rows[0]), columns))
     left_out = [problem.row for problem in problems if problem.fatal]
     if left_out:
-        notes.append(f"{file.name}: {name_rows(left_out)} left out, without dialogue or summary.")
+        notes.append(f"{file.name}: {name_rows(left_out)} skipped, without dialogue or summary.")
     if not examples:
         raise DataError(f"{file} has no row with both a dialogue and a summary.", left_out)
     return examples
 
 
 def _examples(rows: Sequence[Mapping[str, str]], mapping: Mapping[str, str]) -> tuple[list[Example], list[Problem]]:
-    """What can be used, and the problems of every row in order."""
+    """Return the usable rows as examples, and the problems of all rows in order."""
     examples, problems, first = [], [], dict[str, int]()
     for number, row in enumerate(rows, 1):
         dialogue, summary = row[mapping["dialogue"]].strip(), row[mapping["summary"]].strip()
@@ -220,7 +219,7 @@ def _examples(rows: Sequence[Mapping[str, str]], mapping: Mapping[str, str]) -> 
         if mark in first:
             problems.append(Problem(number, f"the same dialogue as row {first[mark]}"))
         elif len(summary) >= len(dialogue):
-            problems.append(Problem(number, "a summary that is as long as its dialogue"))
+            problems.append(Problem(number, "a summary at least as long as its dialogue"))
         first.setdefault(mark, number)
         name = row[mapping["id"]].strip() if "id" in mapping else ""
         examples.append(Example(name or str(number), dialogue, (summary,), ()))
@@ -228,10 +227,10 @@ def _examples(rows: Sequence[Mapping[str, str]], mapping: Mapping[str, str]) -> 
 
 
 def _without_duplicates(examples: list[Example], notes: list[str]) -> list[Example]:
-    # The same dialogue with another summary is more to learn from; the same pair twice is not.
+    # A dialogue with a second summary is additional training data; a repeated pair is not.
     kept = list({(fingerprint(e.dialogue), e.references): e for e in reversed(examples)}.values())[::-1]
     if len(kept) < len(examples):
-        notes.append(f"{len(examples) - len(kept)} repeated dialogues were left out.")
+        notes.append(f"{len(examples) - len(kept)} repeated dialogues were removed.")
     return kept
 
 
@@ -240,7 +239,7 @@ def _without_overlap(train: list[Example], other: Sequence[Example], name: str, 
     if not shared:
         return train
     kept = [example for example in train if fingerprint(example.dialogue) not in shared]
-    notes.append(f"{len(train) - len(kept)} dialogues stand in the {name} part too and are not learned from.")
+    notes.append(f"{len(train) - len(kept)} dialogues are also in the {name} part and were removed from training.")
     return kept
 
 

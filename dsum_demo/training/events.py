@@ -1,4 +1,4 @@
-"""What a training run said while it ran: events.jsonl, an object a line, and the curves in it.
+"""The event log of a training run (events.jsonl, one JSON object per line) and the curves read from it.
 
 Every event has "event" (its kind) and "time" (seconds since 1970). The kinds and their keys:
 
@@ -13,9 +13,9 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
     note        text
     end         state, reason, step, steps
 
-`seconds` counts from the start of the process's training, `seconds_left` is an estimate to the end of the run, both
-without what an earlier process took. A resumed run takes its steps after the last checkpoint again: of two events of
-one step the later counts. Knows nothing of how events come about. Standard library only.
+`seconds` counts from the start of training in this process, and `seconds_left` is an estimate until the end of the run;
+neither includes earlier processes. A resumed run repeats the steps after its last checkpoint: the later event of a step
+replaces the earlier one.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Event = dict[str, Any]
 
 
 class EventLog:
-    """Appends events to a file, whole lines only."""
+    """Appends events to a file, one complete line each."""
 
     def __init__(self, file: Path):
         self.file = file
-        self._mend()
+        self._end_partial_line()
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Write one event, with the time if it has none. Raises OSError where the disk is full."""
+        """Append one event; adds "time" if missing. Raises OSError if the disk is full."""
         line = json.dumps({"time": time.time(), **event}, ensure_ascii=False, allow_nan=False) + "\n"
-        # One write to a file opened for appending: a reader sees at most the end of it missing.
+        # A single write in append mode: a concurrent reader sees at worst an incomplete last line.
         with self.file.open("ab", buffering=0) as stream:
             stream.write(line.encode())
 
-    def _mend(self) -> None:
-        """A line that a crash cut off would swallow the next one."""
+    def _end_partial_line(self) -> None:
+        """Without this, the next event would be appended to a line that a crash left incomplete."""
         if self.file.exists() and self.file.stat().st_size:
             with self.file.open("rb+") as stream:
                 stream.seek(-1, os.SEEK_END)
@@ -55,9 +55,9 @@ class EventLog:
 
 
 def read_events(file: Path, offset: int = 0) -> tuple[list[Event], int]:
-    """The events behind byte `offset`, and the offset to go on from; what is not a whole event is left out.
+    """Return the events after byte `offset` and the next offset; invalid lines are skipped.
 
-    A line that is still being written is read the next time.
+    An incomplete last line is left for the next call.
     """
     try:
         with file.open("rb") as stream:
@@ -79,7 +79,7 @@ def read_events(file: Path, offset: int = 0) -> tuple[list[Event], int]:
 
 @dataclass
 class Curve:
-    """A run's events put in order: at most one point a step, what a resume took again counted once."""
+    """The steps and evaluations of a run, at most one per step; steps repeated after a resume are kept once."""
 
     steps: list[Event] = field(default_factory=list)
     evaluations: list[Event] = field(default_factory=list)
@@ -87,7 +87,7 @@ class Curve:
     end: Event | None = None
 
     def add(self, events: Iterable[Event]) -> Curve:
-        """Take in what `read_events` brought; returns itself."""
+        """Add new events and return self."""
         for event in events:
             kind = event["event"]
             if kind == "start":

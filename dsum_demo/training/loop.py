@@ -1,9 +1,4 @@
-"""Fine-tunes one model on pairs of dialogue and summary: full or PEFT, with a transformers Trainer.
-
-The one trainer of the project: recipes call it too. It writes into the folder it is given and knows nothing of pages
-or jobs; progress goes out through `on_event` (the events are described in run_events), a stop comes in through
-`should_stop`.
-"""
+"""Fine-tunes one model on (dialogue, summary) pairs, fully or with PEFT, using a transformers Trainer."""
 
 from __future__ import annotations
 
@@ -55,10 +50,10 @@ EVALUATION_BATCH = 32
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """folder: the best weights. parameters, trained_parameters: counts. steps: optimizer steps taken in all, of
-    planned_steps. seconds: this process's training, wall-clock. best: the best validation scores (ROUGE F1 in 0..1,
-    and "loss"), {} where nothing was scored; best_step: when. stopped: somebody asked for it. early: it did not get
-    better any more. peak_memory_bytes: see hardware. checkpoint_bytes: the weight files in `folder`.
+    """folder: the best weights. parameters, trained_parameters: counts. steps: total optimizer steps, of planned_steps.
+    seconds: wall-clock training time of this process. best: the validation scores at best_step (ROUGE F1 in 0..1, and
+    "loss"), {} before the first evaluation. stopped: on request. early: by early stopping. peak_memory_bytes: see
+    `hardware`. checkpoint_bytes: size of the weight files in `folder`.
     """
 
     folder: Path
@@ -93,13 +88,15 @@ def train(
 ) -> TrainingResult:
     """Fine-tune `model` (changed in place) and save the best weights to `folder/best`.
 
-    `base_name` is what a saved adapter names as its base. With `resume` a run goes on from `folder`'s last complete
-    checkpoint: at the same step, with the same order and learning rate. On a GPU whose memory runs out the batch is
-    halved and accumulation doubled. Raises InputError without pairs or for options that the model cannot be trained
-    with, and TrainingError for a run whose loss is no number, exactly zero or exploding, or that cannot be written.
+    base_name: the base model that a saved adapter names. on_event: receives the events described in `events`. resume:
+    continue from the last complete checkpoint in `folder`, with the same order and learning rates. If GPU memory runs
+    out, the batch is halved and accumulation doubled.
+
+    Raises InputError without pairs or for invalid options, and TrainingError if the loss is not finite, exactly zero or
+    exploding, or a file cannot be written.
     """
     if not train_pairs or not validation_pairs:
-        raise InputError("Training needs at least one pair to learn from and one to validate on.")
+        raise InputError("Training needs at least one pair for training and one for validation.")
     best, checkpoints = folder / "best", folder / "checkpoints"
     if int(os.environ.get("RANK", 0)) == 0:
         recover(best)
@@ -120,23 +117,23 @@ def train(
                 evaluation_due=bool(last and (seal_of(last) or {}).get("evaluation_due")),
             )  # fmt: skip
             progress = ProgressCallback(trainer, rows, on_event, steps)
-            trainer.should_stop, trainer.told = should_stop, progress.told
+            trainer.should_stop, trainer.report = should_stop, progress.report
             progress.start(resumed_at=_step_of(last), resumed=last is not None)
             ran_out = _run(trainer, last)
             if ran_out is None:
                 break
             batch, accumulation = _smaller_batch(batch, accumulation, ran_out, trainer.args.world_size)
             if trainer.state.global_step:
-                trainer.save_where_it_stands()
+                trainer.save_current_step()
                 last = last_complete(checkpoints)
             progress.emit("batch", batch_size=batch, accumulation=accumulation, reason=ran_out)
             del trainer, progress
             gc.collect()
             torch.cuda.empty_cache()
         if trainer.stopped:
-            trainer.save_where_it_stands()
+            trainer.save_current_step()
         if not best.exists():
-            trainer.save_best()  # stopped before anything was scored
+            trainer.save_best()  # stopped before the first evaluation
         trainer.accelerator.wait_for_everyone()
     finally:
         model.set_attn_implementation(attention)
@@ -158,15 +155,15 @@ def train(
 
 
 def planned_steps(dialogues: int, config: TrainingConfig) -> int:
-    """Optimizer steps of the whole run, on all processes that this one belongs to."""
+    """Return the total number of optimizer steps, with WORLD_SIZE processes."""
     together = config.batch_size * config.accumulation * int(os.environ.get("WORLD_SIZE", 1))
     return config.max_steps or math.ceil(config.epochs * math.ceil(dialogues / together))
 
 
 def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, steps: int) -> Any:
-    """The model as it will be trained: itself, or with a new adapter around it. Seeds everything.
+    """Return the model to train: `model` itself or with a new adapter. Seeds all random generators.
 
-    Raises InputError for options that the model cannot be trained with.
+    Raises InputError for options that do not fit the model.
     """
     set_seed(config.seed)
     architecture = architecture_of(model.config.model_type)
@@ -174,8 +171,8 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
     limit = architecture.prompt_limit(model.config, config.max_source_tokens, config.max_target_tokens)
     if config.max_source_tokens > limit:
         raise InputError(
-            f"max_source_tokens is {config.max_source_tokens}; beside summaries of {config.max_target_tokens} tokens "
-            f"{base_name} reads at most {limit}."
+            f"max_source_tokens is {config.max_source_tokens}; with summaries of up to {config.max_target_tokens} "
+            f"tokens {base_name} reads at most {limit}."
         )
     chosen = method(config.method, config.task_type)
     modules = linear_modules({name: tuple(tensor.shape) for name, tensor in model.named_parameters()})
@@ -185,18 +182,18 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
     model.name_or_path = base_name
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # PEFT asks the model for something by its old name
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated attribute of the model
             adapted = get_peft_model(model, peft_config)
     except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error
     vocabulary = model.get_input_embeddings(), model.get_output_embeddings()
     if any(isinstance(layer, BaseTunerLayer) for layer in vocabulary):
-        raise InputError("target_modules names the embedding or the output layer; leave them out: often they are one.")
+        raise InputError("target_modules includes the embedding or output layer, which may share weights; remove it.")
     return adapted
 
 
 def check_architecture(config: TrainingConfig, architecture: Architecture, base_name: str) -> None:
-    """Raises InputError for a config that was made for another architecture than the base's."""
+    """Raises InputError if the config's task type does not match the base model's architecture."""
     if config.task_type != architecture.task_type:
         raise InputError(
             f"The config's task_type is {config.task_type}; {base_name} is {architecture.name} and needs "
@@ -205,7 +202,7 @@ def check_architecture(config: TrainingConfig, architecture: Architecture, base_
 
 
 def use_training_attention(model: PreTrainedModel) -> None:
-    """Let `model` compute attention as training on this device is fastest with, in place."""
+    """Set the attention implementation that trains fastest on this device, in place."""
     wanted = architecture_of(model.config.model_type).cpu_training_attention
     if wanted and not torch.cuda.is_available():
         model.set_attn_implementation(wanted)
@@ -240,7 +237,7 @@ def build_trainer(
     trainer.tokenizer, trainer.decode = tokenizer, decode
     trainer.best_folder = folder / "best"
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
-    # It would print each log line; `on_event` has them.
+    # It would print every log entry; they are passed to `on_event`.
     trainer.remove_callback(PrinterCallback)
     rows.parameters = sum(parameter.numel() for parameter in trained.parameters())
     rows.trained_parameters = sum(p.numel() for p in trained.parameters() if p.requires_grad)
@@ -248,24 +245,24 @@ def build_trainer(
 
 
 def _run(trainer: Trainer, checkpoint: Path | None) -> str | None:
-    """Train to the end or to a stop; returns what the GPU said where its memory ran out."""
+    """Train until finished or stopped; returns the GPU's error message if its memory ran out, else None."""
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except Stopped:
         trainer.stopped = True
     except torch.OutOfMemoryError as error:
-        # The error itself would keep the step's tensors alive.
+        # The exception itself would keep the step's tensors alive.
         return first_line(error)
     return None
 
 
 def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) -> tuple[int, int]:
-    """Half the batch, or less where it cannot be halved evenly, for the same dialogues in one optimizer step."""
+    """Return (batch, accumulation) with at most half the batch and the same number of dialogues per optimizer step."""
     if batch == 1 or processes > 1:
-        what = "a batch of one dialogue" if batch == 1 else f"a batch of {batch} dialogues on each process"
+        where = "" if processes == 1 else " on each process"
         raise TrainingError(
-            f"Memory does not suffice for {what}: {ran_out} Lower batch_size or max_source_tokens, or choose a method "
-            "that trains fewer parameters."
+            f"Out of memory with batch size {batch}{where}: {ran_out} Lower batch_size or max_source_tokens, or choose "
+            "a method that trains fewer parameters."
         )
     together = batch * accumulation
     smaller = next(size for size in range(batch // 2, 0, -1) if together % size == 0)
@@ -273,7 +270,7 @@ def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) 
 
 
 def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Mean F1 by ROUGE type, each text against its own reference."""
+    """Return mean F1 by ROUGE type, each text compared with its own reference."""
     means = mean_scores([score_summary(text, [one]) for text, one in zip(texts, references, strict=True)])
     return {name: means[name].fmeasure for name in ROUGE_TYPES}
 
@@ -291,9 +288,9 @@ def _arguments(
     validation: int,
     evaluation_due: bool,
 ) -> TrainingArguments:
-    every = math.ceil(steps / config.evaluations)  # the last step is scored in any case
+    every = math.ceil(steps / config.evaluations)  # the last step is always evaluated
     evaluated = EVALUATION_BATCH * batch // config.batch_size
-    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # a batch that is not full is filled up
+    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # incomplete batches are padded
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
@@ -301,7 +298,7 @@ def _arguments(
         gradient_accumulation_steps=accumulation,
         per_device_eval_batch_size=max(1, min(evaluated, share)),
         learning_rate=config.peak_learning_rate,
-        # Rounded down: the first step of a warm-up has the learning rate 0, and a short run has none to give away.
+        # Rounded down: the first warm-up step has a learning rate of 0, which would waste a step of a short run.
         warmup_steps=int(config.warmup_share * steps),
         lr_scheduler_type="linear",
         weight_decay=config.weight_decay,
@@ -310,7 +307,7 @@ def _arguments(
         eval_steps=every,
         save_steps=every,
         eval_on_start=evaluation_due,
-        load_best_model_at_end=False,  # the best weights are kept apart
+        load_best_model_at_end=False,  # the best weights are saved separately
         metric_for_best_model=config.best_by,
         greater_is_better=config.best_by != "loss",
         bf16=use_bf16(config),
@@ -336,7 +333,7 @@ def _step_of(checkpoint: Path | None) -> int:
 
 
 def _best_scores(trainer: Trainer) -> dict[str, float]:
-    """The scores of the best evaluation, an earlier process's included."""
+    """Return the scores of the best evaluation, including those of earlier processes."""
     step = trainer.state.best_global_step
     entry = next((e for e in trainer.state.log_history if e.get("step") == step and "eval_loss" in e), {})
     return {name: entry[f"eval_{name}"] for name in (*ROUGE_TYPES, "loss") if f"eval_{name}" in entry}

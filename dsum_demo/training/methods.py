@@ -1,7 +1,6 @@
-"""The table of fine-tuning methods: what each trains, its fields and defaults, one sentence for a student, its paper.
+"""The table of fine-tuning methods: options with defaults, a one-sentence explanation and the paper of each.
 
-A new method is a new row. Knows PEFT's config classes and nothing of runs or models in memory; peft is imported when a
-config is made, not before.
+A new method is a new row. peft is imported only when a PEFT config is created.
 """
 
 from __future__ import annotations
@@ -23,20 +22,19 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 ALL_LINEAR = "all-linear"
-# The inputs of these are what IA3 scales in a feed-forward layer.
+# In feed-forward layers IA3 scales the inputs of these modules, not their outputs.
 FEED_FORWARD = ("wo", "wi", "wi_0", "wi_1", "gate_proj", "up_proj", "down_proj", "fc1", "fc2")
 _IN_A_BLOCK = re.compile(r"(^|\.)(block|layers)\.\d+\.")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row. `peft_type` names a row of PEFT_TYPES; None trains every weight.
+    """A fine-tuning method. `peft_type` is a key of PEFT_TYPES; None trains all weights.
 
-    learning_rate, optimizer, the fields' defaults: what it learns well with on T5, taken where a run's config names
-    none; the learning rate is the best of the shipped study, which had few steps, or about a third of it where that was
-    high. decoder_only: what is different for decoder-only models, by the name of an attribute or a field; not chosen by
-    a study. constants: what makes the method what it is, beside its fields. finish: from checked options and the run's
-    steps to PEFT's own arguments, for methods whose PEFT config is not spelled like their fields.
+    learning_rate, optimizer and field defaults: suited to T5. The learning rate is the best of the shipped study, which
+    trained for few steps, or about a third of it if that was high. decoder_only: other defaults for decoder-only
+    models, by attribute or field name; not chosen by a study. constants: fixed PEFT arguments that define the method.
+    finish: converts checked options and the number of steps to PEFT arguments, for methods whose fields differ.
     """
 
     name: str
@@ -53,13 +51,13 @@ class Method:
 
     @property
     def adds_to_base(self) -> bool:
-        """Whether what it learned is added to the base's output and can be turned down to nothing."""
+        """Whether the update is added to the base model's output and can be scaled down to zero."""
         return self.peft_type is not None and PEFT_TYPES[self.peft_type].adds_to_base
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Every option with its value, `given` over the defaults, each checked.
+        """Return all options, with `given` overriding the defaults.
 
-        Raises InputError for an option that the method does not have, or a value that it does not take.
+        Raises InputError for an unknown option or an invalid value.
         """
         return check_all(self.fields, given or {}, self.title)
 
@@ -69,10 +67,10 @@ class Method:
     def config(
         self, options: Mapping[str, Any] | None = None, steps: int = 1000, modules: tuple[str, ...] = ()
     ) -> PeftConfig | None:
-        """The PEFT config with `options` over the defaults, or None for full fine-tuning.
+        """Return the PEFT config with `options` overriding the defaults, or None for full fine-tuning.
 
-        steps: of the whole run, which some methods plan by. modules: the names that "all-linear" stands for
-        (`linear_modules`); PEFT finds them itself where none are given. Raises InputError as `options` does.
+        steps: total optimizer steps, for methods with a schedule. modules: the modules that "all-linear" expands to
+        (`linear_modules`); PEFT detects them if empty. Raises InputError as `options` does.
         """
         values = self.options(options)
         if self.peft_type is None:
@@ -91,26 +89,26 @@ class Method:
 
 
 def linear_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-    """The names of a model's linear layers inside its blocks, sorted: what `target_modules` may hold.
+    """Return the sorted names of the linear layers in a model's blocks, the valid values of `target_modules`.
 
-    shapes: the model's tensors by name. Embeddings, the position bias and the output layer are left out, so that an
-    adapter never changes or holds a matrix of the whole vocabulary.
+    shapes: tensor shapes by name. Embeddings, position bias and output layer are excluded, because an adapter on them
+    would contain a matrix as large as the vocabulary.
     """
     matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
     return tuple(sorted({_leaf(name) for name in matrices if _IN_A_BLOCK.search(name)} - {"relative_attention_bias"}))
 
 
 def norm_modules(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-    """The names of a model's layer norms."""
+    """Return the sorted names of a model's layer norms."""
     vectors = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 1}
     return tuple(sorted({_leaf(name) for name in vectors if "norm" in _leaf(name)}))
 
 
 def target_choices(method_name: str, base: Path) -> tuple[str, ...]:
-    """What the method's `target_modules` may hold for the base in this folder, told from its weight files' tables of
-    contents; "all-linear" first where it may be given. Empty for methods without that field.
+    """Return the valid `target_modules` of a method for the base model in this folder, read from its weight headers.
 
-    Raises InputError for an unknown method, ModelUnavailableError where the folder holds no weights.
+    "all-linear" comes first if the method supports it. Empty for methods without that field. Raises InputError for an
+    unknown method and ModelUnavailableError if the folder has no weights.
     """
     chosen = method(method_name).field("target_modules")
     if chosen is None:
@@ -124,9 +122,9 @@ def target_choices(method_name: str, base: Path) -> tuple[str, ...]:
 
 @cache
 def method(name: str, task_type: str = ENCODER_DECODER.task_type) -> Method:
-    """The row with the defaults for an architecture, named by PEFT's task type.
+    """Return the method with the defaults for an architecture, given as PEFT's task type.
 
-    Raises InputError, naming what there is, for an unknown name or task type.
+    Raises InputError with the known values for an unknown name or task type.
     """
     if name not in METHODS:
         raise InputError(f"There is no fine-tuning method {name!r}; choose one of: {', '.join(METHODS)}.")
@@ -190,7 +188,7 @@ LORA_FIELDS = (
 
 def _adalora(options: dict[str, Any], steps: int) -> dict[str, Any]:
     warmup, final = options.pop("warmup_share"), options.pop("final_share")
-    # PEFT wants at least one step in which ranks are given out.
+    # PEFT requires at least one step between tinit and tfinal.
     begin = min(int(warmup * steps), max(0, steps - 1))
     end = min(int(final * steps), max(0, steps - 1 - begin))
     return {**options, "total_step": steps, "tinit": begin, "tfinal": end, "deltaT": max(1, steps // 100)}
@@ -198,7 +196,7 @@ def _adalora(options: dict[str, Any], steps: int) -> dict[str, Any]:
 
 def _ia3(options: dict[str, Any], steps: int) -> dict[str, Any]:
     targets = options["target_modules"]
-    # The paper scales keys, values, and what goes into the feed-forward layer's last matrix.
+    # The paper scales keys, values and the input of the feed-forward layer's last matrix.
     return {**options, "feedforward_modules": [name for name in targets if name in FEED_FORWARD]}
 
 
@@ -211,7 +209,7 @@ METHODS = {
             explanation="Every weight is trained; the result is a whole new model.",
             paper="Raffel et al. 2020, arXiv:1910.10683",
             learning_rate=4e-3,
-            # Its step is scaled by each tensor's RMS, which is what T5's initialisation expects.
+            # T5's initialization expects updates scaled by each tensor's RMS.
             optimizer="adafactor",
             decoder_only={"learning_rate": 1e-4, "optimizer": "adamw"},
         ),

@@ -1,4 +1,4 @@
-"""Presets: named starting points of a training run, read from presets.toml. Knows configs and nothing of runs."""
+"""Named training configurations, read from presets.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = Path(__file__).with_name("presets.toml")
 
 @dataclass(frozen=True)
 class Preset:
-    """`title` is what a list shows. By task type: notes, one or two sentences under it, and the training."""
+    """A named training configuration. `notes` (one or two sentences each) and `training` are by PEFT task type."""
 
     name: str
     title: str
@@ -26,13 +26,13 @@ class Preset:
     data: DataConfig
 
     def run_config(self, base: str, task_type: str) -> RunConfig:
-        """task_type: that of the base's architecture."""
+        """Return the config for a base model with this PEFT task type."""
         return RunConfig(base, self.training[task_type], self.data, preset=self.name)
 
 
 @cache
 def presets() -> dict[str, Preset]:
-    """By name, in the order of the file."""
+    """Return all presets by name, in file order."""
     found = tomllib.loads(FILE.read_text(encoding="utf-8"))["preset"]
     sections = {task: architecture.name.replace("-", "_") for task, architecture in ARCHITECTURES.items()}
     return {
@@ -50,7 +50,7 @@ def presets() -> dict[str, Preset]:
 
 
 def preset(name: str) -> Preset:
-    """Raises InputError, naming the presets there are, for an unknown name."""
+    """Raises InputError with the known names for an unknown one."""
     try:
         return presets()[name]
     except KeyError:

@@ -1,6 +1,6 @@
-"""A transformers Trainer with length-grouped batches, validation by `generation`, sealed checkpoints and a stop.
+"""A transformers Trainer with length-grouped batches, validation by `generation`, sealed checkpoints and stop requests.
 
-The best weights are saved apart from the checkpoints; a run whose loss or gradient is not finite ends with an error.
+The best weights are saved separately from the checkpoints; a loss or gradient that is not finite raises TrainingError.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ADAPTIVE = "adalora.pt"
 
 
 class Trainer(transformers.Trainer):
-    """`should_stop` is asked after every batch and every generated token; `told` gets an event's kind and its values.
+    """`should_stop` is called after every batch and generated token; `report` receives an event's kind and values.
 
     Set before `train`: architecture, best_folder (for the best weights), decode, references and score (for validation;
     references in the order of the validation rows), tokenizer, compiled. texts: the summaries of the last validation.
@@ -55,7 +55,7 @@ class Trainer(transformers.Trainer):
     tokenizer: PreTrainedTokenizerBase
     compiled: Any = None
     should_stop: Callable[[], bool] = staticmethod(lambda: False)
-    told: Callable[..., None] = staticmethod(lambda kind, **values: None)
+    report: Callable[..., None] = staticmethod(lambda kind, **values: None)
     evaluated_at = -1
     evaluation_seconds = 0.0
     random_state: tuple[Any, ...] = ()
@@ -64,8 +64,6 @@ class Trainer(transformers.Trainer):
     @property
     def evaluate_every(self) -> int:
         return int(self.args.eval_steps or 1)
-
-    # what it learns from
 
     # Private: the public `get_train_dataloader` would repeat the Trainer's preparation for several processes.
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
@@ -77,36 +75,34 @@ class Trainer(transformers.Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         if not model.training:
-            # Label smoothing belongs to the training alone.
+            # Label smoothing applies to training only.
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             loss: Any = token_loss(self.architecture)(outputs, inputs["labels"])
             return (loss, outputs) if return_outputs else loss
-        # The training step alone: the Trainer's own option also compiles validation, for minutes each time.
+        # Only the training step: the Trainer's own option would also compile validation, which takes minutes each time.
         chosen = self.compiled if self.compiled is not None else model
         loss = super().compute_loss(chosen, inputs, return_outputs, num_items_in_batch)
         if rank_allocator(self.model) is not None:
-            # PEFT adds it to a loss that the model computes; here the loss is computed outside.
+            # PEFT adds it only to a loss computed by the model; here the Trainer computes the loss.
             loss = loss + orthogonality(self.model) / self.current_gradient_accumulation_steps
         return loss
 
-    # Private: the Trainer would take one step more if a resumed run is at its last step already.
+    # Private: the Trainer would take another step if a resumed run has already reached its last step.
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step >= self.state.max_steps:
-            self.control.should_training_stop = True  # resumed behind its last step, which the loop would not notice
+            self.control.should_training_stop = True
         else:
             super()._run_epoch(*args, **kwargs)
-
-    # what ends it
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
         value = loss.item()
         if not math.isfinite(value) or value == 0.0:
-            # Before the optimizer's step: the weights are still what they were.
+            # Raised before the optimizer step, so the weights are unchanged.
             raise TrainingError(f"The training loss became {value} at step {self.state.global_step + 1}; {ADVICE}")
         return loss
 
-    # Private: no callback receives the norm before the optimizer's step changes the weights.
+    # Private: no callback receives the norm before the optimizer step changes the weights.
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
         if not math.isfinite(float(norm)):
@@ -114,8 +110,8 @@ class Trainer(transformers.Trainer):
             raise TrainingError(f"The gradient became {float(norm)} at step {step}; {ADVICE}")
         return norm
 
-    def stop_asked(self) -> bool:
-        """Whether any process is asked to stop: they all have to answer alike, or wait for one another for ever."""
+    def stop_requested(self) -> bool:
+        """Whether any process is asked to stop. All ranks must agree, or they deadlock."""
         asked = self.should_stop()
         if self.args.world_size == 1:
             return asked
@@ -123,14 +119,12 @@ class Trainer(transformers.Trainer):
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 
-    # validation
-
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         started, state = time.monotonic(), _random_state()
         try:
             metrics = super().evaluate(*args, **kwargs)
         finally:
-            # A data loader draws a seed for its workers: the number of evaluations must not change the training.
+            # A data loader draws a seed for its workers; the number of evaluations must not change the training.
             _set_random_state(state)
         self.evaluated_at = self.state.global_step
         self.evaluation_seconds = time.monotonic() - started
@@ -158,7 +152,7 @@ class Trainer(transformers.Trainer):
                     self._loaded(),
                     sources,
                     self.decode,
-                    # Several processes must leave an evaluation together: they are stopped after the step.
+                    # All ranks must leave an evaluation together, so they stop only after a step.
                     self.should_stop if processes == 1 else lambda: False,
                     batch_rows=self.args.per_device_eval_batch_size,
                 ):
@@ -170,7 +164,7 @@ class Trainer(transformers.Trainer):
         return [text for _, text in sorted(gather_object(written))]
 
     def _loaded(self) -> LoadedModel:
-        """The model in training as `generation` expects it."""
+        """Return the model in training in the form that `generation` expects."""
         adapter = getattr(self.model, "active_peft_config", None)
         one_at_a_time = adapter is not None and adapter.is_prompt_learning
         name = "The model in training"
@@ -192,12 +186,10 @@ class Trainer(transformers.Trainer):
         if better:
             self.state.best_metric, self.state.best_global_step = value, self.state.global_step
             self.save_best()
-        self.told("evaluation", metrics=metrics, best=better, seconds=self.evaluation_seconds)
-
-    # what it writes
+        self.report("evaluation", metrics=metrics, best=better, seconds=self.evaluation_seconds)
 
     def save_best(self) -> None:
-        """Replace the best weights by those of now; whoever reads finds the old ones or the new."""
+        """Replace the best weights by the current ones. A crash leaves the old or the new ones."""
         if not self.is_world_process_zero():
             return
         new = self.best_folder.with_name(f".{self.best_folder.name}-new")
@@ -207,22 +199,22 @@ class Trainer(transformers.Trainer):
             swap_in(new, self.best_folder)
         except _WRITING_FAILED as error:
             shutil.rmtree(new, ignore_errors=True)
-            raise self._unwritten("The best weights", error) from error
+            raise self._write_error("The best weights", error) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         if not self.args.should_save:
             return
-        # PEFT asks the Hub for the base's config otherwise. The Trainer would add its arguments as a pickle.
-        unasked: dict[str, Any] = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
-        self.model.save_pretrained(output_dir, **unasked)
+        # By default PEFT requests the base's config from the Hub. The Trainer would add its arguments as a pickle.
+        options: dict[str, Any] = {} if isinstance(self.model, PreTrainedModel) else {"save_embedding_layers": False}
+        self.model.save_pretrained(output_dir, **options)
         self.tokenizer.save_pretrained(str(output_dir))
 
     def keep_random_state(self) -> None:
-        """Remember what is random now: the state that a checkpoint of this step has to hold."""
+        """Keep the state of all random generators for a checkpoint of this step."""
         self.random_state = _random_state()
 
-    def save_where_it_stands(self) -> None:
-        """A checkpoint of this very step, from outside the loop: after a stop, or where memory ran out."""
+    def save_current_step(self) -> None:
+        """Save a checkpoint of the current step from outside the loop, after a stop or an out-of-memory error."""
         _set_random_state(self.random_state)
         self.model.zero_grad()
         self._save_checkpoint(self.model, None)
@@ -234,24 +226,24 @@ class Trainer(transformers.Trainer):
         folder = parent / f"checkpoint-{step}"
         main = self.is_world_process_zero()
         if main and seal_of(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)  # what a crash left of it
+            shutil.rmtree(folder, ignore_errors=True)  # incomplete after a crash
         self.accelerator.wait_for_everyone()
         try:
             super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()  # each process writes its random state
+            self.accelerator.wait_for_everyone()  # every rank writes its random state
             if main:
                 if rank_allocator(self.model) is not None:
                     torch.save(adaptive_state(self.model), folder / _ADAPTIVE)
                 due = step % self.evaluate_every == 0 or step == self.state.max_steps
                 size = seal(folder, step=step, evaluation_due=due and self.evaluated_at != step)
                 keep_only(folder)
-                self.told("checkpoint", bytes=size)
+                self.report("checkpoint", bytes=size)
         except torch.OutOfMemoryError:
             raise
         except _WRITING_FAILED as error:
             free = shutil.disk_usage(parent).free
             shutil.rmtree(folder, ignore_errors=True)
-            raise self._unwritten(f"The checkpoint of step {step}", error, free) from error
+            raise self._write_error(f"The checkpoint of step {step}", error, free) from error
 
     # Private: AdaLoRA's ranks are part of the weights, and PEFT does not restore them.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -261,25 +253,24 @@ class Trainer(transformers.Trainer):
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
-    def _unwritten(self, what: str, error: BaseException, free: int | None = None) -> TrainingError:
+    def _write_error(self, what: str, error: BaseException, free: int | None = None) -> TrainingError:
         if free is None:
             free = shutil.disk_usage(Path(str(self.args.output_dir)).parent).free
         return TrainingError(
             f"{what} could not be written ({first_line(error)}); {size(free)} are free on that disk. "
-            "Make room and resume the run: what it had saved before is still there."
+            "Free disk space and resume the run; earlier checkpoints are intact."
         )
 
 
-# torch.save raises RuntimeError where the disk is full, safetensors an error of its own.
+# If the disk is full, torch.save raises RuntimeError and safetensors its own error.
 _WRITING_FAILED = (OSError, SafetensorError, RuntimeError)
 
 
 def token_loss(architecture: Architecture, smoothing: float = 0.0) -> Callable[..., torch.Tensor]:
-    """compute_loss_func of the Trainer: cross entropy, the mean over all label tokens of one optimizer step.
+    """Return a `compute_loss_func` for the Trainer: mean cross entropy over all label tokens of one optimizer step.
 
-    A step's gradient so does not depend on how its dialogues are split into batches and processes. T5's own loss is
-    the mean over one batch, and takes no notice of the number that the Trainer hands it; that of decoder-only models
-    cannot be computed for the summaries' tokens alone.
+    The gradient then does not depend on how a step is split into batches and processes. T5's own loss is the mean over
+    one batch and ignores `num_items_in_batch`.
     """
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:

@@ -107,7 +107,7 @@ def test_settings_out_of_bounds_are_refused(settings, sentence):
         ({"source": " "}, "data is empty"),
         ({"validation_share": 0}, "validation_share is 0"),
         ({"limit": -1}, "limit is -1"),
-        ({"columns": {"text": "x"}}, "columns names 'text'"),
+        ({"columns": {"text": "x"}}, "columns has the unknown key 'text'"),
     ],
 )
 def test_data_settings_out_of_bounds_are_refused(settings, sentence):
@@ -118,7 +118,7 @@ def test_data_settings_out_of_bounds_are_refused(settings, sentence):
 
 @pytest.mark.parametrize("record", [{}, {"base": "x"}, {"base": "x", "training": {"speed": 1}, "data": {}}])
 def test_a_record_that_is_no_config_is_refused(record):
-    with pytest.raises(InputError, match="This is not the config of a run"):
+    with pytest.raises(InputError, match="This is not the config of a training run"):
         RunConfig.from_record(record)
 
 

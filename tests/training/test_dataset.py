@@ -80,7 +80,7 @@ def test_a_preview_names_every_problem_with_its_row(tmp_path):
         (2, "no dialogue", True),
         (3, "no summary", True),
         (4, "the same dialogue as row 1", False),
-        (5, "a summary that is as long as its dialogue", False),
+        (5, "a summary at least as long as its dialogue", False),
         (6, "no dialogue and no summary", True),
     ]
     assert (found.count, found.columns, len(found.rows), found.lengths) == (6, ("dialogue", "summary"), 5, None)
@@ -109,7 +109,7 @@ def test_the_sample_file_is_one_that_training_takes(tmp_path, settings):
 def test_the_samples_are_split_by_a_seed(settings):
     data = read_training_data(DataConfig(validation_share=0.2), settings)
     assert (len(data.train), len(data.validation)) == (23, 6) and not overlap(data.train, data.validation)
-    assert data.notes == ("No validation dialogues were given: 6 of 29 were split off (seed 0).",)
+    assert data.notes == ("The data has no validation part: 6 of 29 dialogues were split off (seed 0).",)
     again = read_training_data(DataConfig(validation_share=0.2), settings)
     other = read_training_data(DataConfig(validation_share=0.2, split_seed=1), settings)
     assert again == data and other.validation != data.validation and other.fingerprint != data.fingerprint
@@ -139,7 +139,7 @@ def test_a_folder_has_its_own_validation_part(tmp_path, settings):
 
 def test_a_folder_without_a_training_file_says_how_it_is_called(tmp_path, settings):
     write(tmp_path, rows(5), "data.jsonl")
-    with pytest.raises(DataError, match=r"holds no train\.csv \(nor with \.jsonl"):
+    with pytest.raises(DataError, match=r"has no train\.csv or train file ending in \.jsonl"):
         read_training_data(DataConfig(str(tmp_path)), settings)
 
 
@@ -157,15 +157,15 @@ def test_what_stands_in_both_parts_is_not_learned_from_and_told(tmp_path, settin
     validation = write(tmp_path, [*rows(2), *rows(1, start=20)], "validation.jsonl")
     data = read_training_data(DataConfig(train, validation), settings)
     assert (len(data.train), len(data.validation)) == (4, 3)
-    assert data.notes == ("2 dialogues stand in the validation part too and are not learned from.",)
+    assert data.notes == ("2 dialogues are also in the validation part and were removed from training.",)
 
 
 def test_rows_without_text_and_repeated_pairs_are_left_out_and_told(tmp_path, settings):
     file = write(tmp_path, [*rows(4), {"dialogue": "", "summary": "x"}, *rows(2), {"dialogue": "x", "summary": ""}])
     data = read_training_data(DataConfig(file), settings)
     assert len(data.train) + len(data.validation) == 4
-    assert "rows.jsonl: rows 5, 8 left out, without dialogue or summary." in data.notes
-    assert "2 repeated dialogues were left out." in data.notes
+    assert "rows.jsonl: rows 5, 8 skipped, without dialogue or summary." in data.notes
+    assert "2 repeated dialogues were removed." in data.notes
 
 
 def test_a_limit_draws_by_the_seed(tmp_path, settings):
@@ -178,7 +178,7 @@ def test_a_limit_draws_by_the_seed(tmp_path, settings):
     ("content", "error", "sentence"),
     [
         ([{"dialogue": "", "summary": "x"}, {"dialogue": "x", "summary": ""}], DataError, "no row with both"),
-        (rows(1), DataError, "leaves 1 dialogues to learn from and 0 to validate on"),
+        (rows(1), DataError, "has 1 dialogues for training and 0 for validation"),
         ([{"a": 1}], DataError, "Which column holds the dialogue"),
     ],
 )

@@ -494,7 +494,7 @@ def test_memory_that_runs_out_later_loses_no_step(run, tiny_model):
 def test_memory_that_does_not_suffice_for_one_dialogue_ends_the_run(run, tiny_model, tmp_path):
     model = tiny_model(1)
     model.encoder.register_forward_pre_hook(refuse_more_than(0), with_kwargs=True)
-    with pytest.raises(TrainingError, match="does not suffice for a batch of one dialogue: CUDA out of memory"):
+    with pytest.raises(TrainingError, match="Out of memory with batch size 1: CUDA out of memory"):
         run(model, method="full", folder=tmp_path)
     assert not (tmp_path / "best").exists()
 
