@@ -37,10 +37,21 @@ PATTERN = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES), re.IG
 
 # Not reworded yet.
 NOT_YET = (
-    *("dsum_demo/" + name for name in ("runs/", "study/", "evaluation/", "data/")),
-    *("dsum_demo/cli/" + name for name in ("train.py", "evaluate.py", "compare.py", "study.py")),
-    *("tests/" + name for name in ("training/", "runs/", "study/", "evaluation/", "data/", "cli/", "ui/")),
-    *("tests/e2e/", "dsum_demo/ui/compare/dialogue_input.py"),
+    "dsum_demo/runs/",
+    "dsum_demo/study/",
+    "dsum_demo/data/",
+    "dsum_demo/cli/train.py",
+    "dsum_demo/cli/evaluate.py",
+    "dsum_demo/cli/compare.py",
+    "dsum_demo/cli/study.py",
+    "dsum_demo/ui/compare/dialogue_input.py",
+    "tests/training/",
+    "tests/runs/",
+    "tests/study/",
+    "tests/data/",
+    "tests/cli/",
+    "tests/ui/",
+    "tests/e2e/",
 )
 # Texts that people wrote or said, and what was released.
 DATA = ("samples/", "evaluations/", "studies/", "tests/fixtures/", "recipes/objectives.py", "tests/test_english.py")

@@ -1,7 +1,4 @@
-"""The evaluation that is going on, in a thread of its own, and those that are open, by key.
-
-A page only looks at them: it may be reloaded, and the run goes on. Knows settings, models and files; no components.
-"""
+"""The running evaluation in a background thread, which continues when the page is reloaded, and opened evaluations."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ SOURCES = {
     UPLOAD: "A file of dialogues and references",
     RECORDED: "A file of recorded outputs",
 }
-# A public page shares two cores among its visitors.
+# A public Space has two cores for all visitors.
 PUBLIC_DIALOGUES, PUBLIC_ROWS = 50, 2_000
 PARTIAL_RESAMPLES = 1_000
 MOST_OPEN = 6
@@ -46,8 +43,8 @@ LARGE = 2_000  # examples
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody asks to have evaluated. systems: names of models, or of columns for recorded outputs. owner: the
-    secret of whoever asks, for models that are theirs alone.
+    """A requested evaluation. systems: names of models, or of columns for recorded outputs. owner: the secret of the
+    user, for private models.
     """
 
     source: str
@@ -68,7 +65,7 @@ class Wanted:
 
 @dataclass
 class Open:
-    """An evaluation with its report. texts: why its texts are not here, "" where they are or nobody has asked."""
+    """An evaluation with its report. texts: why its texts are missing, "" if they are not or were not requested."""
 
     key: str
     title: str
@@ -82,9 +79,9 @@ class Open:
 
 @dataclass
 class BackgroundEvaluation:
-    """One evaluation going on, or over. `token` is known to the page that began it alone.
+    """One running or finished evaluation. `token` is known only to the page that started it.
 
-    key: where the result is once it is over; error: a sentence; rows: numbers of rows that cannot be used.
+    key: of the result after the end; error: a message; rows: the numbers of invalid rows.
     """
 
     title: str
@@ -106,7 +103,7 @@ class BackgroundEvaluation:
         return self._asked.is_set()
 
     def partial(self) -> tuple[Evaluation, Report] | None:
-        """What is there so far; None before the first summary."""
+        """The evaluation so far and its report; None before the first summary."""
         progress = self.progress
         if progress is None or not progress.evaluation.examples:
             return None
@@ -116,7 +113,7 @@ class BackgroundEvaluation:
         return self._partial[1:]
 
     def follow(self, states: Iterator[EvaluationProgress], keep: Callable[[Evaluation], str]) -> None:
-        """Run to the end or the stop; what was done is kept, whatever happens."""
+        """Run to the end or the stop; results so far are kept even after an error."""
         try:
             for progress in states:
                 self.progress = progress
@@ -131,15 +128,15 @@ class BackgroundEvaluation:
             if self.progress and self.progress.evaluation.examples:
                 self.key = keep(self.progress.evaluation)
         except Exception as error:
-            log.exception("the evaluation of %s could not be kept", self.title)
+            log.exception("the evaluation of %s could not be saved", self.title)
             self.error = f"The evaluation could not be saved: {error}"
         self.over = True
 
 
 class EvaluationQueue:
-    """Opened evaluations and the one that is going on; safe to use from several threads.
+    """The running evaluation and the opened ones; thread-safe.
 
-    One runs at a time: two would take each other's time, and a progress that tells the time left would be wrong.
+    One runs at a time: two would slow each other down, and the estimated time left would be wrong.
     """
 
     def __init__(self, settings: Settings, store: ModelStore):
@@ -151,17 +148,17 @@ class EvaluationQueue:
         self._lock = threading.Lock()
 
     def start(self, wanted: Wanted) -> BackgroundEvaluation:
-        """Begin in a thread of its own. Raises InputError for what cannot be evaluated, and while another one runs."""
+        """Start in a background thread. Raises InputError for an invalid request or while another evaluation runs."""
         check(wanted, self.settings)
         with self._lock:
             if self.run and not self.run.over:
-                raise InputError("An evaluation is running; wait until it is over, or stop it.")
+                raise InputError("An evaluation is already running; wait until it has finished, or stop it.")
             run = self.run = BackgroundEvaluation(wanted.title, secrets.token_hex(16))
 
         def work() -> None:
             run.follow(self._states(wanted, run), lambda evaluation: self._keep(evaluation, run))
             if wanted.file:
-                # Where an upload lies on the server helps nobody.
+                # Do not reveal server paths to visitors.
                 run.error = run.error.replace(str(wanted.file), wanted.file.name)
             if self.settings.public:
                 run.error = hide_paths(run.error, self.settings)
@@ -170,13 +167,13 @@ class EvaluationQueue:
         return run
 
     def run_for(self, token: str | None) -> BackgroundEvaluation | None:
-        """The run as far as a page may see it: on a public Space only the page that began it."""
+        """The run, if the page may see it: on a public Space only the page that started it."""
         if self.run and (not self.settings.public or self.run.token == token):
             return self.run
         return None
 
     def get(self, key: str | None) -> Open | None:
-        """The evaluation, opened if it is not. Raises InputError for an unknown key, DataError for a broken folder."""
+        """The evaluation, opened if necessary. Raises InputError for an unknown key, DataError for a broken folder."""
         if not key:
             return None
         with self._lock:
@@ -184,19 +181,19 @@ class EvaluationQueue:
                 self._open.move_to_end(key)
                 return self._open[key]
         if key.startswith("run:"):
-            raise InputError("This result is no longer kept here. Evaluate again: what was written is remembered.")
+            raise InputError("This result is no longer in memory. Evaluate again; the summaries are cached.")
         saved = self.saved.find(key)
         evaluation = read_evaluation(saved.folder)
         return self._put(Open(key, describe(evaluation.data), saved.shipped, evaluation, build_report(evaluation)))
 
     def takes_long(self, key: str | None) -> bool:
-        """Whether opening it is worth a word beforehand."""
+        """Whether opening takes so long that the page should announce it."""
         if not key or key in self._open:
             return False
         return any(saved.n > LARGE for saved in self.saved.list() if saved.name == key)
 
     def with_texts(self, opened: Open) -> Open:
-        """The same with dialogues and references filled in, where they are at hand. Nothing is downloaded."""
+        """The evaluation with dialogues and references filled in if they are on this machine. Downloads nothing."""
         missing = any(e.dialogue is None for e in opened.evaluation.examples)
         if opened.asked_for_texts or opened.evaluation.recorded or not missing:
             return opened
@@ -225,7 +222,7 @@ class EvaluationQueue:
         return opened
 
     def _keep(self, evaluation: Evaluation, run: BackgroundEvaluation) -> str:
-        """Save it; a public Space keeps it in memory, since its visitors would see each other's."""
+        """Save it, or on a public Space keep it in memory, because visitors must not see each other's."""
         key, problem = f"run:{run.token}", ""
         report = build_report(evaluation)
         if not self.settings.public:
@@ -233,7 +230,8 @@ class EvaluationQueue:
                 key = self.saved.save(evaluation, report=report).name
             except OSError as error:
                 problem = (
-                    f"The evaluation could not be saved ({error.strerror or error}); download it before you leave."
+                    f"The evaluation could not be saved ({error.strerror or error}); download it before you close the "
+                    "page."
                 )
         saved = not key.startswith("run:")
         self._put(Open(key, describe(evaluation.data), False, evaluation, report, saved))
@@ -259,10 +257,10 @@ class EvaluationQueue:
             examples = regroup(read_samples(wanted.file, broken))
         else:
 
-            def tell(text: str, share: float | None) -> None:
+            def show(text: str, share: float | None) -> None:
                 run.note = text
 
-            examples = read_source(wanted.source, self.settings, on_progress=tell, should_stop=run._asked.is_set)
+            examples = read_source(wanted.source, self.settings, on_progress=show, should_stop=run._asked.is_set)
         run.note = ""
         yield from evaluate(
             self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,
@@ -272,8 +270,8 @@ class EvaluationQueue:
 
 
 def broken_rows(wanted: Wanted) -> Broken:
-    """Rows of the file that cannot be used, by their numbers, with the reason. Raises DataError and InputError for a
-    file or columns that cannot be used at all.
+    """Reasons why rows of the file are invalid, by row number. Raises DataError or InputError if the file or the
+    columns are invalid.
     """
     broken: Broken = {}
     if wanted.file is None:
@@ -284,33 +282,33 @@ def broken_rows(wanted: Wanted) -> Broken:
         else:
             read_samples(wanted.file, broken)
     except DsumError as error:
-        # Where an upload lies on the server helps nobody.
+        # Do not reveal server paths to visitors.
         raise type(error)(str(error).replace(str(wanted.file), wanted.file.name)) from None
     return dict(sorted(broken.items()))
 
 
 def check(wanted: Wanted, settings: Settings) -> None:
-    """Raises InputError for what can be seen to be wrong before anything is read."""
+    """Check a request before any file is read. Raises InputError if it is invalid."""
     if wanted.source not in SOURCES:
-        raise InputError(f"There is no data {wanted.source!r}; choose one of the list.")
+        raise InputError(f"Unknown data {wanted.source!r}; choose one of: {', '.join(SOURCES)}.")
     if wanted.source in (UPLOAD, RECORDED) and wanted.file is None:
-        raise InputError("There is no file; drop one first.")
+        raise InputError("No file is uploaded; upload one first.")
     if not wanted.systems:
-        missing = "a column of outputs" if wanted.source == RECORDED else "a system"
-        raise InputError(f"Nothing is chosen to evaluate; choose {missing}.")
+        missing = "at least one column of outputs" if wanted.source == RECORDED else "at least one"
+        raise InputError(f"No system is chosen; choose {missing}.")
     if wanted.source == RECORDED and not wanted.references:
-        raise InputError("No column of references is chosen; ROUGE compares with at least one.")
+        raise InputError("No column of references is chosen; choose at least one for ROUGE to compare with.")
     if wanted.limit is not None and wanted.limit < 1:
         raise InputError(f"The limit is {wanted.limit}; give 1 or more, or leave it empty for all.")
 
 
 def most(source: str, settings: Settings) -> int | None:
-    """The most examples that are evaluated, None for any number."""
+    """The maximum number of examples, None for no limit."""
     if not settings.public:
         return None
     return PUBLIC_ROWS if source == RECORDED else PUBLIC_DIALOGUES
 
 
 def describe(data: str) -> str:
-    """What people call the data of an evaluation."""
+    """The title of an evaluation's data."""
     return {SAMPLES: "Samples"}.get(data, SOURCES.get(data, data))

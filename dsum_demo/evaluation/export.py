@@ -1,7 +1,4 @@
-"""An evaluation as files: CSV and JSON Lines of every example, JSON and Markdown of the report.
-
-Knows records and reports; nothing of models or pages. A cell that a spreadsheet would run as a formula is made text.
-"""
+"""Exports of an evaluation: examples as CSV and JSON Lines, the report as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +17,10 @@ from dsum_demo.utils.formatting import escape_formula
 
 
 def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
-    """Lines, the header first: a row an example and system. The signature stands in every row."""
+    """CSV lines: a header, then one row per example and system, each with the signature.
+
+    Texts that a spreadsheet would run as a formula get a leading apostrophe.
+    """
     columns = [column for metric in METRICS.values() for column in metric.columns]
     references = max((len(example.references) for example in evaluation.examples), default=0)
     yield _line(
@@ -60,14 +60,14 @@ def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
 
 
 def examples_jsonl(evaluation: Evaluation, report: Report) -> Iterator[str]:
-    """Lines: an object an example, with texts, outputs, scores and the signature."""
+    """JSON lines: one object per example with texts, outputs, scores and the signature."""
     signature = report.signature.text if report.signature else None
     for example in evaluation.examples:
         yield json.dumps({**example.as_dict(), "signature": signature}, ensure_ascii=False) + "\n"
 
 
 def report_json(evaluation: Evaluation, report: Report) -> str:
-    """What was evaluated and how, and the report."""
+    """The evaluation's settings and its report."""
     raw = {"evaluation": evaluation.facts(), "report": report.as_dict()}
     return json.dumps(raw, ensure_ascii=False, indent=2) + "\n"
 
@@ -76,14 +76,14 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
     """Tables for a README or a pull request, with the signature under each."""
     lines = [f"# Evaluation on {_cell(report.data)}", ""]
     if report.signature is None:
-        return "\n".join([*lines, "No summary has been scored.", ""])
+        return "\n".join([*lines, "There are no scores yet.", ""])
     signature = ["", f"{shown_unit()} with 95 % intervals. {report.signature.text}", ""]
     if report.recovery:
         lines += [f"**{report.recovery.sentence}**", ""]
     headings = [metric.heading for metric in METRICS.values()]
     titles = {system.name: _cell(system.title) for system in evaluation.systems}
     rows: list[tuple[str, Mapping[str, Interval]]] = [(titles[s.name], s.f1) for s in report.systems]
-    rows += [(f"{title} (for scale)", f1) for title, f1 in scale(report)]
+    rows += [(f"{title} (for comparison)", f1) for title, f1 in scale(report)]
     lines += _table(["System", *headings], ([name, *scores(f1)] for name, f1 in rows))
     lines += signature
     if report.differences:
@@ -115,25 +115,25 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
         )
         lines += signature
     if report.published:
-        lines += [f"## As published: {_cell(report.published.title)}", ""]
+        lines += [f"## Published scores: {_cell(report.published.title)}", ""]
         lines += _table(
             ["System", "ROUGE-1", "ROUGE-2", "ROUGE-L"],
             ([kind, *(f"{value:.2f}" for value in values)] for kind, values in report.published.scores.items()),
         )
-        lines += ["", f"{_cell(report.published.source)}. Published, not computed here.", ""]
+        lines += ["", f"{_cell(report.published.source)}. Reported by others, not computed here.", ""]
     if report.warnings:
         lines += ["## Warnings", "", *(f"- {_cell(warning.text)}" for warning in report.warnings), ""]
     return "\n".join(lines)
 
 
 def scale(report: Report) -> list[tuple[str, Mapping[str, Interval]]]:
-    """What the systems' scores are set against: LEAD-3, and how well humans agree, where there are any."""
+    """Scores for comparison: LEAD-3 and the agreement of human references, if available."""
     lead3, human = "LEAD-3, the first three turns", "Human, each reference against the others"
     return [(title, f1) for title, f1 in ((lead3, report.lead3), (human, report.human)) if f1]
 
 
 def score(interval: Interval, *, signed: bool = False) -> str:
-    """A value × 100 with its interval: "39.00 [38.10, 39.90]"."""
+    """A mean × 100 with its interval: "39.00 [38.10, 39.90]"."""
     sign = "+" if signed else ""
     mean = f"{100 * interval.mean:{sign}.2f}"
     if interval.low is None or interval.high is None:
@@ -156,7 +156,7 @@ def checked(check: Check, interval: Interval | None) -> str:
 
 
 def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:
-    """examples.csv, examples.jsonl, report.json, report.md in `folder`, which is made; returned in this order."""
+    """Write examples.csv, examples.jsonl, report.json and report.md to `folder`, which is created if necessary."""
     folder.mkdir(parents=True, exist_ok=True)
     contents: dict[str, Iterable[str]] = {
         "examples.csv": examples_csv(evaluation, report),
@@ -165,7 +165,7 @@ def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[
         "report.md": [report_markdown(evaluation, report)],
     }
     for name, content in contents.items():
-        # A lone half of a character, which JSON may hold, cannot be written as UTF-8.
+        # JSON may contain lone surrogates, which UTF-8 cannot encode.
         with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.writelines(content)
     return [folder / name for name in contents]

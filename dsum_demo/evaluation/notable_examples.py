@@ -1,7 +1,4 @@
-"""Ready lists of examples worth reading: where tuning helped and where it hurt, and what was invented or swapped.
-
-Knows records; nothing of models, files or pages.
-"""
+"""Lists of notable examples: largest gains and losses from tuning, invented names, swapped speakers."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ LIST_LENGTH = 50
 
 @dataclass(frozen=True)
 class Entry:
-    """An example in a ready list. system: whose output it is about; value: what the list is sorted by."""
+    """An example in a list. system: whose output is listed; value: the sort key."""
 
     id: str
     system: str
@@ -26,8 +23,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class ReadyList:
-    """name: "gain", "loss", "lora_beats_full", "invented" or "swapped". how: what it shows, in a sentence. entries: at
-    most LIST_LENGTH of the `total` found among `of`: the examples, or the summaries that have a value of the check.
+    """A list of notable examples.
+
+    name: "gain", "loss", "lora_beats_full", "invented" or "swapped". how: a description. entries: at most LIST_LENGTH
+    of the `total` found in `of`: the examples, or the summaries that have a value of the check.
     """
 
     name: str
@@ -39,7 +38,7 @@ class ReadyList:
 
 
 def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
-    """The lists that these systems allow: gains need an original and a tuned system, "lora_beats_full" those two."""
+    """The lists for the evaluated systems: gains need a base and a tuned system, "lora_beats_full" both tuned ones."""
     base, full, lora = (evaluation.of_kind(kind) for kind in ("base", "full", "adapter"))
     tuned = full or lora
     lists = []
@@ -48,11 +47,11 @@ def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
         against = f"ROUGE-1 F1 of {tuned.title} minus {base.title}, × 100"
         lists += [
             _list("gain", "Biggest gain from tuning", f"{against}, the highest first.", tuned, gains, best=True),
-            _list("loss", "Biggest loss from tuning", f"{against}, the lowest first.", tuned, gains, best=False),
+            _list("loss", "Biggest loss from tuning", f"{against}, lowest first.", tuned, gains, best=False),
         ]
     if full and lora:
         over = differences(evaluation.examples, lora.name, full.name)
-        how = f"ROUGE-1 F1 of {lora.title} minus {full.title}, × 100, the highest first."
+        how = f"ROUGE-1 F1 of {lora.title} minus {full.title}, × 100, highest first."
         lists.append(_list("lora_beats_full", "LoRA beats the full fine-tune", how, lora, over, best=True))
     return (*lists, _invented(evaluation), _swapped(evaluation))
 
@@ -60,7 +59,7 @@ def ready_lists(evaluation: Evaluation) -> tuple[ReadyList, ...]:
 def differences(
     examples: Sequence[ExampleRecord], system: str, baseline: str, metric: str = HEADLINE
 ) -> list[tuple[str, float]]:
-    """(example id, F1 of system minus F1 of baseline) of the examples that both have done, in ascending order."""
+    """(example id, F1 of system minus F1 of baseline) of the examples with both outputs, in ascending order."""
     pairs = [
         (
             example.id,
@@ -88,7 +87,7 @@ def _invented(evaluation: Evaluation) -> ReadyList:
         if output.ungrounded
     ]
     found.sort(key=lambda entry: -entry.value)
-    how = "Summaries with names or numbers that the dialogue does not have, those with most of them first."
+    how = "Summaries with names or numbers that do not occur in the dialogue; most names and numbers first."
     return ReadyList(
         "invented", "Invented names and numbers", how, tuple(found[:LIST_LENGTH]), len(found), len(checked)
     )
@@ -103,14 +102,14 @@ def _swapped(evaluation: Evaluation) -> ReadyList:
     ]
     found.sort(key=lambda entry: -entry.value)
     how = (
-        "Summaries of all systems that probably take one speaker for the other, of those that can be checked: the "
-        "summary and a reference have speaker labels. ROUGE-1 does not see it, so its highest come first."
+        "Summaries of all systems that probably swap two speakers. Only summaries with speaker labels whose references "
+        "have labels too are checked. ROUGE-1 does not detect swaps; highest ROUGE-1 first."
     )
     return ReadyList("swapped", "Swapped speakers", how, tuple(found[:LIST_LENGTH]), len(found), len(checked))
 
 
 def _checked(evaluation: Evaluation, check: str) -> list[tuple[str, str, Output]]:
-    """(example id, system, output) of the summaries that have a value of this check."""
+    """(example id, system, output) of the summaries with a value of this check."""
     return [
         (example.id, name, output)
         for example in evaluation.examples

@@ -21,7 +21,7 @@ from dsum_demo.utils.checkpoint_files import find_weights, read_json
 BUSY_SECONDS = 30.0
 
 
-AT_ONCE = 500  # keys in one question; SQLite allows more, but not everywhere
+AT_ONCE = 500  # keys per query; some builds of SQLite allow fewer than 1,000 parameters
 
 
 _TABLES = """
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS files (
 
 @dataclass(frozen=True)
 class CachedOutput:
-    """What a model wrote, without scores: those depend on references and are quickly made again."""
+    """A generated summary. Scores are not cached: they depend on the references and are fast to compute."""
 
     text: str
     tokens: int
@@ -49,16 +49,15 @@ class CachedOutput:
 def output_key(
     weights: str, prompt: str, max_source_tokens: int, decode: Mapping[str, Any], dtype: str, text: str
 ) -> str:
-    """What has to be equal for a text to be written again: weights, prompt and its limit, decode config, precision and
-    dialogue.
-    """
+    """A hash of everything that determines a summary: weights, prompt and its limit, decoding, precision, dialogue."""
     parts = [weights, prompt, max_source_tokens, sorted(decode.items()), dtype, text]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class OutputCache:
-    """`problem` says in a sentence why the file cannot be used, empty where it can. Without a file nothing is
-    remembered. Safe to use from several threads.
+    """Generated summaries by `output_key`; thread-safe. Without a file nothing is cached.
+
+    problem: an error message if the file cannot be used, else "".
     """
 
     def __init__(self, file: Path | None = None):
@@ -75,7 +74,7 @@ class OutputCache:
             self._give_up(error)
 
     def get(self, keys: Sequence[str]) -> dict[str, CachedOutput]:
-        """What is known of these keys."""
+        """The cached outputs of these keys."""
         found: dict[str, CachedOutput] = {}
         columns = "key, text, tokens, seconds, hit_length_limit, turns_left_out"
         for start in range(0, len(keys), AT_ONCE):
@@ -88,15 +87,15 @@ class OutputCache:
         return found
 
     def put(self, outputs: Mapping[str, CachedOutput]) -> None:
-        """Remember them at once: a process that is killed afterwards has lost nothing."""
+        """Write outputs to disk immediately, so they survive if the process is killed."""
         self._write(
             "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?)",
             [(key, o.text, o.tokens, o.seconds, o.hit_length_limit, o.turns_left_out) for key, o in outputs.items()],
         )
 
     def fingerprint(self, files: Iterable[Path]) -> str:
-        """16 hex digits of SHA-256 over the files' names and bytes. A file is read again only when its size or its time
-        of change is another.
+        """16 hex digits of SHA-256 over the files' names and contents. A file is read again only if its size or
+        modification time has changed.
         """
         whole = hashlib.sha256()
         for file in sorted(files):
@@ -104,7 +103,7 @@ class OutputCache:
         return whole.hexdigest()[:16]
 
     def clear(self) -> None:
-        """Forget every output."""
+        """Delete all outputs."""
         self._write("DELETE FROM outputs", [()])
 
     def _digest(self, file: Path) -> str:
@@ -127,12 +126,12 @@ class OutputCache:
         database.execute("PRAGMA synchronous = NORMAL")
         return database
 
-    def _read(self, question: str, values: Sequence[Any]) -> list[Any]:
+    def _read(self, query: str, values: Sequence[Any]) -> list[Any]:
         if self.problem or self.file is None:
             return []
         try:
             with self._lock, closing(self._connect()) as database:
-                return database.execute(question, values).fetchall()
+                return database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             self._give_up(error)
             return []
@@ -147,7 +146,7 @@ class OutputCache:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        self.problem = f"{self.file} cannot be used ({error}); what is written now is not remembered."
+        self.problem = f"{self.file} cannot be used ({error}); results will not be cached."
 
 
 READ_WITH_WEIGHTS = (
@@ -158,8 +157,10 @@ READ_WITH_WEIGHTS = (
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """weights: fingerprint of the model's files, for an adapter its base's too. dtype: what it will be served in.
-    trained_on: fingerprints of the dialogues that it was trained on; empty where its folder does not say.
+    """What identifies a model in the cache.
+
+    weights: fingerprint of the model's files, for an adapter including its base. dtype: of the loaded model.
+    trained_on: fingerprints of the training dialogues; empty if unknown.
     """
 
     weights: str
@@ -168,33 +169,31 @@ class ModelIdentity:
 
 
 def identify(spec: ModelSpec, registry: Registry, cache: OutputCache) -> ModelIdentity | None:
-    """None where its files, or its base's, are not on this machine yet. Raises ModelError for files that no model is
-    made of.
+    """The model's identity, or None if its files or its base's are not on this machine. Raises ModelError if the files
+    are invalid.
     """
     base = registry.spec(spec.base) if spec.kind is Kind.ADAPTER and spec.base else spec
-    folder, whole = registry.folder_of(spec), registry.folder_of(base)
-    if folder is None or whole is None:
+    folder, base_folder = registry.folder_of(spec), registry.folder_of(base)
+    if folder is None or base_folder is None:
         return None
     files = [
         *_files(folder, adapter=spec.kind is Kind.ADAPTER),
-        *(_files(whole, adapter=False) if base != spec else ()),
+        *(_files(base_folder, adapter=False) if base != spec else ()),
     ]
-    dtype = str(serving_dtype(expected_parameters(whole))).removeprefix("torch.")
+    dtype = str(serving_dtype(expected_parameters(base_folder))).removeprefix("torch.")
     return ModelIdentity(cache.fingerprint(files), dtype, training_fingerprints(folder))
 
 
 def training_fingerprints(folder: Path) -> frozenset[str]:
-    """What a model's folder says of its training data (`data.fingerprint`, one a line). A run keeps its weights in a
-    folder best/ below its own.
-    """
-    here = read_fingerprints(folder)
-    return here if here or folder.name != "best" else read_fingerprints(folder.parent)
+    """The fingerprints of training dialogues in a model's folder, or in the run's folder if the model is its best/."""
+    found = read_fingerprints(folder)
+    return found if found or folder.name != "best" else read_fingerprints(folder.parent)
 
 
 def _files(folder: Path, *, adapter: bool) -> Iterator[Path]:
     yield from find_weights(folder, adapter=adapter).files
     yield from (folder / name for name in READ_WITH_WEIGHTS if (folder / name).is_file())
-    # Loading reads nothing but the end tokens from it, and a single one is the tokenizer's.
+    # Loading reads only a list of end tokens from it; a single end token comes from the tokenizer.
     generation = folder / "generation_config.json"
     if generation.is_file() and isinstance(read_json(generation).get("eos_token_id"), list):
         yield generation

@@ -21,7 +21,7 @@ from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
 from dsum_demo.metrics.rouge import too_long
 from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, signature
 
-# What a column's name says of how the system was trained; the first that fits ("flan-t5-base-lora" is an adapter).
+# Patterns of column names by kind of system; the first match counts ("flan-t5-base-lora" is an adapter).
 KINDS = (
     ("adapter", r"lora|peft|adapter|ia3|prompt.?tun|prefix"),
     ("full", r"full|instruct|fine.?tun|sft"),
@@ -31,7 +31,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class RecordedRow:
-    """A row that can be scored, or the rows of one dialogue put together. group: what rows of one dialogue share."""
+    """A valid row, or the merged rows of one dialogue. group: equal for rows of the same dialogue."""
 
     row: int
     group: str
@@ -42,15 +42,15 @@ class RecordedRow:
 def read_recorded(
     file: Path, references: Sequence[str], systems: Sequence[str], broken: Broken | None = None
 ) -> list[RecordedRow]:
-    """The rows of a file that `data.read_rows` reads. Beside the named columns, `id`, `dialogue` and `topic` to
-    `topic3` are used where they are there. Names match without regard to case. A row is compared with the references
-    that are not empty in it; an empty output scores 0.
+    """The rows of a file (see `tables.read_rows`). In addition to the named columns, `id`, `dialogue` and `topic` to
+    `topic3` are used if present. Column names are case-insensitive. A row is compared with its references that are not
+    empty; an empty output scores 0.
 
-    Rows are of one dialogue where the dialogue is the same; without that column, where ids are numbered like test_0_2;
-    without ids too, where rows follow one another in which every system wrote the very same text.
+    Rows belong to one dialogue if the dialogue is equal; without that column, if their ids are numbered like test_0_2;
+    without ids, if they are consecutive and all outputs are equal.
 
-    Raises InputError for columns that cannot be used, and DataError for a file or rows that cannot; where `broken` is
-    given, such rows are put there and left out instead.
+    Raises InputError for invalid columns, and DataError for an invalid file or rows. If `broken` is given, invalid rows
+    are skipped and added to it instead.
     """
     _check_columns(references, systems)
     rows = read_rows(file, broken)
@@ -65,7 +65,7 @@ def read_recorded(
     used = {n: tuple(row[name] for name in references if row[name].strip()) for n, row in rows.items()}
     _leave_out(
         {n: "It has no reference." for n, texts in used.items() if not texts}, rows, broken,
-        lambda wrong: f"{file} has no reference in {name_rows(wrong)}; fill one in, or leave the row out.",
+        lambda wrong: f"{file} has no reference in {name_rows(wrong)}; fill one in or remove the row.",
     )  # fmt: skip
     long = {
         n: next(filter(None, (too_long(row[name], text) for name in systems for text in used[n])), "")
@@ -76,7 +76,7 @@ def read_recorded(
         lambda wrong: f"{file}, {name_rows(wrong)}: {long[wrong[0]]}",
     )  # fmt: skip
     if not rows:
-        raise DataError(f"{file} has no rows that can be used.")
+        raise DataError(f"{file} has no valid rows.")
     groups = _groups(rows, systems)
     ids = _unique_ids(rows)
     return [
@@ -91,9 +91,9 @@ def read_recorded(
 
 
 def together(rows: Sequence[RecordedRow]) -> list[RecordedRow]:
-    """The reading "dialogues": rows of one dialogue as one example with all their references.
+    """The reading "dialogues": the rows of a dialogue merged into one example with all their references.
 
-    Raises DataError where the rows of a dialogue hold different outputs of one system: which one is its summary?
+    Raises InputError if no rows share a dialogue, and DataError if a system has different outputs for one dialogue.
     """
     groups: dict[str, list[RecordedRow]] = {}
     for row in rows:
@@ -106,7 +106,7 @@ def together(rows: Sequence[RecordedRow]) -> list[RecordedRow]:
                 numbers = [row.row for row in same]
                 raise DataError(
                     f"Outputs of {name} differ in {name_rows(numbers)}, which share a dialogue; "
-                    'choose the reading "rows", or keep one output for each dialogue.',
+                    'choose the reading "rows", or keep one output per dialogue.',
                     numbers,
                 )
     return [
@@ -123,18 +123,18 @@ def together(rows: Sequence[RecordedRow]) -> list[RecordedRow]:
 
 
 def recorded_system(column: str) -> SystemInfo:
-    """A column as a system, its kind told from its name."""
+    """A column as a system, with its kind inferred from the name."""
     kind = next((kind for kind, words in KINDS if re.search(words, column, re.IGNORECASE)), "recorded")
     return SystemInfo(column, column, kind)
 
 
 def _check_columns(references: Sequence[str], systems: Sequence[str]) -> None:
     if not references or not systems:
-        raise InputError("Scoring needs at least one column of references and one of system outputs; name them.")
+        raise InputError("Scoring needs at least one column of references and one of outputs; name both.")
     twice = [name for name, times in Counter((*references, *systems)).items() if times > 1]
     if twice:
         raise InputError(
-            f"The column {twice[0]!r} is named twice; a column is a reference or a system's output, and counts once."
+            f"The column {twice[0]!r} is named twice; use each column once, as a reference or as an output."
         )
 
 
@@ -142,10 +142,10 @@ def _leave_out(
     reasons: Mapping[int, str],
     rows: dict[int, dict[str, str]],
     broken: Broken | None,
-    sentence: Callable[[list[int]], str],
+    message: Callable[[list[int]], str],
 ) -> None:
     if reasons and broken is None:
-        raise DataError(sentence(list(reasons)), list(reasons))
+        raise DataError(message(list(reasons)), list(reasons))
     for number, reason in reasons.items():
         assert broken is not None
         broken[number] = reason
@@ -186,7 +186,7 @@ YIELD_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """Mean scores over the rows, for each system column."""
+    """Mean scores of each system column over all rows."""
 
     signature: Signature
     systems: Mapping[str, Mapping[str, Score]]
@@ -202,8 +202,8 @@ class ScoreReport:
 
 
 def score_file(file: Path, references: Sequence[str], systems: Sequence[str], policy: str = "mean") -> ScoreReport:
-    """Plain means over the rows of what `evaluate_recorded` gives. The signature counts the references of the row that
-    has most. Raises what it raises.
+    """Mean scores of `evaluate_recorded` over all rows. The signature has the largest number of references of a row.
+    Raises the same errors.
     """
     *_, last = evaluate_recorded(file, references, systems, policy=policy)
     examples = last.evaluation.examples
@@ -225,15 +225,15 @@ def evaluate_recorded(
     skip_broken: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
-    """Score the columns `systems` against the columns `references` (see `recorded.read_recorded`), row by row in an
-    order drawn by the seed; the last one yielded is complete, or as far as it was when `should_stop` said so.
+    """Score the columns `systems` against the columns `references` (see `read_recorded`), row by row in random order.
+    The last evaluation yielded is complete, unless `should_stop` stopped it.
 
-    reading: "rows" scores every row, "dialogues" the rows of one dialogue as one example with several references.
-    limit: so many examples, drawn by the seed. skip_broken: rows that cannot be used are left out and listed in the
-    evaluation; else they are refused. Raises InputError for arguments, DataError for a file or rows that cannot.
+    reading: "rows" scores every row, "dialogues" merges the rows of a dialogue into one example with several
+    references. limit: size of a random sample. skip_broken: skip invalid rows and list them in the evaluation. Raises
+    InputError for invalid arguments, and DataError for an invalid file or invalid rows.
     """
     check_reading(reading)
-    signature(n=0, references=1, policy=policy)  # refuses an unknown policy before the file is read
+    signature(n=0, references=1, policy=policy)  # raises for an unknown policy before the file is read
     broken: Broken | None = {} if skip_broken else None
     rows = read_recorded(file, references, systems, broken)
     everything = rows
@@ -265,7 +265,7 @@ def _score_rows(
     random.Random(evaluation.seed).shuffle(order)
     records: list[ExampleRecord] = []
     systems, total = len(evaluation.systems), len(rows) * len(evaluation.systems)
-    started = told = time.monotonic()
+    started = yielded = time.monotonic()
 
     def progress(note: str, finished: bool = False) -> EvaluationProgress:
         now = replace(evaluation, examples=tuple(sorted(records, key=lambda r: r.row)), finished=finished)
@@ -279,8 +279,8 @@ def _score_rows(
             yield progress("Stopped")
             return
         records.append(_scored(row, evaluation.policy, others))
-        if time.monotonic() - told >= YIELD_SECONDS:
-            told = time.monotonic()
+        if time.monotonic() - yielded >= YIELD_SECONDS:
+            yielded = time.monotonic()
             yield progress("Scoring recorded outputs")
     yield progress("Done", finished=True)
 
@@ -292,7 +292,7 @@ def _scored(row: RecordedRow, policy: str, others: Mapping[str, Sequence[tuple[i
 
 
 def _others(rows: Sequence[RecordedRow]) -> dict[str, list[tuple[int, str]]]:
-    """For each dialogue the references of all its rows, with the row's number."""
+    """The row numbers and references of each dialogue."""
     found: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         found.setdefault(row.group, []).extend((row.row, text) for text in row.example.references)

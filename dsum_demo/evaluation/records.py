@@ -1,7 +1,4 @@
-"""What an evaluation has written down: every example, what every system wrote for it, and how that scores.
-
-Plain data, as a run makes it and a saved evaluation keeps it. Knows metrics; nothing of models, files or pages.
-"""
+"""The data of an evaluation: examples, the systems' outputs and their scores."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ READINGS = ("rows", "dialogues")
 
 @dataclass(frozen=True)
 class SystemInfo:
-    """One system. kind: "base", "full", "adapter" or "recorded"; a recorded column's kind is told from its name.
+    """One system. kind: "base", "full", "adapter" or "recorded"; for a recorded column inferred from its name.
 
-    weights: fingerprint of the weights, "" for recorded outputs. dtype: "float32", "bfloat16" or "". error: a sentence
-    where the system failed; what it wrote before stays.
+    weights: fingerprint of the weights, "" for recorded outputs. dtype: "float32", "bfloat16" or "". error: a message
+    if the system failed; its outputs before the failure are kept.
     """
 
     name: str
@@ -37,10 +34,10 @@ class SystemInfo:
 class Output:
     """One system's summary of one example.
 
-    tokens, seconds: None where recorded; seconds is its share of the time that it was under way with others.
-    turns_left_out: the dialogue was too long for the model by so many turns. scores: by the evaluation's reference
-    policy. by_reference: a score for each reference, in their order. checks: see `checks.CHECKS`. ungrounded: names and
-    numbers not in the dialogue.
+    tokens, seconds: None for recorded outputs; seconds is the output's share of the time of its batches.
+    turns_left_out: number of turns that were truncated because the dialogue was too long for the model. scores: by the
+    evaluation's reference policy. by_reference: the scores against each reference, in order. checks: see
+    `checks.CHECKS`. ungrounded: names and numbers not in the dialogue.
     """
 
     text: str
@@ -57,14 +54,13 @@ class Output:
 
 @dataclass(frozen=True)
 class ExampleRecord:
-    """One example. dialogue None and references (): its texts are not ours to ship (`evaluations.fill_texts`), or a
-    recorded file has no dialogue; `reference_count` and the other facts stay.
+    """One example. dialogue is None and references are () if the texts must not be distributed (`storage.fill_texts`)
+    or a recorded file has no dialogue; the other fields are set.
 
-    id: unique in the evaluation. fingerprint: `data.fingerprint` of the dialogue, "" where there is none. group: what
-    rows of one dialogue have in common; they are resampled together. row: number of the (first) row in the source, from
-    1. outputs: by the system's name; a system that has not come so far is missing. lead3: the scores of the first three
-    turns taken as a summary; human: how each reference scores against the others, on average; None where there is
-    nothing to compute from.
+    id: unique in the evaluation. fingerprint: of the dialogue, "" without one. group: equal for rows of the same
+    dialogue, which are resampled together. row: number of the (first) row in the source, from 1. outputs: by system
+    name, without systems that have not generated yet. lead3: the scores of the first three turns as a summary; human:
+    the mean scores of each reference against the others; None if they cannot be computed.
     """
 
     id: str
@@ -83,7 +79,7 @@ class ExampleRecord:
     human: Mapping[str, Score] | None = None
 
     def as_dict(self, *, texts: bool = True) -> dict[str, Any]:
-        """An object for JSON. texts False leaves dialogue and references out."""
+        """An object for JSON; without dialogue and references if texts is False."""
         return {
             "id": self.id,
             "row": self.row,
@@ -103,7 +99,7 @@ class ExampleRecord:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ExampleRecord:
-        """Raises KeyError, TypeError, ValueError or AttributeError for what `as_dict` did not write."""
+        """Read the result of `as_dict`. Raises KeyError, TypeError, ValueError or AttributeError for other data."""
         return cls(
             id=str(raw["id"]),
             row=int(raw["row"]),
@@ -124,7 +120,7 @@ class ExampleRecord:
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """A row that cannot be used, with the reason in a sentence."""
+    """An invalid row and the reason."""
 
     row: int
     reason: str
@@ -132,7 +128,7 @@ class BrokenRow:
 
 @dataclass(frozen=True)
 class Published:
-    """Scores that others reported: per kind ROUGE-1, -2 and -L, F1 x 100."""
+    """Scores reported by others: ROUGE-1, -2 and -L per kind of system, F1 x 100."""
 
     title: str
     source: str
@@ -141,12 +137,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that was written and scored, complete or as far as it has come.
+    """All outputs and scores of a complete or partial evaluation.
 
-    data: the source as it was named. total: how many examples there are to do; `examples` has those that at least one
-    system has done, in the source's order. decode: a DecodingConfig as a dict or None. reading: "rows"
-    (every row an example) or "dialogues" (rows that share a dialogue are one example with several references).
-    trained_on: for each system the ids of evaluated examples that were in its training data.
+    data: the name of the source. total: number of examples to evaluate; `examples` has those with at least one output,
+    in the source's order. decode: a DecodingConfig as a dict or None. reading: "rows" (every row is an example) or
+    "dialogues" (rows that share a dialogue are one example with several references). trained_on: by system, the ids of
+    evaluated examples that were in its training data.
     """
 
     data: str
@@ -172,11 +168,11 @@ class Evaluation:
         return next(example for example in self.examples if example.id == id)
 
     def of_kind(self, kind: str) -> SystemInfo | None:
-        """The first system of a kind: the trio that the headline and the ready lists speak of."""
+        """The first system of a kind, which the headline and the lists of notable examples use."""
         return next((system for system in self.systems if system.kind == kind), None)
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the examples, as an object for JSON."""
+        """All fields but the examples, as an object for JSON."""
         facts = {name: value for name, value in self.__dict__.items() if name != "examples"}
         return facts | {
             "systems": [asdict(system) for system in self.systems],
@@ -188,7 +184,7 @@ class Evaluation:
 
     @classmethod
     def from_facts(cls, raw: Mapping[str, Any], examples: tuple[ExampleRecord, ...]) -> Evaluation:
-        """The evaluation that `facts` was written of. Raises KeyError, TypeError or AttributeError otherwise."""
+        """Read the result of `facts`. Raises KeyError, TypeError or AttributeError for other data."""
         published = raw["published"]
         return cls(
             **{
@@ -206,9 +202,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """done of total: summaries (examples times systems). seconds_left: None until it can be told. note: what is being
-    done, in a sentence. evaluation: everything so far; examples are done in an order drawn by the seed, so that a part
-    is a fair sample of the whole.
+    """The progress of an evaluation.
+
+    done, total: numbers of summaries (examples x systems). seconds_left: None if unknown. note: the current step.
+    evaluation: the results so far; examples are evaluated in random order, so they are a random sample of all.
     """
 
     done: int
@@ -219,8 +216,8 @@ class EvaluationProgress:
 
 
 def f1_table(examples: Sequence[ExampleRecord], systems: Sequence[str]) -> list[list[float]]:
-    """A row an example; for each system its F1 in the order of METRICS. NaN where a system has not come so far, and for
-    a metric that is newer than a saved evaluation.
+    """F1 by example and (system, metric), with metrics in the order of METRICS. NaN without an output, and for a metric
+    that is newer than a saved evaluation.
     """
     return [
         [
@@ -233,12 +230,12 @@ def f1_table(examples: Sequence[ExampleRecord], systems: Sequence[str]) -> list[
 
 
 def f1_row(scores: Mapping[str, Score] | None) -> list[float]:
-    """F1 in the order of METRICS, NaN where there is none."""
+    """F1 in the order of METRICS, NaN if missing."""
     return [scores[name].fmeasure if scores and name in scores else float("nan") for name in METRICS]
 
 
 def by_metric(columns: Iterable[int], interval: Callable[[int], Interval]) -> dict[str, Interval]:
-    """What `interval` gives for the column of each metric in METRICS, without the metrics that have no values."""
+    """The interval of each metric's column, without metrics that have no values."""
     found = {name: interval(column) for name, column in zip(METRICS, columns, strict=True)}
     return {name: mean for name, mean in found.items() if mean.n}
 

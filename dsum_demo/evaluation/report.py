@@ -1,7 +1,6 @@
-"""What an evaluation means: means with intervals, paired differences, the headline, warnings, slices, ready lists.
+"""The report of an evaluation: means with intervals, paired differences, headline, warnings, slices, notable examples.
 
-Computes from records alone, so that a saved evaluation gives the same report. Knows nothing of models or pages.
-Scores and differences are between 0 and 1 here, as everywhere below the page; multiply by 100 to show them.
+It is computed from the records only, so a saved evaluation gives the same report. Scores are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, Signature, mean_s
 
 @dataclass(frozen=True)
 class ReportSignature:
-    """The scores' signature, and how intervals were made: bootstrap over `dialogues`, by `seed`."""
+    """The scores' signature and the parameters of the bootstrap over `dialogues`."""
 
     scores: Signature
     reading: str
@@ -41,7 +40,7 @@ class ReportSignature:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """The signature in one line."""
         rows = "" if self.dialogues == self.scores.n else f" rows of {self.dialogues} dialogues"
         intervals = (
             f"95 % intervals by bootstrap over dialogues, {self.resamples:,} resamples, seed {self.seed}"
@@ -56,11 +55,11 @@ class ReportSignature:
 
 @dataclass(frozen=True)
 class SystemReport:
-    """One system's means over the examples that it has done.
+    """One system's means over the examples with its outputs.
 
-    f1: the value with its interval for each metric that has one. means: precision, recall and F1. checks: the mean of
-    each check. checked: how many summaries have a value of each check, which is what its mean is over.
-    tokens, seconds: means an example; None for recorded outputs, and seconds where everything came from the cache.
+    f1: the mean F1 with its interval by metric. means: precision, recall and F1. checks: the mean of each check.
+    checked: number of summaries that have a value of each check. tokens, seconds: means per example; None for recorded
+    outputs, and seconds also if all outputs came from the cache.
     """
 
     name: str
@@ -75,7 +74,7 @@ class SystemReport:
 
 @dataclass(frozen=True)
 class Difference:
-    """system minus baseline, on the examples that both have done (paired), for each metric that has values."""
+    """The paired difference system - baseline by metric, over the examples with both outputs."""
 
     system: str
     baseline: str
@@ -84,11 +83,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything of an evaluation but its texts.
+    """The results of an evaluation without its texts.
 
-    n: examples that count; total: those there are to do; dialogues: how many the n are about. signature: None where
-    nothing has a score yet. lead3, human: means for scale, None where there are none; human is computed by the same
-    rule as the systems, each reference against the others.
+    n: number of evaluated examples; total: of examples to evaluate; dialogues: of different dialogues in the n.
+    signature: None without scores. lead3, human: means for comparison, None if not available; human is computed like
+    the systems' scores, each reference against the others.
     """
 
     data: str
@@ -107,7 +106,7 @@ class Report:
     lists: tuple[ReadyList, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """What `dsum evaluate --json` prints and report.json holds; scores are from 0 to 1."""
+        """The content of report.json and of `dsum evaluate --json`."""
         raw = asdict(self)
         for part in raw["slices"]:
             del part["ids"]
@@ -119,12 +118,12 @@ class Report:
 
 
 def build_report(evaluation: Evaluation, resamples: int = RESAMPLES) -> Report:
-    """The report of an evaluation, complete or not; the same for the same evaluation and its seed."""
+    """The report of a complete or partial evaluation; deterministic for the evaluation's seed."""
     return _Builder(evaluation, resamples).report()
 
 
 def paired(evaluation: Evaluation, system: str, baseline: str, metric: str = HEADLINE) -> list[tuple[str, float]]:
-    """(example id, F1 of system minus F1 of baseline), in ascending order: one bar a dialogue."""
+    """(example id, F1 of system - F1 of baseline) in ascending order."""
     return differences(evaluation.examples, system, baseline, metric)
 
 
@@ -148,7 +147,7 @@ class _Builder:
                 evaluation.data, 0, evaluation.total, 0, None, (), (), None, None, None, evaluation.published,
                 warnings_of(evaluation, [], 0), (), (),
             )  # fmt: skip
-        # One set of resamples for everything, so that whatever is set against one another is paired.
+        # One set of resamples for all columns, so that all comparisons are paired.
         self.resampled = self._bootstrap(
             [
                 [*scores, *self._checks(example), *f1_row(example.lead3), *f1_row(example.human)]
@@ -211,7 +210,7 @@ class _Builder:
         return tuple(reports)
 
     def _differences(self) -> tuple[Difference, ...]:
-        """Every system against the original (the first one, where there is none), and LoRA against the full one."""
+        """Every system against the base (or the first system without one), and LoRA against the full fine-tune."""
         baseline = self._of_kind("base") or (self.systems[0] if self.systems else None)
         pairs = [(system, baseline) for system in self.systems if baseline and system is not baseline]
         full, lora = self._of_kind("full"), self._of_kind("adapter")
@@ -264,7 +263,7 @@ class _Builder:
 
 
 def _renamed(system: dict[str, Any]) -> dict[str, Any]:
-    """`fmeasure` is rouge_score's name; what is written out says f1."""
+    """Files use "f1" instead of rouge_score's name `fmeasure`."""
     means = {
         rouge: {"precision": s["precision"], "recall": s["recall"], "f1": s["fmeasure"]}
         for rouge, s in system["means"].items()

@@ -1,4 +1,4 @@
-"""State of an evaluation in progress: which system has written which output, from the cache or the model."""
+"""State of a running evaluation: generates outputs, or takes them from the cache, and scores them."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class System:
 
 @dataclass
 class EvaluationState:
-    """One evaluation under way. places: for each dialogue, as the models read it, the records that are about it.
-    written and seconds: summaries that the cache did not have, and what they took.
+    """One running evaluation. places: the indices of the records of each cleaned dialogue. written, seconds: number of
+    generated (not cached) summaries and the time they took.
     """
 
     store: ModelStore
@@ -86,7 +86,7 @@ class EvaluationState:
         )
 
     def write(self, system: System, dialogues: Sequence[str]) -> Iterator[EvaluationProgress]:
-        """One system on some dialogues, from the cache where it has them."""
+        """Evaluate one system on some dialogues; cached outputs are not generated again."""
         if system.error:
             return
         try:
@@ -103,10 +103,10 @@ class EvaluationState:
             yield self.progress(f"{system.title} failed")
 
     def _write(self, system: System, dialogues: Sequence[str]) -> Iterator[EvaluationProgress]:
-        note = f"{system.title} writes"
+        note = f"Generating with {system.title}"
         if system.identity is None:
             yield self.progress(f"Loading {system.title}")
-            self._know(system)
+            self._identify(system)
         keys = {dialogue: self._key(system, dialogue) for dialogue in dialogues}
         known = self.cache.get(list(keys.values()))
         for dialogue in dialogues:
@@ -165,8 +165,8 @@ class EvaluationState:
             self.records[place] = replace(record, outputs={**record.outputs, system.spec.name: scored})
             self.done += 1
 
-    def _know(self, system: System) -> ModelIdentity:
-        """What the cache needs to know of a system; its files are fetched where they are not here yet."""
+    def _identify(self, system: System) -> ModelIdentity:
+        """Set the system's identity for the cache; downloads its files if necessary."""
         registry = self.store.registry
         system.identity = identify(system.spec, registry, self.cache)
         if system.identity is None:
@@ -184,7 +184,7 @@ class EvaluationState:
             if loaded.dtype == "float32":
                 loaded = replace(loaded, model=merged(loaded.model))
                 if self.bf16:
-                    # A copy: the store's own model goes on serving in what it was scored in.
+                    # A copy, because the store's model must keep its precision.
                     loaded = replace(loaded, model=copy.deepcopy(loaded.model).to(torch.bfloat16), dtype="bfloat16")
             system.loaded = loaded
         return system.loaded

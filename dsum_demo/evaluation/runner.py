@@ -22,7 +22,7 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 
-CHUNK = 512  # dialogues that all systems do before the next: enough to find many of similar length in
+CHUNK = 512  # dialogues that every system does before the next ones; enough to batch by similar length
 
 
 DIALOGSUM = "dialogsum"
@@ -44,22 +44,23 @@ def evaluate(
     bf16: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
-    """Yield as it grows; the last one is complete, or as far as it was when `should_stop` said so.
+    """Yield the evaluation after each step; the last one is complete, unless `should_stop` stopped it.
 
-    All systems do the same dialogues before the next ones, in an order drawn by the seed: what there is at any time is
-    a fair and paired sample. reading: "dialogues" takes an example as it is, "rows" takes every reference as an example
-    of its own, as published figures do. decode: one for all systems; the first one's family's, where it is None. limit:
-    so many of the examples, drawn by the seed. cache: texts that it has are not written again. skipped: rows that were
-    left out, to be told in the report; where it is given, dialogues that cannot be used join them, else they are
-    refused. bf16: write with copies in bfloat16, faster where the processor has it; a few texts differ from those that
-    the page shows. A system that fails says so and leaves the others alone.
+    All systems process the same chunk of dialogues before the next chunk, in random order, so a partial evaluation is a
+    random and paired sample. reading: "dialogues" keeps examples, "rows" makes every reference its own example, as in
+    published results. decode: for all systems; by default that of the first system's family. limit: size of a random
+    sample. cache: cached summaries are not generated again. skipped: invalid rows, for the report; if given, invalid
+    dialogues are added to it instead of raising. bf16: generate with copies in bfloat16, which is faster if the CPU
+    supports it; a few summaries differ from float32. If a system fails, its result has the error and the others
+    continue.
 
-    Raises InputError for what cannot be used, DataError with the examples' numbers, before a model is loaded.
+    Before a model is loaded, raises InputError for invalid arguments, and DataError with the numbers of invalid
+    examples.
     """
     check_reading(reading)
-    signature(n=0, references=1, policy=policy)  # refuses an unknown policy
+    signature(n=0, references=1, policy=policy)  # raises for an unknown policy
     if not specs or len({spec.name for spec in specs}) < len(specs):
-        raise InputError("Give the systems to be evaluated, each once.")
+        raise InputError("Give at least one system, and each one once.")
     decode = decode or store.registry.family(specs[0].family).decode
     if decode.do_sample:
         raise InputError("Sampling is not supported in batches; turn it off.")
@@ -110,7 +111,7 @@ def evaluate(
 def _usable(
     examples: Sequence[Example], max_chars: int, skipped: Broken | None
 ) -> tuple[list[tuple[int, Example]], dict[int, str]]:
-    """The examples by their numbers, from 1, and their dialogues as the models read them."""
+    """The valid examples with their numbers, from 1, and their cleaned dialogues by number."""
     texts: dict[int, str] = {}
     wrong: Broken = {}
     for number, example in enumerate(examples, 1):
@@ -126,7 +127,7 @@ def _usable(
     if skipped is not None:
         skipped.update(wrong)
     if not texts:
-        raise InputError("There is no dialogue to evaluate on.")
+        raise InputError("There are no valid examples to evaluate.")
     return [(number, example) for number, example in enumerate(examples, 1) if number in texts], texts
 
 
@@ -142,7 +143,7 @@ def _records(numbered: Sequence[tuple[int, Example]], policy: str, reading: str)
 
 
 def _published(registry: Registry, family: str) -> Published | None:
-    """What others reported on DialogSum: the family's own scores, else those of the first family that has some."""
+    """Published scores on DialogSum: those of the family, or of the first family that has some."""
     families = sorted(registry.families(), key=lambda f: f.name != family)
     known = next((f for f in families if f.published), None)
     return Published(known.title, known.published_source, dict(known.published)) if known else None

@@ -1,4 +1,4 @@
-"""Scores one output of one example."""
+"""Records of examples, and scores of outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsum_demo.metrics.words import words
 
 
 def split_references(examples: Iterable[Example]) -> list[Example]:
-    """The reading "rows": every reference of a dialogue is an example of its own, numbered behind the id."""
+    """The reading "rows": one example per reference, with its number appended to the id."""
     return [
         replace(example, id=f"{example.id}_{number}" if len(example.references) > 1 else example.id, references=(text,))
         for example in examples
@@ -25,7 +25,7 @@ def split_references(examples: Iterable[Example]) -> list[Example]:
 
 
 def check_reading(reading: str) -> None:
-    """Raises InputError for a reading that is not in READINGS."""
+    """Raises InputError for an unknown reading."""
     if reading not in READINGS:
         raise InputError(f"The reading is {reading!r}; choose one of: {', '.join(READINGS)}.")
 
@@ -33,13 +33,13 @@ def check_reading(reading: str) -> None:
 def new_record(
     example: Example, row: int, policy: str = "mean", *, group: str = "", other_references: Sequence[str] = ()
 ) -> ExampleRecord:
-    """An example before any system has written. A dialogue of "" is one that is not here.
+    """The record of an example without outputs. The dialogue may be "" if it is not available.
 
-    group: what rows of one dialogue have in common, its fingerprint where left empty. other_references: those of other
-    rows about the same dialogue, which a human's agreement is taken from where the row has a single reference.
+    group: equal for rows of the same dialogue; by default the dialogue's fingerprint. other_references: those of other
+    rows of the same dialogue, for the human agreement of a row with a single reference.
     """
-    here = bool(example.dialogue)
-    print_ = fingerprint(example.dialogue) if here else ""
+    has_dialogue = bool(example.dialogue)
+    print_ = fingerprint(example.dialogue) if has_dialogue else ""
     return ExampleRecord(
         id=example.id,
         row=row,
@@ -49,11 +49,11 @@ def new_record(
         references=example.references,
         reference_count=len(example.references),
         topics=example.topics,
-        words=len(words(example.dialogue)) if here else None,
-        turns=len(example.dialogue.splitlines()) if here else None,
-        speakers=len(speakers(example.dialogue)) if here else None,
+        words=len(words(example.dialogue)) if has_dialogue else None,
+        turns=len(example.dialogue.splitlines()) if has_dialogue else None,
+        speakers=len(speakers(example.dialogue)) if has_dialogue else None,
         outputs={},
-        lead3=_lead3(example, policy) if here else None,
+        lead3=_lead3(example, policy) if has_dialogue else None,
         human=_agreement(example.references, other_references, policy),
     )
 
@@ -69,7 +69,7 @@ def score_output(
     turns_left_out: int = 0,
     cached: bool = False,
 ) -> Output:
-    """One system's text for an example, scored and checked. Raises InputError for texts too long to be scored."""
+    """Score and check one system's output for an example. Raises InputError if the texts are too long."""
     by_reference = tuple(score_references(text, record.references))
     checked = check_summary(text, record.dialogue, record.references)
     return Output(
@@ -88,14 +88,14 @@ def score_output(
 
 def _lead3(example: Example, policy: str) -> dict[str, Score] | None:
     text = lead(example.dialogue)
-    # A turn may be a whole book.
+    # Turns can be very long.
     return (
         None if any(too_long(text, r) for r in example.references) else score_summary(text, example.references, policy)
     )
 
 
 def _agreement(references: Sequence[str], others: Sequence[str], policy: str) -> dict[str, Score] | None:
-    """How each reference scores against the others by the same rule, on average; None where there are no others."""
+    """The mean scores of each reference against the others by the same policy; None without others."""
     if len(references) > 1:
         return mean_scores(
             [score_summary(text, (*references[:i], *references[i + 1 :]), policy) for i, text in enumerate(references)]

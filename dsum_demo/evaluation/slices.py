@@ -1,7 +1,4 @@
-"""An evaluation by parts: topic, length of the dialogue, number of speakers; means with intervals for each.
-
-Knows records and the bootstrap; nothing of models, files or pages.
-"""
+"""Means with intervals for slices of an evaluation: by topic, dialogue length and number of speakers."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from dsum_demo.evaluation.records import ExampleRecord, by_metric, f1_table
 from dsum_demo.metrics.bootstrap import RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.scores import METRICS
 
-MIN_SLICE = 3  # examples; a topic with fewer is no part of its own
+MIN_SLICE = 3  # topics with fewer examples get no slice
 MAX_TOPICS = 12
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Means over a part of the examples. by: "topic", "length" or "speakers"; f1: by system and metric; ids:
-    the examples'.
+    """Means over a slice of the examples. by: "topic", "length" or "speakers"; f1: by system and metric; ids: of the
+    examples.
     """
 
     by: str
@@ -32,8 +29,8 @@ class Slice:
 def slice_examples(
     examples: Sequence[ExampleRecord], systems: Sequence[str], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[Slice, ...]:
-    """Every part that there is. An example with several topics counts in each of them; topics are taken by their
-    number of examples, at most MAX_TOPICS; lengths are thirds by the dialogue's words.
+    """All slices: the MAX_TOPICS topics with the most examples, thirds by the dialogue's words, and numbers of
+    speakers. An example with several topics counts in each of them.
     """
     return tuple(
         _slice(by, name, part, systems, seed, resamples)

@@ -1,6 +1,4 @@
-"""Saved evaluations: a folder each with report.json and examples.jsonl.gz, those of this project read-only beside the
-user's own. Knows files and records; nothing of models or pages.
-"""
+"""Saved evaluations, one folder each with report.json and examples.jsonl.gz: the user's, and read-only shipped ones."""
 
 from __future__ import annotations
 
@@ -26,15 +24,16 @@ from dsum_demo.utils.files import child_folders, delete_folder, safe_name
 
 FORMAT = 1
 REPORT, EXAMPLES = "report.json", "examples.jsonl.gz"
-LARGEST_BYTES = 2_000_000_000  # unpacked; a small archive can unpack to more than there is memory
+LARGEST_BYTES = 2_000_000_000  # uncompressed; a small archive can exceed the memory
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zlib.error)
 
 
 @dataclass(frozen=True)
 class SavedEvaluation:
-    """One folder. name: unique. shipped: comes with the project and cannot be deleted.
+    """The folder of one saved evaluation. name: unique. shipped: distributed with dsum and read-only.
 
-    reason: why it cannot be opened, a sentence; then the rest is empty. rouge1: mean F1 by the system's name.
+    reason: why it cannot be opened, or ""; if set, the fields below `shipped` are empty. rouge1: mean F1 by system
+    name.
     """
 
     name: str
@@ -52,8 +51,8 @@ class SavedEvaluation:
 
 @dataclass(frozen=True)
 class SavedDifference:
-    """`second`, a system of the second evaluation, minus `first`, one of the first, paired over the n examples that
-    both hold.
+    """The paired difference `second` - `first` of a system of the second and one of the first evaluation, over the n
+    examples in both.
     """
 
     first: str
@@ -63,13 +62,13 @@ class SavedDifference:
 
 
 class SavedEvaluations:
-    """The shipped evaluations and those in the data folder. Every read looks at the disk again."""
+    """The shipped evaluations and those in the data folder. Nothing is cached between calls."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
 
     def list(self) -> list[SavedEvaluation]:
-        """Newest first, shipped ones last; a broken folder is listed with its reason."""
+        """All evaluations, newest first and shipped ones last; invalid folders are listed with the reason."""
         own = [_look(folder, shipped=False) for folder in child_folders(self.settings.evaluations_dir)]
         taken = {saved.name for saved in own}
         shipped = [_look(folder, shipped=True) for folder in child_folders(self.settings.shipped_evaluations_dir)]
@@ -85,12 +84,12 @@ class SavedEvaluations:
     def save(
         self, evaluation: Evaluation, name: str = "", *, texts: bool = True, report: Report | None = None
     ) -> SavedEvaluation:
-        """Save under `name` (made of data and date where it is empty; made safe and unique). texts False leaves out
-        dialogues and references, for data whose texts are not ours to ship. report: the evaluation's, where it was
-        built already. Raises InputError for an evaluation without examples, OSError where the disk cannot be written.
+        """Save under `name`, by default data and date; it is made safe and unique. texts: False omits dialogues and
+        references, for data that must not be distributed. report: the evaluation's report if it is already built.
+        Raises InputError for an evaluation without examples, and OSError if writing fails.
         """
         if not evaluation.examples:
-            raise InputError("There is nothing to save yet: no summary has been written.")
+            raise InputError("The evaluation has no summaries yet; save it after the first one.")
         parent = self.settings.evaluations_dir
         parent.mkdir(parents=True, exist_ok=True)
         taken = {saved.name.casefold() for saved in self.list()}
@@ -100,15 +99,15 @@ class SavedEvaluations:
             try:
                 folder = write_evaluation(evaluation, parent / free, texts=texts, report=report)
                 return _look(folder, shipped=False)
-            except FileExistsError:  # another process has just taken the name
+            except FileExistsError:  # another process has just used the name
                 continue
-        raise InputError(f"There are too many saved evaluations called {wanted!r}; give another name.")
+        raise InputError(f"Too many saved evaluations are named {wanted!r}; choose another name.")
 
     def delete(self, name: str) -> None:
         """Raises InputError for an unknown name and for a shipped evaluation."""
         saved = self.find(name)
         if saved.shipped:
-            raise InputError(f"{name} comes with the project and cannot be deleted.")
+            raise InputError(f"{name} is shipped with dsum and cannot be deleted.")
         delete_folder(saved.folder)
 
     def find(self, name: str) -> SavedEvaluation:
@@ -118,38 +117,38 @@ class SavedEvaluations:
             if saved.name == name:
                 return saved
         names = ", ".join(saved.name for saved in found) or "none"
-        raise InputError(f"There is no saved evaluation {name!r}; there are: {names}.")
+        raise InputError(f"Unknown saved evaluation {name!r}; choose one of: {names}.")
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, texts: bool = True, report: Report | None = None) -> Path:
-    """Write a new folder, whole or not at all. Raises FileExistsError where there is one with something in it."""
+    """Write a new folder atomically. Raises FileExistsError if it exists and is not empty."""
     report = report or build_report(evaluation)
     head = {"format": FORMAT, "evaluation": evaluation.facts(), "report": report.as_dict()}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        half = Path(place, "new")
-        half.mkdir()
-        # A lone half of a character, which JSON may hold, cannot be written as UTF-8.
-        (half / REPORT).write_text(
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new = Path(temporary, "new")
+        new.mkdir()
+        # JSON may contain lone surrogates, which UTF-8 cannot encode.
+        (new / REPORT).write_text(
             json.dumps(head, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace"
         )
-        # No name and no time inside: the same evaluation gives the same bytes.
-        with (half / EXAMPLES).open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+        # Without file name and time, the same evaluation gives the same bytes.
+        with (new / EXAMPLES).open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
             for example in evaluation.examples:
                 packed.write(
                     (json.dumps(example.as_dict(texts=texts), ensure_ascii=False) + "\n").encode(errors="replace")
                 )
         try:
-            os.replace(half, folder)
+            os.replace(new, folder)
         except OSError as error:
             if folder.exists():
-                raise FileExistsError(f"{folder} is there already.") from error
+                raise FileExistsError(f"{folder} already exists.") from error
             raise
     return folder
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """What `write_evaluation` wrote. Raises DataError, naming the folder and what is wrong."""
+    """Read a folder of `write_evaluation`. Raises DataError, naming the folder, if it is invalid."""
     head = _head(folder)
     examples: list[ExampleRecord] = []
     try:
@@ -165,8 +164,8 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluation:
-    """The evaluation with dialogues and references of `examples` where the dialogue's fingerprint is the same; of rows
-    that share one, the reference of the example with the same id.
+    """The evaluation with the dialogues and references of `examples` filled in, matched by the dialogue's fingerprint
+    and, for rows that share a dialogue, by id.
     """
     by_dialogue: dict[str, list[Example]] = {}
     for example in examples:
@@ -176,7 +175,7 @@ def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluatio
         same = by_dialogue.get(record.fingerprint, [])
         if record.dialogue is not None or not same:
             return record
-        # A record is an example as it is, or one of its references.
+        # A record is an example with all its references or with one of them.
         fits = [e for e in (*same, *split_references(same)) if len(e.references) == record.reference_count]
         found = next((e for e in fits if e.id == record.id), fits[0] if len(fits) == 1 else None)
         return replace(record, dialogue=same[0].dialogue, references=found.references if found else ())
@@ -187,19 +186,19 @@ def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluatio
 def compare_saved(
     first: Evaluation, second: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[SavedDifference]:
-    """Every system that has the same name in both; where none has, every pair of systems in their order. Paired by
-    dialogue and id. Raises InputError where they share no example or were scored by different rules.
+    """Differences of the systems with the same name in both evaluations, or if there are none, of the systems in order.
+    Paired by dialogue and id. Raises InputError if they share no example or were scored with different settings.
     """
     for what, one, other in (
         ("reference policies", first.policy, second.policy),
         ("readings", first.reading, second.reading),
     ):
         if one != other:
-            raise InputError(f"The two were scored by different {what}, {one} and {other}; scores cannot be compared.")
+            raise InputError(f"The evaluations use different {what}, {one} and {other}, and cannot be compared.")
     left, right = ({_key(e): e for e in evaluation.examples} for evaluation in (first, second))
     shared = [key for key in left if key in right and left[key].reference_count == right[key].reference_count]
     if not shared:
-        raise InputError("The two evaluations share no dialogue; only evaluations on the same data can be compared.")
+        raise InputError("The evaluations share no dialogue; only evaluations on the same data can be compared.")
     names = [[system.name for system in evaluation.systems] for evaluation in (first, second)]
     same = [(name, name) for name in names[0] if name in names[1]]
     pairs = same or list(zip(*names, strict=False))

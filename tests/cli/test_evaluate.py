@@ -74,7 +74,7 @@ def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
     refused = dsum("evaluate", *arguments)
     assert refused.returncode == 2 and "no reference in row 2" in refused.stderr and refused.stdout == ""
     result = dsum("evaluate", *arguments, "--skip-broken")
-    assert result.returncode == 0 and "1 broken row left out: 2." in result.stdout
+    assert result.returncode == 0 and "1 invalid row skipped: 2." in result.stdout
     (tmp_path / "data.csv").write_text("id,dialogue,summary\na,Tom: hi,Tom says hi.\nb,,nothing\n")
     assert "no dialogue in row 2" in dsum("evaluate", "--data", "data.csv").stderr
     kept = dsum(

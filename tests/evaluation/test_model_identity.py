@@ -1,4 +1,4 @@
-"""What tells models apart: weights, tokenizer, base, precision; and what a folder says of its training data."""
+"""Model identity: weights, tokenizer, base, precision, and fingerprints of the training data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def weights(settings, name: str) -> str:
     return identify(registry.spec(name), registry, OutputCache()).weights
 
 
-def test_three_models_are_told_apart_and_stay_themselves(tiny_settings):
+def test_identities_of_three_models_differ_and_are_stable(tiny_settings):
     registry = Registry(tiny_settings)
     found = [identify(spec, registry, OutputCache()) for spec in registry.default_family.default_trio()]
     assert len({identity.weights for identity in found}) == 3
@@ -25,7 +25,7 @@ def test_three_models_are_told_apart_and_stay_themselves(tiny_settings):
     assert {identity.dtype for identity in found} == {"float32"} and found[0].trained_on == frozenset()
 
 
-def test_an_adapter_changes_with_its_base_and_another_model_does_not(root, settings):
+def test_changed_base_weights_change_the_identity_of_its_adapters_only(root, settings):
     names = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
     before = [weights(settings, name) for name in names]
     file = root / "models" / "dsum-t5-base" / "model.safetensors"
@@ -36,7 +36,7 @@ def test_an_adapter_changes_with_its_base_and_another_model_does_not(root, setti
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, False]
 
 
-def test_how_a_model_reads_is_part_of_it(root, settings):
+def test_a_changed_adapter_config_changes_the_identity(root, settings):
     before = weights(settings, "dsum-t5-lora")
     file = root / "adapters" / "dsum-t5-lora" / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 99}))
@@ -47,13 +47,13 @@ def test_how_a_model_reads_is_part_of_it(root, settings):
     ("name", "content"),
     [("chat_template.jinja", "{{ messages }}"), ("generation_config.json", '{"eos_token_id": [1, 7]}')],
 )
-def test_a_changed_template_or_list_of_end_tokens_makes_another_model(root, settings, name, content):
+def test_a_changed_chat_template_or_list_of_end_tokens_changes_the_identity(root, settings, name, content):
     before = weights(settings, "dsum-t5-base")
     (root / "models" / "dsum-t5-base" / name).write_text(content)
     assert weights(settings, "dsum-t5-base") != before
 
 
-def test_a_gguf_file_is_a_models_weights(root, settings, tiny_causal, chat_tokenizer, save_gguf):
+def test_a_changed_gguf_file_changes_the_identity(root, settings, tiny_causal, chat_tokenizer, save_gguf):
     folder = root / "models" / "dsum-t5-base"
     (folder / "model.safetensors").unlink()
     file = save_gguf(tiny_causal(1), chat_tokenizer, folder / "model.gguf")
@@ -62,12 +62,12 @@ def test_a_gguf_file_is_a_models_weights(root, settings, tiny_causal, chat_token
     assert weights(settings, "dsum-t5-base") != before
 
 
-def test_a_model_whose_files_are_not_here_is_unknown(tiny_settings):
+def test_a_model_that_is_not_on_this_machine_has_no_identity(tiny_settings):
     registry = Registry(tiny_settings)
     assert identify(registry.spec("flan-t5-base"), registry, OutputCache()) is None
 
 
-def test_a_folder_without_weights_is_an_error(root, settings):
+def test_a_folder_without_weights_raises(root, settings):
     (root / "models" / "dsum-t5-full" / "model.safetensors").unlink()
     with pytest.raises(ModelError):
         weights(settings, "dsum-t5-full")
@@ -82,5 +82,5 @@ def test_training_fingerprints_of_a_model_and_of_a_run(tmp_path):
     (best.parent / TRAINING_FINGERPRINTS).write_text("0011223344556677")
     assert training_fingerprints(model) == {"0123456789abcdef", "fedcba9876543210"}
     assert training_fingerprints(best) == {"0011223344556677"}
-    # Only a run keeps its weights below its own folder.
+    # Only the best/ folder of a run uses the fingerprints in its parent folder.
     assert training_fingerprints(best.parent / "other") == frozenset()

@@ -1,4 +1,4 @@
-"""Recorded rows: which are about one dialogue, how columns become systems, and what is broken."""
+"""Reading recorded outputs: rows of one dialogue, systems from column names, and invalid rows."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def groups(file, systems=("a",)) -> list[list[int]]:
     return list(found.values())
 
 
-def test_rows_of_one_dialogue_are_found_by_the_dialogue(write):
+def test_rows_with_equal_dialogues_are_grouped(write):
     assert groups(write("dialogue,human,a\nA: hi,x,p\nB: ho,y,p\na: HI,z,q\n")) == [[1, 3], [2]]
 
 
-def test_without_dialogues_they_are_found_by_numbered_ids(write):
+def test_without_dialogues_rows_are_grouped_by_numbered_ids(write):
     file = write("id,human,a\ntest_0_1,x,p\ntest_0_2,y,p\ntest_1_1,z,p\ndev_7,v,p\ndev_8,w,p\n")
     assert groups(file) == [[1, 2], [3], [4], [5]]
 
 
-def test_without_ids_they_are_rows_in_a_row_with_the_same_outputs(write):
+def test_without_ids_consecutive_rows_with_equal_outputs_are_grouped(write):
     rows = "x,p,r\ny,p,r\nz,p,s\nv,q,s\nw,q,s\nu,,\nt,,\n"
     assert groups(write(f"human,a,b\n{rows}"), ("a", "b")) == [[1, 2], [3], [4, 5], [6], [7]]
 
 
-def test_together_rows_are_one_example_with_all_their_references(write):
+def test_together_merges_rows_into_one_example_with_all_references(write):
     file = write("id,dialogue,topic,human,a\nt_1_1,A: hi,food,x,p\nt_1_2,A: hi,travel,y,p\nt_2_1,A: ho,food,z,q\n")
     first, second = together(read_recorded(file, ["human"], ["a"]))
     assert (first.example.id, first.example.references, first.example.topics) == (
@@ -51,24 +51,24 @@ def test_together_rows_are_one_example_with_all_their_references(write):
     assert second.example.references == ("z",) and first.outputs == {"a": "p"}
 
 
-def test_different_outputs_for_one_dialogue_are_no_one_example(write):
+def test_together_rejects_different_outputs_for_one_dialogue(write):
     rows = read_recorded(write("dialogue,human,a\nA: hi,x,p\nA: ho,y,p\nA: hi,z,q\n"), ["human"], ["a"])
     with pytest.raises(DataError, match="Outputs of a differ in rows 1, 3") as caught:
         together(rows)
     assert caught.value.rows == (1, 3)
 
 
-def test_rows_that_share_nothing_cannot_be_put_together(write):
+def test_together_rejects_rows_without_a_shared_dialogue(write):
     with pytest.raises(InputError, match="No two rows share"):
         together(read_recorded(write("human,a\nx,p\ny,q\n"), ["human"], ["a"]))
 
 
-def test_ids_are_unique_and_told_by_the_row_where_there_are_none(write):
+def test_missing_and_repeated_ids_get_the_row_number(write):
     rows = read_recorded(write("id,human,a\nk,x,p\n,y,p\nk,z,p\n"), ["human"], ["a"])
     assert [row.example.id for row in rows] == ["k (row 1)", "row 2", "k (row 3)"]
 
 
-def test_columns_match_without_regard_to_case(write):
+def test_column_names_are_case_insensitive(write):
     (row,) = read_recorded(write("ID,Dialogue,Human,Base\nk,A: hi,x,p\n"), ["human"], ["BASE"])
     assert (row.example, row.outputs) == (Example("k", "A: hi", ("x",), ()), {"BASE": "p"})
     with pytest.raises(InputError, match="'Human' is named twice"):
@@ -85,11 +85,11 @@ def test_columns_match_without_regard_to_case(write):
         ("zero_shot", "base"), ("finetuned", "full"), ("LoRA", "adapter"), ("bart", "recorded"),
     ],
 )  # fmt: skip
-def test_a_columns_name_says_how_the_system_was_trained(column, kind):
+def test_the_kind_of_a_system_is_inferred_from_its_column(column, kind):
     assert recorded_system(column).kind == kind
 
 
-def test_broken_rows_are_refused_all_at_once_or_left_out_with_their_numbers(write):
+def test_invalid_rows_are_rejected_together_or_skipped_with_their_numbers(write):
     long = "a " * 4000
     content = f"human,a\nx,y\n,y\n{long},{long}\nonly one\n ,y\nz,y\n"
     with pytest.raises(DataError, match="another number of fields in row 4"):
@@ -103,6 +103,6 @@ def test_broken_rows_are_refused_all_at_once_or_left_out_with_their_numbers(writ
     assert "no reference" in broken[2] and "shorten" in broken[3] and "fields" in broken[4]
 
 
-def test_a_file_without_a_single_good_row_is_refused(write):
-    with pytest.raises(DataError, match="no rows that can be used"):
+def test_a_file_without_valid_rows_is_rejected(write):
+    with pytest.raises(DataError, match="no valid rows"):
         read_recorded(write("human,a\n,y\n"), ["human"], ["a"], {})

@@ -1,4 +1,4 @@
-"""Scores of recorded outputs: means worked out by hand, rows with fewer references, and what is refused."""
+"""Scores of recorded outputs: hand-computed means, rows with fewer references, and invalid input."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def write(tmp_path):
     return write
 
 
-def test_scores_are_plain_means_over_rows_and_carry_their_signature(write):
+def test_scores_are_means_over_rows_with_a_signature(write):
     file = write("id,human,a,b\n1,the cat sat,the cat sat,dogs\n2,a b c d,a b,a b c d\n")
     report = score_file(file, ["human"], ["b", "a"]).as_dict()
     assert list(report) == ["signature", "systems"] and list(report["systems"]) == ["b", "a"]
-    # a: row 1 is equal; row 2 has 2 of 2 and 2 of 4 words, 1 of 1 and 1 of 3 pairs of words.
+    # a: row 1 is an exact match; row 2 has 2 of 2 and 2 of 4 words, 1 of 1 and 1 of 3 bigrams.
     assert report["systems"]["a"] == pytest.approx(
         {"rouge1": (1 + 2 / 3) / 2, "rouge2": (1 + 1 / 2) / 2, "rougeL": (1 + 2 / 3) / 2, "rougeLsum": (1 + 2 / 3) / 2}
     )
@@ -41,7 +41,7 @@ def test_scores_are_plain_means_over_rows_and_carry_their_signature(write):
 
 
 @pytest.mark.parametrize(("policy", "second_row"), [("mean", (1 + 2 / 3) / 2), ("best", 1.0), ("first", 2 / 3)])
-def test_a_row_is_scored_with_the_references_it_has(write, policy, second_row):
+def test_a_row_is_scored_with_its_references_that_are_not_empty(write, policy, second_row):
     rows = [{"h1": "", "h2": "a b", "a": "a b"}, {"h1": "a b c d", "h2": "a b", "a": "a b"}, {"h1": " ", "h2": "c"}]
     file = write("\n".join(map(json.dumps, rows)), "outputs.jsonl")
     report = score_file(file, ["h1", "h2"], ["a"], policy)
@@ -50,7 +50,7 @@ def test_a_row_is_scored_with_the_references_it_has(write, policy, second_row):
     assert (report.signature.references, report.signature.policy) == (2, policy)
 
 
-def test_missing_columns_are_named_beside_those_that_exist(write):
+def test_missing_columns_are_named_with_the_existing_ones(write):
     with pytest.raises(DataError, match=r"no column reference, c; its columns are: human, a\."):
         score_file(write("human,a\nx,y\n"), ["reference", "human"], ["a", "c"])
 
@@ -69,7 +69,7 @@ def test_a_row_that_is_too_long_is_named(write):
 
 
 @pytest.mark.parametrize(
-    ("references", "systems", "policy", "sentence"),
+    ("references", "systems", "policy", "message"),
     [
         ([], ["a"], "mean", "at least one column"),
         (["human"], [], "mean", "at least one column"),
@@ -80,14 +80,14 @@ def test_a_row_that_is_too_long_is_named(write):
         (["human"], ["a"], "median", "'median'; choose one of"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused(write, references, systems, policy, sentence):
-    with pytest.raises(InputError, match=sentence):
+def test_invalid_arguments_are_rejected(write, references, systems, policy, message):
+    with pytest.raises(InputError, match=message):
         score_file(write("human,a\nx,y\n"), references, systems, policy)
 
 
-def test_a_published_file_scores_as_published(write):
-    """The form of the course's file of recorded outputs: an index, one reference a row, three rows a dialogue; scored
-    here by rouge_score itself, as it was published."""
+def test_scores_of_a_published_file_equal_rouge_scores_means(write):
+    """A file like the course's recorded outputs: an index, one reference per row and three rows per dialogue. The
+    published scores are means of rouge_score over the rows."""
     rng = random.Random(0)
     words = (
         "Tom asks Maya to lend him ten dollars, and she agrees; he'll pay on Friday. #Person1# thanks #Person2#".split()
@@ -109,7 +109,7 @@ def test_a_published_file_scores_as_published(write):
         for rouge in ("rouge1", "rouge2", "rougeL"):
             mean = sum(scores[rouge].fmeasure for scores in published) / len(published)
             assert report.systems[name][rouge].fmeasure == pytest.approx(mean, abs=1e-12)
-    # Read by dialogues, the same texts are 40 examples with three references each; the mean of means is the same.
+    # By dialogues they are 40 examples with three references each; the mean of means is the same.
     *_, last = evaluate_recorded(file, ["human_baseline_summaries"], systems, reading="dialogues")
     assert len(last.evaluation.examples) == 40 and {e.reference_count for e in last.evaluation.examples} == {3}
     for name in systems:
@@ -120,7 +120,7 @@ def test_a_published_file_scores_as_published(write):
     assert high > report.systems[systems[1]]["rouge1"].fmeasure
 
 
-def test_rows_come_in_drawn_order_with_the_time_left_and_end_in_their_own(write, monkeypatch):
+def test_rows_are_scored_in_random_order_and_returned_in_file_order(write, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.recorded.YIELD_SECONDS", 0.0)
     file = write("human,a\n" + "".join(f"the cat sat {i},the cat {i}\n" for i in range(30)))
     states = list(evaluate_recorded(file, ["human"], ["a"], seed=1))
@@ -131,14 +131,14 @@ def test_rows_come_in_drawn_order_with_the_time_left_and_end_in_their_own(write,
     assert states[-1].evaluation.finished and not states[-2].evaluation.finished
 
 
-def test_a_stop_keeps_what_is_scored(write):
+def test_a_stop_keeps_the_scored_rows(write):
     file = write("human,a\n" + "x y,x\n" * 30)
     answers = iter([False] * 7 + [True])
     *_, last = evaluate_recorded(file, ["human"], ["a"], should_stop=lambda: next(answers))
     assert len(last.evaluation.examples) == 7 and not last.evaluation.finished and last.evaluation.total == 30
 
 
-def test_a_limit_is_drawn_by_the_seed(write):
+def test_the_sample_of_a_limit_depends_on_the_seed(write):
     file = write("human,a\n" + "".join(f"x {i},x\n" for i in range(30)))
 
     def rows(seed: int) -> list[int]:
@@ -148,14 +148,14 @@ def test_a_limit_is_drawn_by_the_seed(write):
     assert rows(1) == rows(1) != rows(2) and len(rows(1)) == 5
 
 
-def test_broken_rows_are_left_out_and_listed_where_that_is_asked_for(write):
+def test_skip_broken_skips_and_lists_invalid_rows(write):
     file = write("human,a\nx,x\n,y\nz,z\n")
     *_, last = evaluate_recorded(file, ["human"], ["a"], skip_broken=True)
     assert [e.row for e in last.evaluation.examples] == [1, 3]
     assert [(row.row, row.reason) for row in last.evaluation.skipped] == [(2, "It has no reference.")]
 
 
-def test_an_unknown_reading_is_refused(write):
+def test_an_unknown_reading_is_rejected(write):
     with pytest.raises(InputError, match="'columns'; choose one of: rows, dialogues"):
         list(evaluate_recorded(write("human,a\nx,y\n"), ["human"], ["a"], reading="columns"))
 

@@ -1,4 +1,4 @@
-"""The report against means worked out from the records; pairing, partial evaluations, groups, and its JSON."""
+"""The report compared with means of the records; pairing, partial evaluations, groups and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def f1(evaluation, system: str, rouge: str) -> list[float]:
     return [e.outputs[system].scores[rouge].fmeasure for e in evaluation.examples if system in e.outputs]
 
 
-def test_means_are_those_of_the_records_and_lie_in_their_intervals(recorded, report):
+def test_means_equal_those_of_the_records_and_are_inside_their_intervals(recorded, report):
     assert [system.name for system in report.systems] == ["original", "full", "lora"] and report.n == report.total == 29
     for system in report.systems:
         for rouge in ROUGE_TYPES:
@@ -42,7 +42,7 @@ def test_means_are_those_of_the_records_and_lie_in_their_intervals(recorded, rep
     assert report.systems[0].tokens is None and report.systems[0].seconds is None
 
 
-def test_differences_are_of_the_tuned_to_the_original_and_of_lora_to_full(recorded, report):
+def test_differences_compare_tuned_systems_with_the_original_and_lora_with_full(recorded, report):
     assert [(d.system, d.baseline) for d in report.differences] == [
         ("full", "original"), ("lora", "original"), ("lora", "full")
     ]  # fmt: skip
@@ -58,12 +58,12 @@ def test_the_headline_is_the_ratio_of_the_gains(recorded, report):
     assert report.recovery.sentence.startswith("LoRA recovers ")
 
 
-def test_lead_3_and_humans_stand_beside_the_systems(recorded, report):
+def test_lead_3_and_human_agreement_are_means_of_the_records(recorded, report):
     assert report.lead3["rouge1"].mean == pytest.approx(fmean(e.lead3["rouge1"].fmeasure for e in recorded.examples))
     assert report.human["rouge2"].mean == pytest.approx(fmean(e.human["rouge2"].fmeasure for e in recorded.examples))
 
 
-def test_the_signature_tells_all_that_the_numbers_hang_on(recorded, report):
+def test_the_signature_names_references_examples_resamples_and_seed(recorded, report):
     text = report.signature.text
     assert "mean over 3 references" in text and "n=29" in text and "500 resamples, seed 0" in text
     assert report.signature.as_dict()["text"] == text and report.signature.as_dict()["reading"] == "rows"
@@ -75,7 +75,7 @@ def test_the_same_evaluation_gives_the_same_report(recorded, report):
     assert build_report(replace(recorded, seed=1), RESAMPLES).systems[0].f1 != report.systems[0].f1
 
 
-def test_examples_that_a_system_has_not_reached_do_not_count(recorded):
+def test_examples_without_all_outputs_are_ignored(recorded):
     half = tuple(
         replace(e, outputs={"original": e.outputs["original"]}) if place % 2 else e
         for place, e in enumerate(recorded.examples)
@@ -85,7 +85,7 @@ def test_examples_that_a_system_has_not_reached_do_not_count(recorded):
     assert any(warning.kind == "incomplete" for warning in report.warnings)
 
 
-def test_a_system_that_failed_half_way_takes_no_example_from_the_others(recorded):
+def test_a_failed_system_does_not_reduce_the_examples_of_the_others(recorded):
     systems = (*recorded.systems[:2], replace(recorded.systems[2], error="The disk is full."))
     half = tuple(
         replace(e, outputs={name: o for name, o in e.outputs.items() if name != "lora"}) if place >= 12 else e
@@ -101,7 +101,7 @@ def test_a_system_that_failed_half_way_takes_no_example_from_the_others(recorded
     assert report.recovery.gain.n == 12
 
 
-def test_a_system_that_wrote_nothing_is_in_no_table(recorded):
+def test_a_system_without_outputs_is_not_in_the_report(recorded):
     bare = tuple(
         replace(e, outputs={name: o for name, o in e.outputs.items() if name != "lora"}) for e in recorded.examples
     )
@@ -109,13 +109,13 @@ def test_a_system_that_wrote_nothing_is_in_no_table(recorded):
     assert [system.name for system in report.systems] == ["original", "full"] and report.recovery is None
 
 
-def test_nothing_written_yet_is_a_report_without_numbers(recorded):
+def test_a_report_without_outputs_has_no_scores(recorded):
     report = build_report(replace(recorded, examples=(), finished=False))
     assert report.n == 0 and report.signature is None and report.systems == ()
     assert json.loads(json.dumps(report.as_dict()))["signature"] is None
 
 
-def test_rows_of_one_dialogue_widen_the_interval(recorded_file):
+def test_rows_of_one_dialogue_do_not_narrow_the_interval(recorded_file):
     columns = ["human1", "human2", "human3"]
 
     def width(evaluation) -> float:
@@ -132,15 +132,15 @@ def test_rows_of_one_dialogue_widen_the_interval(recorded_file):
     assert width(apart) < 0.75 * width(once)
 
 
-def test_the_first_system_is_the_baseline_where_there_is_no_original(recorded):
+def test_the_first_system_is_the_baseline_without_an_original(recorded):
     others = tuple(replace(system, kind="recorded") for system in recorded.systems)
     report = build_report(replace(recorded, systems=others), RESAMPLES)
     assert [(d.system, d.baseline) for d in report.differences] == [("full", "original"), ("lora", "original")]
     assert report.recovery is None
 
 
-def test_its_json_names_f1_explains_the_checks_and_has_no_texts(recorded):
-    published = Published("FLAN-T5 base", "somebody", {"base": (23.3, 7.6, 20.2)})
+def test_the_json_has_f1_and_descriptions_of_checks_but_no_texts(recorded):
+    published = Published("FLAN-T5 base", "a paper", {"base": (23.3, 7.6, 20.2)})
     raw = json.loads(json.dumps(build_report(replace(recorded, published=published), RESAMPLES).as_dict()))
     assert set(raw["systems"][0]["means"]["rouge1"]) == {"precision", "recall", "f1"}
     assert raw["checks"]["swapped"]["misses"] and raw["published"]["scores"]["base"] == [23.3, 7.6, 20.2]

@@ -1,4 +1,4 @@
-"""Evaluating with tiny real models: everything once, the cache, stops, failures, readings and what is refused."""
+"""Evaluation of tiny real models: outputs, cache, stops, failures, readings and invalid input."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def whole(any_store, specs):
     return run(any_store, specs, data="somewhere", seed=3)
 
 
-def test_every_system_writes_about_every_dialogue_once(whole, specs):
+def test_every_system_has_one_output_per_dialogue(whole, specs):
     evaluation = whole.evaluation
     assert (whole.done, whole.total, whole.seconds_left, evaluation.finished) == (42, 42, 0.0, True)
     assert [example.id for example in evaluation.examples] == [example.id for example in EXAMPLES]
@@ -65,7 +65,7 @@ def test_every_system_writes_about_every_dialogue_once(whole, specs):
     assert evaluation.decode["max_new_tokens"] == 8 and evaluation.data == "somewhere"
 
 
-def test_the_texts_are_those_that_one_at_a_time_gives(whole, any_store, specs):
+def test_outputs_equal_those_of_single_generation(whole, any_store, specs):
     for spec in specs:
         loaded = any_store.load(spec)
         for example, record in zip(EXAMPLES[:4], whole.evaluation.examples, strict=False):
@@ -76,7 +76,7 @@ def test_the_texts_are_those_that_one_at_a_time_gives(whole, any_store, specs):
             assert output.hit_length_limit == alone.hit_length_limit and output.seconds > 0
 
 
-def test_parts_are_paired_and_drawn_by_the_seed(any_store, specs, monkeypatch):
+def test_partial_evaluations_are_paired_random_samples(any_store, specs, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.runner.CHUNK", 4)
 
     def first_four(seed: int) -> set[str]:
@@ -91,7 +91,7 @@ def test_parts_are_paired_and_drawn_by_the_seed(any_store, specs, monkeypatch):
     assert first_four(1) != {"d0", "d1", "d2", "d3"}
 
 
-def test_a_rerun_takes_everything_from_the_cache_and_loads_no_model(checkout, cache):
+def test_a_rerun_uses_the_cache_and_loads_no_model(checkout, cache):
     store = checkout.store()
     specs = list(store.registry.default_family.default_trio())
     first = run(store, specs, cache=cache)
@@ -101,12 +101,12 @@ def test_a_rerun_takes_everything_from_the_cache_and_loads_no_model(checkout, ca
     for one, other in zip(first.evaluation.examples, again.evaluation.examples, strict=True):
         for name, output in one.outputs.items():
             assert not output.cached and other.outputs[name] == replace(output, cached=True)
-    # Another decode config is another text.
+    # Another decoding config is not cached.
     other = run(fresh, specs[:1], cache=cache, decode=DecodingConfig(max_new_tokens=5))
     assert not any(example.outputs[checkout.base].cached for example in other.evaluation.examples)
 
 
-def test_another_prompt_is_another_text(causal_store, cache):
+def test_outputs_of_another_prompt_are_not_cached(causal_store, cache):
     family = causal_store.registry.default_family
     run(causal_store, [family.base], EXAMPLES[:2], cache=cache)
     other = replace(family, prompt=replace(family.prompt, template="{dialogue}\n\nWhat happens here?"))
@@ -115,7 +115,7 @@ def test_another_prompt_is_another_text(causal_store, cache):
     assert not any(example.outputs[other.base.name].cached for example in examples)
 
 
-def test_a_stop_keeps_what_is_done_and_a_rerun_goes_on_from_there(any_store, specs, cache):
+def test_a_stop_keeps_outputs_and_a_rerun_resumes_from_them(any_store, specs, cache):
     seen = []
     for state in evaluate(
         any_store, specs, EXAMPLES, decode=DECODE, cache=cache, should_stop=lambda: bool(seen) and seen[-1].done >= 14
@@ -128,12 +128,12 @@ def test_a_stop_keeps_what_is_done_and_a_rerun_goes_on_from_there(any_store, spe
     assert cached == {specs[0].name: 14} and again.evaluation.finished
 
 
-def test_a_stop_before_the_first_text_keeps_nothing_and_fails_nothing(any_store, specs):
+def test_a_stop_before_the_first_output_yields_an_empty_evaluation(any_store, specs):
     last = run(any_store, specs, should_stop=lambda: True)
     assert last.done == 0 and last.evaluation.examples == () and last.note == "Stopped"
 
 
-def test_a_system_that_fails_says_so_and_leaves_the_others_alone(settings, root):
+def test_a_failed_system_has_an_error_and_the_others_continue(settings, root):
     file = root / "models" / "dsum-t5-full" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     store = ModelStore(Registry(settings), settings)
@@ -145,7 +145,7 @@ def test_a_system_that_fails_says_so_and_leaves_the_others_alone(settings, root)
     assert [warning.system for warning in report.warnings if warning.kind == "failed"] == [full.name]
 
 
-def test_rows_are_references_by_themselves_written_once_a_dialogue(any_store, specs, monkeypatch):
+def test_reading_rows_has_one_example_per_reference_and_one_generation_per_dialogue(any_store, specs, monkeypatch):
     written = []
     real = evaluation_run.generate_many
 
@@ -162,13 +162,13 @@ def test_rows_are_references_by_themselves_written_once_a_dialogue(any_store, sp
     assert (report.n, report.dialogues, report.signature.scores.references) == (references, 14, 1)
 
 
-def test_a_limit_draws_and_keeps_the_places_in_the_source(any_store, specs):
+def test_a_limit_takes_a_random_sample_and_keeps_row_numbers(any_store, specs):
     drawn = run(any_store, specs[:1], limit=4, seed=2).evaluation.examples
     assert len(drawn) == 4 and [EXAMPLES[e.row - 1].id for e in drawn] == [e.id for e in drawn]
     assert [e.id for e in run(any_store, specs[:1], limit=4, seed=2).evaluation.examples] == [e.id for e in drawn]
 
 
-def test_dialogues_that_a_model_was_trained_on_are_told(settings, root):
+def test_evaluated_dialogues_in_the_training_data_are_reported(settings, root):
     folder = root / "models" / "dsum-t5-full"
     (folder / "train_fingerprints.txt").write_text("\n".join(fingerprint(e.dialogue) for e in EXAMPLES[3:5]))
     store = ModelStore(Registry(settings), settings)
@@ -176,25 +176,25 @@ def test_dialogues_that_a_model_was_trained_on_are_told(settings, root):
     assert last.evaluation.trained_on == {"dsum-t5-full": ("d3", "d4")}
 
 
-def test_published_scores_stand_beside_dialogsum_only(tiny_store):
+def test_published_scores_are_included_for_dialogsum_only(tiny_store):
     specs = [tiny_store.registry.default_family.base]
     published = run(tiny_store, specs, EXAMPLES[:2], data="dialogsum:validation").evaluation.published
     assert published.title.startswith("FLAN-T5 base") and published.scores["base"] == (23.34, 7.60, 20.15)
     assert run(tiny_store, specs, EXAMPLES[:2], data="samples").evaluation.published is None
 
 
-def test_ids_that_come_twice_are_told_apart(any_store, specs):
+def test_repeated_ids_get_a_number(any_store, specs):
     twice = [EXAMPLES[0], replace(EXAMPLES[1], id="d0")]
     assert [e.id for e in run(any_store, specs[:1], twice).evaluation.examples] == ["d0", "d0 (2)"]
 
 
-def test_too_long_dialogues_are_counted(any_store, specs):
+def test_truncated_turns_are_counted(any_store, specs):
     long = replace(EXAMPLES[0], dialogue=EXAMPLES[0].dialogue * 60)
     output = run(any_store, specs[:1], [long]).evaluation.examples[0].outputs[specs[0].name]
     assert output.turns_left_out > 0
 
 
-def test_dialogues_that_cannot_be_used_are_refused_or_left_out(any_store, specs):
+def test_invalid_dialogues_are_rejected_or_skipped(any_store, specs):
     broken = [EXAMPLES[0], replace(EXAMPLES[1], dialogue="?!"), replace(EXAMPLES[2], references=(" ",)), EXAMPLES[3]]
     with pytest.raises(DataError, match="Rows 2, 3 cannot be used: There is no dialogue") as caught:
         run(any_store, specs, broken)
@@ -205,7 +205,7 @@ def test_dialogues_that_cannot_be_used_are_refused_or_left_out(any_store, specs)
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"reading": "columns"}, "choose one of: rows, dialogues"),
         ({"policy": "median"}, "choose one of: mean, best, first"),
@@ -213,19 +213,19 @@ def test_dialogues_that_cannot_be_used_are_refused_or_left_out(any_store, specs)
         ({"limit": 0}, "limit is 0"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_before_anything_is_loaded(settings, options, sentence):
+def test_invalid_arguments_are_rejected_before_a_model_is_loaded(settings, options, message):
     store = ModelStore(Registry(settings), settings)
     specs = list(store.registry.default_family.default_trio())
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(InputError, match=message):
         run(store, specs, **options)
-    with pytest.raises(InputError, match="each once"):
+    with pytest.raises(InputError, match="each one once"):
         run(store, [specs[0], specs[0]])
-    with pytest.raises(InputError, match="no dialogue to evaluate"):
+    with pytest.raises(InputError, match="no valid examples"):
         run(store, specs, [])
     assert store.loaded() == []
 
 
-def test_runs_with_one_title_are_called_by_their_names(settings, root):
+def test_systems_with_equal_titles_are_listed_by_name(settings, root):
     shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine")
     registry = Registry(settings)
     specs = [registry.spec("dsum-t5-lora"), replace(registry.spec("mine"), title="LoRA")]
@@ -233,7 +233,7 @@ def test_runs_with_one_title_are_called_by_their_names(settings, root):
     assert [system.title for system in last.evaluation.systems] == ["dsum-t5-lora", "mine"]
 
 
-def test_bfloat16_is_a_copy_that_is_told_apart_in_the_cache(any_store, specs, cache):
+def test_bf16_uses_a_copy_and_its_own_cache_keys(any_store, specs, cache):
     in_fp32 = run(any_store, specs, EXAMPLES[:3], cache=cache)
     last = run(any_store, specs, EXAMPLES[:3], cache=cache, bf16=True)
     assert {system.dtype for system in last.evaluation.systems} == {"bfloat16"} and last.evaluation.finished

@@ -1,4 +1,4 @@
-"""Saved evaluations on a real disk: written whole, read again, listed, compared, deleted; broken and hostile ones."""
+"""Saved evaluations on disk: writing, reading, listing, comparing and deleting; invalid and malicious folders."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def saved(tmp_path):
     return SavedEvaluations(Settings(root=tmp_path / "root", data_dir=tmp_path / "data", offline=True))
 
 
-def test_a_saved_evaluation_is_the_same_after_a_restart(saved, recorded):
+def test_a_saved_evaluation_is_equal_after_reading(saved, recorded):
     name = saved.save(recorded).name
     assert SavedEvaluations(saved.settings).open(name) == recorded
     assert build_report(saved.open(name), 200) == build_report(recorded, 200)
 
 
-def test_the_list_says_what_is_inside(saved, recorded):
+def test_the_list_has_the_data_systems_and_scores_of_an_evaluation(saved, recorded):
     saved.save(recorded, "My first: run!")
     (found,) = saved.list()
     assert (found.name, found.data, found.n, found.shipped) == ("My-first-run", "outputs.csv", 29, False)
@@ -56,13 +56,13 @@ def test_names_are_made_safe_and_unique(saved, recorded):
     assert {folder.parent for folder in (s.folder for s in saved.list())} == {saved.settings.evaluations_dir}
 
 
-def test_nothing_written_is_nothing_to_save(saved, recorded):
-    with pytest.raises(InputError, match="nothing to save"):
+def test_an_evaluation_without_summaries_is_not_saved(saved, recorded):
+    with pytest.raises(InputError, match="no summaries yet"):
         saved.save(replace(recorded, examples=()))
     assert saved.list() == []
 
 
-def test_newest_come_first_and_shipped_last(saved, recorded):
+def test_the_list_is_sorted_newest_first_and_shipped_last(saved, recorded):
     write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
     for day, name in ((3, "old"), (9, "new")):
         saved.save(replace(recorded, created=f"2026-01-0{day}T00:00:00+00:00"), name)
@@ -70,20 +70,20 @@ def test_newest_come_first_and_shipped_last(saved, recorded):
     assert saved.save(recorded, "shipped").name == "shipped-2"
 
 
-def test_own_ones_can_be_deleted_and_shipped_ones_cannot(saved, recorded):
+def test_shipped_evaluations_cannot_be_deleted(saved, recorded):
     write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
     saved.save(recorded, "mine")
     saved.delete("mine")
     assert [s.name for s in saved.list()] == ["shipped"] and list(saved.settings.evaluations_dir.iterdir()) == []
-    with pytest.raises(InputError, match="comes with the project"):
+    with pytest.raises(InputError, match="shipped with dsum"):
         saved.delete("shipped")
     for name in ("mine", "../shipped", ""):
-        with pytest.raises(InputError, match=r"no saved evaluation .*there are: shipped"):
+        with pytest.raises(InputError, match=r"Unknown saved evaluation .*choose one of: shipped"):
             saved.delete(name)
     assert saved.open("shipped") == recorded
 
 
-def test_a_folder_is_written_whole_or_not_at_all(saved, recorded, tmp_path, monkeypatch):
+def test_a_folder_is_written_atomically(saved, recorded, tmp_path, monkeypatch):
     folder = write_evaluation(recorded, tmp_path / "there")
     with pytest.raises(FileExistsError):
         write_evaluation(recorded, folder)
@@ -123,7 +123,7 @@ def other_format(path):
         (EXAMPLES, lambda path: path.write_bytes(b"no gzip"), ""),
     ],
 )
-def test_a_broken_folder_is_listed_with_its_reason_and_cannot_be_opened(saved, recorded, file, spoil, listed):
+def test_an_invalid_folder_is_listed_with_the_reason_and_cannot_be_opened(saved, recorded, file, spoil, listed):
     saved.save(recorded, "good")
     spoil(saved.save(recorded, "bad").folder / file)
     reasons = {s.name: s.reason for s in saved.list()}
@@ -134,7 +134,7 @@ def test_a_broken_folder_is_listed_with_its_reason_and_cannot_be_opened(saved, r
     assert [s.name for s in saved.list()] == ["good"]
 
 
-def test_links_that_lead_out_and_hidden_folders_are_not_listed(saved, recorded, tmp_path):
+def test_links_to_other_folders_and_hidden_folders_are_not_listed(saved, recorded, tmp_path):
     saved.save(recorded, "mine")
     outside = write_evaluation(recorded, tmp_path / "outside")
     (saved.settings.evaluations_dir / "link").symlink_to(outside)
@@ -143,7 +143,7 @@ def test_links_that_lead_out_and_hidden_folders_are_not_listed(saved, recorded, 
     assert [s.name for s in saved.list()] == ["mine"]
 
 
-def test_texts_that_are_not_ours_are_left_out_and_filled_in_where_the_data_is(saved, recorded):
+def test_omitted_texts_are_filled_in_from_the_data(saved, recorded):
     folder = saved.save(recorded, texts=False).folder
     written = gzip.decompress((folder / EXAMPLES).read_bytes()).decode() + (folder / REPORT).read_text()
     for example in recorded.examples:
@@ -153,12 +153,12 @@ def test_texts_that_are_not_ours_are_left_out_and_filled_in_where_the_data_is(sa
     assert build_report(bare, 100) == build_report(recorded, 100)
     samples = read_samples(Settings().samples_file)
     assert fill_texts(bare, samples).examples == recorded.examples
-    # Only what is at hand, and only the same dialogue.
+    # Only examples with an equal dialogue are filled in.
     some = fill_texts(bare, [replace(samples[0], dialogue=samples[0].dialogue + " no"), samples[1]])
     assert [e.dialogue is not None for e in some.examples[:3]] == [False, True, False]
 
 
-def test_texts_of_rows_are_filled_in_by_their_ids(recorded):
+def test_texts_of_rows_are_filled_in_by_id(recorded):
     rows = [
         replace(e, id=f"{e.id}_{k}", dialogue=None, references=(), reference_count=1)
         for e in recorded.examples[:2]
@@ -169,13 +169,13 @@ def test_texts_of_rows_are_filled_in_by_their_ids(recorded):
     assert [e.references[0] for e in filled] == [text for sample in samples for text in sample.references]
 
 
-def test_a_lone_half_of_a_character_does_not_break_saving(saved, recorded):
+def test_lone_surrogates_can_be_saved(saved, recorded):
     example = recorded.examples[0]
     odd = replace(recorded, examples=(replace(example, id="\ud800", dialogue="A: \ud83d"),), data="\udfff")
     assert saved.open(saved.save(odd, "odd").name).examples[0].outputs == example.outputs
 
 
-def test_two_on_the_same_data_are_compared_in_pairs(recorded):
+def test_evaluations_of_the_same_data_are_compared_in_pairs(recorded):
     better = replace(
         recorded,
         examples=tuple(
@@ -189,7 +189,7 @@ def test_two_on_the_same_data_are_compared_in_pairs(recorded):
     assert found[2].f1["rouge1"].mean == pytest.approx(-report.differences[2].f1["rouge1"].mean)
 
 
-def test_systems_of_other_names_are_compared_in_their_order(recorded):
+def test_systems_with_different_names_are_compared_in_order(recorded):
     renamed = replace(
         recorded,
         systems=tuple(replace(system, name=f"my-{system.name}") for system in recorded.systems[1:]),
@@ -201,7 +201,7 @@ def test_systems_of_other_names_are_compared_in_their_order(recorded):
     assert pairs == [("original", "my-full"), ("full", "my-lora")]
 
 
-def test_what_cannot_be_compared_is_refused(recorded):
+def test_evaluations_with_other_settings_or_data_are_not_compared(recorded):
     with pytest.raises(InputError, match="policies, mean and best"):
         compare_saved(recorded, replace(recorded, policy="best"))
     with pytest.raises(InputError, match="readings, rows and dialogues"):

@@ -1,4 +1,4 @@
-"""Warnings: each where it belongs, none where all is well, and with the examples that it is about."""
+"""Warnings: the text, system and examples of each, and none for a sound evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def found(evaluation, dialogues: int = SMALL):
 
 
 def changed(recorded, place: int, **facts):
-    """One output of the full fine-tune with other facts."""
+    """The evaluation with other fields in one output of the full fine-tune."""
     example = recorded.examples[place]
     output = replace(example.outputs["full"], **facts)
     examples = list(recorded.examples)
@@ -29,41 +29,39 @@ def test_a_sound_evaluation_has_no_warning(recorded):
 
 
 @pytest.mark.parametrize(
-    ("facts", "kind", "sentence"),
+    ("facts", "kind", "text"),
     [
-        ({"hit_length_limit": True}, "length_limit", "full: 1 of 29 summaries were cut by the limit of 80 tokens."),
+        ({"hit_length_limit": True}, "length_limit", "full: 1 of 29 summaries were truncated at 80 tokens."),
         ({"text": " \n"}, "empty", "full: 1 of 29 summaries are empty and score 0."),
         ({"turns_left_out": 2}, "cut_source", "full: 1 of 29 dialogues were too long for the model"),
     ],
 )
-def test_outputs_to_look_at(recorded, facts, kind, sentence):
+def test_unusual_outputs_are_counted_and_listed(recorded, facts, kind, text):
     warning = found(replace(changed(recorded, 4, **facts), decode={"max_new_tokens": 80}))[kind]
-    assert warning.text.startswith(sentence) and warning.system == "full"
+    assert warning.text.startswith(text) and warning.system == "full"
     assert warning.examples == (recorded.examples[4].id,)
 
 
-def test_dialogues_that_were_trained_on(recorded):
+def test_evaluated_dialogues_in_the_training_data_are_counted_and_listed(recorded):
     warning = found(replace(recorded, trained_on={"lora": ("sample_01", "sample_02")}))["trained_on"]
     assert warning.text.startswith("lora: 2 of 29 dialogues were in its training data")
     assert warning.examples == ("sample_01", "sample_02")
 
 
 @pytest.mark.parametrize(
-    ("dialogues", "sentence"),
-    [(1, "1 dialogue: too few to tell"), (MIN_EXAMPLES - 1, "too few to tell"), (SMALL - 1, "may be chance")],
+    ("dialogues", "text"),
+    [(1, "Only 1 dialogue;"), (MIN_EXAMPLES - 1, "intervals need at least 10"), (SMALL - 1, "may be chance")],
 )
-def test_too_few_dialogues(recorded, dialogues, sentence):
-    assert sentence in found(recorded, dialogues)["few"].text
+def test_few_dialogues_are_reported(recorded, dialogues, text):
+    assert text in found(recorded, dialogues)["few"].text
 
 
-def test_what_was_left_out_failed_or_was_not_reached(recorded):
+def test_skipped_rows_failures_and_missing_outputs_are_reported(recorded):
     broken = tuple(BrokenRow(row, "It has no reference.") for row in range(1, 14))
     failed = replace(recorded.systems[2], error="The disk is full.")
     warnings = found(
         replace(recorded, skipped=broken, finished=False, total=99, systems=(*recorded.systems[:2], failed))
     )
-    assert warnings["skipped"].text == "13 broken rows left out: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more."
+    assert warnings["skipped"].text == "13 invalid rows skipped: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more."
     assert warnings["failed"].text == "lora failed: The disk is full." and warnings["failed"].system == "lora"
-    assert warnings["incomplete"].text == (
-        "Incomplete: of 99 examples original has done 29, full has done 29, lora has done 29."
-    )
+    assert warnings["incomplete"].text == "Incomplete: 29 by original, 29 by full, 29 by lora, of 99 examples."

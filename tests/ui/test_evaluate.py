@@ -252,8 +252,8 @@ def test_tab_without_evaluations_suggests_the_samples(tiny_root, tmp_path):
 
 
 def test_opening_a_deleted_evaluation_shows_an_error(services):
-    assert "no saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1"))[2]
-    assert "no longer kept" in next(tab.open_evaluation(services, "run:gone", "rouge1"))[2]
+    assert "Unknown saved evaluation" in next(tab.open_evaluation(services, "gone", "rouge1"))[2]
+    assert "no longer in memory" in next(tab.open_evaluation(services, "run:gone", "rouge1"))[2]
 
 
 def test_opening_a_large_evaluation_shows_a_notice_first(services, key, monkeypatch):
@@ -479,7 +479,7 @@ def test_systems_with_the_same_warning_share_one_notice(evaluation):
     for number, expected in enumerate(("Original", "Original, Full fine-tune", "Original, Full fine-tune, LoRA")):
         cut = with_output(cut, TRIO[number], turns_left_out=3)
         shown = tables.warnings(build_report(cut, resamples=100))
-        assert shown.count("lost their last turns") == 1 and f">{expected}: 1 of 12" in shown
+        assert shown.count("last turns were truncated") == 1 and f">{expected}: 1 of 12" in shown
 
 
 def test_a_list_is_labeled_with_its_share_and_what_it_counts(report):
@@ -708,7 +708,7 @@ def test_delete_asks_first_and_refuses_shipped_evaluations(services, tiny_root, 
     assert made.folder.is_dir(), "asking deletes nothing"
     answer = saved.delete_open(services, made.name)
     assert "Deleted mine" in answer[1] and not made.folder.exists() and answer[-1]["value"] != "mine"
-    assert "no saved evaluation" in saved.delete_open(services, "mine")[1]
+    assert "Unknown saved evaluation" in saved.delete_open(services, "mine")[1]
 
     root = tmp_path / "root"
     write_evaluation(evaluation, root / "evaluations" / "trio")
