@@ -63,6 +63,9 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--bf16", action="store_true", help="write in bfloat16: faster where the processor has it, a few texts differ"
     )
+    parser.add_argument(
+        "--include-training-data", action="store_true", help="count dialogues too that a system was trained on"
+    )
     parser.add_argument("--no-cache", action="store_true", help="write every summary anew")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="a new or empty folder for the evaluation (default: in the data folder)"
@@ -79,6 +82,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     """Exit code: 0 done, 1 a system failed, 130 stopped; what was done is written in each case."""
     from dsum_demo.evaluation.report import build_report
     from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
+    from dsum_demo.evaluation.training_data import without_training_data
 
     settings = Settings.from_environment()
     if options.out:
@@ -91,19 +95,20 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if not evaluation.examples:
         _print_failures(evaluation)
         return INTERRUPTED if stop.is_set() else FAILED
-    report = build_report(evaluation)
+    counted = evaluation if options.include_training_data else without_training_data(evaluation)
+    report = build_report(counted)
     texts = not options.without_texts
     if options.out:
         folder = write_evaluation(evaluation, options.out.resolve(), texts=texts, report=report)
     else:
         folder = SavedEvaluations(settings).save(evaluation, texts=texts, report=report).folder
     if options.export:
-        _export(evaluation, report, folder)
+        _export(counted, report, folder)
     if options.json:
         raw = {"folder": str(folder), "evaluation": evaluation.facts(), "report": report.as_dict()}
         print(json.dumps(raw, ensure_ascii=False, indent=2))
     else:
-        print(report_text(evaluation, report), end="")
+        print(report_text(counted, report), end="")
     say(f"dsum: saved in {folder}")
     _print_failures(evaluation)
     if stop.is_set():

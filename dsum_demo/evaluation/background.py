@@ -20,6 +20,7 @@ from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
 from dsum_demo.evaluation.report import Report, build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import SavedEvaluations, fill_texts, read_evaluation
+from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
@@ -39,6 +40,8 @@ PUBLIC_DIALOGUES, PUBLIC_ROWS = 50, 2_000
 PARTIAL_RESAMPLES = 1_000
 MOST_OPEN = 6
 LARGE = 2_000  # examples
+# After a key: count the dialogues that were in a system's training data too.
+WITH_TRAINING_DATA = "#all"
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,18 @@ class Wanted:
 
 @dataclass
 class Open:
-    """An evaluation with its report. texts: why its texts are missing, "" if they are not or were not requested."""
+    """An evaluation with its report.
+
+    whole: with the dialogues that a system was trained on, which `evaluation` has if the key ends in
+    WITH_TRAINING_DATA. texts: why the texts are missing, "" if they are not or were not requested.
+    """
 
     key: str
     title: str
     shipped: bool
     evaluation: Evaluation
     report: Report
+    whole: Evaluation
     saved: bool = True
     asked_for_texts: bool = False
     texts: str = ""
@@ -108,8 +116,9 @@ class BackgroundEvaluation:
         if progress is None or not progress.evaluation.examples:
             return None
         if self._partial is None or self._partial[0] != progress.done:
-            report = build_report(progress.evaluation, resamples=PARTIAL_RESAMPLES)
-            self._partial = (progress.done, progress.evaluation, report)
+            counted = without_training_data(progress.evaluation)
+            report = build_report(counted, resamples=PARTIAL_RESAMPLES)
+            self._partial = (progress.done, counted, report)
         return self._partial[1:]
 
     def follow(self, states: Iterator[EvaluationProgress], keep: Callable[[Evaluation], str]) -> None:
@@ -180,11 +189,20 @@ class EvaluationQueue:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
+        name = key.removesuffix(WITH_TRAINING_DATA)
+        if name != key and (opened := self.get(name)):
+            whole = opened.whole
+            return self._put(
+                replace(opened, key=key, evaluation=whole, report=build_report(whole), asked_for_texts=False, texts="")
+            )
         if key.startswith("run:"):
             raise InputError("This result is no longer in memory. Evaluate again; the summaries are cached.")
         saved = self.saved.find(key)
         evaluation = read_evaluation(saved.folder)
-        return self._put(Open(key, describe(evaluation.data), saved.shipped, evaluation, build_report(evaluation)))
+        counted = without_training_data(evaluation)
+        return self._put(
+            Open(key, describe(evaluation.data), saved.shipped, counted, build_report(counted), evaluation)
+        )
 
     def takes_long(self, key: str | None) -> bool:
         """Whether opening takes so long that the page should announce it."""
@@ -213,6 +231,7 @@ class EvaluationQueue:
     def close(self, key: str) -> None:
         with self._lock:
             self._open.pop(key, None)
+            self._open.pop(key + WITH_TRAINING_DATA, None)
 
     def _put(self, opened: Open) -> Open:
         with self._lock:
@@ -224,7 +243,8 @@ class EvaluationQueue:
     def _keep(self, evaluation: Evaluation, run: BackgroundEvaluation) -> str:
         """Save it, or on a public Space keep it in memory, because visitors must not see each other's."""
         key, problem = f"run:{run.token}", ""
-        report = build_report(evaluation)
+        counted = without_training_data(evaluation)
+        report = build_report(counted)
         if not self.settings.public:
             try:
                 key = self.saved.save(evaluation, report=report).name
@@ -234,7 +254,7 @@ class EvaluationQueue:
                     "page."
                 )
         saved = not key.startswith("run:")
-        self._put(Open(key, describe(evaluation.data), False, evaluation, report, saved))
+        self._put(Open(key, describe(evaluation.data), False, counted, report, evaluation, saved))
         run.error = run.error or problem
         return key
 

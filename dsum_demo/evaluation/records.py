@@ -142,7 +142,7 @@ class Evaluation:
     data: the name of the source. total: number of examples to evaluate; `examples` has those with at least one output,
     in the source's order. decode: a DecodingConfig as a dict or None. reading: "rows" (every row is an example) or
     "dialogues" (rows that share a dialogue are one example with several references). trained_on: by system, the ids of
-    evaluated examples that were in its training data.
+    evaluated examples that were in its training data. set_aside: examples that do not count for this reason.
     """
 
     data: str
@@ -160,6 +160,7 @@ class Evaluation:
     trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[BrokenRow, ...] = ()
     published: Published | None = None
+    set_aside: tuple[ExampleRecord, ...] = ()
 
     def system(self, name: str) -> SystemInfo:
         return next(system for system in self.systems if system.name == name)
@@ -173,7 +174,7 @@ class Evaluation:
 
     def facts(self) -> dict[str, Any]:
         """All fields but the examples, as an object for JSON."""
-        facts = {name: value for name, value in self.__dict__.items() if name != "examples"}
+        facts = {name: value for name, value in self.__dict__.items() if name not in ("examples", "set_aside")}
         return facts | {
             "systems": [asdict(system) for system in self.systems],
             "skipped": [asdict(row) for row in self.skipped],

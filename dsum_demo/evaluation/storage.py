@@ -17,6 +17,7 @@ from dsum_demo.errors import DataError, DsumError, InputError
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, by_metric, f1_table
 from dsum_demo.evaluation.report import Report, build_report
 from dsum_demo.evaluation.scoring import split_references
+from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.metrics.bootstrap import RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.scores import METRICS
 from dsum_demo.settings import Settings
@@ -72,10 +73,8 @@ class SavedEvaluations:
         own = [_look(folder, shipped=False) for folder in child_folders(self.settings.evaluations_dir)]
         taken = {saved.name for saved in own}
         shipped = [_look(folder, shipped=True) for folder in child_folders(self.settings.shipped_evaluations_dir)]
-        return [
-            *sorted(own, key=lambda saved: saved.created, reverse=True),
-            *(saved for saved in shipped if saved.name not in taken),
-        ]
+        parts = (own, [saved for saved in shipped if saved.name not in taken])
+        return [saved for part in parts for saved in sorted(part, key=lambda saved: saved.created, reverse=True)]
 
     def open(self, name: str) -> Evaluation:
         """Raises InputError for an unknown name, DataError for a folder that cannot be read."""
@@ -122,7 +121,7 @@ class SavedEvaluations:
 
 def write_evaluation(evaluation: Evaluation, folder: Path, *, texts: bool = True, report: Report | None = None) -> Path:
     """Write a new folder atomically. Raises FileExistsError if it exists and is not empty."""
-    report = report or build_report(evaluation)
+    report = report or build_report(without_training_data(evaluation))
     head = {"format": FORMAT, "evaluation": evaluation.facts(), "report": report.as_dict()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, SystemInfo
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES
+from dsum_demo.metrics.scores import HEADLINE, METRICS
 
 SMALL = 100  # dialogues; with fewer, a point or two of ROUGE is mostly chance
 
@@ -28,6 +30,8 @@ def warnings_of(evaluation: Evaluation, examples: Sequence[ExampleRecord], dialo
 
 
 def _of_the_whole(evaluation: Evaluation, n: int, dialogues: int) -> Iterator[Warning]:
+    if evaluation.set_aside:
+        yield Warning("trained_on", _set_aside(evaluation))
     if not evaluation.finished:
         done = (
             f"{sum(system.name in e.outputs for e in evaluation.examples):,} by {system.title}"
@@ -60,7 +64,8 @@ def _of_system(evaluation: Evaluation, system: SystemInfo) -> Iterator[Warning]:
     yield from about("empty", "{} summaries are empty and score 0.", lambda o: not o.text.strip())
     too_long = "{} dialogues were too long for the model, so their last turns were truncated."
     yield from about("cut_source", too_long, lambda o: o.turns_left_out > 0)
-    ids = evaluation.trained_on.get(system.name, ())
+    trained_on = set(evaluation.trained_on.get(system.name, ()))
+    ids = [id_ for id_, _ in done if id_ in trained_on]
     if ids:
         yield Warning(
             "trained_on",
@@ -69,6 +74,23 @@ def _of_system(evaluation: Evaluation, system: SystemInfo) -> Iterator[Warning]:
             system.name,
             tuple(ids),
         )
+
+
+def _set_aside(evaluation: Evaluation) -> str:
+    """What was left out because a system was trained on it, and its effect on each system's headline metric."""
+    left_out, counted = evaluation.set_aside, evaluation.examples
+    title, effects = METRICS[HEADLINE].title, []
+    for system in evaluation.systems:
+        with_them, without = (
+            [e.outputs[system.name].scores[HEADLINE].fmeasure for e in part if system.name in e.outputs]
+            for part in ((*counted, *left_out), counted)
+        )
+        if without:
+            effects.append(f"{100 * fmean(with_them):.2f} instead of {100 * fmean(without):.2f} for {system.title}")
+    return (
+        f"{_count(len(left_out), 'example')} of {len(left_out) + len(counted):,} left out: a system was trained on "
+        f"them. With them, {title} is {', '.join(effects)}."
+    )
 
 
 def _count(number: int, what: str) -> str:

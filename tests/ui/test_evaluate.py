@@ -256,6 +256,21 @@ def test_opening_a_deleted_evaluation_shows_an_error(services):
     assert "no longer in memory" in next(tab.open_evaluation(services, "run:gone", "rouge1"))[2]
 
 
+def test_dialogues_that_a_system_was_trained_on_count_only_if_included(services, evaluation):
+    seen = evaluation.examples[0].id
+    kept = services.evaluations.saved.save(replace(evaluation, trained_on={TRIO[1]: (seen,)}), "seen")
+    included = tab.include(services, kept.name, True, "rouge1")
+    for answers, n, ticked in ((tab.open_evaluation(services, kept.name, "rouge1"), 11, False), (included, 12, True)):
+        key, _, _, *parts = next(answers)
+        shown = dict(zip(results.PARTS, parts, strict=False))
+        assert f"{n} example" in shown["facts"] and services.evaluations.get(key).report.n == n
+        assert (shown["training"]["visible"], shown["training"]["value"]) == (True, ticked)
+        assert ("1 example of 12 left out" in shown["warnings"]) is not ticked
+    assert "Delete seen (" in saved.ask_delete(services, key)[1]
+    saved.delete_open(services, key)
+    assert "seen" not in [one.name for one in services.evaluations.saved.list()]
+
+
 def test_opening_a_large_evaluation_shows_a_notice_first(services, key, monkeypatch):
     monkeypatch.setattr("dsum_demo.evaluation.background.LARGE", 10)
     services.evaluations.close(key)

@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.evaluation.background import Open
+from dsum_demo.evaluation.background import WITH_TRAINING_DATA, Open
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
+from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.metrics.scores import HEADLINE
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.evaluate import tables
@@ -26,7 +27,7 @@ HOW_SLICES = "Means with 95 % confidence intervals; a slice with few examples ha
 
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
-    "facts", "headline", "warnings", "means_title", "means", "means_table", "parts_table", "checks", "by",
+    "facts", "headline", "warnings", "training", "means_title", "means", "means_table", "parts_table", "checks", "by",
     "pair", "pairs_title", "pairs", "differences", "length_title", "length", "slices_title", "slices", "slices_table",
 )  # fmt: skip
 
@@ -48,6 +49,9 @@ def build_summary(parts: dict[str, Any]) -> None:
     parts["facts"] = gr.HTML(elem_id="evaluation-facts")
     parts["headline"] = gr.HTML(elem_id="evaluation-headline")
     parts["warnings"] = gr.HTML(elem_id="evaluation-warnings")
+    parts["training"] = gr.Checkbox(
+        label="Include dialogues that a system was trained on", visible=False, elem_id="evaluation-training"
+    )
 
 
 def build_views(parts: dict[str, Any]) -> None:
@@ -105,6 +109,10 @@ def draw(opened: Open, rouge: str) -> list[Update]:
         "facts": tables.facts(evaluation, report, opened.title) + tables.signature(report),
         "headline": tables.headline(report),
         "warnings": tables.warnings(report),
+        "training": gr.update(
+            visible=without_training_data(opened.whole) is not opened.whole,
+            value=opened.key.endswith(WITH_TRAINING_DATA),
+        ),
         "means_title": title,
         "means": figure,
         "means_table": tables.means_table(evaluation, report),

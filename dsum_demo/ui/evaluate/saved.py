@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.errors import DsumError, InputError
-from dsum_demo.evaluation.background import Open, describe
+from dsum_demo.evaluation.background import WITH_TRAINING_DATA, Open, describe
 from dsum_demo.evaluation.export import write_exports
 from dsum_demo.evaluation.storage import SavedDifference, SavedEvaluation, compare_saved
 from dsum_demo.metrics.scores import METRICS
@@ -182,8 +182,8 @@ def ask_delete(services: Services, key: str) -> tuple[Update, ...]:
             return closed, "", notice(f"{opened.title} comes with the app and cannot be deleted.")
     except DsumError as error:
         return closed, "", notice(str(error), "error")
-    n = len(opened.evaluation.examples)
-    question = f"Delete {opened.key} ({opened.title}, {n:,} examples)? This cannot be undone."
+    n = len(opened.whole.examples)
+    question = f"Delete {key.removesuffix(WITH_TRAINING_DATA)} ({opened.title}, {n:,} examples)? This cannot be undone."
     return gr.update(visible=True), notice(question, "warning"), ""
 
 
@@ -192,6 +192,7 @@ def delete_open(services: Services, key: str) -> tuple[Update, ...]:
     try:
         if services.settings.public:
             raise InputError("On a public page nothing is saved, so there is nothing to delete.")
+        key = key.removesuffix(WITH_TRAINING_DATA)
         services.evaluations.saved.delete(key)
         services.evaluations.close(key)
     except DsumError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.errors import DsumError
-from dsum_demo.evaluation.background import BackgroundEvaluation
+from dsum_demo.evaluation.background import WITH_TRAINING_DATA, BackgroundEvaluation
 from dsum_demo.metrics.scores import HEADLINE, METRICS
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import means_chart
@@ -84,6 +84,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
     tab.select(MethodType(offer_new_systems, services), [family, owner], form.systems, **QUIET)
     chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
+    parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
     form.start.click(MethodType(start_own, services), [owner, *form.values], [token, form.problem, *running], **QUIET)
@@ -153,6 +154,11 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Itera
     run = services.evaluations.run
     said = gr.skip() if run and run.key == chosen and not long else ""
     yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge), *fill(opened, rouge))
+
+
+def include(services: Services, chosen: str, training_data: bool, rouge: str) -> Iterator[tuple[Update, ...]]:
+    """Open the evaluation with or without the dialogues that a system was trained on."""
+    yield from open_evaluation(services, chosen + WITH_TRAINING_DATA * training_data, rouge)
 
 
 def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[Update, ...]:
