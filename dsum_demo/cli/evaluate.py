@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import say
+from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.settings import Settings
@@ -48,6 +49,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--family", metavar="NAME", help="whose trio, and whose decode config")
     parser.add_argument("--references", metavar="COLS", help="recorded outputs: reference columns, comma-separated")
     parser.add_argument("--recorded", metavar="COLS", help="recorded outputs: a column for each system")
+    add_column_option(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="N examples, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of drawing and of intervals (default: 0)")
     parser.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
@@ -169,6 +171,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             seed=options.seed,
             limit=options.limit,
             skip_broken=options.skip_broken,
+            columns=parse_columns(options.column),
             should_stop=stop.is_set,
         )
         return
@@ -180,7 +183,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     broken: dict[int, str] | None = {} if options.skip_broken else None
     examples = read_source(
         options.data, settings, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
-        broken=broken,
+        broken=broken, columns=parse_columns(options.column),
     )  # fmt: skip
     from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.runner import evaluate

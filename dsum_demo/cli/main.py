@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsum_demo import __version__
 from dsum_demo.cli.compare import run_compare
-from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, say
+from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, add_column_option, say
 from dsum_demo.cli.evaluate import add_evaluate
 from dsum_demo.cli.models import run_models
 from dsum_demo.cli.push import run_push
@@ -69,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("file", type=Path, metavar="FILE")
     score.add_argument("--references", required=True, metavar="COLS", help="reference columns, comma-separated")
     score.add_argument("--systems", required=True, metavar="COLS", help="columns of outputs, comma-separated")
+    add_column_option(score)
     score.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
     score.add_argument("--json", action="store_true", help="print JSON")
     score.set_defaults(run=run_score)

@@ -6,13 +6,20 @@ import argparse
 import json
 
 from dsum_demo.cli.console import DONE
+from dsum_demo.data.columns import parse_columns
 from dsum_demo.metrics.scores import METRICS, shown_unit
 
 
 def run_score(options: argparse.Namespace) -> int:
     from dsum_demo.evaluation.recorded import score_file
 
-    report = score_file(options.file, _columns(options.references), _columns(options.systems), options.policy).as_dict()
+    report = score_file(
+        options.file,
+        _columns(options.references),
+        _columns(options.systems),
+        options.policy,
+        parse_columns(options.column),
+    ).as_dict()
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
         return DONE

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import say
+from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
@@ -44,8 +45,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "--validation", metavar="SOURCE", help="where validation dialogues come from (default: a split)"
     )
-    parser.add_argument("--column", metavar="ROLE=NAME", action="append", default=[],
-                        help="which column of a file is dialogue, summary or id")  # fmt: skip
+    add_column_option(parser)
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], dest="settings",
                         help="any setting of the training or option of the method; may be repeated")  # fmt: skip
     parser.add_argument("--name", metavar="NAME", default="", help="what the run and its model are called")
@@ -116,12 +116,7 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     data: dict[str, Any] = {"source": options.data} if options.data else {}
     data |= {"validation_source": options.validation} if options.validation else {}
     if options.column:
-        pairs = [text.partition("=") for text in options.column]
-        if wrong := [
-            text for text, (_, equals, name) in zip(options.column, pairs, strict=True) if not (equals and name)
-        ]:
-            raise InputError(f"--column {wrong[0]!r} has no '='; write it as dialogue=NAME or summary=NAME.")
-        data["columns"] = {role.strip(): name.strip() for role, _, name in pairs}
+        data["columns"] = parse_columns(options.column)
     config = apply_settings(replace(config, data=replace(config.data, **data)), options.settings)
     check_allowed(config, settings)
     return config

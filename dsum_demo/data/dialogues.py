@@ -7,6 +7,7 @@ from functools import lru_cache
 from dsum_demo.data.conversations.language import is_foreign
 from dsum_demo.data.conversations.names import distinct, split_heads
 from dsum_demo.data.conversations.reader import Reading, clean_lines, read_conversation
+from dsum_demo.data.values import is_empty
 from dsum_demo.errors import InputError
 
 MIN_TURNS = 2
@@ -17,7 +18,7 @@ def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False)
     """The dialogue that a pasted text contains, and what was recognized and left out.
 
     as_is: no format is recognized; only line ends, invisible characters, runs of white space and blank lines go.
-    Raises InputError for an empty text, one without a letter or digit, or one longer than `max_chars` characters.
+    Raises InputError for an empty text (`is_empty`) and one longer than `max_chars` characters.
     """
     if len(text) > max_chars:
         raise InputError(
@@ -29,7 +30,7 @@ def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False)
         reading = Reading("\n".join(lines), "", len(labels), tuple(distinct(labels)))
     else:
         reading = read_conversation(text)
-    if not any(c.isalnum() for c in reading.dialogue):
+    if is_empty(reading.dialogue):
         raise InputError(
             "There is no dialogue to summarize. Paste one, a turn a line, such as “Maya: Are you free today?”."
         )

@@ -6,13 +6,15 @@ import hashlib
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dsum_demo.data.tables import Broken, _leave_out, find_column, read_rows
-from dsum_demo.errors import DataError, InputError
+from dsum_demo.data.columns import Columns, map_columns
+from dsum_demo.data.tables import Broken, Row, leave_out, read_rows
+from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
+from dsum_demo.errors import InputError
 from dsum_demo.utils.files import write_atomically
 
 TRAINING_FINGERPRINTS = "train_fingerprints.txt"
@@ -62,71 +64,68 @@ def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
 
 
-def read_samples(file: Path, broken: Broken | None = None) -> list[Example]:
-    """Examples of a file with the columns that `find_example_columns` finds; empty summaries and topics are left out,
-    and a row without an id is called "row 3".
+def read_samples(file: Path, broken: Broken | None = None, columns: Mapping[str, str] | None = None) -> list[Example]:
+    """Examples of a file with the columns that `map_columns` finds, or that `columns` gives by role; empty summaries
+    and topics are left out, and a row without an id is called "row 3".
 
     Raises DataError for what `read_rows` refuses, for a file without a column of dialogues or of summaries, and for
     rows without dialogue or summary or with a repeated id; where `broken` is given, such rows are put there and left
     out instead.
     """
-    return to_examples(read_rows(file, broken), str(file), broken)
+    return to_examples(read_rows(file, broken), str(file), broken, columns)
 
 
 def to_examples(
-    rows: Sequence[dict[str, str]] | Mapping[int, dict[str, str]], name: str, broken: Broken | None = None
+    rows: Sequence[Row] | Mapping[int, Row],
+    name: str,
+    broken: Broken | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> list[Example]:
     """Rows as `read_samples` reads them; `name` says in a refusal where they come from. Raises DataError."""
     numbered = rows if isinstance(rows, Mapping) else dict(enumerate(rows, 1))
-    columns = find_example_columns(next(iter(numbered.values()), {}), name)
-    examples = {
-        number: Example(
-            id="".join(_texts(row, columns["id"])) or f"row {number}",
-            dialogue="".join(_texts(row, columns["dialogue"])),
-            references=_texts(row, columns["summary"]),
-            topics=_texts(row, columns["topic"]),
-        )
-        for number, row in numbered.items()
-    }
-    for what, of in (
-        ("no dialogue", lambda example: example.dialogue),
-        ("no summary", lambda example: example.references),
-    ):
-        _leave_out(name, what, [number for number, e in examples.items() if not of(e)], examples, broken)
+    found = map_columns(next(iter(numbered.values()), {}), name, columns)
+    examples, reasons = usable_examples(numbered, found)
     times = Counter(example.id for example in examples.values())
-    _leave_out(name, "an id that is used twice", [n for n, e in examples.items() if times[e.id] > 1], examples, broken)
+    twice = {number: "an id that is used twice" for number, e in examples.items() if times[e.id] > 1}
+    for reason, numbers in rows_by_reason({**reasons, **twice}).items():
+        leave_out(name, reason, numbers, examples, broken)
     return list(examples.values())
 
 
-# What people call the columns, the likeliest name first.
-USUAL_COLUMNS = {
-    "dialogue": ("dialogue", "dialog", "conversation", "source", "input", "text", "transcript", "chat"),
-    "summary": ("summary", "summary1", "reference", "target", "output", "highlights", "abstract"),
-    "id": ("id", "fname", "dialogue_id", "idx"),
-}
-EXPECTED_COLUMNS = "dialogue and summary (or summary1 to summary3), and optionally id and topic (or topic1 to topic3)"
-
-
-def find_example_columns(columns: Iterable[str], name: str) -> dict[str, tuple[str, ...]]:
-    """The columns of each part of an example, by "dialogue", "summary", "id" and "topic", without regard to case: one
-    of USUAL_COLUMNS, or the numbered summaries and topics of DialogSum; empty for a missing id or topic.
-
-    Raises DataError for a file without dialogue or summary, naming the columns found and those expected.
-    """
-    there = tuple(columns)
-    found: dict[str, tuple[str, ...]] = {}
-    for role in ("dialogue", "summary", "id", "topic"):
-        numbered = () if role in ("dialogue", "id") else (role, *(f"{role}{number}" for number in (1, 2, 3)))
-        several = tuple(column for each in numbered if (column := find_column(there, each)))
-        one = find_column(there, *USUAL_COLUMNS.get(role, ()))
-        found[role] = several or ((one,) if one else ())
-    if missing := [role for role in ("dialogue", "summary") if not found[role]]:
-        raise DataError(
-            f"{name} has no column {' and no column '.join(missing)}; its columns are: {', '.join(there)}. Name them "
-            f"{EXPECTED_COLUMNS}."
+def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Example], dict[int, str]]:
+    """The rows with a dialogue and a summary as examples, by their numbers, and what is wrong with each other row."""
+    examples, reasons = {}, {}
+    for number, row in rows.items():
+        wrong = []
+        dialogues = [row.get(column) for column in columns["dialogue"]]
+        dialogue = "".join(read_dialogue_value(value) or "" for value in dialogues)
+        if not dialogue:
+            wrong.append(_lack("dialogue", dialogues, read_dialogue_value))
+        summaries = [row.get(column) for column in columns["summary"]]
+        references = [text for value in summaries for text in read_texts_value(value) or ()]
+        if not references or any(read_texts_value(value) is None for value in summaries):
+            wrong.append(_lack("summary", summaries, read_texts_value))
+        if wrong:
+            reasons[number] = " and ".join(wrong)
+            continue
+        examples[number] = Example(
+            id="".join(read_label_value(row.get(column)) for column in columns["id"]) or f"row {number}",
+            dialogue=dialogue,
+            references=tuple(references),
+            topics=tuple(text for column in columns["topic"] for text in read_texts_value(row.get(column)) or ()),
         )
+    return examples, reasons
+
+
+def rows_by_reason(reasons: Mapping[int, str]) -> dict[str, list[int]]:
+    """The numbers of the rows that each reason holds for."""
+    found: dict[str, list[int]] = {}
+    for number, reason in sorted(reasons.items()):
+        found.setdefault(reason, []).append(number)
     return found
 
 
-def _texts(row: dict[str, str], columns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(filter(None, (row.get(column, "").strip() for column in columns)))
+def _lack(role: str, values: Sequence[Any], read: Callable[[Any], Any]) -> str:
+    """What there is in place of a dialogue or summary."""
+    other = next((value for value in values if read(value) is None), None)
+    return f"no {role}" if other is None else f"{describe_value(other)} instead of a {role}"

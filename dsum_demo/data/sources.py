@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dsum_demo.data.examples import Example, read_samples, to_examples
-from dsum_demo.data.tables import Broken
+from dsum_demo.data.tables import PACKED_ENDINGS, Broken, Row
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.hub.client import HubProbe, Progress, StopAsked
 from dsum_demo.settings import Settings
@@ -25,7 +25,6 @@ SAMPLES, DIALOGSUM = "samples", "dialogsum"
 SPLITS = ("train", "validation", "test")
 DIALOGSUM_ON_HUB = "knkarthick/dialogsum"
 PATIENCE_SECONDS = 600
-ENDINGS = (".csv", ".jsonl", ".json", ".csv.gz", ".jsonl.gz", ".json.gz")
 # DialogSum's test split names its rows test_0_1, test_0_2 and test_0_3: one dialogue, three people's summaries.
 ROW_OF_SEVERAL = re.compile(r"(.*\d)_\d+", re.DOTALL)
 
@@ -42,13 +41,14 @@ def read_source(
     on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
     broken: Broken | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> list[Example]:
     """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file for `read_samples`.
 
     One example a dialogue: rows that share one are regrouped. Only DialogSum from the Hub can take long; on_progress
     gets a sentence then, and a stop is obeyed. Raises InputError for a source that there is not, DataError for rows
     that cannot be read or had, and Stopped. Where `broken` is given, rows of a file that cannot be used are put there,
-    by their numbers, and left out.
+    by their numbers, and left out. columns: the columns of a file by role, see `map_columns`.
     """
     name, _, split = source.strip().partition(":")
     if source.strip() == SAMPLES:
@@ -64,7 +64,7 @@ def read_source(
         raise InputError(f"There is no source {source!r} here; give one of: {', '.join(source_names())}.")
     if not Path(source).is_file():
         raise InputError(f"There is no file {source!r}; give one, or one of: {', '.join(source_names())}.")
-    return regroup(read_samples(Path(source), broken))
+    return regroup(read_samples(Path(source), broken, columns))
 
 
 def regroup(examples: Sequence[Example]) -> list[Example]:
@@ -93,12 +93,12 @@ def regroup(examples: Sequence[Example]) -> list[Example]:
 
 
 def _split_file(folder: Path, split: str) -> Path:
-    for ending in ENDINGS:
+    for ending in PACKED_ENDINGS:
         if (file := folder / f"{split}{ending}").is_file():
             return file
     raise DataError(
-        f"DSUM_DIALOGSUM names {folder}, and there is no {split}{ENDINGS[0]} in it (nor with "
-        f"{', '.join(ENDINGS[1:])}); put it there, or unset DSUM_DIALOGSUM to fetch DialogSum from the Hub."
+        f"DSUM_DIALOGSUM names {folder}, and there is no {split}{PACKED_ENDINGS[0]} in it (nor with "
+        f"{', '.join(PACKED_ENDINGS[1:])}); put it there, or unset DSUM_DIALOGSUM to fetch DialogSum from the Hub."
     )
 
 
@@ -116,7 +116,7 @@ def _from_hub(split: str, settings: Settings, on_progress: Progress, should_stop
 _OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
 
 
-def _cached(split: str) -> list[dict[str, str]] | None:
+def _cached(split: str) -> list[Row] | None:
     """The split as datasets' cache has it, else None. Never asks the network."""
     import datasets
     from datasets.packaged_modules.cache.cache import Cache
@@ -125,16 +125,16 @@ def _cached(split: str) -> list[dict[str, str]] | None:
     with contextlib.suppress(ValueError, OSError):
         name = DIALOGSUM_ON_HUB.split("/")[-1]
         builder = Cache(dataset_name=name, repo_id=DIALOGSUM_ON_HUB, version="auto", hash="auto")
-        return _texts(builder.as_dataset(split=split))
+        return list(builder.as_dataset(split=split))
     return None
 
 
-def _downloaded(split: str, should_stop: StopAsked) -> list[dict[str, str]]:
+def _downloaded(split: str, should_stop: StopAsked) -> list[Row]:
     import datasets
 
-    def download(stop: threading.Event) -> list[dict[str, str]]:
+    def download(stop: threading.Event) -> list[Row]:
         datasets.disable_progress_bars()
-        return _texts(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split))
+        return list(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split))
 
     try:
         # In a thread, because a blocked connection does not notice a stop, and some of the library's requests wait
@@ -152,7 +152,3 @@ def _downloaded(split: str, should_stop: StopAsked) -> list[dict[str, str]]:
         raise
     except Exception as error:
         raise DataError(f"DialogSum could not be downloaded from the Hub: {first_line(error)} {_OTHER_WAYS}") from error
-
-
-def _texts(rows: object) -> list[dict[str, str]]:
-    return [{name: str(value) for name, value in row.items() if value is not None} for row in rows]  # type: ignore[attr-defined]

@@ -1,72 +1,70 @@
-"""Reads rows from CSV, TSV, JSON and JSON Lines files."""
+"""Reads rows from CSV, TSV, JSON, JSON Lines and Parquet files, plain or packed."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
 import io
-import json
 import re
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.errors import DataError
-from dsum_demo.utils.formatting import size
-
-LONGEST_FIELD = 2**31 - 1
-
-
-# A few megabytes can unpack to more than there is memory.
-LARGEST_UNPACKED_BYTES = 1_000_000_000
-
+from dsum_demo.data.archives import check_size, read_unpacked
+from dsum_demo.data.conversations.files import read_file_text
+from dsum_demo.data.conversations.structured import LONGEST_FIELD
+from dsum_demo.data.json_rows import parse_json_rows
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.utils.formatting import first_line
 
 # Rows that cannot be used, by their number, each with the reason in a sentence.
 Broken = dict[int, str]
 
 
-def read_table(file: Path) -> list[dict[str, str]]:
+# The values as the file has them: texts, and from JSON and Parquet anything else.
+Row = dict[str, Any]
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+PACKED_ENDINGS = (*ENDINGS, *(f"{ending}.gz" for ending in ENDINGS), ".zip")
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+
+
+def read_table(file: Path) -> list[Row]:
     """The rows of a file that `read_rows` reads. Raises DataError."""
     return list(read_rows(file).values())
 
 
-def read_rows(file: Path, broken: Broken | None = None) -> dict[int, dict[str, str]]:
-    """The rows of a .csv, .tsv, .json (a list of objects, alone or under "data") or .jsonl file, or of one of these
-    gzipped (.csv.gz and so on), by their numbers; every row has every column. The text is UTF-8, with or without a byte
-    order mark, or UTF-16 with one. A first column without a name, as pandas writes it, is called "index".
+def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
+    """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file, or of one of these in gzip or in a zip, by their
+    numbers; every row has every column, None where it has no value.
 
-    Values become text: None and what is missing become "", other values their JSON. Raises DataError for a file that
-    cannot be read, has no rows, or has rows or column names that cannot be used; where `broken` is given, such rows are
-    put there and left out instead.
+    The separator and the JSON layout (`parse_json_rows`) are told by content. Text is UTF-8 or UTF-16, with or without
+    a byte order mark. A first column without a name, as pandas writes it, is called "index". Raises DataError for a
+    file that cannot be read, has no rows, or has rows or column names that cannot be used; where `broken` is given,
+    such rows are put there and left out instead.
     """
-    packed = file.suffix.lower() == ".gz"
-    read = _READERS.get(Path(file.stem if packed else file.name).suffix.lower())
-    if read is None:
-        raise DataError(f"{file} is of an unknown kind; give a {', '.join(_READERS)} file.")
-    try:
-        content = _unpacked(file) if packed else file.read_bytes()
-        # Excel's "Unicode text" is UTF-16 with a byte order mark.
-        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-    rows = read(file, text, broken)
+    name, content = read_unpacked(file)
+    ending = Path(name).suffix.lower()
+    if ending in _SPREADSHEETS:
+        raise DataError(f"{file} is a spreadsheet; save the sheet as “CSV UTF-8”.")
+    if ending not in ENDINGS:
+        raise DataError(f"{file} has an unsupported file type; give one of: {', '.join(PACKED_ENDINGS)}.")
+    if ending == ".parquet":
+        rows = dict(enumerate(_read_parquet(file, content), 1))
+    elif ending in (".csv", ".tsv"):
+        rows = _read_separated(file, _decoded(file, content), "," if ending == ".csv" else "\t", broken)
+    else:
+        try:
+            found = parse_json_rows(_decoded(file, content), lines=ending != ".json")
+        except ValueError as error:
+            raise DataError(f"{file} {error}.") from None
+        rows = dict(enumerate(found, 1))
+        not_objects = [number for number, row in rows.items() if not isinstance(row, dict)]
+        leave_out(file, "no JSON object", not_objects, rows, broken)
     if not rows:
         raise DataError(f"{file} has no rows{' that can be used' if broken else ''}.")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
-    return {number: {name: _text(row.get(name)) for name in columns} for number, row in rows.items()}
-
-
-def find_column(columns: Iterable[str], *names: str) -> str | None:
-    """The first of `names` that is a column, as the file spells it: exactly, else without regard to case."""
-    found = list(columns)
-    by_folded = {column.casefold(): column for column in reversed(found)}
-    return next((n if n in found else by_folded[n.casefold()] for n in names if n.casefold() in by_folded), None)
+    return {number: {name: row.get(name) for name in columns} for number, row in rows.items()}
 
 
 def name_rows(rows: Sequence[int]) -> str:
@@ -75,27 +73,50 @@ def name_rows(rows: Sequence[int]) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:10]))}{more}"
 
 
-def _unpacked(file: Path) -> bytes:
+def _decoded(file: Path, content: bytes) -> str:
     try:
-        with gzip.open(file) as stream:
-            content = stream.read(LARGEST_UNPACKED_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{file} is no whole gzip file ({error}); fetch or pack it again.") from None
-    if len(content) > LARGEST_UNPACKED_BYTES:
-        raise DataError(f"{file} unpacks to more than {size(LARGEST_UNPACKED_BYTES)}; give a smaller file.")
-    return content
+        read = read_file_text(content, str(file))
+    except InputError as error:
+        raise DataError(str(error)) from None
+    if read.notice:
+        raise DataError(f"{file} is not UTF-8 text{_first_wrong(content)}; save it as UTF-8 (in Excel: “CSV UTF-8”).")
+    return read.text
 
 
-def _read_separated(delimiter: str, file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
+def _first_wrong(content: bytes) -> str:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return f" (byte {error.start}, {error.object[error.start :][:1].decode('cp1252', 'replace')!r} in Windows-1252)"
+    return ""
+
+
+def _read_parquet(file: Path, content: bytes) -> list[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(io.BytesIO(content))
+        groups = (table.metadata.row_group(number) for number in range(table.metadata.num_row_groups))
+        check_size(file, sum(group.total_byte_size for group in groups))
+        rows: list[Row] = table.read().to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file} is not a Parquet file that can be read: {first_line(error)}") from None
+    return rows
+
+
+def _read_separated(file: Path, text: str, delimiter: str, broken: Broken | None) -> dict[int, Row]:
     delimiter, text = _separator(text, delimiter)
-    # The limit of 131,072 characters holds for the whole process, and a long meeting is longer.
     csv.field_size_limit(LONGEST_FIELD)
     # Strict, because otherwise a quote that is never closed swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header, *lines = [fields for fields in reader if fields] or [[]]
     except csv.Error as error:
-        raise DataError(f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there.") from None
+        raise DataError(
+            f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there; a quote inside a "
+            "quoted text is written twice."
+        ) from None
     names = [name.strip() for name in header]
     if len(names) > 1 and not names[0] and "index" not in names:
         names[0] = "index"
@@ -130,58 +151,10 @@ def _separator(text: str, usual: str) -> tuple[str, str]:
     return (found[0] if found else usual), text
 
 
-def _read_json(file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}.") from None
-    if isinstance(found, dict):
-        found = found.get("data")
-    if not isinstance(found, list):
-        raise DataError(f'{file} holds no list; give a list of objects, alone or as {{"data": [...]}}.')
-    return _objects(file, found, broken)
-
-
-def _read_jsonl(file: Path, text: str, broken: Broken | None) -> dict[int, dict[str, Any]]:
-    # Only "\n": a text inside a line may hold the other line ends that splitlines() knows.
-    lines = [line for line in text.split("\n") if line.strip()]
-    return _objects(file, map(_object, lines), broken)
-
-
-def _objects(file: Path, found: Iterable[Any], broken: Broken | None) -> dict[int, dict[str, Any]]:
-    rows = dict(enumerate(found, 1))
-    _leave_out(file, "no JSON object", [n for n, row in rows.items() if not isinstance(row, dict)], rows, broken)
-    return rows
-
-
-_READERS: dict[str, Callable[[Path, str, Broken | None], dict[int, dict[str, Any]]]] = {
-    ".csv": partial(_read_separated, ","),
-    ".tsv": partial(_read_separated, "\t"),
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-}
-
-
-def _object(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _leave_out(
-    file: Path | str, what: str, numbers: Sequence[int], rows: dict[int, Any], broken: Broken | None
-) -> None:
+def leave_out(file: Path | str, what: str, numbers: Sequence[int], rows: dict[int, Any], broken: Broken | None) -> None:
     if numbers and broken is None:
         raise DataError(f"{file} has {what} in {name_rows(numbers)}.", numbers)
     for number in numbers:
         assert broken is not None
         broken[number] = f"It has {what}."
-        del rows[number]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        rows.pop(number, None)

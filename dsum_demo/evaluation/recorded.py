@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dsum_demo.data.columns import find_column, guess_columns
 from dsum_demo.data.examples import Example, draw, fingerprint
 from dsum_demo.data.sources import ROW_OF_SEVERAL
-from dsum_demo.data.tables import Broken, find_column, name_rows, read_rows
+from dsum_demo.data.tables import Broken, name_rows, read_rows
+from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
@@ -40,11 +42,15 @@ class RecordedRow:
 
 
 def read_recorded(
-    file: Path, references: Sequence[str], systems: Sequence[str], broken: Broken | None = None
+    file: Path,
+    references: Sequence[str],
+    systems: Sequence[str],
+    broken: Broken | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> list[RecordedRow]:
-    """The rows of a file (see `tables.read_rows`). In addition to the named columns, `id`, `dialogue` and `topic` to
-    `topic3` are used if present. Column names are case-insensitive. A row is compared with its references that are not
-    empty; an empty output scores 0.
+    """The rows of a file (see `tables.read_rows`). In addition to the named columns, those of the id, the dialogue and
+    the topics are used if present (see `map_columns`; `columns` gives them by role). Column names are case-insensitive.
+    A row is compared with its references that are not empty; an empty output scores 0.
 
     Rows belong to one dialogue if the dialogue is equal; without that column, if their ids are numbered like test_0_2;
     without ids, if they are consecutive and all outputs are equal.
@@ -53,40 +59,54 @@ def read_recorded(
     are skipped and added to it instead.
     """
     _check_columns(references, systems)
+    if "summary" in (columns or {}):
+        raise InputError("Recorded outputs are compared with the columns that --references names; leave summary out.")
     rows = read_rows(file, broken)
-    columns = list(next(iter(rows.values())))
-    own = ("id", "dialogue", "topic", "topic1", "topic2", "topic3")
-    spelled = {name: find_column(columns, name) for name in (*references, *systems, *own)}
+    names = list(next(iter(rows.values())))
+    spelled = {name: find_column(names, name) for name in (*references, *systems)}
     if missing := [name for name in (*references, *systems) if not spelled[name]]:
-        raise DataError(f"{file} has no column {', '.join(missing)}; its columns are: {', '.join(columns)}.")
-    _check_columns(*([str(spelled[name]) for name in names] for names in (references, systems)))
+        raise DataError(f"{file} has no column {', '.join(missing)}; its columns are: {', '.join(names)}.")
     as_named = {name: column for name, column in spelled.items() if column}
-    rows = {n: {**row, **{name: row[column] for name, column in as_named.items()}} for n, row in rows.items()}
-    used = {n: tuple(row[name] for name in references if row[name].strip()) for n, row in rows.items()}
+    _check_columns(*([as_named[name] for name in named] for named in (references, systems)))
+    own = guess_columns(names, columns, taken=as_named.values())
     _leave_out(
-        {n: "It has no reference." for n, texts in used.items() if not texts}, rows, broken,
-        lambda wrong: f"{file} has no reference in {name_rows(wrong)}; fill one in or remove the row.",
+        {
+            n: f"It has {describe_value(row[column])} instead of text in column {name}."
+            for n, row in rows.items()
+            for name, column in as_named.items()
+            if read_texts_value(row[column]) is None
+        },
+        rows, broken, lambda wrong, reason: f"{file}, {name_rows(wrong)}: {reason}",
     )  # fmt: skip
-    long = {
-        n: next(filter(None, (too_long(row[name], text) for name in systems for text in used[n])), "")
-        for n, row in rows.items()
-    }
-    _leave_out(
-        {n: reason for n, reason in long.items() if reason}, rows, broken,
-        lambda wrong: f"{file}, {name_rows(wrong)}: {long[wrong[0]]}",
-    )  # fmt: skip
-    if not rows:
-        raise DataError(f"{file} has no valid rows.")
-    groups = _groups(rows, systems)
-    ids = _unique_ids(rows)
-    return [
-        RecordedRow(
-            number,
-            groups[number],
-            Example(ids[number], row.get("dialogue", "").strip(), used[number], _topics(row)),
-            {name: row[name] for name in systems},
+    examples = {
+        number: Example(
+            id="".join(read_label_value(row[column]) for column in own["id"]),
+            dialogue="".join(read_dialogue_value(row[column]) or "" for column in own["dialogue"]),
+            references=tuple(text for name in references for text in read_texts_value(row[as_named[name]]) or ()),
+            topics=tuple(text for column in own["topic"] for text in read_texts_value(row[column]) or ()),
         )
         for number, row in rows.items()
+    }
+    outputs = {number: {name: _output(row[as_named[name]]) for name in systems} for number, row in rows.items()}
+    _leave_out(
+        {n: "It has no reference." for n, example in examples.items() if not example.references}, examples, broken,
+        lambda wrong, reason: f"{file} has no reference in {name_rows(wrong)}; fill one in or remove the row.",
+    )  # fmt: skip
+    long = {
+        n: next(filter(None, (too_long(output, text) for output in outputs[n].values() for text in e.references)), "")
+        for n, e in examples.items()
+    }
+    _leave_out(
+        {n: reason for n, reason in long.items() if reason}, examples, broken,
+        lambda wrong, reason: f"{file}, {name_rows(wrong)}: {reason}",
+    )  # fmt: skip
+    if not examples:
+        raise DataError(f"{file} has no valid rows.")
+    groups = _groups(examples, outputs)
+    ids = _unique_ids(examples)
+    return [
+        RecordedRow(number, groups[number], replace(example, id=ids[number]), outputs[number])
+        for number, example in examples.items()
     ]
 
 
@@ -140,45 +160,47 @@ def _check_columns(references: Sequence[str], systems: Sequence[str]) -> None:
 
 def _leave_out(
     reasons: Mapping[int, str],
-    rows: dict[int, dict[str, str]],
+    rows: dict[int, Any],
     broken: Broken | None,
-    message: Callable[[list[int]], str],
+    message: Callable[[list[int], str], str],
 ) -> None:
     if reasons and broken is None:
-        raise DataError(message(list(reasons)), list(reasons))
+        raise DataError(message(list(reasons), next(iter(reasons.values()))), list(reasons))
     for number, reason in reasons.items():
         assert broken is not None
         broken[number] = reason
         del rows[number]
 
 
-def _groups(rows: Mapping[int, Mapping[str, str]], systems: Sequence[str]) -> dict[int, str]:
+def _output(value: Any) -> str:
+    """A system's text: as it is, the lines of a list, or "" for an empty one."""
+    texts = read_texts_value(value) or ()
+    return value if isinstance(value, str) and texts == (value.strip(),) else "\n".join(texts)
+
+
+def _groups(examples: Mapping[int, Example], outputs: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
     found, before, run = {}, None, 0
-    for number, row in rows.items():
-        several = ROW_OF_SEVERAL.fullmatch(row.get("id", "").strip())
-        wrote = tuple(row[name] for name in systems)
+    for number, example in examples.items():
+        several = ROW_OF_SEVERAL.fullmatch(example.id)
+        wrote = tuple(outputs[number].values())
         run = run if wrote == before and any(map(str.strip, wrote)) else number
         before = wrote
-        if row.get("dialogue", "").strip():
-            found[number] = fingerprint(row["dialogue"])
+        if example.dialogue:
+            found[number] = fingerprint(example.dialogue)
         elif several:
             found[number] = several[1]
         else:
-            found[number] = f"row {number}" if row.get("id", "").strip() else f"row {run}"
+            found[number] = f"row {number}" if example.id else f"row {run}"
     return found
 
 
-def _unique_ids(rows: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
-    own = {number: row.get("id", "").strip() for number, row in rows.items()}
+def _unique_ids(examples: Mapping[int, Example]) -> dict[int, str]:
+    own = {number: example.id for number, example in examples.items()}
     times = Counter(own.values())
     return {
         number: id_ if id_ and times[id_] == 1 else f"{id_} (row {number})" if id_ else f"row {number}"
         for number, id_ in own.items()
     }
-
-
-def _topics(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(filter(None, (row.get(name, "").strip() for name in ("topic", "topic1", "topic2", "topic3"))))
 
 
 YIELD_SECONDS = 0.5
@@ -201,11 +223,17 @@ class ScoreReport:
         }
 
 
-def score_file(file: Path, references: Sequence[str], systems: Sequence[str], policy: str = "mean") -> ScoreReport:
+def score_file(
+    file: Path,
+    references: Sequence[str],
+    systems: Sequence[str],
+    policy: str = "mean",
+    columns: Mapping[str, str] | None = None,
+) -> ScoreReport:
     """Mean scores of `evaluate_recorded` over all rows. The signature has the largest number of references of a row.
     Raises the same errors.
     """
-    *_, last = evaluate_recorded(file, references, systems, policy=policy)
+    *_, last = evaluate_recorded(file, references, systems, policy=policy, columns=columns)
     examples = last.evaluation.examples
     return ScoreReport(
         signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
@@ -223,6 +251,7 @@ def evaluate_recorded(
     seed: int = 0,
     limit: int | None = None,
     skip_broken: bool = False,
+    columns: Mapping[str, str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
     """Score the columns `systems` against the columns `references` (see `read_recorded`), row by row in random order.
@@ -235,7 +264,7 @@ def evaluate_recorded(
     check_reading(reading)
     signature(n=0, references=1, policy=policy)  # raises for an unknown policy before the file is read
     broken: Broken | None = {} if skip_broken else None
-    rows = read_recorded(file, references, systems, broken)
+    rows = read_recorded(file, references, systems, broken, columns)
     everything = rows
     if reading == "dialogues":
         rows = together(rows)

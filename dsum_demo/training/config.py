@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dsum_demo.data.columns import USUAL_COLUMNS
 from dsum_demo.errors import InputError
 from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.training.methods import method
@@ -121,9 +122,8 @@ class DataConfig:
             raise InputError("data is empty; give samples, a file or a folder.")
         for each in DATA_FIELDS:
             object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
-        wrong = sorted(set(self.columns) - {"dialogue", "summary", "id"})
-        if wrong:
-            raise InputError(f"columns has the unknown key {wrong[0]!r}; use dialogue, summary and, optionally, id.")
+        if wrong := sorted(set(self.columns) - set(USUAL_COLUMNS)):
+            raise InputError(f"columns has the unknown key {wrong[0]!r}; use one of: {', '.join(USUAL_COLUMNS)}.")
         object.__setattr__(self, "columns", dict(self.columns))
 
     def as_record(self) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from dsum_demo.data.examples import USUAL_COLUMNS, Example, fingerprint
-from dsum_demo.data.sources import DIALOGSUM, ENDINGS, read_source, source_names
-from dsum_demo.data.tables import name_rows, read_table
+from dsum_demo.data.columns import Columns, map_columns
+from dsum_demo.data.examples import Example, fingerprint, rows_by_reason, usable_examples
+from dsum_demo.data.sources import DIALOGSUM, read_source, source_names
+from dsum_demo.data.tables import PACKED_ENDINGS, Row, name_rows, read_rows
+from dsum_demo.data.values import read_label_value
 from dsum_demo.errors import DataError
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig
@@ -70,27 +72,6 @@ class TrainingData:
     fingerprint: str = field(default="")
 
 
-def map_columns(columns: Sequence[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Map "dialogue", "summary" and, if present, "id" to columns; `given` takes precedence over detection.
-
-    Raises DataError with the list of columns if a given column is missing or a required one is not detected.
-    """
-    by_lower = {name.lower(): name for name in reversed(columns)}
-    mapping: dict[str, str] = {}
-    for role, usual in USUAL_COLUMNS.items():
-        if given and given.get(role):
-            if given[role] not in columns:
-                raise DataError(f"There is no column {given[role]!r}; the columns are: {', '.join(columns)}.")
-            mapping[role] = given[role]
-            continue
-        found = next((by_lower[name] for name in usual if name in by_lower), None)
-        if found and found not in mapping.values():
-            mapping[role] = found
-        elif role != "id":
-            raise DataError(f"Which column holds the {role}? Name it; the columns are: {', '.join(columns)}.")
-    return mapping
-
-
 def preview(
     file: Path,
     columns: Mapping[str, str] | None = None,
@@ -101,16 +82,22 @@ def preview(
 
     Raises DataError for a file that cannot be read or whose columns are not detected.
     """
-    rows = read_table(file)
-    names = tuple(rows[0])
-    mapping = map_columns(names, columns)
+    rows = read_rows(file)
+    names = tuple(next(iter(rows.values())))
+    mapping = map_columns(names, str(file), columns)
     examples, problems = _examples(rows, mapping)
     lengths = None
     if length and examples:
-        counts = sorted(length(example.dialogue) for example in examples)
+        counts = sorted(length(example.dialogue) for example in examples.values())
         lengths = Lengths(counts[len(counts) // 2], counts[-1], limit, sum(count > limit for count in counts))
-    shown = tuple({role: row[column] for role, column in mapping.items()} for row in rows[:_PREVIEW_ROWS])
-    return Preview(names, mapping, shown, len(rows), tuple(problems), lengths)
+    used = {role: mapping[role][0] for role in ("dialogue", "summary", "id") if mapping[role]}
+    shown = []
+    for number, row in list(rows.items())[:_PREVIEW_ROWS]:
+        texts = {role: read_label_value(row[column]) for role, column in used.items()}
+        if example := examples.get(number):
+            texts |= {"dialogue": example.dialogue, "summary": example.references[0]}
+        shown.append(texts)
+    return Preview(names, used, tuple(shown), len(rows), tuple(problems), lengths)
 
 
 def read_training_data(config: DataConfig, settings: Settings) -> TrainingData:
@@ -177,9 +164,8 @@ def _read(
     if path.is_dir():
         train, validation = _part(path, "train"), _part(path, "validation")
         if train is None:
-            raise DataError(
-                f"{path} has no train{ENDINGS[0]} or train file ending in {', '.join(ENDINGS[1:])}; add one."
-            )
+            first, *others = PACKED_ENDINGS
+            raise DataError(f"{path} has no train{first} or train file ending in {', '.join(others)}; add one.")
         return _read_file(train, columns, notes), _read_file(validation, columns, notes) if validation else []
     if path.is_file():
         return _read_file(path, columns, notes), []
@@ -192,38 +178,33 @@ def _from_source(source: str, settings: Settings) -> list[Example]:
 
 
 def _part(folder: Path, name: str) -> Path | None:
-    return next((folder / f"{name}{kind}" for kind in ENDINGS if (folder / f"{name}{kind}").is_file()), None)
+    return next((folder / f"{name}{kind}" for kind in PACKED_ENDINGS if (folder / f"{name}{kind}").is_file()), None)
 
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:
-    rows = read_table(file)
-    examples, problems = _examples(rows, map_columns(tuple(rows[0]), columns))
-    left_out = [problem.row for problem in problems if problem.fatal]
-    if left_out:
-        notes.append(f"{file.name}: {name_rows(left_out)} skipped, without dialogue or summary.")
+    rows = read_rows(file)
+    examples, reasons = usable_examples(rows, map_columns(next(iter(rows.values())), str(file), columns))
+    left_out = [f"{name_rows(numbers)} ({reason})" for reason, numbers in rows_by_reason(reasons).items()]
     if not examples:
-        raise DataError(f"{file} has no row with both a dialogue and a summary.", left_out)
-    return examples
+        raise DataError(f"{file} has no row with both a dialogue and a summary: {', '.join(left_out)}.", list(reasons))
+    if left_out:
+        notes.append(f"{file.name}: skipped {', '.join(left_out)}.")
+    return [replace(example, references=example.references[:1]) for example in examples.values()]
 
 
-def _examples(rows: Sequence[Mapping[str, str]], mapping: Mapping[str, str]) -> tuple[list[Example], list[Problem]]:
-    """Return the usable rows as examples, and the problems of all rows in order."""
-    examples, problems, first = [], [], dict[str, int]()
-    for number, row in enumerate(rows, 1):
-        dialogue, summary = row[mapping["dialogue"]].strip(), row[mapping["summary"]].strip()
-        empty = [role for role, text in (("dialogue", dialogue), ("summary", summary)) if not text]
-        if empty:
-            problems.append(Problem(number, f"no {' and no '.join(empty)}", fatal=True))
-            continue
-        mark = fingerprint(dialogue)
+def _examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Example], list[Problem]]:
+    """Return the usable rows as examples by number, and the problems of all rows in order."""
+    examples, reasons = usable_examples(rows, columns)
+    problems = [Problem(number, reason, fatal=True) for number, reason in reasons.items()]
+    first = dict[str, int]()
+    for number, example in examples.items():
+        mark = fingerprint(example.dialogue)
         if mark in first:
             problems.append(Problem(number, f"the same dialogue as row {first[mark]}"))
-        elif len(summary) >= len(dialogue):
+        elif len(example.references[0]) >= len(example.dialogue):
             problems.append(Problem(number, "a summary at least as long as its dialogue"))
         first.setdefault(mark, number)
-        name = row[mapping["id"]].strip() if "id" in mapping else ""
-        examples.append(Example(name or str(number), dialogue, (summary,), ()))
-    return examples, problems
+    return examples, sorted(problems, key=lambda problem: problem.row)
 
 
 def _without_duplicates(examples: list[Example], notes: list[str]) -> list[Example]:

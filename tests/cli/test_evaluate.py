@@ -60,6 +60,27 @@ def test_recorded_outputs_need_no_torch(dsum_process, recorded_file, tmp_path, e
     assert printed["report"]["recovery"]["sentence"].startswith("LoRA recovers")
 
 
+def test_columns_of_a_file_are_mapped_for_models_and_for_recorded_outputs(dsum, tmp_path):
+    (tmp_path / "rows.csv").write_text(
+        "nr,talk,gist,a\n7,Ana: Hi Bo!,Ana greets.,Ana greets.\n8,Bo: Bye.,Bo goes.,Go.\n"
+    )
+    mapped = ("--data", "rows.csv", "--column", "id=NR,dialogue=talk")
+    result = dsum("evaluate", *mapped, "--column", "summary=gist", "--systems", "dsum-t5-base", "--out", "models", *FEW)
+    assert result.returncode == 0, result.stderr
+    assert [(e.id, e.references) for e in read_evaluation(tmp_path / "models").examples] == [
+        ("7", ("Ana greets.",)), ("8", ("Bo goes.",))
+    ]  # fmt: skip
+    result = dsum("evaluate", *mapped, "--references", "gist", "--recorded", "a", "--out", "recorded")
+    assert result.returncode == 0, result.stderr
+    assert [(e.id, e.dialogue) for e in read_evaluation(tmp_path / "recorded").examples] == [
+        ("7", "Ana: Hi Bo!"), ("8", "Bo: Bye.")
+    ]  # fmt: skip
+    refused = dsum("evaluate", *mapped, "--column", "summary=gist", "--references", "gist", "--recorded", "a")
+    assert refused.returncode == 2 and "leave summary out" in refused.stderr
+    refused = dsum("evaluate", "--data", "rows.csv", "--systems", "dsum-t5-base")
+    assert refused.returncode == 2 and "its columns are: nr, talk, gist, a" in refused.stderr
+
+
 def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
     (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n")
     (tmp_path / "empty").mkdir()

@@ -136,7 +136,7 @@ def test_uploaded_file_is_previewed_and_its_columns_are_mapped(new_page, tmp_pat
         page.locator("#train-data a", has_text="sample file").click()
     assert download.value.path().read_text().startswith("id,dialogue,summary")
     page.locator("#train-file input[type=file]").set_input_files(file)
-    expect(page.locator("#train-preview")).to_contain_text("Which column holds the dialogue?")
+    expect(page.locator("#train-preview")).to_contain_text("has no column dialogue")
     for role, column in (("dialogue", "talk"), ("summary", "gist")):
         page.locator(f"#column-{role} input").click()
         page.get_by_role("option", name=column).click()

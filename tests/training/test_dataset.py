@@ -10,7 +10,7 @@ import pytest
 from dsum_demo.data.examples import Example, fingerprint
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.training.config import DataConfig
-from dsum_demo.training.dataset import Lengths, map_columns, overlap, preview, read_training_data, sample_csv, split
+from dsum_demo.training.dataset import Lengths, overlap, preview, read_training_data, sample_csv, split
 
 
 def write(folder: Path, rows: list[dict], name: str = "rows.jsonl") -> str:
@@ -25,41 +25,6 @@ def rows(count: int, start: int = 0) -> list[dict]:
 
 def example(text: str) -> Example:
     return Example(text, text, ("x",), ())
-
-
-# columns
-
-
-@pytest.mark.parametrize(
-    ("columns", "given", "mapping"),
-    [
-        (("id", "dialogue", "summary"), {}, {"dialogue": "dialogue", "summary": "summary", "id": "id"}),
-        (("Source", "TARGET"), {}, {"dialogue": "Source", "summary": "TARGET"}),
-        (("fname", "dialogue", "summary1"), {}, {"dialogue": "dialogue", "summary": "summary1", "id": "fname"}),
-        (("chat", "gist"), {"summary": "gist"}, {"dialogue": "chat", "summary": "gist"}),
-        (("dialogue", "text", "summary"), {"dialogue": "text"}, {"dialogue": "text", "summary": "summary"}),
-    ],
-)
-def test_columns_are_guessed_and_what_is_given_comes_first(columns, given, mapping):
-    assert map_columns(columns, given) == mapping
-
-
-@pytest.mark.parametrize(
-    ("columns", "given", "sentence"),
-    [
-        (("a", "b"), {}, "Which column holds the dialogue? Name it; the columns are: a, b."),
-        (("dialogue", "b"), {}, "Which column holds the summary?"),
-        (
-            ("dialogue", "summary"),
-            {"summary": "gist"},
-            "There is no column 'gist'; the columns are: dialogue, summary.",
-        ),
-    ],
-)
-def test_a_column_that_cannot_be_told_is_asked_for(columns, given, sentence):
-    with pytest.raises(DataError) as refused:
-        map_columns(columns, given)
-    assert sentence in str(refused.value)
 
 
 # a look at a file
@@ -88,7 +53,7 @@ def test_a_preview_names_every_problem_with_its_row(tmp_path):
 
 
 def test_lengths_are_told_against_the_limit(tmp_path):
-    file = Path(write(tmp_path, [{"dialogue": "x" * n, "summary": "."} for n in (1, 2, 3, 9)]))
+    file = Path(write(tmp_path, [{"dialogue": "x" * n, "summary": "y"} for n in (1, 2, 3, 9)]))
     lengths = preview(file, length=len, limit=3).lengths
     assert lengths == Lengths(median=3, longest=9, limit=3, too_long=1)
     assert "the model reads 3: 1 dialogue is longer and loses its last turns" in lengths.note
@@ -101,6 +66,13 @@ def test_the_sample_file_is_one_that_training_takes(tmp_path, settings):
     assert found.problems == () and found.count == 3
     assert "\n" in found.rows[0]["dialogue"]
     assert len(read_training_data(DataConfig(str(tmp_path / "sample.csv")), settings).train) == 2
+
+
+@pytest.mark.parametrize("given", [{}, {"dialogue": "chat"}, {"dialogue": "CHAT", "summary": "summary1"}])
+def test_training_learns_from_the_first_summary_of_the_mapped_columns(tmp_path, given):
+    file = Path(write(tmp_path, [{"fname": "a", "chat": "Tom: Hi.", "Summary1": "One.", "summary2": "Two."}]))
+    found = preview(file, given)
+    assert found.mapping == {"dialogue": "chat", "summary": "Summary1", "id": "fname"}
 
 
 # what is learned from
@@ -139,7 +111,7 @@ def test_a_folder_has_its_own_validation_part(tmp_path, settings):
 
 def test_a_folder_without_a_training_file_says_how_it_is_called(tmp_path, settings):
     write(tmp_path, rows(5), "data.jsonl")
-    with pytest.raises(DataError, match=r"has no train\.csv or train file ending in \.jsonl"):
+    with pytest.raises(DataError, match=r"has no train\.csv or train file ending in \.tsv, \.jsonl"):
         read_training_data(DataConfig(str(tmp_path)), settings)
 
 
@@ -164,7 +136,7 @@ def test_rows_without_text_and_repeated_pairs_are_left_out_and_told(tmp_path, se
     file = write(tmp_path, [*rows(4), {"dialogue": "", "summary": "x"}, *rows(2), {"dialogue": "x", "summary": ""}])
     data = read_training_data(DataConfig(file), settings)
     assert len(data.train) + len(data.validation) == 4
-    assert "rows.jsonl: rows 5, 8 skipped, without dialogue or summary." in data.notes
+    assert "rows.jsonl: skipped row 5 (no dialogue), row 8 (no summary)." in data.notes
     assert "2 repeated dialogues were removed." in data.notes
 
 
@@ -179,7 +151,7 @@ def test_a_limit_draws_by_the_seed(tmp_path, settings):
     [
         ([{"dialogue": "", "summary": "x"}, {"dialogue": "x", "summary": ""}], DataError, "no row with both"),
         (rows(1), DataError, "has 1 dialogues for training and 0 for validation"),
-        ([{"a": 1}], DataError, "Which column holds the dialogue"),
+        ([{"a": 1}], DataError, "has no column dialogue and no column summary; its columns are: a"),
     ],
 )
 def test_a_file_with_nothing_to_use_is_refused(tmp_path, settings, content, error, sentence):

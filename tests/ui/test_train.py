@@ -247,7 +247,7 @@ def test_undetected_columns_can_be_selected(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi there everyone,A greets.\n")
     dialogue, _, _, shown = describe(services, file)
-    assert dialogue["choices"] == ["one", "two"] and dialogue["visible"] and "Which column holds the dialogue" in shown
+    assert dialogue["choices"] == ["one", "two"] and dialogue["visible"] and "has no column dialogue" in shown
     *_, shown = describe(services, file, "one", "two", None)
     assert "No empty fields" in shown and "hi there" in shown
 

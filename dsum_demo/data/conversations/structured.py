@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dsum_demo.data.conversations.turns import Parsed, Turn
-from dsum_demo.data.tables import LONGEST_FIELD
 
+LONGEST_FIELD = 2**31 - 1  # csv's own limit of 131,072 characters is less than a long meeting
 SPEAKER_KEYS = (
     "speaker",
     "author",
@@ -59,7 +59,7 @@ def turns_of(rows: Sequence[Mapping[str, Any]], title: str = "list of turns") ->
     turns = []
     for row in rows:
         who, said = _speaker(row), " ".join(_text(row).split())
-        if row.get("type") == "service" or who.casefold() in _NOBODY:
+        if row.get("type") == "service" or str(row.get("role")).casefold() in _NOBODY:
             dropped["notices"] += 1
         elif not said:
             dropped["messages without text"] += 1

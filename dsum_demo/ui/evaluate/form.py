@@ -12,9 +12,9 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.data.examples import EXPECTED_COLUMNS
+from dsum_demo.data.columns import EXPECTED_COLUMNS
 from dsum_demo.data.sources import SAMPLES
-from dsum_demo.data.tables import read_rows
+from dsum_demo.data.tables import ENDINGS, read_rows
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
 from dsum_demo.models.catalog import Family
@@ -22,16 +22,16 @@ from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
-FILE_TYPES = [".csv", ".tsv", ".json", ".jsonl", ".gz"]
+FILE_TYPES = [*ENDINGS, ".gz", ".zip"]
 DEFAULT_LIMIT = 100
 ALL = 0  # gradio shows an empty gr.Number as 0 after a redraw, so 0 means no limit
 POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("First reference", "first")]
 READINGS = [("A dialogue with all its references", "dialogues"), ("A row with its own reference", "rows")]
 MOST_BROKEN_SHOWN = 100
 FORM_OF_A_FILE = {
-    UPLOAD: f"CSV, TSV, JSON or JSON Lines, optionally gzipped, with the columns {EXPECTED_COLUMNS}.",
-    RECORDED: "CSV, TSV, JSON or JSON Lines, optionally gzipped, with reference columns and one column of outputs per "
-    "system. Columns named id, dialogue and topic are used if present.",
+    UPLOAD: f"CSV, TSV, JSON, JSON Lines or Parquet, also in gzip or zip, with the columns {EXPECTED_COLUMNS}.",
+    RECORDED: "CSV, TSV, JSON, JSON Lines or Parquet, also in gzip or zip, with reference columns and one column of "
+    "outputs per system. Columns named id, dialogue and topic are used if present.",
 }
 REFERENCE_NAME = re.compile(
     r"human|reference|gold|target|baseline.?summ|^ref\d*$|^summary\d?$|^highlights$", re.IGNORECASE

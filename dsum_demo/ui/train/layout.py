@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
@@ -77,7 +78,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
         source = gr.Radio(source_choices(services), value=first.data.source, show_label=False, elem_id="train-source")
         with gr.Column(visible=False) as left["uploading"]:
             left["file"] = gr.File(
-                label="Drop a file", file_types=[".csv", ".json", ".jsonl", ".gz"], height=104, elem_id="train-file"
+                label="Drop a file", file_types=[*ENDINGS, ".gz", ".zip"], height=104, elem_id="train-file"
             )
             plain(sample_file_link())
         place = gr.Textbox(label="File or folder", visible=False, elem_id="train-place", placeholder="/data/dialogues")

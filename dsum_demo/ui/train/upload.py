@@ -13,15 +13,16 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.data.sources import DIALOGSUM, ENDINGS
-from dsum_demo.data.tables import read_table
+from dsum_demo.data.columns import guess_columns, map_columns
+from dsum_demo.data.sources import DIALOGSUM
+from dsum_demo.data.tables import PACKED_ENDINGS, read_table
 from dsum_demo.errors import DataError, DsumError, ModelError
 from dsum_demo.models.loading import load_tokenizer
 from dsum_demo.models.registry import Registry
 from dsum_demo.runs.limits import PUBLIC, is_own_upload, own_uploads_dir
 from dsum_demo.runs.queue import source_title
 from dsum_demo.settings import Settings
-from dsum_demo.training.dataset import Preview, map_columns, preview, sample_csv
+from dsum_demo.training.dataset import Preview, preview, sample_csv
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import PLACE, ROLES, UPLOAD
@@ -39,9 +40,11 @@ def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
 
     Raises DataError for a file that is not a table, or has more rows than a public Space allows.
     """
-    ending = next((kind for kind in sorted(ENDINGS, key=len, reverse=True) if file.name.lower().endswith(kind)), None)
+    ending = next(
+        (kind for kind in sorted(PACKED_ENDINGS, key=len, reverse=True) if file.name.lower().endswith(kind)), None
+    )
     if ending is None:
-        raise DataError(f"{file.name} has an unsupported file type; use one of: {', '.join(ENDINGS)}.")
+        raise DataError(f"{file.name} has an unsupported file type; use one of: {', '.join(PACKED_ENDINGS)}.")
     rows = len(read_table(file))
     if settings.public and rows > PUBLIC["uploaded_rows"]:
         raise DataError(f"{file.name} has {rows:,} rows; this Space allows at most {PUBLIC['uploaded_rows']:,}.")
@@ -95,13 +98,13 @@ def describe_file(
     except (DsumError, OSError) as error:
         hidden = gr.update(visible=False)
         return (hidden, hidden, hidden, notice(str(error).replace(str(file), source_title(str(file))), "error"))
-    try:
-        mapping, problem = map_columns(columns, chosen), ""
-    except DataError as error:
-        mapping, problem = dict(chosen), notice(str(error), "warning")
+    guessed = guess_columns(columns, chosen)
+    mapping = {role: guessed[role][0] for role in ROLES if guessed[role]}
     choosers = [gr.update(visible=True, choices=list(columns), value=mapping.get(role)) for role in ROLES]
-    if problem:
-        return (*choosers, problem)
+    try:
+        map_columns(columns, source_title(str(file)), mapping)
+    except DataError as error:
+        return (*choosers, notice(str(error), "warning"))
     try:
         found = preview(file, mapping, _length(services.registry, base), int(limit or 512))
     except DsumError as error:
@@ -131,7 +134,8 @@ def sample_file_link() -> str:
     """A link with a small sample file as its data."""
     data = base64.b64encode(sample_csv().encode()).decode()
     return (
-        '<p class="hint">CSV, JSON or JSON Lines with a dialogue and a summary in each row. '
+        '<p class="hint">CSV, TSV, JSON, JSON Lines or Parquet, also in gzip or zip, with a dialogue and a '
+        "summary in each row. "
         f'<a download="dialogues.csv" href="data:text/csv;charset=utf-8;base64,{data}">Download a small sample file</a>'
         "</p>"
     )
@@ -171,7 +175,9 @@ def _about(services: Services, source: str) -> str:
             )
         return '<p class="hint">Trains on the train split and validates on the validation split.</p>'
     if source == PLACE:
-        return '<p class="hint">A file, or a folder with train.csv (or .jsonl, .json) and validation.csv.</p>'
+        return (
+            '<p class="hint">A file, or a folder with train.csv (or .jsonl, .parquet and so on) and validation.csv.</p>'
+        )
     return ""
 
 

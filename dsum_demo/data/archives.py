@@ -1,0 +1,67 @@
+"""Contents of files that may be packed: gzip, or a zip of one file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from dsum_demo.errors import DataError
+from dsum_demo.utils.formatting import size
+
+# A few megabytes can unpack to more than the memory.
+LARGEST_UNPACKED_BYTES = 1_000_000_000
+_OFFICE = "[Content_Types].xml"  # in every document of Word and Excel
+
+
+def read_unpacked(file: Path) -> tuple[str, bytes]:
+    """The name and the content of a file, or of the file that it packs.
+
+    Raises DataError for a file that cannot be read or unpacked, a zip of several files and a spreadsheet.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
+    if content.startswith(b"PK\x03\x04") or file.suffix.lower() == ".zip":
+        return _from_zip(file, content)
+    if content.startswith(b"\x1f\x8b") or file.suffix.lower() == ".gz":
+        return (file.stem if file.suffix.lower() == ".gz" else file.name), _from_gzip(file, content)
+    return file.name, content
+
+
+def check_size(file: Path, unpacked: int) -> None:
+    """Raises DataError if the file unpacks to more than LARGEST_UNPACKED_BYTES."""
+    if unpacked > LARGEST_UNPACKED_BYTES:
+        raise DataError(f"{file} unpacks to more than {size(LARGEST_UNPACKED_BYTES)}; give a smaller file.")
+
+
+def _from_gzip(file: Path, content: bytes) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(content)) as stream:
+            unpacked = stream.read(LARGEST_UNPACKED_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{file} is not a complete gzip file ({error}); download or pack it again.") from None
+    check_size(file, len(unpacked))
+    return unpacked
+
+
+def _from_zip(file: Path, content: bytes) -> tuple[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            paths = [PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir()]
+            if any(path.name == _OFFICE for path in paths):
+                raise DataError(f"{file} is a spreadsheet or document; save the sheet as “CSV UTF-8”.")
+            # macOS adds files of its own to every zip.
+            kept = [path for path in paths if "__MACOSX" not in path.parts and not path.name.startswith(".")]
+            if len(kept) != 1:
+                names = ", ".join(map(str, kept[:5]))
+                raise DataError(f"{file} holds {len(kept)} files{f' ({names})' * bool(kept)}; give a zip of one file.")
+            with archive.open(str(kept[0])) as stream:
+                unpacked = stream.read(LARGEST_UNPACKED_BYTES + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{file} is not a zip file that can be read ({error}); pack it again.") from None
+    check_size(file, len(unpacked))
+    return kept[0].name, unpacked

@@ -1,0 +1,92 @@
+"""Which columns of a file are the dialogue, the summaries, the id and the topics of its examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from dsum_demo.errors import DataError, InputError
+
+# Usual names of the columns, the likeliest first.
+USUAL_COLUMNS = {
+    "dialogue": (
+        "dialogue", "dialog", "conversation", "source", "input", "text", "transcript", "chat", "conversations",
+        "messages", "turns",
+    ),
+    "summary": ("summary", "summary1", "reference", "target", "output", "highlights", "abstract"),
+    "id": ("id", "fname", "dialogue_id", "idx"),
+    "topic": ("topic",),
+}  # fmt: skip
+NUMBERED = {role: (role, *(f"{role}{number}" for number in (1, 2, 3))) for role in ("summary", "topic")}
+EXPECTED_COLUMNS = "dialogue and summary (or summary1 to summary3), and optionally id and topic (or topic1 to topic3)"
+
+Columns = dict[str, tuple[str, ...]]
+
+
+def find_column(columns: Iterable[str], *names: str) -> str | None:
+    """The first of `names` that is a column, as the file spells it: exactly, else without regard to case."""
+    found = list(columns)
+    by_folded = {column.casefold(): column for column in reversed(found)}
+    return next((n if n in found else by_folded[n.casefold()] for n in names if n.casefold() in by_folded), None)
+
+
+def map_columns(columns: Iterable[str], name: str, given: Mapping[str, str] | None = None) -> Columns:
+    """The columns of each role, "dialogue", "summary", "id" and "topic", without regard to case; empty for a missing id
+    or topic.
+
+    given: the column of a role, or several separated by commas for summary and topic. Other roles are guessed: one of
+    USUAL_COLUMNS, or the numbered summaries and topics of DialogSum. Raises DataError for a given column that does not
+    exist, and for a file without dialogue or summary, naming the columns found and those expected.
+    """
+    columns = tuple(columns)
+    found = guess_columns(columns, given)
+    if missing := [role for role in ("dialogue", "summary") if not found[role]]:
+        raise DataError(
+            f"{name} has no column {' and no column '.join(missing)}; its columns are: {', '.join(columns)}. Name them "
+            f"{EXPECTED_COLUMNS}, or map them (on the command line: --column {missing[0]}=NAME)."
+        )
+    return found
+
+
+def guess_columns(
+    columns: Iterable[str], given: Mapping[str, str] | None = None, taken: Collection[str] = ()
+) -> Columns:
+    """`map_columns` without its refusal of a missing dialogue or summary; columns in `taken` are not guessed."""
+    there = tuple(columns)
+    found = {role: _given(there, role, text) for role, text in (given or {}).items() if text}
+    used = {*taken, *(column for names in found.values() for column in names)}
+    free = [column for column in there if column not in used]
+    for role, usual in USUAL_COLUMNS.items():
+        if role not in found:
+            several = tuple(column for each in NUMBERED.get(role, ()) if (column := find_column(free, each)))
+            one = find_column(free, *usual)
+            found[role] = several or ((one,) if one else ())
+    return found
+
+
+def parse_columns(texts: Sequence[str]) -> dict[str, str]:
+    """The roles and columns of `--column dialogue=NAME,summary=NAME` options.
+
+    Raises InputError for a text without "=" or with an unknown role.
+    """
+    roles = "|".join(USUAL_COLUMNS)
+    found: dict[str, list[str]] = {}
+    # A comma only separates where a role follows: columns of several summaries are separated by commas too.
+    for pair in (pair for text in texts for pair in re.split(rf",(?=\s*(?:{roles})\s*=)", text)):
+        role, equals, column = (part.strip() for part in pair.partition("="))
+        if not (equals and column):
+            raise InputError(f"--column {pair!r} has no '='; write it as dialogue=NAME or summary=NAME.")
+        if role not in USUAL_COLUMNS:
+            raise InputError(f"--column names {role!r}; give one of: {', '.join(USUAL_COLUMNS)}.")
+        found.setdefault(role, []).append(column)
+    return {role: ",".join(columns) for role, columns in found.items()}
+
+
+def _given(columns: Sequence[str], role: str, text: str) -> tuple[str, ...]:
+    if one := find_column(columns, text.strip()):
+        return (one,)
+    names = [name.strip() for name in text.split(",")] if role in NUMBERED else [text]
+    for name in names:
+        if not find_column(columns, name):
+            raise DataError(f"There is no column {name!r}; the columns are: {', '.join(columns)}.")
+    return tuple(dict.fromkeys(column for name in names if (column := find_column(columns, name))))

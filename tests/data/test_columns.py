@@ -1,0 +1,79 @@
+"""Columns of a file by role: given, guessed, missing, and as the command line names them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsum_demo.data.columns import find_column, guess_columns, map_columns, parse_columns
+from dsum_demo.errors import DataError, InputError
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "found"),
+    [
+        ("id dialogue summary", {}, {"id": ["id"], "dialogue": ["dialogue"], "summary": ["summary"]}),
+        ("Source TARGET", {}, {"dialogue": ["Source"], "summary": ["TARGET"]}),
+        ("fname Dialog summary1 Summary3 topic2", {},
+         {"id": ["fname"], "dialogue": ["Dialog"], "summary": ["summary1", "Summary3"], "topic": ["topic2"]}),
+        ("chat gist", {"summary": "GIST"}, {"dialogue": ["chat"], "summary": ["gist"]}),
+        ("dialogue text summary", {"dialogue": "text"}, {"dialogue": ["text"], "summary": ["summary"]}),
+        ("dialogue gist tldr", {"summary": "tldr, gist"}, {"dialogue": ["dialogue"], "summary": ["tldr", "gist"]}),
+        ("text target", {"summary": "text", "dialogue": "target"}, {"dialogue": ["target"], "summary": ["text"]}),
+    ],
+)  # fmt: skip
+def test_given_columns_come_first_and_the_others_are_guessed(columns, given, found):
+    assert {role: list(names) for role, names in map_columns(columns.split(), "x.csv", given).items() if names} == found
+
+
+def test_a_given_column_may_have_commas_in_its_name():
+    assert map_columns(["dialogue", "a, b"], "x.csv", {"summary": "a, b"})["summary"] == ("a, b",)
+
+
+def test_a_given_column_is_not_guessed_for_another_role():
+    with pytest.raises(DataError, match="no column summary"):
+        map_columns(["output", "b"], "x.csv", {"dialogue": "output"})
+
+
+def test_a_missing_column_is_answered_with_the_columns_and_the_option():
+    with pytest.raises(DataError, match=r"x\.csv has no column summary; its columns are: dialogue, b\. .*summary1 .*"
+                                        r"--column summary=NAME"):  # fmt: skip
+        map_columns(iter(["dialogue", "b"]), "x.csv")
+    with pytest.raises(DataError, match=r"There is no column 'gist'; the columns are: dialogue, b\."):
+        map_columns(["dialogue", "b"], "x.csv", {"summary": "gist"})
+
+
+def test_taken_columns_are_not_guessed():
+    found = guess_columns(["text", "chat", "id"], taken=["text", "id"])
+    assert (found["dialogue"], found["id"]) == (("chat",), ())
+
+
+def test_an_exact_name_wins_over_one_in_another_case():
+    assert (
+        find_column(["A", "a"], "a") == "a" and find_column(["A"], "b", "a") == "A" and find_column(["A"], "b") is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["dialogue=chat", "summary=gist"], {"dialogue": "chat", "summary": "gist"}),
+        (["dialogue = my chat , summary=a,b"], {"dialogue": "my chat", "summary": "a,b"}),
+        (["summary=a,summary=b", "id=no=1"], {"summary": "a,b", "id": "no=1"}),
+        ([], {}),
+    ],
+)
+def test_options_may_be_repeated_or_separated_by_commas(texts, found):
+    assert parse_columns(texts) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("dialogue", "'dialogue' has no '='"),
+        ("dialogue=", "has no '='"),
+        ("speech=x", "names 'speech'; give one of: dia"),
+    ],
+)
+def test_an_option_without_equals_sign_or_with_an_unknown_role_is_refused(text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_columns([text])
