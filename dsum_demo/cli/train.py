@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import add_column_option, say
 from dsum_demo.data.columns import parse_columns
-from dsum_demo.errors import InputError
+from dsum_demo.errors import InputError, ModelError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration, size
@@ -82,14 +82,20 @@ def run_train(options: argparse.Namespace) -> int:
     def stop_requested() -> bool:
         return run.stop_request() is not None
 
-    with stopping_on_signals(run):
-        status = execute(
-            run,
-            settings,
-            on_event=Lines(),
-            tell=lambda text: say(f"dsum: {text}"),
-            check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
-        )
+    try:
+        with stopping_on_signals(run):
+            status = execute(
+                run,
+                settings,
+                on_event=Lines(),
+                tell=lambda text: say(f"dsum: {text}"),
+                check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
+            )
+    except (InputError, ModelError):
+        # Nothing was trained; a run that was created before keeps its reason for the page.
+        if is_main() and not options.resume:
+            run.delete()
+        raise
     if is_main():
         said = f" {status.reason}" if status.reason else ""
         say(f"dsum: {run.name} {status.state}.{said}")

@@ -6,19 +6,22 @@ Knows the registry, loading and data; nothing of runs' folders.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from dsum_demo.data.examples import Example
 from dsum_demo.errors import InputError, ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
 from dsum_demo.models.architectures import architecture_of
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
+from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 from dsum_demo.training.batches import Pair
@@ -31,6 +34,7 @@ from dsum_demo.utils.hardware import free_memory_bytes
 # A guess on the safe side: activations that a training step keeps, in bytes, for each dialogue token, layer and
 # channel. It only decides whether a run is measured before it starts.
 ACTIVATION_BYTES = 200
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,29 @@ def set_up(
     folder = registry.folder_of(base) or fetch(
         base.source, base.name, adapter=False, on_progress=tell, should_stop=should_stop
     )
-    return Setup(config, family, base, folder, load_tokenizer(folder), data)
+    tokenizer = load_tokenizer(folder)
+    note = truncation_note((*data.train, *data.validation), tokenizer, family.prompt, config.training.max_source_tokens)
+    return Setup(config, family, base, folder, tokenizer, replace(data, notes=(*data.notes, *([note] if note else []))))
+
+
+def truncation_note(examples: Sequence[Example], tokenizer: Any, prompt: Prompt, max_tokens: int) -> str:
+    """A sentence with the dialogues that lose turns because they are longer than `max_tokens`; empty if all fit."""
+    # A token has at least one byte, so most short dialogues need not be tokenized.
+    room = max_tokens - len(prompt.encode(tokenizer, ""))
+    long = [example for example in examples if len(example.dialogue.encode()) > room]
+    fitted = [(example.id, prompt.fit(tokenizer, example.dialogue, max_tokens)) for example in long]
+    cut = [
+        f"{name} ({f.turns_left_out:,} turn{'s' * (f.turns_left_out != 1)})" if f.turns_left_out else name
+        for name, f in fitted
+        if f.turns_left_out or f.cut_inside_turn
+    ]
+    if not cut:
+        return ""
+    more = f" and {len(cut) - MOST_NAMED} more" if len(cut) > MOST_NAMED else ""
+    lose = (
+        "1 dialogue is longer and loses its" if len(cut) == 1 else f"{len(cut):,} dialogues are longer and lose their"
+    )
+    return f"The model reads {max_tokens} tokens; {lose} last turns: {', '.join(cut[:MOST_NAMED])}{more}."
 
 
 def least_bytes(folder: Path, config: TrainingConfig) -> int:

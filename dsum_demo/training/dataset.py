@@ -116,8 +116,10 @@ def read_training_data(config: DataConfig, settings: Settings) -> TrainingData:
         train = random.Random(config.split_seed).sample(train, config.limit)
         notes.append(f"{config.limit} training dialogues were sampled (seed {config.split_seed}).")
     if not train or not validation:
-        raise DataError(f"{config.source} has {len(train)} dialogues for training and {len(validation)} for "
-                        "validation; at least one of each is needed.")  # fmt: skip
+        raise DataError(
+            f"{config.source} has {len(train)} dialogues for training and {len(validation)} for validation; at least "
+            f"one of each is needed. {' '.join(notes)}"
+        )
     return TrainingData(tuple(train), tuple(validation), tuple(notes), _fingerprint(train, validation))
 
 

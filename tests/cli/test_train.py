@@ -102,6 +102,24 @@ def test_mistakes_are_told_in_a_sentence(here, capsys, words, sentence):
     assert sentence in said.err and "Traceback" not in said.err and said.out == ""
 
 
+@pytest.mark.parametrize(
+    ("data", "validation", "sentences"),
+    [
+        (
+            "rows.csv",
+            "rows.csv",
+            ["0 dialogues for training and 3 for validation", "3 dialogues are also in the valid"],
+        ),
+        ("empty.csv", "", ["no row with both a dialogue and a summary: row 1 (no summary)"]),
+    ],
+)
+def test_refused_data_is_explained_and_leaves_no_run_behind(here, tmp_path, capsys, data, validation, sentences):
+    (tmp_path / "empty.csv").write_text("dialogue,summary\nAna: Hi,nan\n")
+    assert main(["train", "--data", data, *SMALL, *(["--validation", validation] if validation else [])]) == 2
+    said = capsys.readouterr().err
+    assert all(sentence in said for sentence in sentences) and Runs(here.runs_dir).all() == []
+
+
 # running
 
 
