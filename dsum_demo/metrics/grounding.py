@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from statistics import fmean
 
-from dsum_demo.metrics.rouge import _TITLES, split_sentences, stems
+from dsum_demo.metrics.rouge import TITLES, split_sentences, stems
 from dsum_demo.metrics.words import WORD
 
 _CLITIC = re.compile(r"['’](?:s|d|m|ll|re|ve)$", re.IGNORECASE)
 
 
-_NO_NAMES = frozenset({*_TITLES, "I", "AM", "PM", "OK", "Ok"})
+_NO_NAMES = frozenset({*TITLES, "I", "AM", "PM", "OK", "Ok"})
 
 
 _NUMBER_WORDS = (

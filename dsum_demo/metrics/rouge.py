@@ -16,11 +16,11 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 MAX_LCS_CELLS = 10_000_000
 
 
-_TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St")
+TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St")
 
 
 # Without I: "So do I." ends a sentence far more often than "I." is an initial.
-_UNFINISHED = (*_TITLES, r"[Ee]\.g", r"[Ii]\.e", "[A-HJ-Z]")
+_UNFINISHED = (*TITLES, r"[Ee]\.g", r"[Ii]\.e", "[A-HJ-Z]")
 
 
 _CLOSER = r"[\"'”’)\]]"

@@ -55,10 +55,18 @@ def suit_cpu(model: Any) -> None:
     """Replace the linear layers of a bfloat16 model on the CPU by its fastest ones, in place; skip other models."""
     if not _bfloat16_on_cpu(next(model.parameters())):
         return
-    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if can_pack():
         pack(model)
     else:
         widen(model)
+
+
+def can_pack() -> bool:
+    """Whether torch has the private operators that `pack` needs, and the CPU bfloat16 arithmetic."""
+    operators = torch.ops.mkldnn
+    names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    available = torch.backends.mkldnn.is_available() and all(hasattr(operators, name) for name in names)
+    return available and bool(operators._is_mkldnn_bf16_supported())
 
 
 def leave_rows_in_a_file(model: Any) -> None:

@@ -16,7 +16,11 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.activations import ACT2FN, NewGELUActivation
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 from transformers.models.t5.modeling_t5 import T5Stack
-from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
+
+try:
+    from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
+except ImportError:  # private; without it T5Stack's own code runs
+    _CAN_RECORD_REGISTRY = None
 
 # Tokens encoded at once: with more, a layer's activations no longer fit into the CPU's cache.
 READ_TOGETHER = 1_024
@@ -69,7 +73,7 @@ def fuse_gelu(model: Any) -> None:
 def step_by_step(model: Any) -> None:
     """Use the fast path in a T5's decoder, in place; other models are not modified."""
     decoder = model.get_decoder()
-    if type(decoder) is T5Stack:
+    if type(decoder) is T5Stack and _CAN_RECORD_REGISTRY is not None:
         decoder.__class__ = StepDecoder
         # transformers registers recordable outputs by class when a model is built.
         _CAN_RECORD_REGISTRY[decoder] = decoder._can_record_outputs
