@@ -1,1 +1,1 @@
-"""Input data: dialogues as people paste them, tables in CSV, TSV and JSON, and examples by source name."""
+"""Input data: pasted conversations, tables in CSV, TSV and JSON, and examples by source name."""

@@ -1,4 +1,4 @@
-"""Contents of files that may be packed: gzip, or a zip of one file."""
+"""Reads files that may be compressed: gzip, or a zip with one file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path, PurePosixPath
 from dsum_demo.errors import DataError
 from dsum_demo.utils.formatting import size
 
-# A few megabytes can unpack to more than the memory.
+# A few compressed megabytes can exceed the memory.
 LARGEST_UNPACKED_BYTES = 1_000_000_000
-_OFFICE = "[Content_Types].xml"  # in every document of Word and Excel
+_OFFICE = "[Content_Types].xml"  # in every Word and Excel document
 
 
 def read_unpacked(file: Path) -> tuple[str, bytes]:
-    """The name and the content of a file, or of the file that it packs.
+    """The name and the content of a file, or of the compressed file in it.
 
-    Raises DataError for a file that cannot be read or unpacked, a zip of several files and a spreadsheet.
+    Raises DataError for a file that cannot be read or decompressed, a zip with several files, and a spreadsheet.
     """
     try:
         content = file.read_bytes()
@@ -33,9 +33,9 @@ def read_unpacked(file: Path) -> tuple[str, bytes]:
 
 
 def check_size(file: Path, unpacked: int) -> None:
-    """Raises DataError if the file unpacks to more than LARGEST_UNPACKED_BYTES."""
+    """Raises DataError if the uncompressed size exceeds LARGEST_UNPACKED_BYTES."""
     if unpacked > LARGEST_UNPACKED_BYTES:
-        raise DataError(f"{file} unpacks to more than {size(LARGEST_UNPACKED_BYTES)}; give a smaller file.")
+        raise DataError(f"{file} has more than {size(LARGEST_UNPACKED_BYTES)} uncompressed; give a smaller file.")
 
 
 def _from_gzip(file: Path, content: bytes) -> bytes:
@@ -43,7 +43,7 @@ def _from_gzip(file: Path, content: bytes) -> bytes:
         with gzip.open(io.BytesIO(content)) as stream:
             unpacked = stream.read(LARGEST_UNPACKED_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{file} is not a complete gzip file ({error}); download or pack it again.") from None
+        raise DataError(f"{file} is not a complete gzip file ({error}); download or compress it again.") from None
     check_size(file, len(unpacked))
     return unpacked
 
@@ -54,14 +54,14 @@ def _from_zip(file: Path, content: bytes) -> tuple[str, bytes]:
             paths = [PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir()]
             if any(path.name == _OFFICE for path in paths):
                 raise DataError(f"{file} is a spreadsheet or document; save the sheet as “CSV UTF-8”.")
-            # macOS adds files of its own to every zip.
+            # macOS adds metadata files to every zip.
             kept = [path for path in paths if "__MACOSX" not in path.parts and not path.name.startswith(".")]
             if len(kept) != 1:
                 names = ", ".join(map(str, kept[:5]))
-                raise DataError(f"{file} holds {len(kept)} files{f' ({names})' * bool(kept)}; give a zip of one file.")
+                raise DataError(f"{file} contains {len(kept)} files{f' ({names})' * bool(kept)}; give a zip of 1 file.")
             with archive.open(str(kept[0])) as stream:
                 unpacked = stream.read(LARGEST_UNPACKED_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{file} is not a zip file that can be read ({error}); pack it again.") from None
+        raise DataError(f"{file} is not a valid zip file ({error}); compress it again.") from None
     check_size(file, len(unpacked))
     return kept[0].name, unpacked

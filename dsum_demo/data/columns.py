@@ -1,4 +1,4 @@
-"""Which columns of a file are the dialogue, the summaries, the id and the topics of its examples."""
+"""Maps the columns of a file to dialogue, summary, id and topic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from dsum_demo.errors import DataError, InputError
 
-# Usual names of the columns, the likeliest first.
+# Common names of the columns, the most common first.
 USUAL_COLUMNS = {
     "dialogue": (
         "dialogue", "dialog", "conversation", "source", "input", "text", "transcript", "chat", "conversations",
@@ -24,19 +24,19 @@ Columns = dict[str, tuple[str, ...]]
 
 
 def find_column(columns: Iterable[str], *names: str) -> str | None:
-    """The first of `names` that is a column, as the file spells it: exactly, else without regard to case."""
+    """The first of `names` that is a column, in the file's spelling; an exact match is preferred to another case."""
     found = list(columns)
     by_folded = {column.casefold(): column for column in reversed(found)}
     return next((n if n in found else by_folded[n.casefold()] for n in names if n.casefold() in by_folded), None)
 
 
 def map_columns(columns: Iterable[str], name: str, given: Mapping[str, str] | None = None) -> Columns:
-    """The columns of each role, "dialogue", "summary", "id" and "topic", without regard to case; empty for a missing id
-    or topic.
+    """The columns of the roles "dialogue", "summary", "id" and "topic", case-insensitive; empty for a missing id or
+    topic.
 
-    given: the column of a role, or several separated by commas for summary and topic. Other roles are guessed: one of
-    USUAL_COLUMNS, or the numbered summaries and topics of DialogSum. Raises DataError for a given column that does not
-    exist, and for a file without dialogue or summary, naming the columns found and those expected.
+    given: the column by role, or several comma-separated ones for summary and topic. Other roles are guessed: one of
+    USUAL_COLUMNS, or the numbered summaries and topics of DialogSum. Raises DataError for an unknown given column, and
+    for a missing dialogue or summary, naming the existing and the expected columns.
     """
     columns = tuple(columns)
     found = guess_columns(columns, given)
@@ -51,11 +51,11 @@ def map_columns(columns: Iterable[str], name: str, given: Mapping[str, str] | No
 def guess_columns(
     columns: Iterable[str], given: Mapping[str, str] | None = None, taken: Collection[str] = ()
 ) -> Columns:
-    """`map_columns` without its refusal of a missing dialogue or summary; columns in `taken` are not guessed."""
-    there = tuple(columns)
-    found = {role: _given(there, role, text) for role, text in (given or {}).items() if text}
+    """`map_columns` without an error for a missing dialogue or summary; columns in `taken` are not guessed."""
+    existing = tuple(columns)
+    found = {role: _given(existing, role, text) for role, text in (given or {}).items() if text}
     used = {*taken, *(column for names in found.values() for column in names)}
-    free = [column for column in there if column not in used]
+    free = [column for column in existing if column not in used]
     for role, usual in USUAL_COLUMNS.items():
         if role not in found:
             several = tuple(column for each in NUMBERED.get(role, ()) if (column := find_column(free, each)))
@@ -71,13 +71,13 @@ def parse_columns(texts: Sequence[str]) -> dict[str, str]:
     """
     roles = "|".join(USUAL_COLUMNS)
     found: dict[str, list[str]] = {}
-    # A comma only separates where a role follows: columns of several summaries are separated by commas too.
+    # Only a comma before a role separates pairs, because several columns of a role are comma-separated too.
     for pair in (pair for text in texts for pair in re.split(rf",(?=\s*(?:{roles})\s*=)", text)):
         role, equals, column = (part.strip() for part in pair.partition("="))
         if not (equals and column):
             raise InputError(f"--column {pair!r} has no '='; write it as dialogue=NAME or summary=NAME.")
         if role not in USUAL_COLUMNS:
-            raise InputError(f"--column names {role!r}; give one of: {', '.join(USUAL_COLUMNS)}.")
+            raise InputError(f"--column has the unknown role {role!r}; give one of: {', '.join(USUAL_COLUMNS)}.")
         found.setdefault(role, []).append(column)
     return {role: ",".join(columns) for role, columns in found.items()}
 

@@ -1,4 +1,4 @@
-"""Dialogues as people paste them: cleaning, speakers, leading turns."""
+"""Dialogues: reading and checking pasted texts, speakers, leading turns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ LEAD_TURNS = 3
 
 
 def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False) -> Reading:
-    """The dialogue that a pasted text contains, and what was recognized and left out.
+    """The dialogue in a pasted text, its format and what was removed from it.
 
-    as_is: no format is recognized; only line ends, invisible characters, runs of white space and blank lines go.
+    as_is: do not recognize a format; only normalize line ends and white space, and remove invisible characters and
+    blank lines.
     Raises InputError for an empty text (`is_empty`) and one longer than `max_chars` characters.
     """
     if len(text) > max_chars:
         raise InputError(
-            f"The dialogue has {len(text):,} characters; the limit is {max_chars:,}. Paste the part to be summarized."
+            f"The dialogue has {len(text):,} characters; the limit is {max_chars:,}. Paste a shorter part."
         )
     if as_is:
         lines = clean_lines(text)
@@ -32,14 +33,14 @@ def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False)
         reading = read_conversation(text)
     if is_empty(reading.dialogue):
         raise InputError(
-            "There is no dialogue to summarize. Paste one, a turn a line, such as “Maya: Are you free today?”."
+            "There is no dialogue to summarize. Paste one with one turn per line, such as “Maya: Are you free today?”."
         )
     return reading
 
 
-@lru_cache(maxsize=8)  # a comparison asks at every step
+@lru_cache(maxsize=8)  # called after every step of a comparison
 def doubts(dialogue: str) -> tuple[str, ...]:
-    """Reasons to distrust a summary of this text, one sentence each: it is no dialogue, or not in English."""
+    """Warnings about a text, one sentence each: it is not a dialogue, or not in English."""
     found = []
     turns = count_turns(dialogue)
     if turns < MIN_TURNS:
@@ -56,12 +57,12 @@ def doubts(dialogue: str) -> tuple[str, ...]:
 
 
 def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
-    """A data set's dialogue as models read it: no format is recognized, as in training. Raises InputError."""
+    """A data set's dialogue as used in training and evaluation, read as is. Raises InputError like `read_dialogue`."""
     return read_dialogue(text, max_chars, as_is=True).dialogue
 
 
 def count_turns(dialogue: str) -> int:
-    """How many lines start with a speaker."""
+    """The number of lines that start with a speaker."""
     return sum(head is not None for head in split_heads(dialogue.split("\n")))
 
 
@@ -71,5 +72,5 @@ def speakers(dialogue: str) -> list[str]:
 
 
 def lead(dialogue: str, turns: int = LEAD_TURNS) -> str:
-    """LEAD-3, the baseline of the DialogSum paper (Chen et al. 2021): the first turns as they are."""
+    """The first turns, by default LEAD-3, the baseline of the DialogSum paper (Chen et al. 2021)."""
     return "\n".join(dialogue.splitlines()[:turns])

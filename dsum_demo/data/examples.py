@@ -1,4 +1,4 @@
-"""Examples: a dialogue with its references, and the fingerprints of training data."""
+"""Examples of dialogues with references, and fingerprints of training data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Example:
-    """A dialogue ("Name: text", a turn a line) with the summaries and topics that people wrote for it."""
+    """A dialogue (one turn per line, "Name: text") with human-written summaries and topics."""
 
     id: str
     dialogue: str
@@ -34,15 +34,15 @@ class Example:
 
 
 def fingerprint(dialogue: str) -> str:
-    """What tells whether two dialogues are the same: 16 hex digits of SHA-256 over the text, in NFC and lower case,
-    without white space. Spaces are what copies of a data set differ in most.
+    """A key that is equal for equal dialogues: 16 hex digits of SHA-256 over the text in NFC and lower case, without
+    white space, in which copies of a data set often differ.
     """
     text = "".join(unicodedata.normalize("NFC", dialogue).casefold().split())
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def read_fingerprints(folder: Path) -> frozenset[str]:
-    """Of the dialogues that the model in this folder was trained on; empty where the folder does not say."""
+    """The fingerprints of the dialogues that the model in a folder was trained on; empty if unknown."""
     try:
         return frozenset((folder / TRAINING_FINGERPRINTS).read_text(encoding="ascii", errors="ignore").split())
     except OSError:
@@ -50,13 +50,13 @@ def read_fingerprints(folder: Path) -> frozenset[str]:
 
 
 def write_fingerprints(folder: Path, dialogues: Iterable[str]) -> None:
-    """Say in a model's folder which dialogues it was trained on, a fingerprint a line; their texts stay out."""
-    marks = sorted({fingerprint(dialogue) for dialogue in dialogues})
-    write_atomically(folder / TRAINING_FINGERPRINTS, "".join(f"{mark}\n" for mark in marks))
+    """Write the fingerprints of a model's training dialogues to its folder, one per line."""
+    lines = sorted({fingerprint(dialogue) for dialogue in dialogues})
+    write_atomically(folder / TRAINING_FINGERPRINTS, "".join(f"{line}\n" for line in lines))
 
 
 def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
-    """`limit` examples drawn by `seed`, in the order that they had; all of them for None. Raises InputError below 1."""
+    """A random sample of `limit` examples in their original order, or all for None. Raises InputError below 1."""
     if limit is not None and limit < 1:
         raise InputError(f"The limit is {limit}; give 1 or more examples.")
     if limit is None or limit >= len(examples):
@@ -65,12 +65,11 @@ def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
 
 
 def read_samples(file: Path, broken: Broken | None = None, columns: Mapping[str, str] | None = None) -> list[Example]:
-    """Examples of a file with the columns that `map_columns` finds, or that `columns` gives by role; empty summaries
-    and topics are left out, and a row without an id is called "row 3".
+    """The examples of a file. columns: column names by role, see `map_columns`. Empty summaries and topics are ignored;
+    a row without an id gets its number, as in "row 3".
 
-    Raises DataError for what `read_rows` refuses, for a file without a column of dialogues or of summaries, and for
-    rows without dialogue or summary or with a repeated id; where `broken` is given, such rows are put there and left
-    out instead.
+    Raises DataError like `read_rows`, for missing columns of dialogues or summaries, and for rows without dialogue or
+    summary or with a repeated id. If `broken` is given, invalid rows are skipped and added to it instead.
     """
     return to_examples(read_rows(file, broken), str(file), broken, columns)
 
@@ -81,30 +80,30 @@ def to_examples(
     broken: Broken | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> list[Example]:
-    """Rows as `read_samples` reads them; `name` says in a refusal where they come from. Raises DataError."""
+    """Convert rows as in `read_samples`; error messages contain `name`. Raises DataError."""
     numbered = rows if isinstance(rows, Mapping) else dict(enumerate(rows, 1))
     found = map_columns(next(iter(numbered.values()), {}), name, columns)
     examples, reasons = usable_examples(numbered, found)
     times = Counter(example.id for example in examples.values())
-    twice = {number: "an id that is used twice" for number, e in examples.items() if times[e.id] > 1}
+    twice = {number: "a repeated id" for number, e in examples.items() if times[e.id] > 1}
     for reason, numbers in rows_by_reason({**reasons, **twice}).items():
         leave_out(name, reason, numbers, examples, broken)
     return list(examples.values())
 
 
 def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Example], dict[int, str]]:
-    """The rows with a dialogue and a summary as examples, by their numbers, and what is wrong with each other row."""
+    """The examples of the valid rows by row number, and the reasons why the other rows are invalid."""
     examples, reasons = {}, {}
     for number, row in rows.items():
         wrong = []
         dialogues = [row.get(column) for column in columns["dialogue"]]
         dialogue = "".join(read_dialogue_value(value) or "" for value in dialogues)
         if not dialogue:
-            wrong.append(_lack("dialogue", dialogues, read_dialogue_value))
+            wrong.append(_missing("dialogue", dialogues, read_dialogue_value))
         summaries = [row.get(column) for column in columns["summary"]]
         references = [text for value in summaries for text in read_texts_value(value) or ()]
         if not references or any(read_texts_value(value) is None for value in summaries):
-            wrong.append(_lack("summary", summaries, read_texts_value))
+            wrong.append(_missing("summary", summaries, read_texts_value))
         if wrong:
             reasons[number] = " and ".join(wrong)
             continue
@@ -118,14 +117,14 @@ def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int
 
 
 def rows_by_reason(reasons: Mapping[int, str]) -> dict[str, list[int]]:
-    """The numbers of the rows that each reason holds for."""
+    """The row numbers of each reason."""
     found: dict[str, list[int]] = {}
     for number, reason in sorted(reasons.items()):
         found.setdefault(reason, []).append(number)
     return found
 
 
-def _lack(role: str, values: Sequence[Any], read: Callable[[Any], Any]) -> str:
-    """What there is in place of a dialogue or summary."""
+def _missing(role: str, values: Sequence[Any], read: Callable[[Any], Any]) -> str:
+    """Why a row has no valid dialogue or summary."""
     other = next((value for value in values if read(value) is None), None)
     return f"no {role}" if other is None else f"{describe_value(other)} instead of a {role}"

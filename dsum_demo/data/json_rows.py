@@ -1,4 +1,4 @@
-"""Rows of a JSON or JSON Lines text, which are told apart by content."""
+"""Parses rows of JSON and JSON Lines, detected by content."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from dsum_demo.data.columns import USUAL_COLUMNS, find_column
 from dsum_demo.data.conversations.structured import is_turn
 
-_NO_ROWS = 'holds no list of objects; give a list, alone or as {"data": [...]}, one object per line, or columns'
+_NO_ROWS = 'contains no list of objects; give a list, alone or as {"data": [...]}, one object per line, or columns'
 
 
 def parse_json_rows(text: str, *, lines: bool) -> list[Any]:
-    """The rows of a list of objects, of one object per line, or of columns as pandas writes them (`to_json` with any
-    orient), in their order. What is not an object is left to the caller; None stands for a line that is not JSON.
+    """The rows of a list of objects, of one object per line, or of pandas' `to_json` with any orient, in order. Rows
+    may be other values than objects; None is a line that is not JSON.
 
-    lines: the file is named JSON Lines, which decides whether an object of lists is a row or a table of columns.
+    lines: whether the file's name is that of JSON Lines; an object of lists is then a row and not a table of columns.
     Raises ValueError with the reason for a text without rows.
     """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        # Only "\n" separates lines: a text may contain the other line ends that splitlines() knows.
+        # Only "\n", because texts may contain the other line ends of splitlines().
         texts = [line for line in text.split("\n") if line.strip()]
         found = [_loaded(line) for line in texts]
         if texts and (lines or (len(texts) > 1 and isinstance(found[0], dict))):
@@ -62,7 +62,7 @@ def _rows_of_object(value: dict[str, Any], lines: bool) -> list[Any]:
 
 
 def _rows_of_objects(value: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-    """Rows of an object of equal objects: columns by row number, or rows by their id."""
+    """Rows of an object of objects with equal keys: columns by row number, or rows by id."""
     inner = list(next(iter(value.values())))
     usual = [name for names in USUAL_COLUMNS.values() for name in names]
     if all(name.isdecimal() for name in inner) or all(find_column([name], *usual) for name in value):

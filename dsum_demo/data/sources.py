@@ -1,7 +1,7 @@
-"""Where examples come from, by a name that a person can type: the samples, a split of DialogSum, or a file.
+"""Reads examples by source name: the samples, a split of DialogSum, or a file.
 
-DialogSum comes from the folder that DSUM_DIALOGSUM names, else from the Hub through the datasets library, which keeps
-it in its cache. Knows settings, files and the Hub; nothing of models. datasets is imported when it is needed.
+DialogSum is read from the folder in DSUM_DIALOGSUM, or else from the Hub with the datasets library and its cache.
+datasets is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SAMPLES, DIALOGSUM = "samples", "dialogsum"
 SPLITS = ("train", "validation", "test")
 DIALOGSUM_ON_HUB = "knkarthick/dialogsum"
 PATIENCE_SECONDS = 600
-# DialogSum's test split names its rows test_0_1, test_0_2 and test_0_3: one dialogue, three people's summaries.
+# In DialogSum's test split the rows test_0_1, test_0_2 and test_0_3 are one dialogue with three summaries.
 ROW_OF_SEVERAL = re.compile(r"(.*\d)_\d+", re.DOTALL)
 
 
 def source_names() -> list[str]:
-    """The sources that have a name; a path to a file is one too, except on a public Space."""
+    """The named sources; except on a public Space a file's path is a source too."""
     return [SAMPLES, *(f"{DIALOGSUM}:{split}" for split in SPLITS)]
 
 
@@ -43,12 +43,12 @@ def read_source(
     broken: Broken | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> list[Example]:
-    """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file for `read_samples`.
+    """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file (see `read_samples`).
 
-    One example a dialogue: rows that share one are regrouped. Only DialogSum from the Hub can take long; on_progress
-    gets a sentence then, and a stop is obeyed. Raises InputError for a source that there is not, DataError for rows
-    that cannot be read or had, and Stopped. Where `broken` is given, rows of a file that cannot be used are put there,
-    by their numbers, and left out. columns: the columns of a file by role, see `map_columns`.
+    Rows that share a dialogue are merged into one example. on_progress and should_stop are used while DialogSum is
+    downloaded. Raises InputError for an unknown source, DataError if the data is invalid or not available, and Stopped.
+    If `broken` is given, invalid rows of a file are skipped and added to it by row number. columns: the columns of a
+    file by role, see `map_columns`.
     """
     name, _, split = source.strip().partition(":")
     if source.strip() == SAMPLES:
@@ -61,17 +61,17 @@ def read_source(
             return regroup(read_samples(_split_file(settings.dialogsum_dir, split), broken))
         return regroup(_from_hub(split, settings, on_progress, should_stop))
     if settings.public:
-        raise InputError(f"There is no source {source!r} here; give one of: {', '.join(source_names())}.")
+        raise InputError(f"Unknown source {source!r}; give one of: {', '.join(source_names())}.")
     if not Path(source).is_file():
-        raise InputError(f"There is no file {source!r}; give one, or one of: {', '.join(source_names())}.")
+        raise InputError(f"There is no file {source!r}; give a file or one of: {', '.join(source_names())}.")
     return regroup(read_samples(Path(source), broken, columns))
 
 
 def regroup(examples: Sequence[Example]) -> list[Example]:
-    """One example a dialogue, in the order of their first rows: the references and topics of its rows together.
+    """One example per dialogue with the references and topics of all its rows, in the order of the first rows.
 
-    Rows belong together where dialogue and group are the same, the group being an id like test_0_2 without its last
-    part; the group then is the id. Of other rows with the same dialogue the first keeps its id.
+    Rows are merged if dialogue and group are equal. The group is an id like test_0_2 without its last part, and becomes
+    the id of the merged example. Other rows with equal dialogues get the id of the first.
     """
     groups: dict[tuple[str, str], list[Example]] = {}
     for example in examples:
@@ -83,7 +83,7 @@ def regroup(examples: Sequence[Example]) -> list[Example]:
         if len(rows) == 1
         else replace(
             rows[0],
-            # One group of ids over two dialogues names neither.
+            # A group of ids with two dialogues is not unique.
             id=group if group and named.count(group) == 1 else rows[0].id,
             references=tuple(text for row in rows for text in row.references),
             topics=tuple(text for row in rows for text in row.topics),
@@ -97,8 +97,8 @@ def _split_file(folder: Path, split: str) -> Path:
         if (file := folder / f"{split}{ending}").is_file():
             return file
     raise DataError(
-        f"DSUM_DIALOGSUM names {folder}, and there is no {split}{PACKED_ENDINGS[0]} in it (nor with "
-        f"{', '.join(PACKED_ENDINGS[1:])}); put it there, or unset DSUM_DIALOGSUM to fetch DialogSum from the Hub."
+        f"The folder in DSUM_DIALOGSUM, {folder}, contains no {split}{PACKED_ENDINGS[0]} (or "
+        f"{', '.join(PACKED_ENDINGS[1:])}); add it, or unset DSUM_DIALOGSUM to download DialogSum from the Hub."
     )
 
 
@@ -113,15 +113,15 @@ def _from_hub(split: str, settings: Settings, on_progress: Progress, should_stop
     return to_examples(rows, f"DialogSum's {split} split")
 
 
-_OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
+_OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder with its splits, or use the samples."
 
 
 def _cached(split: str) -> list[Row] | None:
-    """The split as datasets' cache has it, else None. Never asks the network."""
+    """The split from the cache of datasets, or None. Never uses the network."""
     import datasets
     from datasets.packaged_modules.cache.cache import Cache
 
-    datasets.logging.set_verbosity_error()  # it warns of every use of its cache
+    datasets.logging.set_verbosity_error()  # it warns whenever its cache is used
     with contextlib.suppress(ValueError, OSError):
         name = DIALOGSUM_ON_HUB.split("/")[-1]
         builder = Cache(dataset_name=name, repo_id=DIALOGSUM_ON_HUB, version="auto", hash="auto")
@@ -137,8 +137,8 @@ def _downloaded(split: str, should_stop: StopAsked) -> list[Row]:
         return list(datasets.load_dataset(DIALOGSUM_ON_HUB, split=split))
 
     try:
-        # In a thread, because a blocked connection does not notice a stop, and some of the library's requests wait
-        # without limit.
+        # In a thread, because a blocked connection cannot be stopped, and some of the library's requests have no
+        # timeout.
         return run_stoppable(
             download,
             should_stop,
@@ -147,7 +147,7 @@ def _downloaded(split: str, should_stop: StopAsked) -> list[Row]:
             timeout=PATIENCE_SECONDS,
         )
     except ThreadTimeoutError:
-        raise DataError(f"DialogSum was not here after {PATIENCE_SECONDS} s of downloading. {_OTHER_WAYS}") from None
+        raise DataError(f"The download of DialogSum took more than {PATIENCE_SECONDS} s. {_OTHER_WAYS}") from None
     except Stopped:
         raise
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Reads rows from CSV, TSV, JSON, JSON Lines and Parquet files, plain or packed."""
+"""Reads rows from CSV, TSV, JSON, JSON Lines and Parquet files, also compressed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dsum_demo.data.json_rows import parse_json_rows
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.utils.formatting import first_line
 
-# Rows that cannot be used, by their number, each with the reason in a sentence.
+# Reasons why rows are invalid, by row number.
 Broken = dict[int, str]
 
 
-# The values as the file has them: texts, and from JSON and Parquet anything else.
+# Values by column: strings, and from JSON and Parquet any other type.
 Row = dict[str, Any]
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -30,18 +30,18 @@ _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 
 
 def read_table(file: Path) -> list[Row]:
-    """The rows of a file that `read_rows` reads. Raises DataError."""
+    """The rows of `read_rows` as a list. Raises DataError."""
     return list(read_rows(file).values())
 
 
 def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
-    """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file, or of one of these in gzip or in a zip, by their
-    numbers; every row has every column, None where it has no value.
+    """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file, optionally in gzip or zip, by row number. Every row has
+    every column, with None for missing values.
 
-    The separator and the JSON layout (`parse_json_rows`) are told by content. Text is UTF-8 or UTF-16, with or without
-    a byte order mark. A first column without a name, as pandas writes it, is called "index". Raises DataError for a
-    file that cannot be read, has no rows, or has rows or column names that cannot be used; where `broken` is given,
-    such rows are put there and left out instead.
+    The separator and the JSON layout (see `parse_json_rows`) are detected by content. Text is UTF-8 or UTF-16, with or
+    without a byte order mark. A first column without a name, as written by pandas, is named "index". Raises DataError
+    for a file that cannot be read or has no rows, and for invalid rows or column names. If `broken` is given, invalid
+    rows are skipped and added to it instead.
     """
     name, content = read_unpacked(file)
     ending = Path(name).suffix.lower()
@@ -62,13 +62,13 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
         not_objects = [number for number, row in rows.items() if not isinstance(row, dict)]
         leave_out(file, "no JSON object", not_objects, rows, broken)
     if not rows:
-        raise DataError(f"{file} has no rows{' that can be used' if broken else ''}.")
+        raise DataError(f"{file} has no {'valid ' if broken else ''}rows.")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
     return {number: {name: row.get(name) for name in columns} for number, row in rows.items()}
 
 
 def name_rows(rows: Sequence[int]) -> str:
-    """Row numbers in a sentence: "row 3", "rows 3, 5", the first ten of many."""
+    """Row numbers for a message: "row 3", "rows 3, 5", at most ten."""
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:10]))}{more}"
 
@@ -101,38 +101,38 @@ def _read_parquet(file: Path, content: bytes) -> list[Row]:
         check_size(file, sum(group.total_byte_size for group in groups))
         rows: list[Row] = table.read().to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{file} is not a Parquet file that can be read: {first_line(error)}") from None
+        raise DataError(f"{file} is not a valid Parquet file: {first_line(error)}") from None
     return rows
 
 
 def _read_separated(file: Path, text: str, delimiter: str, broken: Broken | None) -> dict[int, Row]:
     delimiter, text = _separator(text, delimiter)
     csv.field_size_limit(LONGEST_FIELD)
-    # Strict, because otherwise a quote that is never closed swallows the rest of the file.
+    # Strict, because otherwise a field with a missing closing quote contains the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header, *lines = [fields for fields in reader if fields] or [[]]
     except csv.Error as error:
         raise DataError(
-            f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there; a quote inside a "
-            "quoted text is written twice."
+            f"{file} cannot be read at line {reader.line_num}: {error}. Check the quotes there; double a quote "
+            "inside a quoted text."
         ) from None
     names = [name.strip() for name in header]
     if len(names) > 1 and not names[0] and "index" not in names:
         names[0] = "index"
     if "" in names:
         raise DataError(
-            f"{file}: column {names.index('') + 1} has no name; name it in the first line, or leave it out."
+            f"{file}: column {names.index('') + 1} has no name; add one in the first line, or remove the column."
         )
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{file} has more than one column {twice[0]!r}; give each column a name of its own.")
+        raise DataError(f"{file} has more than one column {twice[0]!r}; give each column a unique name.")
     rows = dict(enumerate(lines, 1))
     wrong = [row for row, fields in rows.items() if len(fields) != len(names)]
     if wrong and broken is None:
         raise DataError(
             f"{file} has {len(names)} columns, but another number of fields in {name_rows(wrong)}; put quotes around "
-            "texts that hold a separator or a line end.",
+            "texts that contain a separator or a line end.",
             wrong,
         )
     for row in wrong:
@@ -142,7 +142,7 @@ def _read_separated(file: Path, text: str, delimiter: str, broken: Broken | None
 
 
 def _separator(text: str, usual: str) -> tuple[str, str]:
-    """(separator, text without Excel's "sep=" line): the usual one unless the first line has only other ones."""
+    """(separator, text without Excel's "sep=" line); the usual separator unless the header contains only others."""
     first, _, rest = text.lstrip().partition("\n")
     if named := re.fullmatch(r"sep=([,;|\t])\s*", first, re.IGNORECASE):
         return named[1], rest

@@ -1,4 +1,4 @@
-"""Texts from the values of a data set's cells: dialogues, summaries and names."""
+"""Converts the values of a data set's cells to dialogues, summaries and ids."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from dsum_demo.data.conversations.names import split_heads
 from dsum_demo.data.conversations.structured import SPEAKER_KEYS, TEXT_KEYS, is_turn, turns_of
 
-# What programs write for a missing value.
+# Texts for missing values.
 _MISSING = frozenset(("nan", "none", "null", "n/a", "na", "<na>", "#n/a", "nat"))
-_WRITTEN_LINE_END = re.compile(r"\\r\\n|\\n|\\r")
-_TWO_TEXTS = re.compile(r"""['"]\s+['"]""")  # of a numpy array, which Python would read as one text
+_ESCAPED_LINE_END = re.compile(r"\\r\\n|\\n|\\r")
+_TWO_TEXTS = re.compile(r"""['"]\s+['"]""")  # in a printed numpy array; Python would concatenate them
 
 
 def is_empty(text: str) -> bool:
-    """Whether a text says nothing: it has no letter or digit, or is what programs write for a missing value."""
+    """Whether a text has no letter or digit, or is a text for a missing value."""
     return text.strip().casefold() in _MISSING or not any(map(str.isalnum, text))
 
 
 def read_dialogue_value(value: Any) -> str | None:
     """The dialogue in a cell, "" for an empty one: a text, a list of lines, or a list of turns (objects with a speaker
-    and a text). None for anything else.
+    and a text). None for other values.
 
-    A list may be written as JSON or Python in the text. In a text of one line, a written "\\r\\n" or "\\n" that begins
-    a turn is a line end.
+    The text may contain a list in JSON or Python. In a text of one line, an escaped "\\r\\n" or "\\n" before a turn is
+    a line end.
     """
-    value = _unwritten(value)
+    value = _parsed(value)
     if isinstance(value, Mapping):
         value = _rows(value)
     if isinstance(value, list) and any(map(is_turn, value)):
@@ -46,28 +46,26 @@ def read_dialogue_value(value: Any) -> str | None:
 
 
 def read_texts_value(value: Any) -> tuple[str, ...] | None:
-    """The texts in a cell, without empty ones: of a text or a number one, of a list one per entry. None for anything
-    else.
-    """
-    texts = _texts(_unwritten(value))
+    """The texts in a cell without empty ones: of a text, a number or a list of these. None for other values."""
+    texts = _texts(_parsed(value))
     return None if texts is None else tuple(text.strip() for text in texts if not is_empty(text))
 
 
 def read_label_value(value: Any) -> str:
-    """An id in one line: a text or a number as it is, anything else as JSON; "" for a missing one."""
+    """An id: a text or number unchanged, other values as JSON; "" for a missing value."""
     text = _text(value)
     text = json.dumps(value, ensure_ascii=False, default=str) if text is None else text.strip()
     return "" if text.casefold() in _MISSING else text
 
 
 def describe_value(value: Any) -> str:
-    """What a cell holds instead of text."""
-    value = _unwritten(value)
+    """The type of a cell's value, for messages."""
+    value = _parsed(value)
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, Mapping):
         return "an object"
-    return "a list of something else than texts or turns" if isinstance(value, list) else f"a {type(value).__name__}"
+    return "a list of other values than texts or turns" if isinstance(value, list) else f"a {type(value).__name__}"
 
 
 def _texts(value: Any) -> list[str] | None:
@@ -83,12 +81,12 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # pandas makes every number of a column with gaps a decimal one.
+    # pandas converts integer columns with missing values to float.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _unwritten(value: Any) -> Any:
-    """The list or object that a text writes down as JSON or Python; other values as they are."""
+def _parsed(value: Any) -> Any:
+    """The list or object in a text in JSON or Python; other values unchanged."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -106,7 +104,7 @@ def _unwritten(value: Any) -> Any:
 
 
 def _rows(value: Mapping[str, Any]) -> Any:
-    """The turns of an object that has one list of them, or lists of speakers and of texts, as datasets stores them."""
+    """The turns of an object with one list of turns, or with lists of speakers and of texts, as in datasets."""
     lists = {key: part for key, part in value.items() if isinstance(part, Sequence) and not isinstance(part, str)}
     speakers = next((lists[key] for key in SPEAKER_KEYS if key in lists), None)
     texts = next((lists[key] for key in TEXT_KEYS if key in lists), None)
@@ -120,6 +118,6 @@ def _with_line_ends(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\n" in text:
         return text
-    lines = [line.strip() for line in _WRITTEN_LINE_END.split(text)]
+    lines = [line.strip() for line in _ESCAPED_LINE_END.split(text)]
     heads = sum(head is not None for head in split_heads(lines))
     return "\n".join(lines) if "\\r\\n" in text or 2 * heads > len(lines) > 1 else text

@@ -91,7 +91,7 @@ def test_the_command_of_a_config_gives_that_config(here):
             ["--data", "rows.csv", "--column", "summary=gist"],
             "There is no column 'gist'; the columns are: id, dialogue",
         ),
-        (["--data", "rows.csv", "--column", "text=gist"], "--column names 'text'; give one of: dialogue, summary"),
+        (["--data", "rows.csv", "--column", "text=gist"], "unknown role 'text'; give one of: dialogue, summary"),
         (["--resume", "nowhere"], "There is no run 'nowhere'"),
         (["--resume", "x", "--set", "r=4"], "leave --set out beside --resume"),
     ],

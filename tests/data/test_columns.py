@@ -1,4 +1,4 @@
-"""Columns of a file by role: given, guessed, missing, and as the command line names them."""
+"""Columns of a file by role: given, guessed and missing ones, and the option --column."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_given_columns_come_first_and_the_others_are_guessed(columns, given, fou
     assert {role: list(names) for role, names in map_columns(columns.split(), "x.csv", given).items() if names} == found
 
 
-def test_a_given_column_may_have_commas_in_its_name():
+def test_the_name_of_a_given_column_may_contain_commas():
     assert map_columns(["dialogue", "a, b"], "x.csv", {"summary": "a, b"})["summary"] == ("a, b",)
 
 
@@ -34,7 +34,7 @@ def test_a_given_column_is_not_guessed_for_another_role():
         map_columns(["output", "b"], "x.csv", {"dialogue": "output"})
 
 
-def test_a_missing_column_is_answered_with_the_columns_and_the_option():
+def test_a_missing_column_raises_with_the_existing_columns_and_the_option():
     with pytest.raises(DataError, match=r"x\.csv has no column summary; its columns are: dialogue, b\. .*summary1 .*"
                                         r"--column summary=NAME"):  # fmt: skip
         map_columns(iter(["dialogue", "b"]), "x.csv")
@@ -47,7 +47,7 @@ def test_taken_columns_are_not_guessed():
     assert (found["dialogue"], found["id"]) == (("chat",), ())
 
 
-def test_an_exact_name_wins_over_one_in_another_case():
+def test_an_exact_name_is_preferred_to_another_case():
     assert (
         find_column(["A", "a"], "a") == "a" and find_column(["A"], "b", "a") == "A" and find_column(["A"], "b") is None
     )
@@ -67,13 +67,13 @@ def test_options_may_be_repeated_or_separated_by_commas(texts, found):
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("dialogue", "'dialogue' has no '='"),
         ("dialogue=", "has no '='"),
-        ("speech=x", "names 'speech'; give one of: dia"),
+        ("speech=x", "unknown role 'speech'; give one of: dia"),
     ],
 )
-def test_an_option_without_equals_sign_or_with_an_unknown_role_is_refused(text, sentence):
-    with pytest.raises(InputError, match=sentence):
+def test_an_option_without_equals_sign_or_with_an_unknown_role_is_rejected(text, message):
+    with pytest.raises(InputError, match=message):
         parse_columns([text])

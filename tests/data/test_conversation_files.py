@@ -1,4 +1,4 @@
-"""The text of dropped files: encodings, Word documents, and what is neither."""
+"""Reading the text of files: encodings, Word documents, and other files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = "Ivo: Does the café open at 9?\nPetra: Yes, “early” – at 8:30.\n"
 
 
 def word_document(*paragraphs: str, start: str = "<?xml version='1.0' encoding='UTF-8'?>") -> bytes:
-    """A .docx whose paragraphs are runs of words; a line end in a paragraph is a break."""
+    """A .docx file with runs of words as paragraphs; a line end in a paragraph becomes a break."""
 
     def run(text: str) -> str:
         lines = [f"<w:t xml:space='preserve'>{escape(line)}</w:t>" for line in text.split("\n")]
@@ -39,7 +39,7 @@ def word_document(*paragraphs: str, start: str = "<?xml version='1.0' encoding='
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @settings(max_examples=50, deadline=None)
 @given(extra=st.text(alphabet="abcdé ñß€:.?\n", max_size=60))
-def test_a_text_in_unicode_is_read_without_a_notice(encoding, extra):
+def test_unicode_text_is_read_without_a_notice(encoding, extra):
     text = TEXT + extra
     read = read_file_text(text.encode(encoding), "chat.txt")
     assert (read.text, read.notice) == (text, "")
@@ -54,7 +54,7 @@ def test_windows_1252_is_read_with_a_notice():
 @pytest.mark.parametrize(
     "data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\0" * 50, b"caf\x81\x8d", b"\xff\xfea", b"a\0\0\0b"]
 )
-def test_bytes_that_are_no_text_are_refused_by_name(data):
+def test_files_that_are_not_text_are_rejected_by_name(data):
     with pytest.raises(InputError, match=r"photo\.txt"):
         read_file_text(data, "photo.txt")
 
@@ -77,14 +77,14 @@ def test_a_word_transcript_is_read():
         word_document("\x01"),
     ],
 )
-def test_a_broken_or_hostile_word_document_is_refused_by_name(data):
+def test_invalid_and_malicious_word_documents_are_rejected_by_name(data):
     with pytest.raises(InputError, match=r"call\.docx"):
         read_file_text(data, "call.docx")
 
 
-def test_a_word_document_that_unpacks_to_too_much_is_refused(monkeypatch):
+def test_a_word_document_that_is_too_large_uncompressed_is_rejected(monkeypatch):
     monkeypatch.setattr(files, "LARGEST_DOCUMENT_BYTES", 100_000)
-    with pytest.raises(InputError, match="unpacks to more"):
+    with pytest.raises(InputError, match="0 MB uncompressed"):
         read_file_text(word_document("a" * 200_000), "call.docx")
 
 
@@ -103,12 +103,12 @@ def test_a_word_document_that_unpacks_to_too_much_is_refused(monkeypatch):
         ("Ivo: Ja?\nPetra: Nein.", []),
     ],
 )
-def test_texts_without_speakers_and_texts_not_in_english_are_doubted(dialogue, words):
+def test_texts_without_speakers_or_not_in_english_get_a_warning(dialogue, words):
     found = doubts(dialogue)
     assert len(found) == len(words) and all(word in doubt for doubt, word in zip(found, words, strict=True))
 
 
-def test_a_text_used_as_it_is_keeps_its_lines():
+def test_as_is_keeps_the_lines_of_a_text():
     text = "[12:03] Ivo: Lunch?\n\n[12:04] Petra:  Yes\u200b."
     reading = read_dialogue(text, as_is=True)
     assert (reading.dialogue, reading.format) == ("[12:03] Ivo: Lunch?\n[12:04] Petra: Yes.", "")

@@ -1,4 +1,4 @@
-"""Pasted and exported conversations: rendered in every format and read back, and what is no conversation."""
+"""Pasted and exported conversations: rendered in every format and read back, and other texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = [
     "Ivo", "Petra Vogel", "Jean-Luc", "Siobhan O'Hara", "Dr. Amara Okafor", "Łukasz", "Speaker 2", "Zoë van Dyk",
     "María José", "مريم", "דנה", "小林", "Anil", "Beatriz da Costa",
 ]  # fmt: skip
-# What people say looks like stamps, notices and names, too.
+# Messages that contain text like stamps, notices and names.
 SAYINGS = [
     "Shall we meet at 4:30 or on 12/03/2024 at 10:15?", "Here is the plan: we take the 7:05 train.",
     "It costs 1:2 more than [12:03] said.", "See https://example.com/a:b?c=1 for it.", "ok", "No, Monday.",
@@ -42,12 +42,12 @@ def turns(chat: Sequence[Message]) -> list[str]:
 
 
 def in_lines(stamp: Callable[[int], str]) -> Callable[[Sequence[Message]], str]:
-    """A format whose messages start with a stamp and `Name: `."""
+    """A format in which messages start with a stamp and `Name: `."""
     return lambda chat: "\n".join(f"{stamp(i)}{who}: " + "\n".join(lines) for i, (who, lines) in enumerate(chat))
 
 
 def in_blocks(head: Callable[[int, str], str], gap: str = "\n\n") -> Callable[[Sequence[Message]], str]:
-    """A format whose messages stand below a line with name and stamp."""
+    """A format in which messages are below a line with name and stamp."""
     return lambda chat: gap.join("\n".join([head(i, who), *lines]) for i, (who, lines) in enumerate(chat))
 
 
@@ -140,7 +140,7 @@ def _table(chat: Sequence[Message]) -> str:
 
 
 def merged(chat: Sequence[Message]) -> list[Message]:
-    """Cues of one speaker that end without a full stop go on in the next cue."""
+    """Cues of one speaker that end without punctuation are joined with the next cue."""
     joined: list[Message] = []
     for who, lines in chat:
         if joined and joined[-1][0] == who and joined[-1][1][-1][-1] not in ".?!":
@@ -173,7 +173,7 @@ def lines_of(text: str) -> list[str]:
 
 @settings(max_examples=100, deadline=None)
 @given(chat=messages(most_lines=1), labels=st.sampled_from(["names", "persons"]))
-def test_dialogues_that_are_name_and_text_already_come_back_unchanged(chat, labels):
+def test_dialogues_in_the_output_format_are_not_changed(chat, labels):
     people = list(dict.fromkeys(who for who, _ in chat))
     if labels == "persons":
         chat = [(f"#Person{1 + people.index(who)}#", lines) for who, lines in chat]
@@ -188,7 +188,7 @@ def test_dialogues_that_are_name_and_text_already_come_back_unchanged(chat, labe
     *SAYINGS, "The rain did not stop before 6:00 PM", "She wrote on 5 March 2024, 10:00 - a Tuesday.",
     "12/03/2024, 14:05 - the shop closed: nobody came back.", "Conclusion: there is none.",
 ]), min_size=1, max_size=8, unique=True))  # fmt: skip
-def test_prose_comes_back_unchanged(lines):
+def test_prose_is_not_changed(lines):
     reading = read_conversation("\n".join(lines))
     assert reading.dialogue == "\n".join(lines) and reading.format == "" and reading.speakers == ()
 
@@ -247,7 +247,7 @@ def test_prose_comes_back_unchanged(lines):
         ),
     ],
 )
-def test_notices_and_reactions_go_and_are_counted(text, left, dropped):
+def test_notices_and_reactions_are_removed_and_counted(text, left, dropped):
     reading = read_conversation(text)
     assert reading.dialogue.split("\n") == left
     assert {what: reading.dropped[what] for what in dropped} == dropped
@@ -281,14 +281,14 @@ def test_an_email_thread_is_read_oldest_first(mail, left):
     assert reading.dialogue.split("\n") == left and reading.format == "e-mail thread"
 
 
-def test_questions_and_answers_keep_their_paragraphs():
+def test_paragraphs_of_an_answer_are_joined():
     text = "Q: When did you move?\nA: In May.\nIt rained.\n\nQ2. Why?\nA2. For work: nothing else."
     assert lines_of(text) == [
         "Q: When did you move?", "A: In May. It rained.", "Q: Why?", "A: For work: nothing else.",
     ]  # fmt: skip
 
 
-def test_a_log_quoted_inside_a_message_stays_in_it():
+def test_a_log_quoted_in_a_message_is_part_of_the_message():
     chat = [f"[0{i}.09.23, 18:00:01] {'Ivo' if i % 2 else 'Petra'}: Message {i}" for i in range(1, 7)]
     chat.insert(3, "2024-03-01 18:05:10 Server: restarted\n2024-03-01 18:05:11 all is well")
     assert lines_of("\n".join(chat))[2] == (
@@ -299,12 +299,12 @@ def test_a_log_quoted_inside_a_message_stays_in_it():
 @pytest.mark.parametrize(
     "text", ["Ivo：来吗？\nPetra：来。", "Ivo:来吗？\nPetra:来。\nIvo:好", "Ivo : 来吗？\nPetra : 来。"]
 )
-def test_full_width_and_tight_colons_are_colons(text):
+def test_full_width_colons_and_colons_without_spaces_are_recognized(text):
     reading = read_conversation(text)
     assert reading.speakers == ("Ivo", "Petra") and reading.format == ""
 
 
-def test_a_data_set_with_several_dialogues_is_read_up_to_the_first():
+def test_only_the_first_dialogue_of_a_data_set_is_read():
     rows = [{"id": str(i), "dialogue": f"Ivo: Who comes?\r\nPetra: {i} people.", "summary": "x"} for i in range(3)]
     reading = read_conversation("\n".join(map(json.dumps, rows)))
     assert reading.dialogue == "Ivo: Who comes?\nPetra: 0 people." and reading.dropped == {"further dialogues": 2}
@@ -313,7 +313,7 @@ def test_a_data_set_with_several_dialogues_is_read_up_to_the_first():
 @pytest.mark.parametrize(
     "text", ["{", "[1, 2]", '{"a": 1}', "[]", "[" * 5000, '[{"speaker": "Ivo"}]', "null", "a,b\n1,2"]
 )
-def test_what_only_looks_like_data_is_left_as_it_is(text):
+def test_other_json_and_csv_is_not_changed(text):
     assert read_conversation(text).dialogue == text
 
 
@@ -344,12 +344,12 @@ def test_any_text_can_be_read(text):
         (["x" * 41 + ": too long"], []),
     ],
 )
-def test_a_speaker_is_a_name(lines, expected):
+def test_speakers_are_names_and_not_headings_or_sentences(lines, expected):
     assert speakers("\n".join(lines)) == expected
     assert count_turns("\n".join(lines)) >= len(expected)
 
 
-# what reads like something else
+# texts that resemble another format
 
 
 def whatsapp(*messages: str) -> str:
@@ -359,7 +359,7 @@ def whatsapp(*messages: str) -> str:
 @pytest.mark.parametrize(
     "name", ["Ella", "June", "April", "Can", "Anna from Work", "mom and dad", "Smith, John", "Jenny!"]
 )
-def test_a_contact_keeps_its_messages_whatever_its_name(name):
+def test_a_contact_with_any_name_is_a_speaker(name):
     log = whatsapp(
         "Tom: Are you coming?", f"{name}: Yes.", "Tom: When?", f"{name}: At six,", f"{name}: or a bit later."
     )
@@ -371,7 +371,7 @@ def test_a_contact_keeps_its_messages_whatever_its_name(name):
 @pytest.mark.parametrize(
     "text", ["<3", "+1", "$500", "new", "like 2", "I just left the call.", "Signal is end-to-end encrypted."]
 )
-def test_a_short_message_is_not_taken_for_a_reaction_or_an_event(text):
+def test_a_short_message_is_not_a_reaction_or_an_event(text):
     read = read_conversation(whatsapp("Tom: How much is it?", f"Ana: {text}", "Tom: Okay."))
     assert f"Ana: {text}" in read.dialogue.split("\n")
 
@@ -386,13 +386,13 @@ def test_a_short_message_is_not_taken_for_a_reaction_or_an_event(text):
         "June: Hi\nApril: Hey\nJune: Tea?\nApril: Yes.",
     ],
 )
-def test_a_dialogue_that_quotes_another_format_is_unchanged(dialogue):
+def test_a_dialogue_that_quotes_another_format_is_not_changed(dialogue):
     read = read_conversation(dialogue)
     assert read.dialogue == dialogue
     assert len(read.speakers) == 2
 
 
-def test_a_table_keeps_text_behind_an_unquoted_separator_and_long_fields():
+def test_a_table_may_have_unquoted_separators_in_the_last_column_and_long_fields():
     read = read_conversation("speaker,text\nAna,Well, that is nice\nBo,Yes")
     assert read.dialogue == "Ana: Well, that is nice\nBo: Yes"
     long = "word " * 40_000

@@ -1,4 +1,4 @@
-"""Tables and samples: what is read, and how each thing that cannot be is refused."""
+"""Reading tables and samples, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("kind", ["rows.csv", "rows.TSV", "rows.json", "data.json", "rows.jsonl"])
-def test_every_kind_gives_the_same_rows(tmp_path, kind, encoding):
+def test_every_file_type_gives_the_same_rows(tmp_path, kind, encoding):
     file = tmp_path / kind
     if kind.endswith("sonl"):
         file.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS) + "\n\n", encoding=encoding)
@@ -45,13 +45,13 @@ def test_every_kind_gives_the_same_rows(tmp_path, kind, encoding):
 
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.CSV.GZ", "rows.jsonl.gz", "rows.json.gz"])
-def test_gzipped_kinds_are_unpacked(write, name):
+def test_gzipped_files_are_read(write, name):
     content = {"csv": "a,b\n1,é\n", "jso": '{"a": "1", "b": "é"}\n'}[name.lower()[5:8]]
     packed = gzip.compress(f"[{content}]".encode() if ".json." in name else content.encode())
     assert read_table(write(name, packed)) == [{"a": "1", "b": "é"}]
 
 
-def test_an_archive_that_is_cut_broken_or_too_large_is_refused(write, monkeypatch):
+def test_truncated_corrupt_and_too_large_gzip_files_are_rejected(write, monkeypatch):
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
     with pytest.raises(DataError, match="not a complete gzip file"):
         read_table(write("cut.csv.gz", packed[:-12]))
@@ -62,11 +62,11 @@ def test_an_archive_that_is_cut_broken_or_too_large_is_refused(write, monkeypatc
     with pytest.raises(DataError, match="is a spreadsheet"):
         read_table(write("rows.xlsx.gz", packed))
     monkeypatch.setattr("dsum_demo.data.archives.LARGEST_UNPACKED_BYTES", 4000)
-    with pytest.raises(DataError, match="unpacks to more than"):
+    with pytest.raises(DataError, match="uncompressed; give a smaller file"):
         read_table(write("bomb.csv.gz", packed))
 
 
-def test_values_stay_as_they_are_and_what_is_missing_is_none(write):
+def test_values_keep_their_types_and_missing_ones_are_none(write):
     rows = [{"a": 1, "b": None}, {"b": True, "c": ["é"]}, {"c": 2.5}]
     assert read_table(write("rows.json", json.dumps(rows))) == [
         {"a": 1, "b": None, "c": None},
@@ -87,11 +87,11 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("indent", [None, 1])
-def test_json_layouts_are_told_by_content(write, name, indent):
+def test_json_layouts_are_detected_by_content(write, name, indent):
     assert read_table(write(name, json.dumps(LAYOUTS[name], indent=indent))) == LAYOUTS["list.jsonl"]
 
 
-def test_json_lines_are_read_whatever_the_file_is_called(write):
+def test_json_lines_are_detected_in_files_named_json(write):
     text = "\n\n".join(json.dumps(row) for row in ROWS)
     assert read_table(write("rows.json", text)) == read_table(write("rows.ndjson", text)) == ROWS
     one = {"dialogue": ["A: x", "B: y"], "summary": ["s", "t"]}
@@ -101,7 +101,7 @@ def test_json_lines_are_read_whatever_the_file_is_called(write):
     ]
 
 
-def test_objects_by_id_are_rows_and_objects_by_usual_column_names_are_columns(write):
+def test_objects_by_id_are_rows_and_objects_by_common_column_names_are_columns(write):
     rows = {"d7": {"talk": "A: x", "gist": "s"}, "d9": {"talk": "B: y", "gist": "t"}}
     assert read_table(write("ids.json", json.dumps(rows))) == [
         {"id": "d7", "talk": "A: x", "gist": "s"}, {"id": "d9", "talk": "B: y", "gist": "t"}
@@ -118,7 +118,7 @@ def test_parquet_keeps_lists_and_missing_values(write):
     packed = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows), packed)
     assert read_table(write("rows.parquet", packed.getvalue())) == rows
-    with pytest.raises(DataError, match="not a Parquet file that can be read"):
+    with pytest.raises(DataError, match="not a valid Parquet file"):
         read_table(write("cut.parquet", packed.getvalue()[:-20]))
 
 
@@ -130,28 +130,31 @@ def zipped(**files: str) -> bytes:
     return packed.getvalue()
 
 
-def test_a_zip_of_one_file_is_unpacked(write):
+def test_a_zip_with_one_file_is_read(write):
     packed = zipped(**{"data/rows.tsv": "a\tb\n1\t2\n", "__MACOSX/data/._rows.tsv": "x", ".DS_Store": "x"})
     assert read_table(write("any.zip", packed)) == read_table(write("rows.csv", packed)) == [{"a": "1", "b": "2"}]
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("content", "message"),
     [
-        (zipped(**{"a.csv": "a\n1\n", "b.csv": "b\n2\n"}), r"holds 2 files \(a\.csv, b\.csv\); give a zip of one file"),
-        (zipped(), "holds 0 files; give"),
+        (
+            zipped(**{"a.csv": "a\n1\n", "b.csv": "b\n2\n"}),
+            r"contains 2 files \(a\.csv, b\.csv\); give a zip of 1 file",
+        ),
+        (zipped(), "contains 0 files; give"),
         (zipped(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), "save the sheet as “CSV UTF-8”"),
         (zipped(**{"notes.pdf": "x"}), "unsupported file type"),
-        (b"a,b\n1,2\n", "not a zip file that can be read"),
+        (b"a,b\n1,2\n", "not a valid zip file"),
     ],
     ids=["two", "none", "workbook", "type", "csv"],
 )
-def test_other_zips_are_refused_with_what_they_hold(write, content, sentence):
-    with pytest.raises(DataError, match=sentence):
+def test_other_zips_are_rejected_with_their_content(write, content, message):
+    with pytest.raises(DataError, match=message):
         read_table(write("rows.zip", content))
 
 
-def test_a_dialogue_of_a_megabyte_and_blank_lines_are_fine(write):
+def test_a_dialogue_of_one_megabyte_and_blank_lines_are_read(write):
     long = "Tom: hi " * 131_072
     assert read_table(write("long.csv", f'\n a , b \r\n"{long}",2\r\n\r\n3,""\r\n')) == [
         {"a": long, "b": "2"},
@@ -160,7 +163,7 @@ def test_a_dialogue_of_a_megabyte_and_blank_lines_are_fine(write):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence", "rows"),
+    ("name", "content", "message", "rows"),
     [
         ("rows.xlsx", "a\n1\n", "is a spreadsheet; save the sheet as “CSV UTF-8”", ()),
         ("rows", "a\n1\n", r"unsupported file type; give one of: \.csv, \.tsv, \.jsonl", ()),
@@ -180,15 +183,15 @@ def test_a_dialogue_of_a_megabyte_and_blank_lines_are_fine(write):
         ("digits.json", "9" * 5000, "is not JSON", ()),
         ("object.json", '{"rows": []}', "has no rows", ()),
         ("lengths.json", '{"a": ["x"], "b": ["y", "z"]}', r"columns of different lengths \(a 1, b 2\)", ()),
-        ("words.json", '{"a": "x", "b": ["y"]}', "holds no list of objects", ()),
-        ("number.json", "3", "holds no list", ()),
+        ("words.json", '{"a": "x", "b": ["y"]}', "contains no list of objects", ()),
+        ("number.json", "3", "contains no list", ()),
         ("mixed.json", '[{"a": 1}, 2, {"a": 3}, null]', "no JSON object in rows 2, 4", (2, 4)),
         ("mixed.jsonl", '{"a": 1}\n\n{"a": \n[2]\n{"a": 3}', "no JSON object in rows 2, 3", (2, 3)),
         ("deep.jsonl", '{"a": 1}\n' + "[" * 200_000, "no JSON object in row 2", (2,)),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_a_sentence(write, name, content, sentence, rows):
-    with pytest.raises(DataError, match=sentence) as caught:
+def test_invalid_files_are_rejected_with_name_and_rows(write, name, content, message, rows):
+    with pytest.raises(DataError, match=message) as caught:
         read_table(write(name, content))
     assert name in str(caught.value) and caught.value.rows == rows
 
@@ -202,7 +205,7 @@ def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_every_system(write, end):
+def test_line_ends_of_every_system_are_read(write, end):
     assert read_table(write("rows.csv", f"a,b{end}1,2{end}")) == [{"a": "1", "b": "2"}]
 
 
@@ -220,12 +223,12 @@ def test_other_separators_and_utf16_are_read(write, name, content):
     assert read_table(write(name, content)) == [{"a": "1, 2", "b": "x"}]
 
 
-def test_a_semicolon_inside_a_name_is_no_separator(write):
+def test_a_semicolon_in_a_quoted_column_name_is_not_a_separator(write):
     assert read_table(write("rows.csv", '"a;b",c\n1,2\n')) == [{"a;b": "1", "c": "2"}]
     assert read_table(write("one.csv", '"a;b"\n1\n')) == [{"a;b": "1"}]
 
 
-def test_many_rows_are_named_shortly():
+def test_at_most_ten_row_numbers_are_named():
     assert name_rows([3]) == "row 3"
     assert name_rows(range(1, 14)) == "rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more"
 
@@ -235,7 +238,7 @@ def sample(**changes: str | None) -> str:
     return json.dumps(row) + "\n"
 
 
-def test_samples_in_the_forms_of_dialogsums_test_and_training_files(write):
+def test_samples_are_read_in_the_formats_of_dialogsums_test_and_training_files(write):
     several = sample(summary2="Tom greets Maya.", summary3="Hi.", topic2="", topic3="hello")
     single = json.dumps({"id": "s2", "dialogue": "Tom: bye", "summary": "Tom leaves.", "topic": "leaving"})
     assert read_samples(write("samples.jsonl", several + single)) == [
@@ -253,19 +256,19 @@ def test_samples_in_the_forms_of_dialogsums_test_and_training_files(write):
         ("nothing,Conversation,reference", ["row 1", "row 2"]),
     ],
 )  # fmt: skip
-def test_columns_are_found_by_usual_names_without_regard_to_case_and_ids_are_made(write, header, ids):
+def test_columns_have_common_case_insensitive_names_and_the_id_is_optional(write, header, ids):
     found = read_samples(write("mine.csv", f"{header}\na,Tom: hi,They greet.\nb,Tom: bye,Tom leaves.\n"))
     assert found == [
         Example(ids[0], "Tom: hi", ("They greet.",), ()), Example(ids[1], "Tom: bye", ("Tom leaves.",), ())
     ]  # fmt: skip
 
 
-def test_a_row_without_an_id_is_called_by_its_number(write):
+def test_a_row_without_an_id_gets_its_number(write):
     assert [example.id for example in read_samples(write("mine.jsonl", sample() + sample(id=None)))] == ["s1", "row 2"]
 
 
 @pytest.mark.parametrize("broken", [None, {}])
-def test_wrong_columns_are_answered_with_those_found_and_those_expected(write, broken):
+def test_missing_columns_are_rejected_with_the_existing_and_the_expected_ones(write, broken):
     file = write("mine.csv", "human,model,dialogue\na,b,c\n")
     with pytest.raises(DataError, match=r"no column summary; its columns are: human, model, dialogue\. .*dialogue and"):
         read_samples(file, broken)
@@ -275,21 +278,21 @@ def test_wrong_columns_are_answered_with_those_found_and_those_expected(write, b
 
 
 @pytest.mark.parametrize(
-    ("second", "sentence"),
+    ("second", "message"),
     [
         (sample(id="s2", dialogue="  "), "no dialogue in row 2"),
         (sample(id="s2", summary1=" "), "no summary in row 2"),
-        (sample(), "an id that is used twice in rows 1, 2"),
+        (sample(), "a repeated id in rows 1, 2"),
     ],
     ids=["dialogue", "summary", "twice"],
 )
-def test_samples_that_lack_something_are_refused(write, second, sentence):
-    with pytest.raises(DataError, match=sentence) as caught:
+def test_incomplete_and_repeated_samples_are_rejected(write, second, message):
+    with pytest.raises(DataError, match=message) as caught:
         read_samples(write("samples.jsonl", sample() + second))
     assert 2 in caught.value.rows
 
 
-def test_the_index_that_pandas_writes_is_a_column(tmp_path):
+def test_the_index_column_of_pandas_is_named_index(tmp_path):
     file = tmp_path / "frame.csv"
     file.write_text(",human,a\n0,x,y\n1,z,w\n")
     assert read_table(file)[1] == {"index": "1", "human": "z", "a": "w"}
@@ -303,25 +306,25 @@ def test_the_index_that_pandas_writes_is_a_column(tmp_path):
         ("mixed.json", '[{"a": 1}, 2]', [1], {2: "It has no JSON object."}),
     ],
 )
-def test_broken_rows_are_left_out_where_they_are_asked_for(tmp_path, name, content, kept, reasons):
+def test_invalid_rows_are_skipped_and_reported_if_broken_is_given(tmp_path, name, content, kept, reasons):
     file, broken = tmp_path / name, {}
     file.write_text(content)
     assert list(read_rows(file, broken)) == kept and broken == reasons
 
 
-def test_samples_that_cannot_be_used_keep_the_numbers_of_their_rows(tmp_path):
+def test_invalid_samples_are_reported_with_their_row_numbers(tmp_path):
     file, broken = tmp_path / "rows.csv", {}
     file.write_text("id,dialogue,summary\na,A: x,s\nb,,s\nc\nd,A: y,\ne,A: z,s\na,A: w,s\nf,A: v,s\n")
     assert [example.id for example in read_samples(file, broken)] == ["e", "f"]
-    assert sorted(broken) == [1, 2, 3, 4, 6] and "dialogue" in broken[2] and "twice" in broken[6]
+    assert sorted(broken) == [1, 2, 3, 4, 6] and "dialogue" in broken[2] and "repeated" in broken[6]
 
 
-def test_a_fingerprint_sees_the_words_and_not_the_spaces():
+def test_a_fingerprint_ignores_case_white_space_and_unicode_composition():
     assert fingerprint("Tom: Hi,  Maya!\r\n") == fingerprint("tom: hi, maya!") != fingerprint("tom: hi, mara!")
     assert fingerprint("é") == fingerprint("e\u0301") and len(fingerprint("\ud800")) == 16
 
 
-def test_examples_are_drawn_by_a_seed_and_keep_their_order():
+def test_a_sample_depends_on_the_seed_and_keeps_the_order():
     examples = [Example(str(i), "A: x", ("s",), ()) for i in range(50)]
     drawn = draw(examples, 10, seed=3)
     assert drawn == draw(examples, 10, seed=3) != draw(examples, 10, seed=4)

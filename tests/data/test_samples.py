@@ -1,4 +1,4 @@
-"""The shipped sample dialogues keep the form that samples/README.md describes."""
+"""The shipped sample dialogues have the format described in samples/README.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TURN = re.compile(r"(#Person[1-9]#|[A-Z][\w.]*(?: [A-Z][\w.]*)?): (\S.*)")
 PERSON = re.compile(r"#Person\d+#")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 CAPITALIZED = re.compile(r"\b[A-Z]\w+")
-# Words that a summary may open a sentence with, and that are therefore no names.
+# Capitalized words at the start of sentences that are not names.
 OPENERS = set("A About After As At Both He Her His If In It She Since The There They When While".split())
 
 
@@ -50,7 +50,7 @@ ROWS = read()
 each_row = pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
 
 
-def test_there_are_enough_and_the_ids_are_unique() -> None:
+def test_there_are_24_samples_with_unique_ids() -> None:
     ids = [row["id"] for row in ROWS]
     assert len(ids) >= 24
     assert len(set(ids)) == len(ids)
@@ -80,7 +80,7 @@ def test_both_label_styles_are_present() -> None:
 
 
 @each_row
-def test_keys_and_values(row: dict[str, str]) -> None:
+def test_all_values_are_nonempty_strings(row: dict[str, str]) -> None:
     assert set(row) == KEYS
     for key, value in row.items():
         assert isinstance(value, str), key
@@ -94,12 +94,12 @@ def test_every_line_is_a_turn(row: dict[str, str]) -> None:
     for line in lines:
         assert TURN.fullmatch(line), line
     assert len(speakers(row)) >= 2
-    # Each speaker has a real part, so a misspelled label shows.
+    # Every speaker has at least two turns, so a misspelled label is detected.
     assert min(Counter(line.split(": ", 1)[0] for line in lines).values()) >= 2
 
 
 @each_row
-def test_topics(row: dict[str, str]) -> None:
+def test_topics_are_distinct_and_short(row: dict[str, str]) -> None:
     labels = [row["topic1"], row["topic2"], row["topic3"]]
     assert row["topic1"] in TOPICS
     assert len(set(labels)) == 3
@@ -109,7 +109,7 @@ def test_topics(row: dict[str, str]) -> None:
 
 
 @each_row
-def test_three_distinct_summaries(row: dict[str, str]) -> None:
+def test_the_three_summaries_are_distinct(row: dict[str, str]) -> None:
     texts = summaries(row)
     assert len(set(texts)) == 3
     for text in texts:
@@ -119,18 +119,18 @@ def test_three_distinct_summaries(row: dict[str, str]) -> None:
 
 
 @each_row
-def test_summaries_take_their_numbers_from_the_dialogue(row: dict[str, str]) -> None:
+def test_numbers_in_summaries_occur_in_the_dialogue(row: dict[str, str]) -> None:
     for text in summaries(row):
         assert numbers(text) <= numbers(row["dialogue"]), text
 
 
 @each_row
-def test_summaries_name_only_speakers_and_names_of_the_dialogue(row: dict[str, str]) -> None:
+def test_names_in_summaries_occur_in_the_dialogue(row: dict[str, str]) -> None:
     names = speakers(row)
-    said = set(re.findall(r"\w+", row["dialogue"]))
+    words = set(re.findall(r"\w+", row["dialogue"]))
     for text in summaries(row):
         assert "#" not in PERSON.sub("", text), text
         assert set(PERSON.findall(text)) <= names, text
         assert any(name in text for name in names), text
-        unknown = set(CAPITALIZED.findall(PERSON.sub(" ", text))) - said - OPENERS
+        unknown = set(CAPITALIZED.findall(PERSON.sub(" ", text))) - words - OPENERS
         assert not unknown, (unknown, text)

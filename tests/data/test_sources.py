@@ -1,4 +1,4 @@
-"""Sources by name: samples, DialogSum from a folder, files; what is refused, and rows of one dialogue together.
+"""Sources: samples, DialogSum from a folder, files, errors, and merging the rows of a dialogue.
 
 DialogSum from the Hub is in tests/hub/.
 """
@@ -43,12 +43,12 @@ def with_folder(settings, folder):
     return replace(settings, dialogsum_dir=folder)
 
 
-def test_samples_are_the_samples_file(settings):
+def test_source_samples_reads_the_samples_file(settings):
     assert read_source("samples", settings) == read_samples(settings.samples_file)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "jsonl.gz", "csv.gz"])
-def test_a_split_in_a_folder_of_every_kind(folder, with_folder, ending):
+def test_a_split_is_read_from_a_folder_in_every_file_type(folder, with_folder, ending):
     if ending.startswith("csv"):
         write_csv(folder / "test.csv", ROWS)
     else:
@@ -66,40 +66,40 @@ def test_a_split_in_a_folder_of_every_kind(folder, with_folder, ending):
     assert examples[2].dialogue == ROWS[6]["dialogue"]
 
 
-def test_a_file_is_read_like_a_split(settings, tmp_path):
+def test_rows_of_a_file_are_merged_by_dialogue(settings, tmp_path):
     write_csv(tmp_path / "mine.csv", ROWS)
     assert [len(example.references) for example in read_source(str(tmp_path / "mine.csv"), settings)] == [3] * 4
 
 
-def test_a_folder_without_the_split_says_what_it_looked_for(with_folder, folder):
-    with pytest.raises(DataError, match=rf"DSUM_DIALOGSUM names {folder}.*no validation\.csv.*unset"):
+def test_a_missing_split_raises_with_the_expected_files(with_folder, folder):
+    with pytest.raises(DataError, match=rf"DSUM_DIALOGSUM, {folder}, contains no validation\.csv.*unset"):
         read_source("dialogsum:validation", with_folder)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("dialogsum", "no split ''; give one of: dialogsum:train, dialogsum:validation, dialogsum:test"),
         ("dialogsum:dev", "no split 'dev'"),
-        ("nowhere.csv", r"no file 'nowhere\.csv'; give one, or one of: samples, dialogsum:train"),
+        ("nowhere.csv", r"no file 'nowhere\.csv'; give a file or one of: samples, dialogsum:train"),
         ("", "no file ''"),
     ],
 )
-def test_a_source_that_there_is_not_names_those_there_are(settings, source, said):
-    with pytest.raises(InputError, match=said):
+def test_an_unknown_source_raises_with_the_known_ones(settings, source, message):
+    with pytest.raises(InputError, match=message):
         read_source(source, settings)
 
 
-def test_a_public_space_takes_no_path(settings, tmp_path):
+def test_a_public_space_rejects_paths(settings, tmp_path):
     write_csv(tmp_path / "mine.csv", ROWS)
     public = replace(settings, public=True)
     for path in (tmp_path / "mine.csv", tmp_path / "nowhere.csv"):
-        with pytest.raises(InputError, match=r"no source .* here; give one of: samples"):
+        with pytest.raises(InputError, match=r"Unknown source .*give one of: samples"):
             read_source(str(path), public)
     assert read_source("samples", public)
 
 
-def test_offline_and_uncached_dialogsum_says_what_to_do(settings, tmp_path, monkeypatch):
+def test_uncached_dialogsum_offline_raises_with_the_alternatives(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"not on this machine.*HF_HUB_OFFLINE is set\. Set DSUM_DIALOGSUM"):
         read_source("dialogsum:train", settings)
@@ -109,29 +109,29 @@ def example(id: str, dialogue: str, *references: str) -> Example:
     return Example(id, dialogue, references, ("t",))
 
 
-def test_rows_without_a_partner_stay_as_they_are():
+def test_rows_with_different_dialogues_are_not_changed():
     alone = [example("train_0", "a", "x"), example("train_1", "b", "y"), example("test_7_1", "c", "z")]
     assert regroup(alone) == alone
 
 
-def test_rows_are_regrouped_wherever_they_stand():
+def test_rows_are_merged_in_any_order():
     rows = [example("test_0_1", "a", "x"), example("test_1_1", "b", "u"), example("test_0_2", "a", "y", "z")]
     assert regroup(rows) == [replace(example("test_0", "a", "x", "y", "z"), topics=("t", "t")), rows[1]]
 
 
-def test_two_groups_with_the_same_dialogue_stay_two():
+def test_two_groups_with_the_same_dialogue_are_not_merged():
     rows = [example(f"test_{group}_{row}", "same", "x") for group in (3, 9) for row in (1, 2)]
     assert [(e.id, len(e.references)) for e in regroup(rows)] == [("test_3", 2), ("test_9", 2)]
 
 
-def test_ids_stay_unique_where_one_group_has_two_dialogues():
+def test_ids_are_unique_if_a_group_has_two_dialogues():
     rows = [example(f"set1_{number}", text, "x") for number, text in enumerate("aabb")]
     assert [e.id for e in regroup(rows)] == ["set1_0", "set1_2"]
 
 
-def test_repeated_dialogues_under_plain_ids_are_one_example():
+def test_repeated_dialogues_with_other_ids_are_merged():
     assert regroup([example("one", "a", "x"), example("two", "a", "y")])[0].references == ("x", "y")
 
 
-def test_names_are_those_that_can_be_read():
+def test_source_names_lists_samples_and_splits():
     assert source_names() == ["samples", "dialogsum:train", "dialogsum:validation", "dialogsum:test"]

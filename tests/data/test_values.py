@@ -1,4 +1,4 @@
-"""Texts from cells: what becomes a dialogue or summaries, what is empty, and what is refused with its rows."""
+"""Values of cells: dialogues, summaries, ids, empty values, and errors for other values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize("text", ["", "  \n", ".", "—…!", "nan", "NaN", " None ", "null", "N/A", "n/a", "<NA>", "#N/A"])
-def test_a_text_that_says_nothing_is_empty_everywhere(text, settings, tmp_path):
+def test_missing_values_and_punctuation_are_empty_everywhere(text, settings, tmp_path):
     assert is_empty(text) and read_dialogue_value(text) == "" and read_texts_value(text) == ()
     with pytest.raises(InputError, match="no dialogue to summarize"):
         read_dialogue(text)
@@ -58,7 +58,7 @@ def test_a_word_a_letter_or_a_digit_is_not_empty(text):
         "\n Uma: Open now?\nRaj: At nine. \n",
     ],
 )  # fmt: skip
-def test_turn_lists_lines_and_written_line_ends_become_a_dialogue(value):
+def test_lists_of_turns_or_lines_and_escaped_line_ends_become_a_dialogue(value):
     assert read_dialogue_value(value) == "Uma: Open now?\nRaj: At nine."
 
 
@@ -72,11 +72,11 @@ def test_turn_lists_lines_and_written_line_ends_become_a_dialogue(value):
         "{so}",
     ],
 )
-def test_texts_that_only_look_like_lists_or_line_ends_stay(text):
+def test_texts_that_resemble_lists_or_line_ends_are_not_changed(text):
     assert read_dialogue_value(text) == text
 
 
-def test_a_speaker_called_system_is_a_speaker():
+def test_a_speaker_may_be_named_system():
     turns = [{"speaker": "SYSTEM", "text": "Which day?"}, {"speaker": "USER", "text": "Friday."}]
     assert read_dialogue_value(turns) == "SYSTEM: Which day?\nUSER: Friday."
 
@@ -89,38 +89,38 @@ def test_a_speaker_called_system_is_a_speaker():
         (42, ("42",)), (7.0, ("7",)), (2.5, ("2.5",)),
     ],
 )  # fmt: skip
-def test_a_list_of_summaries_is_several_references_and_numbers_become_text(value, texts):
+def test_a_list_of_summaries_is_several_references_and_numbers_are_texts(value, texts):
     assert read_texts_value(value) == texts
 
 
 @pytest.mark.parametrize(
     ("value", "named"),
-    [(True, "true or false"), ({"a": 1}, "an object"), ('{"a": 1}', "an object"), ([["a"]], "a list of something else"),
-     ([{"x": 1}, "y"], "a list of something else")],
+    [(True, "true or false"), ({"a": 1}, "an object"), ('{"a": 1}', "an object"), ([["a"]], "a list of other values"),
+     ([{"x": 1}, "y"], "a list of other values")],
 )  # fmt: skip
-def test_other_values_are_refused_with_their_rows(value, named):
+def test_other_values_are_rejected_with_their_rows(value, named):
     assert read_dialogue_value(value) is None and named in describe_value(value)
     rows = [
         {"dialogue": "A: x", "summary": "s"},
         {"dialogue": value, "summary": "s"},
         {"dialogue": value, "summary": "s"},
     ]
-    with pytest.raises(DataError, match=f"mine has {named}.* instead of a dialogue in rows 2, 3") as refused:
+    with pytest.raises(DataError, match=f"mine has {named}.* instead of a dialogue in rows 2, 3") as caught:
         to_examples(rows, "mine")
-    assert refused.value.rows == (2, 3)
+    assert caught.value.rows == (2, 3)
     with pytest.raises(DataError, match="instead of a summary in row 1"):
         to_examples([{"dialogue": "A: x", "summary": value}], "mine")
     broken: dict[int, str] = {}
     assert len(to_examples(rows, "mine", broken)) == 1 and list(broken) == [2, 3]
 
 
-def test_ids_are_texts_in_one_line():
+def test_ids_are_texts_numbers_or_json():
     assert [read_label_value(v) for v in (7.0, " a ", None, NAN, "nan", {"$oid": "x"})] == [
         "7", "a", "", "", "", '{"$oid": "x"}'
     ]  # fmt: skip
 
 
-def test_training_learns_from_the_first_of_several_summaries_and_names_what_it_leaves_out(tmp_path, settings):
+def test_training_uses_the_first_of_several_summaries_and_reports_skipped_rows(tmp_path, settings):
     file = tmp_path / "rows.jsonl"
     rows = [{"dialogue": [f"A: I have {n}.", "B: Good."], "summary": [f"Has {n}.", "x"]} for n in range(4)]
     file.write_text("\n".join(map(json.dumps, [*rows, {"dialogue": {"a": 1}, "summary": "s"}])))

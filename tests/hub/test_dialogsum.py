@@ -62,7 +62,7 @@ def test_refusals_faults_and_a_stop_are_sentences(hub, child):
         found
         == [
             "DataError: DialogSum is not on this machine and cannot be downloaded. Offline: HF_HUB_OFFLINE is set. "
-            "Set DSUM_DIALOGSUM to a folder that holds its splits, or use the samples."
+            "Set DSUM_DIALOGSUM to a folder with its splits, or use the samples."
         ]
         and messages == []
     )
@@ -71,4 +71,4 @@ def test_refusals_faults_and_a_stop_are_sentences(hub, child):
     found, _ = read(child, "dialogsum:test", stop=True)
     assert found == ["Stopped: The download of DialogSum was stopped."]
     found, _ = read(child, "dialogsum:test", patience=0.3)
-    assert found[0].startswith("DataError: DialogSum was not here after 0.3 s of downloading. Set DSUM_DIALOGSUM")
+    assert found[0].startswith("DataError: The download of DialogSum took more than 0.3 s. Set DSUM_DIALOGSUM")

@@ -1,1 +1,1 @@
-"""Pasted and exported conversations: chat exports, transcripts, e-mail threads and JSON, read as `Name: text` turns."""
+"""Readers of pasted conversations: chat exports, transcripts, e-mail threads and JSON, as `Name: text` turns."""

@@ -1,4 +1,4 @@
-"""Subtitles and meeting transcripts with cues: WebVTT (Teams, Zoom), SRT, and transcripts copied with `-->` lines."""
+"""Subtitles and meeting transcripts with cues: WebVTT (Teams, Zoom), SRT, and copied transcripts with `-->` lines."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _SENTENCE_END = tuple('.?!…。？！"”»)')
 
 
 def read_cues(text: str) -> Parsed | None:
-    """The turns of a text in which times with an arrow stand above what was said; None for another text.
+    """The turns of a text with cue times (`00:01 --> 00:04`), or None for another format.
 
-    A cue that goes on with its predecessor's sentence is part of its turn; one without a name is the last speaker's.
+    A cue that continues the sentence of the previous one is joined to its turn; a cue without a name belongs to the
+    last speaker.
     """
     lines = text.split("\n")
     filled = [line for line in lines if line]
     first = next((at for at, line in enumerate(filled) if _TIMING.fullmatch(line)), None)
     if first is None:
         return None
-    # A dialogue may quote one cue; a transcript begins with its header, a cue's id or its times.
+    # A dialogue may quote one cue; a transcript begins with its header, a cue's id or cue times.
     if not filled[0].startswith("WEBVTT") and (first > 1 or split_heads(filled[:first]) not in ([], [None])):
         return None
     dropped: Counter[str] = Counter()
-    said = [cue for lines in _cues(lines, dropped) for cue in _voices(lines)]
-    heads = [_HEAD.fullmatch(line) if not who else None for who, line in said]
+    spoken = [cue for lines in _cues(lines, dropped) for cue in _voices(lines)]
+    heads = [_HEAD.fullmatch(line) if not who else None for who, line in spoken]
     labels = Counter(same(head[1]) for head in heads if head)
-    # A name may also stand on a line of its own, below the times.
     turns: list[Turn] = []
-    for (who, line), head in zip(said, heads, strict=True):
-        if head and is_speaker(head[1], labels[same(head[1])], expected=labels.total() * 2 >= len(said)):
+    for (who, line), head in zip(spoken, heads, strict=True):
+        if head and is_speaker(head[1], labels[same(head[1])], expected=labels.total() * 2 >= len(spoken)):
             who, line = head[1], head[2]
         last = turns[-1] if turns else None
         if last and (not who or same(who) == same(last.speaker)) and not last.text.endswith(_SENTENCE_END):
@@ -51,7 +51,7 @@ def read_cues(text: str) -> Parsed | None:
 
 
 def _cues(lines: list[str], dropped: Counter[str]) -> list[list[str]]:
-    """The text lines of every cue, without its id and times."""
+    """The text lines of every cue, without id and times."""
     cues: list[list[str]] = []
     block: list[str] | None = None  # None outside of a cue
     pending: list[str] = []  # may be the id of the next cue
@@ -76,7 +76,7 @@ def _cues(lines: list[str], dropped: Counter[str]) -> list[list[str]]:
 
 
 def _with_names(cues: list[list[str]]) -> list[list[str]]:
-    """Cues whose first line is the speaker's name, as Teams exports them to Word, get a colon behind it."""
+    """Add a colon if the first line of each cue is the speaker's name, as in Word documents of Teams."""
     firsts = Counter(same(cue[0]) for cue in cues if len(cue) > 1)
     named = [len(cue) > 1 and is_speaker(cue[0], firsts[same(cue[0])]) and not _VOICE.match(cue[0]) for cue in cues]
     if sum(named) * 3 < len(cues) * 2 or any(":" in cue[0] for cue in cues if cue):
@@ -85,9 +85,9 @@ def _with_names(cues: list[list[str]]) -> list[list[str]]:
 
 
 def _voices(lines: list[str]) -> list[tuple[str, str]]:
-    """(speaker or "", text) of a cue, one for each voice in it and for each line with another speaker's dash."""
+    """(speaker or "", text) of each voice in a cue."""
     text = " ".join(lines)
     parts = _VOICE.split(text)
     found = [("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]
-    cleaned = [(html.unescape(who).strip(), html.unescape(_TAG.sub("", said)).strip()) for who, said in found]
-    return [(who, " ".join(said.split())) for who, said in cleaned if said]
+    cleaned = [(html.unescape(who).strip(), html.unescape(_TAG.sub("", text)).strip()) for who, text in found]
+    return [(who, " ".join(text.split())) for who, text in cleaned if text]

@@ -1,4 +1,4 @@
-"""E-mail threads: replies above or below what they quote, and messages under `From:` headers."""
+"""E-mail threads: replies with quoted messages, and messages with `From:` headers."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class _Mail:
 
 
 def read_thread(text: str) -> Parsed | None:
-    """The mails of a thread, the oldest first, each as one turn; None for a text that is none.
+    """The mails of a thread as turns, oldest first, or None for another format.
 
-    Quote marks, headers, attributions and signatures are left out. A mail whose author is nowhere named is `Sender`'s.
+    Quote marks, headers, attributions and signatures are removed. A mail without a known author gets `Sender`.
     """
     lines = _whole_attributions(text.split("\n"))
     bare = [_QUOTED.sub("", line, count=1) if line.startswith(">") else line for line in lines]
@@ -64,7 +64,7 @@ def read_thread(text: str) -> Parsed | None:
         return None
     filled = [line for line in lines if line]
     if bare == lines and not headers and 2 * sum(map(bool, split_heads(filled))) >= len(filled):
-        return None  # a dialogue in which somebody quotes a letter
+        return None  # a dialogue that quotes a letter
     dropped: Counter[str] = Counter()
     mails = _split(lines, bare, set(headers), set(attributions), dropped)
     written = [mail for mail in mails if mail.lines]
@@ -77,7 +77,7 @@ def read_thread(text: str) -> Parsed | None:
     for mail in written:
         signed = _sign_off(mail)
         dropped["signatures"] += bool(signed)
-        # Who signs as Dana is the Dana Wolff of another mail.
+        # A mail signed by Dana belongs to Dana Wolff, the author of another mail.
         full = next((author for author in authors if signed and author.startswith(signed)), signed)
         turns.append(Turn(mail.author or full or UNNAMED, " ".join(mail.lines)))
     return Parsed("e-mail thread", [turn for turn in turns if turn.text], dropped)
@@ -90,7 +90,7 @@ def _has_headers(lines: list[str]) -> bool:
 
 
 def _whole_attributions(lines: list[str]) -> list[str]:
-    """Attributions that a mail program broke over two lines, joined."""
+    """Join attributions that a mail program wrapped over two lines."""
     joined: list[str] = []
     for line in lines:
         if joined and re.match(r"(?:> ?)*(?:On|Am|Le|El|Em|Il) ", joined[-1]) and not _ATTRIBUTION.search(joined[-1]):
@@ -153,7 +153,7 @@ def _author(attribution: str) -> str:
 
 
 def _address_name(sender: str) -> str:
-    """ "Nora Lind" of `"Lind, Nora" <nora@example.org>`, or the part before the @ where there is no name."""
+    """ "Nora Lind" of `"Lind, Nora" <nora@example.org>`, or the part before the @ without a name."""
     sender = re.sub(r"\[mailto:[^\]]*\]", "", sender)
     name = re.sub(r"[<(\[][^<>()\[\]]*[@+][^<>()\[\]]*[>)\]]", "", sender).strip(" \"'*,")
     if not name:
@@ -172,7 +172,7 @@ def _newest_first(mails: list[_Mail], quoting: bool) -> bool:
 
 
 def _sign_off(mail: _Mail) -> str:
-    """Take a closing such as "Best regards," and the name below it off the mail; the name, "" without one."""
+    """Remove a closing such as "Best regards," and the name below it; return the name, "" without one."""
     *body, last = mail.lines
     closed = bool(body and _CLOSING.fullmatch(body[-1]))
     if not is_name_like(last) or not body or not (closed or (mail.author and mail.author.startswith(last))):

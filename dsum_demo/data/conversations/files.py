@@ -1,4 +1,4 @@
-"""Text of a file that holds a conversation: plain text in the usual encodings, and Word documents."""
+"""Reads the text of files: plain text in common encodings, and Word documents."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from xml.etree import ElementTree
 from dsum_demo.errors import InputError
 
 ENDINGS = (".txt", ".vtt", ".srt", ".json", ".jsonl", ".docx", ".md", ".csv")
-LARGEST_DOCUMENT_BYTES = 50_000_000  # unpacked: a small zip can hold gigabytes
+LARGEST_DOCUMENT_BYTES = 50_000_000  # uncompressed; a small zip file can contain gigabytes
 _BODY = "word/document.xml"
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 
 @dataclass(frozen=True)
 class FileText:
-    """notice: what was assumed about the file, in a sentence; empty for UTF-8 and for what marks its encoding."""
+    """The text of a file. notice: a message if the encoding was guessed, else ""."""
 
     text: str
     notice: str = ""
 
 
 def read_file_text(data: bytes, name: str) -> FileText:
-    """The text of a Word document or a text file, told apart by content. `name` is for errors and notices.
+    """The text of a Word document or a text file, detected by content. `name` is used in messages.
 
-    Text is UTF-8 or UTF-16, with or without a byte order mark, else Windows-1252. Raises InputError for anything else.
+    Text is decoded as UTF-8 or UTF-16, with or without a byte order mark, or else as Windows-1252. Raises InputError
+    for other files.
     """
     if data.startswith(b"PK\x03\x04"):
         return FileText(_word_text(data, name))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _decoded(data, "utf-16", name)
     if b"\0" in data:
-        # English in UTF-16 has a zero beside every letter; where the zeros are says which byte comes first.
+        # In UTF-16, one byte of every English letter is zero; its position determines the byte order.
         zeros = data[::2].count(0), data[1::2].count(0)
         if 5 * max(zeros) < len(data) or 10 * min(zeros) > max(zeros):
             raise InputError(f"{name} is not a text file; give one of {', '.join(ENDINGS)}.")
@@ -62,16 +63,16 @@ def _word_text(data: bytes, name: str) -> str:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_BODY) as body:
             xml = body.read(LARGEST_DOCUMENT_BYTES + 1)
     except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{name} is no Word document that can be read ({error}); save it as .docx or .txt.") from None
+        raise InputError(f"{name} is not a valid Word document ({error}); save it as .docx or .txt.") from None
     if len(xml) > LARGEST_DOCUMENT_BYTES:
-        raise InputError(f"{name} unpacks to more than {LARGEST_DOCUMENT_BYTES / 1e6:.0f} MB; give a shorter document.")
+        raise InputError(f"{name} has more than {LARGEST_DOCUMENT_BYTES / 1e6:.0f} MB uncompressed; shorten it.")
     try:
         text = xml.decode("utf-8-sig")
-        if "<!DOCTYPE" in text:  # entities could grow without limit; Word writes none
-            raise InputError(f"{name} declares XML entities, which Word documents do not; save it as .txt.")
+        if "<!DOCTYPE" in text:  # entities can expand without limit; Word does not write any
+            raise InputError(f"{name} declares XML entities, which are not supported; save it as .txt.")
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise InputError(f"{name} is no Word document that can be read ({error}); save it as .docx or .txt.") from None
+        raise InputError(f"{name} is not a valid Word document ({error}); save it as .docx or .txt.") from None
     return "\n".join(_paragraph(node) for node in root.iter(f"{_WORD}p"))
 
 

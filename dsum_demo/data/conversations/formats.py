@@ -1,4 +1,4 @@
-"""The formats whose messages begin with a head, one row each: how the head looks and what nobody said."""
+"""The table of chat formats: patterns of the line that begins a message, and of notices and reactions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _AFTER_STAMP = r"[ ,;:|–—-]{0,4}"
 
 @dataclass(frozen=True)
 class Format:
-    """title: for people. heads: a line that begins a message, with the groups `who`, `text` where the message starts
-    on the same line, and `stamp`. notice: a line that is the program's own. least: the smallest share of lines that
-    are heads. whole: whether the head is a line of its own. titles: other titles, by what the first head looks like.
+    """A chat format.
+
+    heads: patterns of a message's first line, with the groups `who`, `stamp`, and `text` if the message starts on the
+    same line. notice: pattern of a line written by the program. least: the minimum share of lines that are heads.
+    whole: whether the head is a separate line. titles: more specific titles by pattern of the first head.
     """
 
     title: str
@@ -131,7 +133,7 @@ FORMATS = (
     ),
 )
 
-# What programs write in a person's place. Angle brackets around a whole message are WhatsApp's in every language.
+# Texts that programs insert as messages. WhatsApp puts them in angle brackets in every language.
 _NOTICES = (
     r"<[^<>]{3,80}>",
     r"(?:image|video|audio|sticker|gif|document|contact card|media|photo|voice message|poll) (?:omitted|not included)",
@@ -157,7 +159,7 @@ _NOTICES = (
     r"transcribed by https?://\S+.*|replying to [\"“].*[\"”]:?|joined #\S+\.?"
     r"|set the channel (?:topic|purpose|description).*",
 )
-# Also what people say themselves.
+# Users may write these too, so they are removed only below other text.
 _EVENTS = (
     r".{0,40}end-to-end encrypt.*|.*ende-zu-ende.verschlüssel.*|.*cifrad[ao]s? de extremo a extremo.*"
     r"|.*criptografi.{0,20}de ponta a ponta.*|.*chiffré.{0,10}de bout en bout.*|.*端到端加密.*",

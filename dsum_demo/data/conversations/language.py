@@ -1,11 +1,11 @@
-"""Whether a dialogue is in English, by its letters and its commonest words."""
+"""Detects whether a dialogue is in English from its letters and most common words."""
 
 from __future__ import annotations
 
 import re
 
 ENOUGH_WORDS = 15
-# Every DialogSum dialogue of that many words has 28 % or more of these, other languages up to 15 %.
+# DialogSum's dialogues of ENOUGH_WORDS or more have a share of at least 28 %, other languages of at most 15 %.
 LEAST_SHARE = 0.2
 _LOOKED_AT = 20_000
 _COMMON = frozenset(
@@ -17,7 +17,7 @@ _COMMON = frozenset(
 
 
 def is_foreign(dialogue: str) -> bool:
-    """Whether most of the text is not English. A short text in Latin letters is taken to be English."""
+    """Whether most of the text is not English; short texts in Latin letters are assumed to be English."""
     text = re.sub(r"^[^:\n]{1,40}:", "", dialogue[:_LOOKED_AT], flags=re.MULTILINE)
     letters = [c for c in text if c.isalpha()]
     if 2 * sum(c >= "\u0250" for c in letters) > len(letters):

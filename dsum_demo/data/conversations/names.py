@@ -1,4 +1,4 @@
-"""Which text before a colon names a speaker."""
+"""Decides whether the text before a colon is a speaker."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ _PARTICLES = frozenset(
     "al ap ben bin da dal de del della den der des di do dos du e el ibn la le las los of op ten ter the "
     "van vom von y zu zum zur".split()
 )
-# Words of a sentence: none of them stands in a name.
+# Words that occur in sentences but not in names.
 _SENTENCE_WORDS = frozenset(
-    "i you he she it we they me him us them my your his its our their this that these those here there what when where "
-    "why how who whom which is are was were be been being have has had do does did done could should would shall "
-    "must if then because but not for from with without about on in at to by as than so just only also please "
-    "ich du er sie wir ihr ist sind war hat haben nicht wenn dass hier folgende "
-    "yo tú él es fue que qué por para con como aquí eu você ele não je tu il nous vous est sont pas "
-    "changed added removed created left joined said says asked asks wrote writes replied answered".split()
+    """
+    i you he she it we they me him us them my your his its our their this that these those here there what when where
+    why how who whom which is are was were be been being have has had do does did done could should would shall
+    must if then because but not for from with without about on in at to by as than so just only also please
+    ich du er sie wir ihr ist sind war hat haben nicht wenn dass hier folgende
+    yo tú él es fue que qué por para con como aquí eu você ele não je tu il nous vous est sont pas
+    changed added removed created left joined said says asked asks wrote writes replied answered
+    """.split()
 )
-# Headings that stand before a colon in notes and letters; they are no speakers, however often they come.
+# Headings in notes and letters; they are never speakers.
 _HEADINGS = frozenset(
     "note|notes|nb|n.b.|ps|p.s.|pps|p.p.s.|todo|to-do|fyi|btw|tl;dr|tldr|eta|rsvp|re|fw|fwd|cc|bcc|subject|date|time|"
     "place|location|venue|address|where|when|what|who|why|how|agenda|topic|topics|title|summary|conclusion|result|"
@@ -42,7 +44,7 @@ _HEADINGS = frozenset(
     "gesendet|nota|asunto|fecha|hora|lugar|importante|ejemplo|resumen|assunto|local|exemplo|resumo|objet|lieu|"
     "heure|remarque|exemple|résumé|oggetto|esempio|注意|备注|時間|时间|地点|主题|标题|问题|提醒|例如|总结".split("|")
 )
-# Roles of an interview are speakers where they recur; once, they are a word of the text.
+# Roles in an interview are speakers only if they recur.
 _ROLES = frozenset("q a question answer frage antwort pregunta respuesta pergunta resposta réponse".split())
 _PHONE = re.compile(r"\+?[\d\s().\-/]{6,24}")
 _NUMBERED = re.compile(r"#?[^\W\d_]+[ _-]?\d{1,3}#?")
@@ -50,12 +52,12 @@ _SUFFIX = re.compile(r"\s*\((?:you|guest|external|unverified|host|co-host|me|gas
 
 
 def person(label: str) -> str:
-    """The label without what programs put around a name: `~ Nora` and `Nora (Guest)` are Nora."""
+    """The label without additions of chat programs: `Nora` for `~ Nora` and `Nora (Guest)`."""
     return _SUFFIX.sub("", label.strip().lstrip("~@").strip("*_ ")).strip()
 
 
 def same(label: str) -> str:
-    """A key that two spellings of one person share."""
+    """A key that is equal for different spellings of a person's name."""
     return " ".join(unicodedata.normalize("NFKC", person(label)).casefold().split())
 
 
@@ -75,9 +77,9 @@ def is_name_like(label: str) -> bool:
 
 
 def is_speaker(label: str, times: int, *, expected: bool = False) -> bool:
-    """Whether a label that heads `times` lines names a speaker.
+    """Whether a label at the start of `times` lines is a speaker.
 
-    expected: something else says that a name stands here, such as a time stamp, or heads on most of the lines.
+    expected: other evidence suggests a name, such as a time stamp, or speakers on most of the lines.
     """
     if not 0 < len(person(label)) <= (60 if expected else MAX_NAME):
         return False
@@ -107,7 +109,7 @@ def _is_unspaced(name: str) -> bool:
 
 
 def split_heads(lines: Sequence[str]) -> list[tuple[str, str] | None]:
-    """(speaker, text) of each line that starts with a speaker and a colon, None of the others."""
+    """(speaker, text) of each line that starts with a speaker and a colon, None for other lines."""
     clear, tight = _match(_CLEAR_HEAD, lines), _match(_TIGHT_HEAD, lines)
     labels = Counter(same(head[0]) for head in clear if head)
     tight_labels = Counter(same(head[0]) for head in tight if head)
@@ -127,7 +129,7 @@ def split_heads(lines: Sequence[str]) -> list[tuple[str, str] | None]:
 
 
 def distinct(labels: Iterable[str]) -> list[str]:
-    """The labels in order of appearance, each person once, by the first spelling."""
+    """The labels in order of appearance, each person once in the first spelling."""
     first: dict[str, str] = {}
     for label in labels:
         first.setdefault(same(label), label)

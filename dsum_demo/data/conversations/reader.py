@@ -1,4 +1,4 @@
-"""Recognizes the format of a pasted conversation from the whole text and turns it into `Name: text`, a turn a line."""
+"""Detects the format of a pasted conversation and converts it to one turn per line, `Name: text`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from dsum_demo.data.conversations.stamps import only_a_day, only_a_stamp, shape
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Invisible, yet part of the word or sign that they stand in: joiners of emoji and of Persian, Arabic and Indic scripts.
+# Invisible joiners that are part of emoji and of words in Persian, Arabic and Indic scripts.
 _JOINERS = "\u200c\u200d"
-# WhatsApp on iOS puts this mark before a text that it wrote itself, in every language.
+# WhatsApp on iOS puts this mark before its own texts in every language.
 _SYSTEM = "\u200e"
 _SYSTEM_TEXT = re.compile(rf"(?<=[:：] ){_SYSTEM}+|(?<=[:：]){_SYSTEM}+")
 _ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
@@ -39,10 +39,10 @@ _MANY = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """What the reader made of a text.
+    """A dialogue read from a text.
 
-    dialogue: one `Name: text` a line. format: its title, "" where the text was left as it is. turns: how many lines
-    have a speaker. dropped: how many of each kind of thing were left out, such as {"notices": 2}.
+    dialogue: one turn per line, `Name: text`. format: its title, "" if none was detected. turns: number of lines with a
+    speaker. dropped: numbers of removed items by kind, such as {"notices": 2}.
     """
 
     dialogue: str
@@ -67,16 +67,16 @@ class Reading:
 
 
 def counted(number: int, what: str) -> str:
-    """ "1 notice", "2 notices"; `what` is given in either form."""
+    """ "1 notice", "2 notices"; `what` may be singular or plural."""
     one = what.removesuffix("s")
     return f"{number:,} {one if number == 1 else one + 's'}"
 
 
-@lru_cache(maxsize=4)  # the page reads a text when it changes, before a comparison and in it
+@lru_cache(maxsize=4)  # called when the text changes, before a comparison and in it
 def read_conversation(text: str) -> Reading:
-    """The turns of a pasted or exported conversation; a text in no known format keeps its lines.
+    """The dialogue of a pasted or exported conversation; the lines of a text in no known format are kept.
 
-    Line ends, invisible characters, runs of white space and blank lines go in either case.
+    In every text, line ends and white space are normalized, and invisible characters and blank lines removed.
     """
     if records := structured.dialogues_of_records(text):
         reading = read_conversation(records[0])
@@ -90,12 +90,12 @@ def read_conversation(text: str) -> Reading:
 
 
 def clean_lines(text: str) -> list[str]:
-    """The lines of a text without invisible characters, runs of white space and blank lines."""
+    """The lines of a text without invisible characters and blank lines, with single spaces."""
     return [line for line in _visible(text.replace(_SYSTEM, "")).split("\n") if line]
 
 
 def _visible(text: str) -> str:
-    """The text without invisible characters and runs of white space; blank lines and WhatsApp's mark stay."""
+    """The text without invisible characters, with single spaces; blank lines and WhatsApp's mark are kept."""
     text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
     kept = "\n\t" + _JOINERS + _SYSTEM
     text = "".join(c for c in text if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
@@ -105,7 +105,7 @@ def _visible(text: str) -> str:
 
 
 def _plain(lines: Sequence[str]) -> Parsed:
-    """The lines as they are, except that the colon behind a speaker is an ordinary one with a space."""
+    """The lines unchanged, except that speakers are followed by an ASCII colon and a space."""
     return Parsed(
         "",
         [
@@ -131,7 +131,7 @@ def _as_reading(parsed: Parsed) -> Reading:
 
 
 def _by_heads(text: str) -> Parsed | None:
-    """The text in the format of the table that most lines belong to; None where none fits."""
+    """The text in the format of FORMATS that matches the most lines, or None if none matches."""
     lines = _joined_heads(text.split("\n"))
     filled = sum(1 for line in lines if line)
     named = sum(1 for head in split_heads(lines) if head)  # already `Name: text`
@@ -148,19 +148,19 @@ def _by_heads(text: str) -> Parsed | None:
 
 
 def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
-    """The match of each line that is a head and whose name is a speaker's."""
+    """The match of each line that is a head with a speaker, None for other lines."""
     found = [_match(form, line) for line in lines]
     labels = Counter(same(match["who"]) for match in found if match)
     dated = form.notice is not None and "stamp" in form.notice.groupindex
     heads: list[re.Match[str] | None] = []
     for match in found:
         often = labels[same(match["who"])] if match else 0
-        # Behind a date, a label that recurs is a contact's, whatever it is: "Anna from Work", "mom and dad".
+        # After a date, every label that recurs is a contact: "Anna from Work", "mom and dad".
         contact = dated and often > 1
         heads.append(match if match and (contact or is_speaker(match["who"], often, expected=True)) else None)
-    if form.whole:  # a name and a time may also be a sentence's end
+    if form.whole:  # a sentence may also end with a name and a time
         heads = [m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1)) else None for m in heads]
-    # A message may quote a line of another log: with enough heads of one shape, others need a known speaker.
+    # A message may quote another log: if most stamps have one shape, heads of other shapes need a known speaker.
     shapes = Counter(shape(_stamp(match)) for match in heads if match)
     if not shapes:
         return heads
@@ -184,8 +184,8 @@ def _stamp(match: re.Match[str]) -> str:
 
 
 def _joined_heads(lines: Sequence[str]) -> list[str]:
-    """Lines where a time stands below its name, as Slack and Teams copy them, with the two as one head."""
-    lines = [line for line in lines if line not in ("—", "–")]  # Discord's dash between the two
+    """The lines, with a name and the time below it, as copied from Slack and Teams, joined into one head."""
+    lines = [line for line in lines if line not in ("—", "–")]  # Discord puts a dash between name and time
     filled = [line for line in lines if line]
     above = Counter(one for one, other in pairwise(filled) if only_a_stamp(other))
     joined: list[str] = []
@@ -209,19 +209,19 @@ def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | 
     usual = Counter(shape(_stamp(match)) for match in heads if match).most_common(1)[0][0]
     dropped: Counter[str] = Counter()
     messages: list[tuple[str, list[str]]] = []
-    silent = False  # below a notice that nobody said
+    in_notice = False
     for at, (line, head) in enumerate(zip(lines, heads, strict=True)):
         if not line:
             continue
         if head:
-            silent = False
+            in_notice = False
             dropped["time stamps"] += bool(_stamp(head))
             text = (head["text"] if "text" in head.re.groupindex else "") or ""
             messages.append((head["who"], [text.strip()] if text.strip() else []))
         elif form.notice and (own := form.notice.fullmatch(line)) and _is_own(form, own, usual):
             dropped["notices"] += 1
-            silent = True
-        elif silent:
+            in_notice = True
+        elif in_notice:
             continue
         elif not messages:
             dropped["leading lines"] += 1
@@ -232,7 +232,7 @@ def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | 
             dropped["dates"] += 1
         else:
             messages[-1][1].append(line)
-    turns = [Turn(who, said) for who, parts in messages if (said := _said(parts, dropped))]
+    turns = [Turn(who, text) for who, parts in messages if (text := _message(parts, dropped))]
     return Parsed(form.titled(first.string), turns, dropped) if turns else None
 
 
@@ -245,13 +245,13 @@ def _head_follows(lines: Sequence[str], heads: Sequence[re.Match[str] | None], a
     return following is not None and heads[following] is not None
 
 
-def _said(parts: Sequence[str], dropped: Counter[str]) -> str:
-    """A message's lines as one, without notices and reactions."""
+def _message(parts: Sequence[str], dropped: Counter[str]) -> str:
+    """The lines of a message joined, without notices and reactions."""
     kept: list[str] = []
     counting = False
     for at, part in enumerate(parts):
         text = EDITED.sub("", part.lstrip(_SYSTEM)).strip()
-        # A reaction or an event stands below a text; by itself, "<3" or "I just left the call." is the message.
+        # Reactions and events are below a text; a first line such as "<3" or "I just left the call." is a message.
         if part.startswith(_SYSTEM) or is_notice(text) or (at and is_event(text)):
             dropped["notices"] += 1
         elif (is_reaction if at else is_quoting_reaction)(text):

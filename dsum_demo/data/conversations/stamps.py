@@ -1,7 +1,4 @@
-"""Regular expressions for the dates and times that chat programs put beside a message.
-
-They match text whose runs of white space are single spaces and whose invisible characters are gone.
-"""
+"""Regular expressions for dates and times of chat messages, for text with single spaces and no invisible characters."""
 
 from __future__ import annotations
 
@@ -49,12 +46,12 @@ DATED = rf"(?:(?:{_DATE}){_BETWEEN}(?:{TIME}|{_DOTTED_TIME})|{TIME},? (?:(?:on|a
 STAMP = rf"(?:{DATED}|{TIME})"
 
 only_a_stamp = re.compile(rf"[\[(]?{STAMP}[\])]?", re.I).fullmatch
-# A line between two days' messages. It has a year, or stands between rules.
+# A line between the messages of two days: a date with a year, or between dashes.
 only_a_day = re.compile(
     rf"(?:[-–—=_ ]*(?=.*\d{{4}})(?:{_DATE})[-–—=_ ]*|[-–—=_]{{2,}} ?(?:{_DATE}) ?[-–—=_]{{2,}})", re.I
 ).fullmatch
 
 
 def shape(stamp: str) -> str:
-    """How a stamp is written: digits and words by one letter each, so that stamps of one export share a shape."""
+    """The stamp with numbers replaced by 0 and words by a; equal for all stamps of an export."""
     return re.sub(r"[^\W\d_]+\.?(?: ?[^\W\d_]+\.?)*", "a", re.sub(r"\d+", "0", stamp)).replace(" a", "").strip()

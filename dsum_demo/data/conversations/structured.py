@@ -1,4 +1,4 @@
-"""Conversations as JSON, JSON Lines and CSV: turn lists, chat messages, Telegram's and Discord's exports."""
+"""Conversations in JSON, JSON Lines and CSV: lists of turns, chat messages, Telegram and Discord exports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
-LONGEST_FIELD = 2**31 - 1  # csv's own limit of 131,072 characters is less than a long meeting
+LONGEST_FIELD = 2**31 - 1  # the csv module's default of 131,072 characters is too small for long meetings
 SPEAKER_KEYS = (
     "speaker",
     "author",
@@ -31,11 +31,11 @@ _LIST_KEYS = ("messages", "conversation", "conversations", "turns", "dialogue", 
               "segments", "entries", "items", "data")  # fmt: skip
 _NAME_KEYS = ("nickname", "display_name", "real_name", "displayName", "name", "username", "emailAddress", "user")
 _RECORD_KEYS = ("dialogue", "dialog", "transcript")
-_NOBODY = ("system", "developer", "tool", "function")
+_NOT_SPEAKERS = ("system", "developer", "tool", "function")
 
 
 def read_json(text: str) -> Parsed | None:
-    """The turns of a JSON or JSON Lines text that holds a list of them; None for another text."""
+    """The turns of a JSON or JSON Lines text that contains a list of turns, or None."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     value = _loaded(text.strip())
@@ -44,37 +44,37 @@ def read_json(text: str) -> Parsed | None:
 
 
 def dialogues_of_records(text: str) -> list[str]:
-    """The texts of a data set's JSON or JSON Lines records that keep a dialogue as one text (SAMSum, DialogSum)."""
+    """The dialogues of a data set's JSON or JSON Lines records with the dialogue as one string (SAMSum, DialogSum)."""
     value = _loaded(text.strip()) if text.lstrip().startswith(("{", "[")) else None
     records = [record for record in (value if isinstance(value, list) else [value]) if isinstance(record, dict)]
     return [record[key] for record in records for key in _RECORD_KEYS if isinstance(record.get(key), str)]
 
 
 def turns_of(rows: Sequence[Mapping[str, Any]], title: str = "list of turns") -> Parsed:
-    """The turns of objects that each have a speaker (or role, name, …) and a text (or content, value, …).
+    """The turns of objects with a speaker (or role, name, …) and a text (or content, value, …).
 
-    Messages of nobody, such as a system prompt or a service message, and those without text are left out.
+    System prompts, service messages and messages without text are removed.
     """
     dropped: Counter[str] = Counter()
     turns = []
     for row in rows:
-        who, said = _speaker(row), " ".join(_text(row).split())
-        if row.get("type") == "service" or str(row.get("role")).casefold() in _NOBODY:
+        who, text = _speaker(row), " ".join(_text(row).split())
+        if row.get("type") == "service" or str(row.get("role")).casefold() in _NOT_SPEAKERS:
             dropped["notices"] += 1
-        elif not said:
+        elif not text:
             dropped["messages without text"] += 1
         else:
-            turns.append(Turn(who, said))
+            turns.append(Turn(who, text))
     return Parsed(title, turns, dropped)
 
 
 def is_turn(row: object) -> bool:
-    """Whether the value is an object that has a speaker and a text."""
+    """Whether the value is an object with a speaker and a text."""
     return isinstance(row, Mapping) and any(k in row for k in SPEAKER_KEYS) and any(k in row for k in TEXT_KEYS)
 
 
 def read_csv(text: str) -> Parsed | None:
-    """The turns of a CSV text whose header names a speaker and a text; None for another text."""
+    """The turns of a CSV text with columns of speakers and texts, or None."""
     header = text.lstrip("\n").split("\n", 1)[0]
     for separator in ",;\t":
         columns = [name.strip().strip('"').casefold() for name in header.split(separator)]
@@ -143,7 +143,7 @@ def _text(row: Mapping[str, Any]) -> str:
 
 
 def _pieces(value: Any) -> Iterator[str]:
-    """The texts of a message that is a text, an object with one, or a list of these."""
+    """The texts of a message that is a string, an object with a text, or a list of these."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

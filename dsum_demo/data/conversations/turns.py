@@ -1,4 +1,4 @@
-"""What every reader of a format returns."""
+"""The result of every format's reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Turn:
-    """What one person said, on one line. speaker: "" where nobody is named. line: the turn as the text had it."""
+    """One turn. speaker: "" if unknown. line: the original line, if it is to be kept."""
 
     speaker: str
     text: str
@@ -18,7 +18,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The turns of a text, the format's title ("" for none) and how many of each kind of thing were left out."""
+    """The turns of a text, the format's title ("" for none) and the numbers of removed items by kind."""
 
     format: str
     turns: Sequence[Turn]
