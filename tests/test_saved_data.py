@@ -45,7 +45,7 @@ EVALUATIONS = ("models", "recorded", "stopped")
 ADAPTERS = ("mine-lora", "mine-ia3", "mine-dora")
 MODELS = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora", *ADAPTERS, *RUNS[:4])
 SECRET = "a secret"
-EXPLANATIONS = ("how", "misses", "note")
+EXPLANATIONS = ("how", "misses", "note", "finding")
 
 
 # what is read, as plain values; fixtures/saved/make.py writes it to expected.json
@@ -209,7 +209,7 @@ def test_a_failed_run_has_its_reason_and_keeps_its_best_weights_as_a_model(saved
 
 def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
     jobs = RunQueue(replace(saved, public=True))
-    (run,) = jobs.line()
+    (run,) = jobs.queued()
     assert run.name == "waiting" and jobs.may_change(run, SECRET) and not jobs.may_change(run, "another")
 
 

@@ -88,7 +88,7 @@ def run_train(options: argparse.Namespace) -> int:
                 run,
                 settings,
                 on_event=Lines(),
-                tell=lambda text: say(f"dsum: {text}"),
+                notify=lambda text: say(f"dsum: {text}"),
                 check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
             )
     except (InputError, ModelError):

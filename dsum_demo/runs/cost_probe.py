@@ -1,7 +1,4 @@
-"""What a run will cost, measured before it starts: three real training steps, meant for a process of their own.
-
-Knows how a run is set up and measures it; it writes nothing into a run's folder.
-"""
+"""Measures a run's cost before it starts, with three real training steps. Meant to run in a separate process."""
 
 from __future__ import annotations
 
@@ -33,19 +30,19 @@ from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.formatting import size
 from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
 
-# The system and other programs need some of what is free now.
+# The rest is left for the system and other programs.
 USABLE_SHARE = 0.9
 VALIDATION_MEASURED = 8
 
 
 @dataclass(frozen=True)
 class Probe:
-    """share: trained parameters of all, 0 to 1. checkpoint_bytes: of the weights that a finished run keeps.
+    """share: trained parameters divided by all parameters. checkpoint_bytes: of the weights that a finished run keeps.
 
-    peak_memory_bytes: of the process, or of the GPU, in a step on the longest dialogues. free_memory_bytes: what was
-    free there before. seconds_per_step: of a step on dialogues of usual length. seconds: estimate for the whole run,
-    evaluations included. refusal: why the run will not fit, a sentence; "" where it does. What was not measured,
-    because the run cannot fit, is 0.
+    peak_memory_bytes: of the process or the GPU, in a step on the longest dialogues. free_memory_bytes: free memory
+    before the measurement. seconds_per_step: of a step on dialogues of median length. seconds: estimate for the whole
+    run, including evaluations. refusal: why the run does not fit in memory, or "". Values that were not measured,
+    because the run cannot fit, are 0.
     """
 
     base: str
@@ -77,10 +74,10 @@ class Probe:
 
 
 def measure(config: RunConfig, settings: Settings) -> Probe:
-    """Set the run up, take three steps of it and one evaluation, and say what the whole will cost.
+    """Set up the run, train three steps, evaluate once and extrapolate.
 
-    The process's peak is measured, so that a second call in one process sees the first one's. Raises DsumErrors where
-    the run cannot be set up.
+    Peak memory is that of the process, so a second call in one process includes the first. Raises DsumError if the run
+    cannot be set up.
     """
     check_allowed(config, settings)
     die_first()
@@ -100,7 +97,7 @@ def measure(config: RunConfig, settings: Settings) -> Probe:
         "notes": setup.data.notes,
     }
     if least > USABLE_SHARE * free:
-        # On a CPU there is no error to catch: the system ends the process, or another one.
+        # Without a GPU there is no exception to catch: the system kills this process or another one.
         nothing: dict[str, Any] = dict.fromkeys(
             ("trained_parameters", "share", "checkpoint_bytes", "seconds_per_step", "samples_per_second",
              "evaluation_seconds", "seconds"), 0
@@ -115,7 +112,7 @@ def measure(config: RunConfig, settings: Settings) -> Probe:
 def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any]:
     training = setup.config.training
     pairs, batch = _longest_and_usual(setup, training.batch_size)
-    # The longest dialogues once more at the end: the optimizer has nothing in memory before its first step.
+    # Three steps: the optimizer allocates its state only after the first one, which is on the longest dialogues.
     short = replace(training, max_steps=3, batch_size=batch, accumulation=1, evaluations=1, patience=0, compile=False,
                     validation_sample=VALIDATION_MEASURED, warmup_share=0.0)  # fmt: skip
     trained = prepare(setup.load_model(), training, setup.base.name, steps)
@@ -140,7 +137,7 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
         refusal = _refusal(setup, "", needed, free)
     step = (moments[1] - moments[0]) * training.accumulation if len(moments) > 1 else 0.0
     validation = min(len(setup.data.validation), training.validation_sample)
-    # Dialogues of a batch are written together, so that more of them hardly take longer.
+    # A batch is generated together, so its size hardly changes the time.
     batches = math.ceil(validation / EVALUATION_BATCH)
     evaluation = 0.0 if refusal else trainer.evaluation_seconds * batches
     return {
@@ -158,10 +155,11 @@ def _measured(setup: Setup, steps: int, free: int, before: int) -> dict[str, Any
 
 
 def _longest_and_usual(setup: Setup, batch: int) -> tuple[list[Pair], int]:
-    """A batch of the longest dialogues and one of those of usual length; the trainer takes the longest first, in every
-    epoch.
+    """Return a batch of the longest dialogues followed by one of median length, and the batch size.
+
+    In the first epoch the trainer starts with the longest batch.
     """
-    # Characters tell length well enough to choose by, and cost nothing.
+    # The number of characters is a sufficient estimate of the length and needs no tokenizer.
     pairs = sorted(setup.train_pairs, key=lambda pair: -len(pair[0]))
     batch = min(batch, len(pairs))
     longest, middle = pairs[:batch], len(pairs) // 2
@@ -184,7 +182,7 @@ def _bytes(tensors: Sequence[torch.Tensor]) -> int:
 
 def _refusal(setup: Setup, how: str, needed: int, free: int) -> str:
     training = setup.config.training
-    advice = ["a smaller batch_size with more accumulation", "fewer max_source_tokens", "a smaller base"]
+    advice = ["a smaller batch_size with more accumulation", "fewer max_source_tokens", "a smaller base model"]
     if training.method == "full":
         advice.insert(0, "LoRA")
     return (

@@ -1,4 +1,4 @@
-"""What a training run may ask for on a public Space, where anybody can start one. No limits anywhere else."""
+"""Limits of training runs on a public Space, where every visitor can start one. Elsewhere there are no limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 from dsum_demo.utils.ownership import digest
 
-# Highest values; a run of all of them at once takes two cores some minutes.
+# Maximum values; a run that uses all of them takes some minutes on two cores.
 PUBLIC: Mapping[str, int] = {
     "max_steps": 200,
     "batch_size": 16,
@@ -28,17 +28,17 @@ _CAPPED = tuple(name for name in PUBLIC if name not in ("uploaded_rows", "waitin
 
 
 def uploads_dir(settings: Settings) -> Path:
-    """Where files that visitors gave are kept."""
+    """Return the folder of uploaded files."""
     return settings.data_dir / "uploads"
 
 
 def own_uploads_dir(settings: Settings, owner: str) -> Path:
-    """Where the files of one visitor are kept: on a public Space a folder of their own."""
+    """Return the folder of one visitor's uploads; on a public Space each visitor has a separate one."""
     return uploads_dir(settings) / digest(owner)[:32] if settings.public else uploads_dir(settings)
 
 
 def is_own_upload(source: str, settings: Settings, owner: str) -> bool:
-    """Whether `source`, which a browser sent, is a file that this visitor uploaded."""
+    """Whether `source`, a path sent by a browser, is a file that this visitor uploaded."""
     if settings.public and not owner:
         return False
     path = Path(source)
@@ -46,22 +46,24 @@ def is_own_upload(source: str, settings: Settings, owner: str) -> bool:
 
 
 def check_allowed(config: RunConfig, settings: Settings, embedded_base: str = "dsum-t5-base") -> None:
-    """Raises InputError, saying what is allowed, for a run that a public Space does not take."""
+    """Raises InputError with the allowed values if a public Space does not accept the run."""
     if not settings.public:
         return
     if config.base != embedded_base:
-        raise InputError(f"This Space trains {embedded_base} only; run dsum on your own machine for {config.base}.")
+        raise InputError(
+            f"This Space trains {embedded_base} only; run dsum on your own machine to train {config.base}."
+        )
     for source in (config.data.source, config.data.validation_source):
         if source and source != "samples" and not _uploaded(source, settings):
-            raise InputError("This Space trains on the samples or on a file that you upload.")
+            raise InputError("This Space trains on the samples or an uploaded file only.")
     training = config.training
     if not training.max_steps:
         raise InputError(f"Set max_steps to at most {PUBLIC['max_steps']}; this Space does not train by epochs.")
     for name in _CAPPED:
         if getattr(training, name) > PUBLIC[name]:
-            raise InputError(f"{name} is {getattr(training, name)}; this Space takes at most {PUBLIC[name]}.")
+            raise InputError(f"{name} is {getattr(training, name)}; this Space allows at most {PUBLIC[name]}.")
     if training.compile:
-        raise InputError("This Space does not compile models; switch compile off.")
+        raise InputError("This Space does not compile models; turn off compile.")
 
 
 def _uploaded(source: str, settings: Settings) -> bool:
@@ -70,7 +72,7 @@ def _uploaded(source: str, settings: Settings) -> bool:
 
 
 def within_limits(config: RunConfig, settings: Settings) -> RunConfig:
-    """`config` as a public Space takes it: on the samples, each value at most its cap; unchanged anywhere else."""
+    """Return `config` within the limits of a public Space: on the samples, with capped values. Elsewhere unchanged."""
     if not settings.public:
         return config
     capped = {name: min(getattr(config.training, name), PUBLIC[name]) for name in _CAPPED}

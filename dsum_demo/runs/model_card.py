@@ -1,4 +1,4 @@
-"""The model card of a training run, from its record: what it is, how it was made, how it scores. Plain text only."""
+"""The model card (README.md) of a training run, written from its records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLs
 
 
 def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
-    """README.md of the run `name`. record: its result.json; environment: its environment.json."""
+    """Return the card of the run `name`. record: its result.json. environment: its environment.json."""
     method = METHODS[record["method"]]
     adapter = method.peft_type is not None
     training = record["config"]["training"]
@@ -33,9 +33,9 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         f"trained parameters, {100 * (record['share'] or 0):.3g} % of {record['parameters']:,}. {method.explanation} "
         f"({method.paper})",
         "",
-        "A demonstration model: do not rely on what it writes. Its licence follows from the base's and the data's.",
+        "A demonstration model: do not rely on its summaries. Its license depends on the base model and the data.",
         "",
-        "## How it was made",
+        "## Training",
         "",
         f"{record['steps']} of {record['planned_steps']} steps in {record['seconds'] / 60:.1f} minutes on "
         f"{environment.get('cpu', 'an unknown processor')}, device {environment.get('device', 'unknown')}, "
@@ -43,8 +43,8 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         f"({record['memory']}). dsum {environment.get('dsum')}, torch {environment.get('torch')}, "
         f"transformers {environment.get('transformers')}, peft {environment.get('peft')}.",
         "",
-        f"Data: {PurePath(data.get('source', '')).name}, {data.get('train')} dialogues to learn from, "
-        f"{data.get('validation')} to validate on, fingerprint {data.get('fingerprint')}.",
+        f"Data: {PurePath(data.get('source', '')).name}, {data.get('train')} dialogues for training, "
+        f"{data.get('validation')} for validation, fingerprint {data.get('fingerprint')}.",
         "",
         "| setting | value |",
         "|---|---|",
@@ -66,17 +66,17 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
 def _scores(record: Mapping[str, Any]) -> list[str]:
     best = record["best"]
     if not best:
-        return ["It was not scored: the run ended before its first evaluation."]
+        return ["No scores: the run ended before its first evaluation."]
     cells = " | ".join(f"{100 * best[rouge]:.2f}" for rouge in ROUGE_NAMES)
     return [
-        f"The best of the run, at step {best['step']}, on its validation sample, F1 x 100. "
+        f"The best evaluation of the run, at step {best['step']}, on its validation sample, F1 x 100. "
         f"`{record['signature']['text']}`",
         "",
         f"| {' | '.join(ROUGE_NAMES.values())} | loss |",
         "|---|---|---|---|---|",
         f"| {cells} | {best['loss']:.3f} |",
         "",
-        "The sample chose the weights, so that its score flatters them a little.",
+        "The weights were selected on this sample, so the scores are slightly optimistic.",
     ]
 
 

@@ -1,7 +1,6 @@
-"""Puts a finished run on the Hugging Face Hub: its best weights, its card and its record.
+"""Uploads a finished run to the Hugging Face Hub: its best weights, model card and result.json.
 
-The token comes from HF_TOKEN or from `hf auth login`, through huggingface_hub; it is never read, kept or logged here.
-Knows runs' folders and the Hub; huggingface_hub is imported when it is needed.
+huggingface_hub takes the token from HF_TOKEN or `hf auth login`; this module never reads, stores or logs it.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from dsum_demo.runs.store import Run
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import first_line
 
-# What huggingface_hub takes, with the owner spelled out: nobody should upload to a place that they did not name.
+# The names that huggingface_hub accepts, with the owner required, so that the destination is always explicit.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-# Names of this machine and its paths are nobody's business.
+# Not uploaded: they describe this machine, not the model.
 _PRIVATE = ("name", "created")
 
 
 def push(run: Run, repository: str, settings: Settings, *, private: bool = False) -> str:
-    """Upload the run's best weights with tokenizer, card and result.json as one commit; returns the page's address.
+    """Upload the run's best weights, tokenizer, card and result.json in one commit; returns the repository's URL.
 
-    A repository that does not exist is made. Raises InputError for a name that the Hub would not take or a run that
-    has no model, and TrainingError with the Hub's answer where it refuses or cannot be reached.
+    The repository is created if it does not exist. Raises InputError for an invalid name or a run without a model, and
+    TrainingError if the Hub cannot be reached or refuses the upload.
     """
     if not _REPOSITORY.fullmatch(repository):
-        raise InputError(f"{repository!r} names no repository; give owner/name.")
+        raise InputError(f"{repository!r} is not a repository name; give owner/name.")
     record = run.result()
     if record is None or not run.best.is_dir():
         raise InputError(f"{run.name} is {run.status().state} and has no model to upload; finish it first.")
@@ -49,9 +48,9 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
             (Path(folder) / "result.json").write_text(_public(record), encoding="utf-8")
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"{run.name}, trained with dsum")
     except LocalTokenNotFoundError:
-        raise TrainingError("There is no token for the Hub: set HF_TOKEN, or log in with `hf auth login`.") from None
-    except Exception as error:  # the Hub's answers, and whatever the network's library raises
-        raise TrainingError(f"The Hub did not take {run.name}: {first_line(error)}") from None
+        raise TrainingError("No Hub token found; set HF_TOKEN or log in with `hf auth login`.") from None
+    except Exception as error:  # errors of the Hub and of the HTTP library
+        raise TrainingError(f"Uploading {run.name} to the Hub failed: {first_line(error)}") from None
     return str(page)
 
 

@@ -1,8 +1,8 @@
-"""Training runs as child processes: started one at a time, the others wait in line; stopped, resumed, found again.
+"""The queue of training runs: starts them as child processes, one at a time, and stops, resumes and deletes them.
 
-The run's folder is all there is between the two sides: the child writes into it, and this looks. So a run outlives the
-app that started it, and the next app goes on where it was. Several apps may use one data folder; whoever finds that a
-run's turn has come starts it, under a lock. Knows nothing of pages, models or how training works.
+The app and its child processes communicate only through files in the run folders, so a run continues after the app
+exits, and the next app finds it. Several apps may share one data folder: a lock protects the queue, and any of them may
+start the next run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dsum_demo.utils.ownership import is_owner, set_owner
 
 log = logging.getLogger(__name__)
 
-# From asking to SIGTERM: writing a large model to a slow disk takes a while, throwing it away does not.
+# From the request to SIGTERM: saving a large model to a slow disk takes time, discarding it does not.
 KEEP_SECONDS, DISCARD_SECONDS = 60.0, 15.0
 KILL_SECONDS = 10.0  # from SIGTERM to SIGKILL
 BUSY_SECONDS, IDLE_SECONDS = 0.5, 5.0
@@ -40,7 +40,7 @@ LOCK_SECONDS = 20.0
 
 @dataclass
 class _Reading:
-    """How far a run's events were read. `file`: device and number, which a later run of the same name does not have."""
+    """How far a run's events were read. `file`: device and inode, to notice a new run with the same name."""
 
     file: tuple[int, int] = (0, 0)
     offset: int = 0
@@ -48,7 +48,7 @@ class _Reading:
 
 
 class RunQueue:
-    """The runs of one data folder, seen from one app. Safe to use from several threads."""
+    """Manages the runs of one data folder. Thread-safe."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -61,13 +61,13 @@ class RunQueue:
         self._thread: threading.Thread | None = None
 
     def submit(self, config: RunConfig, name: str = "", owner: str = "") -> Run:
-        """A new run at the end of the line. `owner`: a secret of whoever starts it (`may_see`).
+        """Create a run and append it to the queue. `owner`: a secret of the visitor who starts it (see `may_see`).
 
-        Raises InputError where this app does not take such a run, or the line is full.
+        Raises InputError if the run is not allowed here or the queue is full.
         """
         check_allowed(config, self.settings)
         with self._locked():
-            self._make_room()
+            self._apply_public_limits()
             run = self.runs.create(config.as_record(), name or default_name(config))
             if owner:
                 set_owner(run.folder, owner)
@@ -75,23 +75,22 @@ class RunQueue:
         return run
 
     def resume(self, name: str) -> Run:
-        """Put a run that has stopped, failed or crashed at the end of the line. Raises InputError for any other."""
+        """Append a stopped, failed or crashed run to the queue. Raises InputError for any other run."""
         with self._locked():
             run = self.runs.get(name)
             state = run.status().state
             if state not in RESUMABLE or state is RunState.QUEUED:
-                raise InputError(f"{name} is {state}; a run that has stopped, failed or crashed can be resumed.")
-            self._make_room()
+                raise InputError(f"{name} is {state}; only stopped, failed or crashed runs can be resumed.")
+            self._apply_public_limits()
             run.clear_stop()
             run.write_status(RunState.QUEUED)
         self._wake.set()
         return run
 
     def stop(self, name: str, keep: bool = True) -> None:
-        """Ask a run to stop; without `keep` its weights are deleted. One that waits without a process leaves the line.
+        """Ask a run to stop; without `keep` its weights are deleted. A queued run without a process leaves the queue.
 
-        The process obeys within seconds; one that does not is ended when its time is over. Raises InputError for a run
-        that has ended.
+        A process that does not stop in time is terminated. Raises InputError for a run that has ended.
         """
         with self._locked():
             run = self.runs.get(name)
@@ -99,52 +98,52 @@ class RunQueue:
             if status.state in ACTIVE or (status.state is RunState.QUEUED and status.pid):
                 run.request_stop(keep)
             elif status.state is RunState.QUEUED:
-                _leave_line(run, keep)
+                _remove_from_queue(run, keep)
             else:
-                raise InputError(f"{name} is {status.state}; there is nothing to stop.")
+                raise InputError(f"{name} is {status.state}; only queued and running runs can be stopped.")
         self._wake.set()
 
     def delete(self, name: str) -> None:
-        """Delete an ended run's folder. Raises InputError while it runs or has its turn next."""
+        """Delete a run's folder. Raises InputError while a process works on it."""
         with self._locked():
             run = self.runs.get(name)
             if run.status().pid:
-                raise InputError(f"{name} has a process of its own; stop it before it is deleted.")
+                raise InputError(f"{name} is in use by a process; stop it before deleting it.")
             run.delete()
         with self._reading:
             self._readings.pop(name, None)
 
     def may_see(self, run: Run, owner: str) -> bool:
-        """On a public Space a run is seen, stopped, resumed, downloaded and deleted by whoever started it alone."""
+        """On a public Space a run is visible only to the visitor who started it."""
         return not self.settings.public or is_owner(run.folder, owner)
 
     def may_change(self, run: Run, owner: str) -> bool:
-        """Whoever sees a run may change it."""
+        """Every visitor who may see a run may also stop, resume, download and delete it."""
         return self.may_see(run, owner)
 
     def visible(self, owner: str) -> list[Run]:
-        """The runs that `owner` may see, newest first."""
+        """Return the runs that `owner` may see, newest first."""
         return [run for run in self.runs.all() if self.may_see(run, owner)]
 
     def get(self, name: str, owner: str) -> Run:
-        """The run of that name. Raises InputError for one that is not there and, just the same, for somebody else's."""
+        """Return a run. Raises the same InputError for an unknown name and for another visitor's run."""
         if not self.settings.public:
             return self.runs.get(name)
         run = next((run for run in self.visible(owner) if run.name == name), None)
         if run is None:
-            raise InputError(f"There is no run {name!r} of yours.")
+            raise InputError(f"There is no run {name!r} among your runs.")
         return run
 
-    def line(self) -> list[Run]:
-        """The runs that wait, in the order in which they get their turn."""
-        return in_line([(run, run.status()) for run in self.runs.all()])
+    def queued(self) -> list[Run]:
+        """Return the queued runs in the order in which they will start."""
+        return in_queue_order([(run, run.status()) for run in self.runs.all()])
 
     def current(self) -> Run | None:
-        """The run that trains now, None where none does."""
+        """Return the run that is training, or None."""
         return next((run for run in self.runs.all() if run.status().state in ACTIVE), None)
 
     def curve(self, run: Run) -> Curve:
-        """The run's events so far, of which only the new ones are read. Not to be changed."""
+        """Return the run's events so far; only new ones are read from disk. Callers must not modify it."""
         try:
             found = run.events_file.stat()
         except OSError:
@@ -157,44 +156,44 @@ class RunQueue:
             events, reading.offset = read_events(run.events_file, reading.offset)
             return reading.curve.add(events)
 
-    def watch(self) -> None:
-        """Tend the line in a thread of its own until `close`."""
-        self._thread = threading.Thread(target=self._tend_until_closed, name="training line", daemon=True)
+    def start_polling(self) -> None:
+        """Call `poll` regularly in a background thread until `close`."""
+        self._thread = threading.Thread(target=self._poll_until_closed, name="training queue", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Tend the line no longer. A run that trains goes on: it is a process of its own."""
+        """Stop polling. A running process continues."""
         self._closed.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
-    def tend(self) -> bool:
-        """One look at the line: end what does not stop, tell what has died, start whose turn it is.
+    def poll(self) -> bool:
+        """Terminate processes that do not stop, record exits, and start the next run.
 
-        Says whether anything runs or waits. Leaves it to another app that is at it just now.
+        Returns whether any run is running or queued. Does nothing while another app holds the lock.
         """
         try:
             with self._locked(wait=0):
-                self._bury()
+                self._record_exits()
                 for run in self.runs.all():
-                    _see_to_stop(run, run.status())
+                    _enforce_stop(run, run.status())
                 found = [(run, run.status()) for run in self.runs.all()]
-                waiting = in_line(found)
+                waiting = in_queue_order(found)
                 busy = any(status.state in ACTIVE for _, status in found)
-                # One that has a process waits for its turn by itself.
+                # A queued run that has a process starts without this.
                 if waiting and not busy and not any(status.pid for _, status in found):
                     self._launch(waiting[0])
                 return busy or bool(waiting)
         except TrainingError:
             return True
 
-    def _tend_until_closed(self) -> None:
+    def _poll_until_closed(self) -> None:
         while not self._closed.is_set():
             try:
-                busy = self.tend()
+                busy = self.poll()
             except (OSError, DsumError, psutil.Error) as error:
-                log.warning("The line of training runs could not be looked at: %s", error)
+                log.warning("Polling the queue of training runs failed: %s", error)
                 busy = False
             self._wake.wait(BUSY_SECONDS if busy else IDLE_SECONDS)
             self._wake.clear()
@@ -203,11 +202,11 @@ class RunQueue:
         with run.output_file.open("ab") as output:
             child = start_child(["train", "--resume", run.name], self.settings, output, subprocess.STDOUT)
         self._children[run.name] = child
-        # Long before it has imported anything: no other app starts it in the meantime.
+        # Written before the child has finished importing, so that no other app starts it in the meantime.
         run.write_status(RunState.QUEUED, "Its process is starting.", child.pid)
 
-    def _bury(self) -> None:
-        """Tell what became of children that ended without a word."""
+    def _record_exits(self) -> None:
+        """Record why child processes exited if they did not do so themselves."""
         for name, child in list(self._children.items()):
             code = child.poll()
             if code is None:
@@ -218,17 +217,17 @@ class RunQueue:
                 continue
             state = run.status().state
             if state is RunState.QUEUED and run.stop_request() is None:
-                said = last_error(tail(run.output_file)) if code > 0 else ""
-                run.write_status(RunState.FAILED, said or ended_because(code))
+                message = last_error(tail(run.output_file)) if code > 0 else ""
+                run.write_status(RunState.FAILED, message or ended_because(code))
             elif state is RunState.CRASHED and code < 0:
                 run.write_status(RunState.CRASHED, ended_because(code))
 
-    def _make_room(self) -> None:
-        """On a public Space: refuse a line that gets too long, and forget the oldest runs."""
+    def _apply_public_limits(self) -> None:
+        """On a public Space: raise InputError if the queue is full, and delete the oldest runs."""
         if not self.settings.public:
             return
-        if len(self.line()) >= PUBLIC["waiting_runs"]:
-            raise InputError(f"{PUBLIC['waiting_runs']} runs wait already; try again when one has ended.")
+        if len(self.queued()) >= PUBLIC["waiting_runs"]:
+            raise InputError(f"The queue is full ({PUBLIC['waiting_runs']} runs); try again when a run has ended.")
         ended = [run for run in self.runs.all() if run.status().state not in (*ACTIVE, RunState.QUEUED)]
         for run in ended[PUBLIC["kept_runs"] :]:
             run.delete()
@@ -241,34 +240,34 @@ class RunQueue:
 
 
 def default_name(config: RunConfig) -> str:
-    """What a run is called that nobody has named: "lora-samples"."""
+    """Return the name of a run that was started without one, such as "lora-samples"."""
     return f"{config.training.method}-{source_title(config.data.source).split('.')[0]}"
 
 
 def source_title(source: str) -> str:
-    """A source without its folder and without the prefix that an uploaded file got."""
+    """Return a source's name without its folder and the prefix of uploaded files."""
     return Path(source).name.split("__", 1)[-1] or source
 
 
-def in_line(found: Iterable[tuple[Run, RunStatus]]) -> list[Run]:
-    """Those of the runs that wait, in the order in which they get their turn."""
+def in_queue_order(found: Iterable[tuple[Run, RunStatus]]) -> list[Run]:
+    """Return the queued runs in the order in which they will start."""
     waiting = [(run, status) for run, status in found if status.state is RunState.QUEUED]
-    # One with a process is at the door already.
+    # Runs that already have a process come first.
     return [run for run, _ in sorted(waiting, key=lambda pair: (pair[1].pid is None, pair[1].updated))]
 
 
-def _leave_line(run: Run, keep: bool) -> None:
-    """A run that never began leaves nothing worth keeping."""
+def _remove_from_queue(run: Run, keep: bool) -> None:
+    """Stop a queued run; a run that never started is deleted."""
     if not run.events_file.exists():
         run.delete()
         return
     if not keep:
         run.drop_weights()
-    run.write_status(RunState.STOPPED, "It was taken out of the line.")
+    run.write_status(RunState.STOPPED, "Removed from the queue.")
 
 
-def _see_to_stop(run: Run, status: RunStatus) -> None:
-    """End a process that was asked to stop and is over its time; say so of one that is gone without having said it."""
+def _enforce_stop(run: Run, status: RunStatus) -> None:
+    """Terminate a process that did not stop in time, and record the stop of one that exited without doing so."""
     wanted = run.stop_request()
     if wanted is None:
         return
@@ -279,10 +278,10 @@ def _see_to_stop(run: Run, status: RunStatus) -> None:
             if over >= 0:
                 send(status.pid, signal.SIGTERM if over < KILL_SECONDS else signal.SIGKILL)
     elif status.state is RunState.QUEUED:
-        _leave_line(run, wanted != DISCARD)
+        _remove_from_queue(run, wanted != DISCARD)
     elif status.state is RunState.CRASHED:
         if wanted == DISCARD:
             run.drop_weights()
-            run.write_status(RunState.STOPPED, "It was ended, and its weights were deleted.")
+            run.write_status(RunState.STOPPED, "Terminated; its weights were deleted.")
         else:
-            run.write_status(RunState.STOPPED, "It did not stop in time and was ended; resume it to go on.")
+            run.write_status(RunState.STOPPED, "It did not stop in time and was terminated; it can be resumed.")

@@ -1,8 +1,4 @@
-"""One run from its config to its result: waits for its turn, trains, writes everything down, ends in a state.
-
-Knows runs' folders and the trainer; nothing of command lines or pages. What it writes is described in runs and
-run_events.
-"""
+"""Executes one run: waits until no other run is training, trains, and writes status, events, result and model card."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ from dsum_demo.utils.files import write_atomically
 
 CURVE_POINTS = 200
 TURN_POLL_SECONDS = 0.2
-THROWN_AWAY = "Stopped on request; what it had learned was thrown away."
+DISCARDED = "Stopped on request; the trained weights were deleted."
 
 
 def execute(
@@ -43,31 +39,33 @@ def execute(
     settings: Settings,
     *,
     on_event: Callable[[Event], None] = lambda event: None,
-    tell: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
     check_memory: Callable[[Setup], str] = lambda setup: "",
 ) -> RunStatus:
-    """Train `run` to its end, from its last complete checkpoint where it has one, and return the state it ended in.
+    """Train `run` from its last complete checkpoint, if any, to the end, and return its final status.
 
-    A stop that is asked for in its folder is obeyed while it waits and while it trains. check_memory: why the run will
-    not fit, "" where it does. Errors end the run as failed and are raised: InputError for a run that cannot be resumed
-    or is not allowed, TrainingError for one that broke, and what `set_up` raises. Under `accelerate launch` every
-    process calls this, and the first one writes.
+    A stop request in its folder is obeyed while it waits and while it trains. notify: receives messages for the user.
+    check_memory: returns why the run does not fit in memory, or "". Under `accelerate launch` every rank calls this,
+    and only rank 0 writes.
+
+    Errors set the run's state to failed and are re-raised: InputError for a run that is not resumable or not allowed,
+    TrainingError for a failed training, and the errors of `set_up`.
     """
     if not is_main():
         return _execute(run, settings, lambda event: None, lambda text: None, lambda setup: "")
     status = run.status()
     if status.state not in RESUMABLE:
-        raise InputError(f"{run.name} is {status.state}; only a run that is queued or was cut short can go on.")
+        raise InputError(f"{run.name} is {status.state}; only queued, stopped, failed or crashed runs can be resumed.")
     with run.claim(), ExitStack() as stack:
         if status.state is not RunState.QUEUED:
             run.clear_stop()
         run.write_status(RunState.QUEUED, pid=os.getpid())
         try:
-            _wait_for_turn(run, settings, stack, tell)
+            _wait_for_turn(run, settings, stack, notify)
             run.write_status(RunState.RUNNING, pid=os.getpid())
-            return _execute(run, settings, on_event, tell, check_memory)
+            return _execute(run, settings, on_event, notify, check_memory)
         except Stopped:
-            return _end(run, RunState.STOPPED, "Stopped on request before it had learned anything.")
+            return _end(run, RunState.STOPPED, "Stopped on request before training started.")
         except DsumError as error:
             _fail(run, str(error))
             raise
@@ -80,36 +78,36 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def _wait_for_turn(run: Run, settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> None:
-    runs, told = Runs(settings.runs_dir), False
+def _wait_for_turn(run: Run, settings: Settings, stack: ExitStack, notify: Callable[[str], None]) -> None:
+    runs, notified = Runs(settings.runs_dir), False
     while True:
         if run.stop_request():
-            raise Stopped("Stopped while it waited for its turn.")
+            raise Stopped("Stopped while it was queued.")
         try:
             stack.enter_context(runs.turn(wait=TURN_POLL_SECONDS))
             return
         except TrainingError:
-            if not told:
-                tell("Another run is training in this data folder; waiting for it to end.")
-                told = True
+            if not notified:
+                notify("Another run is training in this data folder; waiting for it to end.")
+                notified = True
 
 
 def _execute(
     run: Run,
     settings: Settings,
     on_event: Callable[[Event], None],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     check_memory: Callable[[Setup], str],
 ) -> RunStatus:
     config = RunConfig.from_record(run.config())
     check_allowed(config, settings)
-    setup = set_up(config, settings, lambda text, share: tell(text), lambda: run.stop_request() is not None)
+    setup = set_up(config, settings, lambda text, share: notify(text), lambda: run.stop_request() is not None)
     log = _Log(run.events_file, on_event) if is_main() else None
     resume = last_complete(run.checkpoints) is not None
     if log:
         _write_environment(run, setup, resume)
         for note in setup.data.notes:
-            tell(note)
+            notify(note)
             log({"event": "note", "text": note})
         if not resume and (refusal := check_memory(setup)):
             raise TrainingError(refusal)
@@ -131,22 +129,20 @@ def _execute(
         return RunStatus(RunState.STOPPED if result.stopped else RunState.FINISHED)
     if result.stopped and run.stop_request() == DISCARD:
         run.drop_weights()
-        return _end(run, RunState.STOPPED, THROWN_AWAY)
+        return _end(run, RunState.STOPPED, DISCARDED)
     reason = ""
     if result.stopped:
         reason = f"Stopped on request at step {result.steps} of {result.planned_steps}; the best weights were kept."
     elif result.early:
-        reason = (
-            f"Ended by itself at step {result.steps}: {config.training.patience} evaluations without a better score."
-        )
+        reason = f"Stopped early at step {result.steps}: {config.training.patience} evaluations without improvement."
     write_result(run, reason, stopped=result.stopped)
     if not result.stopped:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and of use to a resume only
+        shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and needed only to resume
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
 
 
 class _Log(EventLog):
-    """An event log that is called like a function, and passes events on."""
+    """An event log that is callable and forwards events."""
 
     def __init__(self, file: Path, on_event: Callable[[Event], None]):
         super().__init__(file)
@@ -157,7 +153,7 @@ class _Log(EventLog):
             self.append(event)
         except OSError as error:
             raise TrainingError(
-                f"{self.file.name} could not be written ({error.strerror}); make room on the disk and resume the run."
+                f"{self.file.name} could not be written ({error.strerror}); free disk space and resume the run."
             ) from error
         self.on_event(event)
 
@@ -179,13 +175,13 @@ def _end(run: Run, state: RunState, reason: str) -> RunStatus:
 
 
 def _fail(run: Run, reason: str) -> None:
-    """A run that broke after it had learned something leaves its best weights as a result all the same."""
+    """Set the state to failed; a run that was evaluated at least once keeps its best weights as its result."""
     try:
         if read_curve(run.events_file).best and run.best.is_dir() and not run.result():
             write_result(run, reason, stopped=False)
         _end(run, RunState.FAILED, reason)
     except (OSError, DsumError):
-        # The disk may be full: the state is what matters, and takes a few bytes.
+        # The disk may be full; the status needs only a few bytes.
         run.write_status(RunState.FAILED, reason)
 
 
@@ -193,8 +189,8 @@ def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
     before = run.environment().get("data", {}).get("fingerprint")
     if resume and before and before != setup.data.fingerprint:
         raise TrainingError(
-            f"The data of {run.name} is no longer what it was, so that its run cannot go on as it began. "
-            "Put the old data back, or start a new run."
+            f"The training data of {run.name} has changed since the run started, so it cannot be resumed. "
+            "Restore the old data or start a new run."
         )
     packages = ("torch", "transformers", "peft", "accelerate", "datasets")
     run.write_json(
@@ -222,7 +218,7 @@ def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
 
 
 def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
-    """result.json and the card, told from the run's own events; the weights in best/ are its model from now on."""
+    """Write result.json and the model card from the run's events, which makes best/ a model in the registry."""
     curve, config, environment = read_curve(run.events_file), run.config(), run.environment()
     start, best, last = curve.start or {}, curve.best or {}, curve.latest or {}
     scored = {name: best[name] for name in (*ROUGE_TYPES, "loss", "step") if name in best}
@@ -256,14 +252,14 @@ def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
     }
     text = card(run.name, record, environment)
     write_atomically(run.folder / "README.md", text)
-    # The card goes where the weights go.
+    # Also next to the weights, so that copies of best/ include the card.
     write_atomically(run.best / "README.md", text)
     run.write_json("result.json", record)
     return record
 
 
 def seconds_of(run: Run) -> float:
-    """How long the run trained, its processes added up, the time between them left out."""
+    """Return the training time summed over the run's processes, without the time between them."""
     total, began, last = 0.0, None, 0.0
     for event in read_events(run.events_file)[0]:
         if event["event"] == "start":
@@ -274,7 +270,7 @@ def seconds_of(run: Run) -> float:
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:
-    """At most CURVE_POINTS of them, evenly, first and last included."""
+    """Return at most CURVE_POINTS evenly spaced points, including the first and the last."""
     if len(points) <= CURVE_POINTS:
         return points
     return [points[round(i * (len(points) - 1) / (CURVE_POINTS - 1))] for i in range(CURVE_POINTS)]

@@ -1,7 +1,4 @@
-"""What a run needs before it can train, or be measured: the base's files and weights, and the dialogues.
-
-Knows the registry, loading and data; nothing of runs' folders.
-"""
+"""Loads what a run needs before training or probing: the base model's files, the tokenizer and the data."""
 
 from __future__ import annotations
 
@@ -31,15 +28,15 @@ from dsum_demo.training.loop import check_architecture
 from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.hardware import free_memory_bytes
 
-# A guess on the safe side: activations that a training step keeps, in bytes, for each dialogue token, layer and
-# channel. It only decides whether a run is measured before it starts.
+# A conservative estimate of the activation memory of a training step, per dialogue token, layer and channel. It only
+# decides whether a run is probed before it starts.
 ACTIVATION_BYTES = 200
 MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that is read; the model is loaded apart, because it is large."""
+    """The inputs of a run. The model is loaded separately, because it is large."""
 
     config: RunConfig
     family: Family
@@ -57,7 +54,7 @@ class Setup:
         return [(example.dialogue, example.references[0]) for example in self.data.validation]
 
     def load_model(self) -> Any:
-        """The base in float32, ready to be trained. Raises ModelUnavailableError or UnsafeWeightsError."""
+        """Load the base model in float32 for training. Raises ModelUnavailableError or UnsafeWeightsError."""
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         prompt = self.family.prompt
@@ -65,9 +62,9 @@ class Setup:
 
 
 def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
-    """The family and its original, by either's name; "" means that of the Train tab.
+    """Return a family and its base model by the name of either; "" means the Train tab's default.
 
-    Raises UnknownModelError for a name that there is not, InputError for a model that is no original.
+    Raises UnknownModelError for an unknown name and InputError for a fine-tuned model.
     """
     families = {family.name: family for family in registry.families()}
     if not name:
@@ -76,26 +73,26 @@ def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
         return families[name], families[name].base
     spec = registry.spec(name)
     if spec.kind is not Kind.BASE:
-        raise InputError(f"{name} is fine-tuned already; train its original {spec.base} instead.")
+        raise InputError(f"{name} is fine-tuned already; train its base model {spec.base} instead.")
     return families[spec.family], spec
 
 
 def set_up(
     config: RunConfig,
     settings: Settings,
-    tell: Progress = lambda text, share: None,
+    on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
 ) -> Setup:
-    """Read everything; fetches a base that is on the Hub only. Raises DsumErrors that say what is missing."""
+    """Load the inputs of a run; downloads the base model if necessary. Raises DsumError if something is missing."""
     registry = Registry(settings)
     family, base = find_base(registry, config.base)
     check_architecture(config.training, family.architecture, base.name)
     data = read_training_data(config.data, settings)
     available = registry.availability(base)
     if not available.usable or base.source is None:
-        raise ModelUnavailableError(f"{base.name} cannot be had: {available.reason}")
+        raise ModelUnavailableError(f"{base.name} is not available: {available.reason}")
     folder = registry.folder_of(base) or fetch(
-        base.source, base.name, adapter=False, on_progress=tell, should_stop=should_stop
+        base.source, base.name, adapter=False, on_progress=on_progress, should_stop=should_stop
     )
     tokenizer = load_tokenizer(folder)
     note = truncation_note((*data.train, *data.validation), tokenizer, family.prompt, config.training.max_source_tokens)
@@ -123,10 +120,9 @@ def truncation_note(examples: Sequence[Example], tokenizer: Any, prompt: Prompt,
 
 
 def least_bytes(folder: Path, config: TrainingConfig) -> int:
-    """What weights, gradients and the optimizer's memory take at the very least; activations are not counted.
+    """Return a lower bound on the memory of weights, gradients and optimizer state, without activations.
 
-    AdamW keeps two numbers for each trained weight (Kingma and Ba 2015), Adafactor next to none
-    (Shazeer and Stern 2018).
+    AdamW keeps two values per trained weight (Kingma and Ba 2015), Adafactor almost none (Shazeer and Stern 2018).
     """
     weights = 4 * expected_parameters(folder)
     if METHODS[config.method].peft_type is not None:
@@ -135,7 +131,7 @@ def least_bytes(folder: Path, config: TrainingConfig) -> int:
 
 
 def may_not_fit(setup: Setup, model_config: Any) -> bool:
-    """Whether memory may be too small, guessed on the safe side: then the run is measured before it starts."""
+    """Whether memory may be too small, by a conservative estimate; such a run is probed before it starts."""
     training = setup.config.training
     architecture = architecture_of(model_config.model_type)
     tokens = training.batch_size * (training.max_source_tokens + training.max_target_tokens)

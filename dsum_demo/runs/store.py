@@ -1,18 +1,18 @@
-"""Training runs as folders: what a run is made of, which state it is in, and how it is asked to stop.
+"""Training runs as folders: their files, their state, and requests to stop.
 
     DSUM_DATA_DIR/runs/<name>/
-      config.json              everything that decides the run (training_config.RunConfig)
+      config.json              the run's configuration (training.config.RunConfig)
       environment.json         versions, hardware, seed, fingerprint of the data
-      train_fingerprints.txt   one data.fingerprint a line, of every dialogue that it learns from
+      train_fingerprints.txt   fingerprints of the training dialogues, one per line
       status                   {"state", "reason", "pid", "process_started", "updated"}
-      events.jsonl             what happened, an object a line (run_events)
-      stop                     there while a stop is asked for: "keep" or "discard"
-      checkpoints/             what a resume needs; the last complete one
-      best/                    the best weights so far, with tokenizer: a model that loads
+      events.jsonl             the event log, one object per line (training.events)
+      stop                     exists while a stop is requested; contains "keep" or "discard"
+      checkpoints/             the last complete checkpoint, to resume from
+      best/                    the best weights so far, with tokenizer
       result.json, README.md   written at the end; with result.json and best/ the run is a model in the registry
-      output.txt               standard output and error of the child process, where something started one
+      output.txt               standard output and error of a child process that the app started
 
-The training process writes, everybody reads: no lock is needed to look. Knows nothing of models or of training.
+Only the training process writes most of these files, so reading needs no lock.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.utils.files import child_folders, delete_folder, locked, safe_name, write_atomically
 
 KEEP, DISCARD = "keep", "discard"
-# Claims of two processes at once are milliseconds apart; a training lasts longer.
+# Longer than two simultaneous claims take to resolve, and shorter than any training.
 _CLAIM_SECONDS = 2.0
 _TEXTS = frozenset({"", ".json", ".jsonl", ".md", ".txt"})
-_TOKENIZERS = frozenset({"tokenizer.json"})  # large, and made of words alone
+_TOKENIZERS = frozenset({"tokenizer.json"})  # large, and contains only vocabulary
 
 
 class RunState(StrEnum):
-    """queued: waits for its turn. stopping: runs, and a stop is asked for. stopped: ended on request. failed: ended
-    with a reason. crashed: its process is gone without a word. The last three can be resumed.
+    """stopping: running, with a stop requested. stopped: ended on request. failed: ended with an error. crashed: the
+    process exited without writing a status. The last three can be resumed.
     """
 
     QUEUED = "queued"
@@ -62,8 +62,8 @@ RESUMABLE = frozenset({RunState.QUEUED, RunState.STOPPED, RunState.FAILED, RunSt
 
 @dataclass(frozen=True)
 class RunStatus:
-    """reason: a sentence, where there is one. pid: of the process that works on it or waits for its turn, None where
-    none does. updated: seconds since 1970.
+    """reason: a message or "". pid: of the process that trains the run or waits to, or None. updated: seconds since
+    1970.
     """
 
     state: RunState
@@ -73,7 +73,7 @@ class RunStatus:
 
 
 class Run:
-    """One run's folder. Reading never raises for what is half-written or not there yet."""
+    """The folder of one run. Except for `config`, reading does not raise for missing or incomplete files."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -99,54 +99,56 @@ class Run:
         return self.folder / "output.txt"
 
     def config(self) -> dict[str, Any]:
-        """Raises TrainingError where config.json is not there or cannot be read: without it there is no run."""
+        """Raises TrainingError if config.json is missing or cannot be read."""
         found = self._read("config.json")
         if found is None:
-            raise TrainingError(f"The run {self.name} has no config.json that can be read; delete the run.")
+            raise TrainingError(f"The run {self.name} has no readable config.json; delete the run.")
         return found
 
     def environment(self) -> dict[str, Any]:
         return self._read("environment.json") or {}
 
     def result(self) -> dict[str, Any] | None:
-        """None until the run has ended with a model."""
+        """Return result.json, or None until the run has ended with a model."""
         return self._read("result.json")
 
     def fingerprints(self) -> frozenset[str]:
-        """Of every dialogue that the run learns from; empty until its data was read."""
+        """Return the fingerprints of all training dialogues; empty until the data has been read."""
         return read_fingerprints(self.folder)
 
     def status(self) -> RunStatus:
-        """The state as it is now: a process that is gone makes a running run a crashed one."""
+        """Return the current status; a running run whose process has exited is reported as crashed."""
         record = self._read("status")
         if record is None:
             return RunStatus(RunState.CRASHED, "Its status cannot be read.")
         try:
             state = RunState(record.get("state", ""))
         except ValueError:
-            return RunStatus(RunState.CRASHED, f"Its status is {record.get('state')!r}, which there is not.")
+            return RunStatus(RunState.CRASHED, f"Its status has the unknown state {record.get('state')!r}.")
         reason, updated = str(record.get("reason", "")), float(record.get("updated") or 0.0)
         alive = _alive(record.get("pid"), record.get("process_started"))
         pid = record["pid"] if alive else None
         if state is RunState.RUNNING:
             if not alive:
-                return RunStatus(RunState.CRASHED, "Its process ended without a word; resume it.", None, updated)
+                return RunStatus(RunState.CRASHED, "Its process exited unexpectedly; it can be resumed.", None, updated)
             if self.stop_request():
                 state = RunState.STOPPING
         return RunStatus(state, reason, pid, updated)
 
     def write_status(self, state: RunState, reason: str = "", pid: int | None = None) -> None:
-        """`pid` names the process that works on the run or waits with it; None where none does."""
+        """pid: of the process that trains the run or waits to, or None."""
         started = psutil.Process(pid).create_time() if pid is not None else None
         record = {"state": str(state), "reason": reason, "pid": pid, "process_started": started, "updated": time.time()}
         self.write_json("status", record)
 
     def request_stop(self, keep: bool = True) -> None:
-        """Ask the training process to stop; it looks several times a second. Without `keep` its weights are deleted."""
+        """Ask the training process to stop, which it checks after every step and token. Without `keep` its weights are
+        deleted.
+        """
         write_atomically(self.folder / "stop", KEEP if keep else DISCARD)
 
     def stop_request(self) -> str | None:
-        """KEEP, DISCARD, or None where nobody asks for a stop."""
+        """Return KEEP, DISCARD, or None if no stop is requested."""
         try:
             return DISCARD if (self.folder / "stop").read_text().strip() == DISCARD else KEEP
         except (OSError, UnicodeDecodeError):
@@ -169,7 +171,7 @@ class Run:
         write_atomically(self.folder / name, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
     def drop_weights(self) -> None:
-        """Delete checkpoints, best weights and result: the run stays in the history and leaves the registry."""
+        """Delete checkpoints, best weights and result; the run remains in the history but is no longer a model."""
         (self.folder / "result.json").unlink(missing_ok=True)
         for folder in (self.best, self.checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
@@ -177,12 +179,12 @@ class Run:
     def delete(self) -> None:
         """Delete the folder. Raises InputError while a process works on the run."""
         if self.status().state in ACTIVE:
-            raise InputError(f"{self.name} is running; stop it before it is deleted.")
+            raise InputError(f"{self.name} is running; stop it before deleting it.")
         delete_folder(self.folder)
 
     def write_zip(self, file: Path, hide: Callable[[str], str] = lambda text: text) -> None:
-        """Everything but the checkpoints and what is hidden, as `<name>/…`; texts as `hide` returns them."""
-        # Weights do not get smaller by compressing.
+        """Write all files except checkpoints and hidden ones, as `<name>/…`; text files are passed through `hide`."""
+        # Weights hardly compress.
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for path in sorted(self.folder.rglob("*")):
                 inside = path.relative_to(self.folder)
@@ -192,7 +194,7 @@ class Run:
                         archive.writestr(name, hide(path.read_text(encoding="utf-8", errors="replace")))
                     else:
                         archive.write(path, name)
-            # A file server that names files by their hash must not serve this one to whoever guesses its content.
+            # A file server may name files by their hash; this makes the hash unpredictable.
             archive.comment = secrets.token_bytes(16)
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -204,33 +206,33 @@ class Run:
 
 
 class Runs:
-    """All runs of one data folder; several processes may use it at once."""
+    """All runs of one data folder. Several processes may use it concurrently."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def all(self) -> list[Run]:
-        """Newest first."""
+        """Return all runs, newest first."""
         runs = (Run(child) for child in child_folders(self.folder) if (child / "config.json").is_file())
         return sorted(runs, key=_created, reverse=True)
 
     def get(self, name: str) -> Run:
-        """Raises InputError for a name that no run has."""
+        """Return a run by name. Raises InputError for an unknown name."""
         run = Run(self.folder / name)
-        # A name from outside must not lead out of the folder.
+        # The name may come from a request and must not lead out of the folder.
         if name != safe_name(name) or not (run.folder / "config.json").is_file():
             known = ", ".join(run.name for run in self.all()[:5])
             raise InputError(f"There is no run {name!r} in {self.folder}; the latest are: {known or 'none'}.")
         return run
 
     def create(self, config: Mapping[str, Any], name: str = "") -> Run:
-        """A new folder with its config, queued. `name` is made safe for files and, with a number, unique."""
+        """Create a queued run. `name` is converted to a safe file name and made unique with a number."""
         wanted = safe_name(name) or "run"
         self.folder.mkdir(parents=True, exist_ok=True)
         for number in range(1, 10_000):
             run = Run(self.folder / (wanted if number == 1 else f"{wanted}-{number}"))
             try:
-                run.folder.mkdir()  # the one step that two processes cannot both succeed in
+                run.folder.mkdir()  # atomic: only one process can succeed
             except FileExistsError:
                 continue
             run.write_status(RunState.QUEUED)
@@ -250,7 +252,7 @@ class Runs:
 
 
 def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What differs between runs: dotted setting -> run name -> value (None where a run has no such setting)."""
+    """Return the settings that differ between runs: dotted setting -> run name -> value (None if it is missing)."""
     flat = {name: dict(_flatten(config)) for name, config in configs.items()}
     settings = dict.fromkeys(key for values in flat.values() for key in values if key not in ("name", "created"))
     rows = {key: {name: values.get(key) for name, values in flat.items()} for key in settings}
@@ -270,7 +272,7 @@ def _created(run: Run) -> tuple[float, str]:
 
 
 def _alive(pid: Any, started: Any) -> bool:
-    """Whether that very process lives: numbers are used again, so its start time has to be the same."""
+    """Whether the process is alive. PIDs are reused, so its start time must also match."""
     if not isinstance(pid, int):
         return False
     try:

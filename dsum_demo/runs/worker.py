@@ -23,7 +23,7 @@ from dsum_demo.training.config import RunConfig
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 NICENESS = 10
 PROBE_SECONDS = 600.0
-WRONG_INPUT = 2  # the exit code of a command whose arguments cannot be used
+WRONG_INPUT = 2  # exit code for invalid arguments
 
 
 def start_child(
@@ -53,7 +53,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1" if settings.offline else "0",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])),
         "PYTHONUNBUFFERED": "1",
-        # Threads that spin while they wait would take the cores from the app, which then writes a tenth as fast.
+        # Threads that spin while waiting would take CPU time from the app and slow its generation down tenfold.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
     if settings.family:
@@ -87,7 +87,7 @@ def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool]
                     ) from None
     message = last_error(errors.decode("utf-8", "replace"))
     if child.returncode == WRONG_INPUT:
-        raise InputError(message or "The run's settings cannot be used.")
+        raise InputError(message or "The run's settings are invalid.")
     if child.returncode == -signal.SIGKILL:
         raise TrainingError(
             "The measurement was killed (SIGKILL), as happens when memory runs out; "
@@ -111,16 +111,16 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def ended_because(code: int) -> str:
-    """Describe an exit code in a sentence; negative codes are signals, as in `subprocess`."""
+    """Describe an exit code; negative codes are signals, as in `subprocess`."""
     if code >= 0:
         return f"Its process ended with exit code {code}."
     if -code == signal.SIGKILL:
         return (
-            "Its process was killed (SIGKILL), as happens when memory runs out. Resume it to go on from its last "
-            "checkpoint, or begin again with a smaller batch."
+            "Its process was killed (SIGKILL), as happens when memory runs out. Resume it from its last checkpoint, or "
+            "start a new run with a smaller batch."
         )
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"Its process was ended by {name}; resume it."
+    return f"Its process was terminated by {name}; it can be resumed."
 
 
 def last_error(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Several training methods compared on one budget: quality against cost."""
+"""Studies: fine-tuning methods compared with the same budget, quality against cost."""

@@ -1,7 +1,4 @@
-"""What a study of methods found: its file, the means with intervals, the Pareto front, and the sentence they support.
-
-Plain data: knows metrics' names and the bootstrap; nothing of how a study is run or drawn.
-"""
+"""Results of a study: study.json, means with confidence intervals, the Pareto front and a textual summary."""
 
 from __future__ import annotations
 
@@ -43,9 +40,9 @@ COSTS = (
 class Study:
     """The contents of study.json.
 
-    plan, environment, signature: as they were run. search: for each method [learning rate, validation loss or None,
-    reason]; finals: one record a method and seed with `f1` (ROUGE type -> a value a validation dialogue, 0 to 1);
-    original: the same for the untuned base; costs: a probe's record by method.
+    search: by method, a list of [learning rate, validation loss or None, reason]. finals: one record per method and
+    seed, with `f1` (ROUGE type -> one value per validation dialogue, 0 to 1). original: the same for the base model.
+    costs: the record of the cost probe by method.
     """
 
     plan: Mapping[str, Any]
@@ -60,7 +57,7 @@ class Study:
         write_atomically(folder / STUDY_FILE, json.dumps(asdict(self), ensure_ascii=False) + "\n")
 
     def best_learning_rate(self, method: str) -> float | None:
-        """Of the rates that were tried, the one with the lowest validation loss; None where every one failed."""
+        """Return the learning rate with the lowest validation loss, or None if all runs failed."""
         tried = [(loss, rate) for rate, loss, _ in self.search.get(method, ()) if loss is not None]
         return min(tried)[1] if tried else None
 
@@ -70,9 +67,9 @@ class Study:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method's line. f1: mean over seeds and dialogues with the interval over dialogues; spread: the means of the
-    single seeds, F1 0 to 1. Costs are None where they were not measured. recovered: share of full's gain, 1 for all of
-    it; None where there is no gain that is surely one.
+    """One method's results. f1: mean over seeds and dialogues with confidence interval over dialogues. spread: mean
+    ROUGE-1 F1 per seed. Costs are None if not measured. recovered: the method's gain divided by that of full
+    fine-tuning; None if the interval of full fine-tuning's gain includes zero.
     """
 
     method: str
@@ -90,16 +87,16 @@ class MethodRow:
 
 
 def read_study(folder: Path) -> Study:
-    """Raises DataError where the folder holds no study that can be read."""
+    """Raises DataError if the folder has no valid study.json."""
     try:
         record = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
         return Study(**record)
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder} holds no study that can be read ({error}); dsum study --out makes one.") from None
+        raise DataError(f"{folder} has no readable study ({error}); create one with dsum study --out.") from None
 
 
 def original_f1(study: Study) -> dict[str, Interval]:
-    """The untuned base, mean with interval over dialogues; empty where it was not evaluated."""
+    """Return the base model's means with intervals over dialogues, by ROUGE type; empty if it was not evaluated."""
     if not study.original:
         return {}
     columns = [study.original["f1"][rouge] for rouge in ROUGE_TYPES]
@@ -108,7 +105,7 @@ def original_f1(study: Study) -> dict[str, Interval]:
 
 
 def method_rows(study: Study) -> list[MethodRow]:
-    """A row for every method that has at least one evaluated run, best ROUGE-1 first."""
+    """Return a row per method with at least one evaluated run, best ROUGE-1 first."""
     rows = []
     full = [row for row in study.finals if row["method"] == "full" and row.get("f1")]
     for method in METHODS:
@@ -121,7 +118,7 @@ def method_rows(study: Study) -> list[MethodRow]:
             columns += [_over_seeds(full, "rouge1"), study.original["f1"]["rouge1"]]
         table = Bootstrap(list(zip(*columns, strict=True)))
         at_full, at_original = len(ROUGE_TYPES), len(ROUGE_TYPES) + 1
-        # A share of a gain that may be none says nothing.
+        # A share of a gain that may be zero is meaningless.
         sure = compared and table.difference(at_full, at_original).excludes_zero
         cost = study.costs.get(method, {})
         rows.append(
@@ -144,7 +141,7 @@ def method_rows(study: Study) -> list[MethodRow]:
 
 
 def pareto_front(rows: Sequence[MethodRow], cost: str, rouge: str = "rouge1") -> list[MethodRow]:
-    """The rows that no other one beats in both quality and cost, cheapest first."""
+    """Return the rows that no other row beats in both quality and cost, cheapest first."""
     measured = sorted(
         (row for row in rows if getattr(row, cost) is not None),
         key=lambda row: (getattr(row, cost), -row.f1[rouge].mean),
@@ -157,31 +154,31 @@ def pareto_front(rows: Sequence[MethodRow], cost: str, rouge: str = "rouge1") ->
 
 
 def finding(study: Study, rows: Sequence[MethodRow]) -> str:
-    """What the figures support, in a few sentences, and what limits them."""
+    """Summarize the results and their limits in a few sentences."""
     by_method = {row.method: row for row in rows}
     full, original = by_method.get("full"), original_f1(study)
     if full is None or not original or len(rows) < 2:
-        return "The study is not complete: it takes the original, full fine-tuning and another method to say anything."
+        return "The study is not complete: it needs the base model, full fine-tuning and at least one other method."
     start, top = 100 * original["rouge1"].mean, 100 * full.f1["rouge1"].mean
-    text = f"Full fine-tuning takes ROUGE-1 from {start:.1f} to {top:.1f}."
+    text = f"Full fine-tuning raises ROUGE-1 from {start:.1f} to {top:.1f}."
     tuned = [row for row in rows if row.method != "full"]
     best = max(tuned, key=lambda row: row.f1["rouge1"].mean)
-    text += f" Of the others {best.title} comes highest: {_gained(best)}"
+    text += f" The best other method is {best.title}: {_gained(best)}"
     text += f", with {100 * best.share:.1f} % of the parameters trained." if best.share else "."
     if "lora" in by_method and best.method != "lora":
-        text += f" LoRA comes to {_gained(by_method['lora'])}."
+        text += f" LoRA reaches {_gained(by_method['lora'])}."
     small = [row for row in tuned if row.share and row.share <= 0.01]
     if small:
         least = max(small, key=lambda row: row.f1["rouge1"].mean)
-        text += f" With at most 1 % trained, {least.title} comes highest: {100 * least.f1['rouge1'].mean:.1f}."
+        text += f" With at most 1 % trained, {least.title} is best: {100 * least.f1['rouge1'].mean:.1f}."
     plan = study.plan
     missing = [METHODS[name].title for name in plan["methods"] if name in METHODS and name not in by_method]
     if missing:
         text += f" Not measured yet: {', '.join(missing)}."
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
-        f"{_tried(study, rows)} learning rates; more training would change the order most where little is trained. "
-        f"Intervals are over {full.f1['rouge1'].n} dialogues, not over seeds, of which there were {len(plan['seeds'])}."
+        f"{_tried(study, rows)} learning rates; with more training, methods with few trained parameters would change "
+        f"rank the most. Intervals are over {full.f1['rouge1'].n} dialogues, not over the {len(plan['seeds'])} seeds."
     )
 
 

@@ -1,7 +1,7 @@
-"""The study: every method on the same base, data, budget and seeds. What each costs, and what it gives.
+"""Compares fine-tuning methods on the same base model, data, budget and seeds: quality against cost.
 
-Trains by `dsum train` in child processes, one at a time, in a data folder of its own, and evaluates what they leave.
-Everything that is done stands in study.json (`study_report`), so that a study that was stopped goes on from there.
+Trains with `dsum train` in child processes, one at a time, in a separate data folder, and evaluates the resulting
+models. Progress is saved in study.json (see `report`), so a stopped study can be resumed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ PARTS = (QUALITY, COSTS)
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What decides a study. Raises InputError for a method that there is not, or a budget of nothing.
+    """The configuration of a study. Raises InputError for an unknown method or a value out of bounds.
 
-    dialogues: how many are learned from; with steps x batch_size equal to it, each is seen once. validation_share: cut
-    off the training source before, and what learning rates are chosen by. factors: of each method's own learning rate,
-    rising, tried with `search_steps` steps; beyond: how many more are tried where the best is the first or the last of
-    them. validation: where quality is measured, `validation_limit` dialogues of it. task_type: that of the base's
-    architecture.
+    dialogues: number of training dialogues; if it equals steps x batch_size, each is seen once. validation_share: split
+    off the training source to choose learning rates. factors: multiples of each method's default learning rate, in
+    ascending order, tried with `search_steps` steps each. beyond: how many more are tried while the best is the lowest
+    or highest. validation: the source for the final evaluation, limited to `validation_limit` dialogues. task_type:
+    PEFT's task type of the base model.
     """
 
     base: str
@@ -70,17 +70,17 @@ class StudyPlan:
         if not self.methods or not self.seeds or not self.factors:
             raise InputError("A study needs at least one method, one seed and one learning rate.")
         if self.factors[0] <= 0 or list(self.factors) != sorted(set(self.factors)):
-            raise InputError(f"The factors of learning rates are {self.factors}; give rising ones above 0.")
+            raise InputError(f"factors is {self.factors}; give positive numbers in ascending order.")
         for name in ("validation_limit", "dialogues", "batch_size", "steps", "search_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 1 or more.")
 
     def learning_rates(self, name: str) -> list[float]:
-        """Two digits each; more would claim a precision that a search of three does not have."""
+        """Return the learning rates to try for a method, rounded to two significant digits."""
         return [_rounded(method(name, self.task_type).learning_rate * factor) for factor in self.factors]
 
     def further(self, tried: Sequence[float], best: float) -> float | None:
-        """The learning rate to try next: one more step of the factors where the best is at an end; None elsewhere."""
+        """Return the next learning rate to try if the best is the lowest or highest tried, else None."""
         enough = len(self.factors) == 1 or len(tried) >= len(self.factors) + self.beyond
         if enough or min(tried) < best < max(tried):
             return None
@@ -108,7 +108,7 @@ class StudyPlan:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Units (runs, evaluations, probes) done of all, what is being done, and the time left, None until it is known."""
+    """done, total: units (runs, evaluations, probes). note: the current unit. seconds_left: None until it is known."""
 
     done: int
     total: int
@@ -124,11 +124,11 @@ def run_study(
     parts: tuple[str, ...] = PARTS,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[StudyProgress]:
-    """Run what is not done yet of the study in `out`, yielding before each unit and once at the end.
+    """Run the remaining units of the study in `out`, yielding before each one and at the end.
 
-    parts: "quality" trains and evaluates, "costs" measures memory and speed, which wants a machine that does nothing
-    else. A run that fails is noted with its reason and the study goes on. Raises InputError where `out` holds a study
-    of another plan, DataError where the data cannot be had, and Stopped when asked to stop; what is done stays.
+    parts: "quality" trains and evaluates; "costs" measures memory and speed, which requires an otherwise idle machine.
+    A failed run is recorded with its reason and the study continues. Raises InputError if `out` has a study with
+    another plan, DataError if the data is not available, and Stopped on request; completed units are kept.
     """
     out.mkdir(parents=True, exist_ok=True)
     work = _StudyState(plan, replace(settings, data_dir=out.resolve()), out, _begun(plan, out), should_stop)
@@ -140,7 +140,7 @@ def run_study(
     times: list[float] = []
     for number, (_, unit) in enumerate(units):
         if should_stop():
-            raise Stopped("The study was stopped; the same command goes on with it.")
+            raise Stopped("The study was stopped; run the same command again to resume it.")
         left = (len(units) - number) * sum(times) / len(times) if times else None
         yield StudyProgress(number, len(units), unit.note, left)
         started = time.monotonic()
@@ -151,7 +151,7 @@ def run_study(
 
 @dataclass(frozen=True)
 class _Unit:
-    """`do` says whether there was anything to do."""
+    """`do` returns whether there was anything to do."""
 
     note: str
     do: Callable[[], bool]
@@ -166,12 +166,12 @@ class _StudyState:
     should_stop: Callable[[], bool]
 
     def quality_units(self, examples: list[Example]) -> Iterator[_Unit]:
-        yield _Unit(f"{self.plan.base}, as it is", partial(self._original, examples))
+        yield _Unit(f"{self.plan.base}, not fine-tuned", partial(self._original, examples))
         for name in self.plan.methods:
             for rate in self.plan.learning_rates(name):
                 yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
             for _ in range(self.plan.beyond):
-                yield _Unit(f"{name}: a learning rate beyond those, if need be", partial(self._search_beyond, name))
+                yield _Unit(f"{name}: another learning rate, if necessary", partial(self._search_beyond, name))
             for seed in self.plan.seeds:
                 yield _Unit(f"{name}: seed {seed}", partial(self._final, name, seed, examples))
 
@@ -196,7 +196,7 @@ class _StudyState:
 
     def _search(self, name: str, rate: float) -> bool:
         tried = self.study.search.get(name, [])
-        # Not by the rates alone: a study that was begun with other rates of the methods' own is not searched anew.
+        # Also by their number: a study started with other default learning rates is not searched again.
         if len(tried) >= len(self.plan.factors) or any(entry[0] == rate for entry in tried):
             return False
         self._try(name, rate)
@@ -208,7 +208,7 @@ class _StudyState:
         run = self._train(f"search-{name}-{rate:g}", config)
         result = run.result() or {}
         loss = result.get("best", {}).get("loss")
-        entry = [rate, loss, "" if loss is not None else run.status().reason or "It left no result."]
+        entry = [rate, loss, "" if loss is not None else run.status().reason or "The run has no result."]
         self._write(search={**self.study.search, name: [*tried, entry]})
         run.drop_weights()
 
@@ -225,13 +225,17 @@ class _StudyState:
             return False
         rate = self.study.best_learning_rate(name)
         if rate is None:
-            row: dict[str, Any] = {"method": name, "seed": seed, "reason": "No learning rate that was tried trains."}
+            row: dict[str, Any] = {
+                "method": name,
+                "seed": seed,
+                "reason": "Training failed with all learning rates.",
+            }
         else:
             run = self._train(f"{name}-seed{seed}", self.plan.config(name, rate, self.plan.steps, seed))
             result = run.result()
             row = {"method": name, "seed": seed, "learning_rate": rate}
             if result is None:
-                row["reason"] = run.status().reason or "It left no result."
+                row["reason"] = run.status().reason or "The run has no result."
             else:
                 kept = ("trained_parameters", "share", "checkpoint_bytes", "steps", "best")
                 row |= {key: result.get(key) for key in kept}
@@ -248,7 +252,7 @@ class _StudyState:
         return True
 
     def _train(self, name: str, config: RunConfig) -> Run:
-        """The run, ended: resumed where it was broken off, begun where there is none."""
+        """Start or resume a run, wait until it ends, and return it."""
         runs = Runs(self.settings.runs_dir)
         run = next((run for run in runs.all() if run.name == name), None) or runs.create(config.as_record(), name)
         if run.status().state is RunState.FINISHED:
@@ -259,7 +263,7 @@ class _StudyState:
                 while child.poll() is None:
                     time.sleep(POLL_SECONDS)
                     if self.should_stop():
-                        raise Stopped("The study was stopped; the same command goes on with it.")
+                        raise Stopped("The study was stopped; run the same command again to resume it.")
             except BaseException:
                 run.request_stop()
                 try:
@@ -273,7 +277,7 @@ class _StudyState:
         return run
 
     def _f1(self, model: str, examples: list[Example]) -> dict[str, list[float]]:
-        """ROUGE F1 of every example, in their order; four digits, so that the file stays small."""
+        """Return ROUGE F1 per example, in order; rounded to four digits to keep the file small."""
         registry = Registry(self.settings)
         spec: ModelSpec = registry.spec(model)
         *_, last = evaluate(
@@ -301,10 +305,10 @@ def _begun(plan: StudyPlan, out: Path) -> Study:
     try:
         study = read_study(out)
     except DataError as error:
-        raise InputError(f"{error} Give another folder, or delete the file.") from None
-    # Plans of the first version knew encoder-decoder models only.
+        raise InputError(f"{error} Give another folder or delete the file.") from None
+    # Plans of the first version had no task_type; all were of encoder-decoder models.
     saved = {"task_type": ENCODER_DECODER.task_type, **study.plan}
     if saved != record:
         changed = ", ".join(key for key in record if saved.get(key) != record[key])
-        raise InputError(f"{out} holds a study with another plan ({changed}); give another folder.")
+        raise InputError(f"{out} has a study with another plan (different: {changed}); give another folder.")
     return study

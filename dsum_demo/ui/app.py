@@ -77,7 +77,7 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     """Serve the page until interrupted. Raises SettingsError for an invalid catalog or environment."""
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
-    services.jobs.watch()
+    services.jobs.start_polling()
     build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
 
 

@@ -78,7 +78,7 @@ def test_the_command_of_a_config_gives_that_config(here):
         (["--preset", "best"], "There is no preset 'best'; choose one of: good-lora, "),
         (["--method", "qlora"], "There is no fine-tuning method 'qlora'; choose one of: full, lora"),
         (["--base", "t5"], "There is no model 't5'"),
-        (["--base", "dsum-t5-lora"], "dsum-t5-lora is fine-tuned already; train its original dsum-t5-base instead"),
+        (["--base", "dsum-t5-lora"], "dsum-t5-lora is fine-tuned already; train its base model dsum-t5-base instead"),
         (["--set", "r=0"], "r is 0.0; give a whole number from 1 to 512"),
         (["--set", "r"], "--set 'r' has no '='"),
         (["--set", "rank=4"], "there is no field 'rank'; the fields are: r, lora_alpha, target_modules"),

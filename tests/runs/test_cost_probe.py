@@ -1,4 +1,4 @@
-"""The probe against what a run then really is: parameters, size on the disk, steps; and what it refuses."""
+"""The cost probe compared with real runs (parameters, checkpoint size, steps), and the runs that it refuses."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def config(tmp_path):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_tells_what_the_run_then_is(name, config, settings):
-    told = probe.measure(config(name), settings)
+def test_probe_matches_the_finished_run(name, config, settings):
+    cost = probe.measure(config(name), settings)
     run = Runs(settings.runs_dir).create(config(name).as_record())
     execute(run, settings)
     record = run.result()
-    assert (told.parameters, told.trained_parameters) == (record["parameters"], record["trained_parameters"])
-    assert told.share == record["share"]
-    # The file has a head of some kilobytes beside its tensors.
-    assert 0 <= record["checkpoint_bytes"] - told.checkpoint_bytes < 60_000
-    assert told.steps == record["planned_steps"] and told.fits
-    assert told.peak_memory_bytes > 0 and told.seconds_per_step > 0 and told.evaluation_seconds > 0
-    assert told.notes and "split off" in told.notes[-1]
+    assert (cost.parameters, cost.trained_parameters) == (record["parameters"], record["trained_parameters"])
+    assert cost.share == record["share"]
+    # The file has a header of some kilobytes in addition to its tensors.
+    assert 0 <= record["checkpoint_bytes"] - cost.checkpoint_bytes < 60_000
+    assert cost.steps == record["planned_steps"] and cost.fits
+    assert cost.peak_memory_bytes > 0 and cost.seconds_per_step > 0 and cost.evaluation_seconds > 0
+    assert cost.notes and "split off" in cost.notes[-1]
 
 
-def test_accumulation_and_evaluations_are_counted_in(config, settings):
+def test_estimate_includes_accumulation_and_evaluations(config, settings):
     one = probe.measure(config(max_steps=10), settings)
     four = probe.measure(config(max_steps=10, accumulation=4, evaluations=5), settings)
     assert one.seconds == pytest.approx(10 * one.seconds_per_step + one.evaluation_seconds)
@@ -57,27 +57,27 @@ def test_accumulation_and_evaluations_are_counted_in(config, settings):
 @pytest.mark.parametrize(
     ("name", "advice"), [("full", "Choose LoRA, a smaller batch_size"), ("lora", "Choose a smaller")]
 )
-def test_what_cannot_fit_is_refused_without_trying(name, advice, config, settings, monkeypatch):
+def test_a_run_that_cannot_fit_is_refused_without_training(name, advice, config, settings, monkeypatch):
     monkeypatch.setattr(probe, "free_memory_bytes", lambda: 100_000)
-    told = probe.measure(config(name), settings)
-    assert not told.fits and told.seconds == 0
-    assert re.search(r"takes at least \d+ kB of memory, and 100 kB are free\.", told.refusal)
-    assert advice in told.refusal
-    assert told.as_dict()["fits"] is False
+    cost = probe.measure(config(name), settings)
+    assert not cost.fits and cost.seconds == 0
+    assert re.search(r"takes at least \d+ kB of memory, and 100 kB are free\.", cost.refusal)
+    assert advice in cost.refusal
+    assert cost.as_dict()["fits"] is False
 
 
-def test_what_a_real_step_shows_to_be_too_much_is_refused_with_its_size(config, settings, monkeypatch):
+def test_a_run_whose_measured_memory_is_too_high_is_refused_with_its_size(config, settings, monkeypatch):
     monkeypatch.setattr(probe, "free_memory_bytes", lambda: 10_000_000)
     monkeypatch.setattr(probe, "peak_memory_bytes", lambda: hardware.memory_bytes() + 1_500_000_000)
-    told = probe.measure(config(), settings)
+    cost = probe.measure(config(), settings)
     assert (
-        "LoRA of dsum-t5-base with batches of 2 takes 1.5 GB of memory" in told.refusal and told.trained_parameters > 0
+        "LoRA of dsum-t5-base with batches of 2 takes 1.5 GB of memory" in cost.refusal and cost.trained_parameters > 0
     )
 
 
-def test_the_least_that_a_run_takes(config, settings):
+def test_least_bytes_of_lora_and_full_fine_tuning(config, settings):
     base = settings.root / "models" / "dsum-t5-base"
     lora, full = config("lora").training, config("full").training
     weights = least_bytes(base, lora)
-    assert least_bytes(base, full) == 2 * weights, "gradients; Adafactor remembers next to nothing"
+    assert least_bytes(base, full) == 2 * weights, "weights and gradients; Adafactor has almost no state"
     assert least_bytes(base, replace(full, optimizer="adamw")) == 4 * weights

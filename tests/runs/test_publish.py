@@ -1,4 +1,4 @@
-"""`dsum push` against a small Hub on loopback, with the real client: what is uploaded, and where the token goes."""
+"""`dsum push` to a local Hub server with the real client: the uploaded files and the handling of the token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIG = {
 
 
 class Hub(ThreadingHTTPServer):
-    """Takes commits: small files inside them, large ones in its content store. refuse: answer everything with 403."""
+    """Accepts commits, with large files in its content store. refuse: respond to everything with 403."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.tokens.add(self.headers.get("Authorization"))
         if self.server.refuse:
             return self.answer({"error": "Forbidden"}, 403)
-        if self.path == "/api/validate-yaml":  # the card's head
+        if self.path == "/api/validate-yaml":  # the card's metadata
             return self.answer({"errors": [], "warnings": []})
         if self.path == "/api/repos/create":
             self.server.created.append(json.loads(body))
@@ -139,7 +139,7 @@ def upload(run: Run, hub: Hub, *words: str, **environment: str) -> subprocess.Co
     )  # fmt: skip
 
 
-def test_weights_card_and_record_go_up_in_one_commit_and_the_token_stays_away(run, hub):
+def test_push_uploads_weights_card_and_record_in_one_commit_without_storing_the_token(run, hub):
     done = upload(run, hub, "me/mine", "--private", HF_TOKEN=TOKEN)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{hub.address}/me/mine\n"
@@ -148,37 +148,37 @@ def test_weights_card_and_record_go_up_in_one_commit_and_the_token_stays_away(ru
     assert hub.created[0].get("visibility") == "private" or hub.created[0].get("private") is True
     assert f"Bearer {TOKEN}" in hub.tokens
     record = json.loads(hub.files["result.json"])
-    assert record["config"]["data"]["source"] == "rows.csv", "where it lies on this machine is nobody's business"
+    assert record["config"]["data"]["source"] == "rows.csv", "the local path is not uploaded"
     kept = [path.read_bytes() for path in run.folder.parent.rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in content for content in kept) and TOKEN not in done.stdout + done.stderr
 
 
-def test_a_refusal_of_the_hub_is_a_sentence_without_the_token(run, hub):
+def test_a_refusal_of_the_hub_is_reported_without_the_token(run, hub):
     hub.refuse = True
     done = upload(run, hub, "me/mine", HF_TOKEN=TOKEN)
-    assert done.returncode == 1 and "dsum: The Hub did not take mine: " in done.stderr and "403" in done.stderr
+    assert done.returncode == 1 and "dsum: Uploading mine to the Hub failed: " in done.stderr and "403" in done.stderr
     assert "Traceback" not in done.stderr and TOKEN not in done.stderr
 
 
-def test_without_a_token_it_says_how_to_get_one(run, hub):
+def test_push_without_a_token_explains_how_to_log_in(run, hub):
     hub.refuse = True
     done = upload(run, hub, "me/mine")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "HF_TOKEN" in done.stderr or "did not take mine" in done.stderr
+    assert "HF_TOKEN" in done.stderr or "Uploading mine to the Hub failed" in done.stderr
 
 
-def test_offline_it_is_told_at_once(run, settings):
+def test_push_offline_raises(run, settings):
     with pytest.raises(TrainingError, match=r"mine cannot be uploaded. Offline: HF_HUB_OFFLINE is set"):
         push(run, "me/mine", settings)
 
 
 @pytest.mark.parametrize("name", ["mine", "me/mine/x", "/mine", "me/", "", "https://x/y", "me/../you"])
-def test_a_name_that_is_no_repository_is_refused(run, settings, name):
-    with pytest.raises(InputError, match="names no repository; give owner/name"):
+def test_an_invalid_repository_name_raises(run, settings, name):
+    with pytest.raises(InputError, match="is not a repository name; give owner/name"):
         push(run, name, settings)
 
 
-def test_a_run_without_a_model_is_refused(settings):
+def test_pushing_a_run_without_a_model_raises(settings):
     run = Runs(settings.runs_dir).create(CONFIG, "empty")
     with pytest.raises(InputError, match="empty is queued and has no model to upload"):
         push(run, "me/mine", settings)

@@ -1,4 +1,4 @@
-"""The line of training runs with real child processes on the tiny models: `dsum train` is what runs here."""
+"""The queue of training runs, with real `dsum train` child processes on the tiny models."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 from dsum_demo.utils.files import tail
 
-PATIENCE = 120.0  # seconds; a child imports torch first, and machines are shared
+PATIENCE = 120.0  # seconds; a child process imports torch first
 
 
 @pytest.fixture
 def jobs(settings) -> Iterator[RunQueue]:
-    """Not watched: a test that wants the line tended calls `tend`, or `until`, which does."""
+    """A queue without its polling thread: tests call `poll`, or `until`, which polls."""
     app = RunQueue(settings)
     yield app
     end_all(app)
@@ -39,7 +39,7 @@ def end_all(app: RunQueue) -> None:
         if pid := run.status().pid:
             psutil.Process(pid).kill()
     for child in app._children.values():
-        child.wait(timeout=10)
+        child.wait(timeout=PATIENCE)
 
 
 def config(max_steps: int = 2, **training: Any) -> RunConfig:
@@ -50,11 +50,11 @@ def config(max_steps: int = 2, **training: Any) -> RunConfig:
 
 
 def until(app: RunQueue, true: Callable[[], Any]) -> Any:
-    """Tend the line until it is so."""
+    """Poll the queue until `true` returns a true value."""
     end = time.monotonic() + PATIENCE
     while not (found := true()):
         assert time.monotonic() < end, [(run.name, run.status(), tail(run.output_file, 5)) for run in app.runs.all()]
-        app.tend()
+        app.poll()
         time.sleep(0.1)
     return found
 
@@ -64,57 +64,57 @@ def state(run: Run) -> RunState:
 
 
 def write_script(monkeypatch, tmp_path: Path, text: str) -> None:
-    """A `python` that does something else: what a child may do wrong cannot be asked of dsum itself."""
+    """Replace `python` by a shell script, for child processes that fail in ways that dsum does not."""
     script = tmp_path / "python"
     script.write_text(f"#!/bin/sh\n{text}\n")
     script.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(script))
 
 
-def test_runs_are_trained_one_after_the_other_in_the_order_of_asking(jobs):
+def test_runs_are_trained_one_at_a_time_in_order_of_submission(jobs):
     first, second, third = jobs.submit(config(), "first"), jobs.submit(config(), "second"), jobs.submit(config())
-    assert [run.name for run in jobs.line()] == ["first", "second", "lora-samples"]
+    assert [run.name for run in jobs.queued()] == ["first", "second", "lora-samples"]
     jobs.stop("second")
-    assert [run.name for run in jobs.line()] == ["first", "lora-samples"]
-    assert not second.folder.exists(), "a run that never began leaves nothing"
+    assert [run.name for run in jobs.queued()] == ["first", "lora-samples"]
+    assert not second.folder.exists(), "a run that never started is deleted"
     until(jobs, lambda: state(first) is RunState.FINISHED)
     assert first.result()["steps"] == 2 and not third.events_file.exists()
     until(jobs, lambda: state(third) is RunState.FINISHED)
     assert third.events_file.stat().st_mtime > first.status().updated
-    assert jobs.line() == [] and jobs.current() is None and jobs.tend() is False
+    assert jobs.queued() == [] and jobs.current() is None and jobs.poll() is False
     assert len(jobs.curve(third).steps) == 2
-    # A name that another run's events were read under does not bring them back.
+    # A new run with the name of a deleted one does not get its events.
     jobs.delete("lora-samples")
     again = jobs.submit(config())
     assert again.name == "lora-samples" and jobs.curve(again).steps == []
 
 
-def test_a_run_outlives_its_app_and_is_stopped_resumed_and_found_dead_by_the_next(jobs, settings):
+def test_a_run_survives_its_app_and_the_next_app_stops_resumes_and_detects_its_crash(jobs, settings):
     run, waiting = jobs.submit(config(max_steps=4000, evaluations=1000), "running"), jobs.submit(config(), "waiting")
     until(jobs, lambda: jobs.curve(run).evaluations)
     pid = run.status().pid
-    assert psutil.Process(pid).nice() > psutil.Process().nice(), "Compare comes first"
+    assert psutil.Process(pid).nice() > psutil.Process().nice(), "the app has priority"
     jobs.close()
 
     later = RunQueue(settings)
     assert later.current().name == "running" and later.curve(run).steps
-    assert [other.name for other in later.line()] == ["waiting"]
-    later.tend()
+    assert [other.name for other in later.queued()] == ["waiting"]
+    later.poll()
     assert run.status().pid == pid and waiting.status().pid is None, "one at a time"
     later.stop("waiting")
 
     later.stop("running")
     assert state(run) in (RunState.STOPPING, RunState.STOPPED)
-    # The process is a child of the first app's, which is still here to reap it.
+    # The process is a child of the first app, which must reap it.
     until(later, lambda: jobs._children["running"].poll() is not None and state(run) is RunState.STOPPED)
-    assert "best weights were kept" in run.status().reason, "it stopped by itself"
+    assert "best weights were kept" in run.status().reason, "the process stopped on request"
     assert run.result()["stopped"] and run.best.is_dir()
     reached = later.curve(run).latest["step"]
-    with pytest.raises(InputError, match="nothing to stop"):
+    with pytest.raises(InputError, match="only queued and running runs can be stopped"):
         later.stop("running")
 
     later.resume("running")
-    assert [other.name for other in later.line()] == ["running"]
+    assert [other.name for other in later.queued()] == ["running"]
     until(later, lambda: later.curve(run).latest["step"] > reached)
     psutil.Process(run.status().pid).kill()
     until(later, lambda: state(run) is RunState.CRASHED and "SIGKILL" in run.status().reason)
@@ -128,17 +128,17 @@ def test_two_apps_start_a_run_once(jobs, settings, monkeypatch, tmp_path):
     other = RunQueue(settings)
     run = jobs.submit(config(), "once")
     for app in (jobs, other) * 5:
-        app.tend()
+        app.poll()
     assert len(jobs._children) + len(other._children) == 1
     until(other, lambda: tail(run.output_file))
     assert tail(run.output_file) == "started"
     end_all(other)
 
 
-def test_a_watched_line_moves_by_itself(jobs, monkeypatch, tmp_path):
+def test_polling_starts_queued_runs(jobs, monkeypatch, tmp_path):
     write_script(monkeypatch, tmp_path, "echo 'dsum: not today'; exit 2")
     first, second = jobs.submit(config(), "first"), jobs.submit(config(), "second")
-    jobs.watch()
+    jobs.start_polling()
     end = time.monotonic() + PATIENCE
     while not (state(first) is state(second) is RunState.FAILED):
         assert time.monotonic() < end, (first.status(), second.status())
@@ -147,7 +147,7 @@ def test_a_watched_line_moves_by_itself(jobs, monkeypatch, tmp_path):
     assert first.status().updated < second.status().updated
 
 
-def test_a_child_that_dies_at_once_is_a_failure_with_its_last_words(jobs, monkeypatch, tmp_path):
+def test_a_child_process_that_exits_at_once_fails_the_run_with_its_last_error(jobs, monkeypatch, tmp_path):
     write_script(monkeypatch, tmp_path, "echo 'something odd'; echo 'dsum: it did not work' >&2; exit 1")
     run = jobs.submit(config(), "broken")
     until(jobs, lambda: state(run) is RunState.FAILED)
@@ -159,14 +159,14 @@ def test_a_child_that_dies_at_once_is_a_failure_with_its_last_words(jobs, monkey
     assert "memory runs out" in run.status().reason
 
 
-def test_a_config_that_cannot_be_run_fails_with_the_reason(jobs):
+def test_a_run_with_a_missing_data_file_fails_with_the_reason(jobs):
     run = jobs.submit(replace(config(), data=DataConfig("/nowhere/at/all.csv")), "lost")
     until(jobs, lambda: state(run) is RunState.FAILED)
     assert "/nowhere/at/all.csv" in run.status().reason
-    assert jobs.tend() is False, "it is not started again"
+    assert jobs.poll() is False, "it is not started again"
 
 
-def test_a_process_that_does_not_stop_is_ended_from_outside(jobs, monkeypatch, tmp_path):
+def test_a_process_that_ignores_the_stop_request_is_killed(jobs, monkeypatch, tmp_path):
     write_script(monkeypatch, tmp_path, "trap '' TERM; while :; do sleep 0.1; done")
     monkeypatch.setattr(jobs_module, "KEEP_SECONDS", 0.3)
     monkeypatch.setattr(jobs_module, "KILL_SECONDS", 0.3)
@@ -177,28 +177,28 @@ def test_a_process_that_does_not_stop_is_ended_from_outside(jobs, monkeypatch, t
         jobs.delete("deaf")
     jobs.stop("deaf")
     until(jobs, lambda: state(run) is RunState.STOPPED)
-    assert "did not stop in time" in run.status().reason and run.stop_request() is not None
+    assert "did not stop in time and was terminated" in run.status().reason and run.stop_request() is not None
     jobs.delete("deaf")
     assert jobs.runs.all() == []
 
 
-def test_a_stop_without_keeping_drops_the_weights_of_a_process_that_is_gone(jobs):
+def test_discarding_a_crashed_run_deletes_its_weights(jobs):
     run = jobs.submit(config(), "gone")
     run.best.mkdir()
     run.write_json("status", {"state": "running", "pid": 2**22 - 1, "process_started": 0})
     run.request_stop(keep=False)
-    jobs.tend()
+    jobs.poll()
     assert state(run) is RunState.STOPPED and not run.best.exists()
 
 
-def test_a_run_that_waited_again_keeps_its_history_when_it_leaves_the_line(jobs):
+def test_a_resumed_run_removed_from_the_queue_keeps_its_history(jobs):
     run = jobs.submit(config(), "again")
     run.events_file.write_text("")
     jobs.stop("again")
-    assert state(run) is RunState.STOPPED and "taken out" in run.status().reason
+    assert state(run) is RunState.STOPPED and run.status().reason == "Removed from the queue."
 
 
-def test_only_a_run_that_has_ended_early_can_be_resumed(jobs):
+def test_resuming_a_queued_or_finished_run_raises(jobs):
     run = jobs.submit(config(), "done")
     with pytest.raises(InputError, match="done is queued"):
         jobs.resume("done")
@@ -209,36 +209,36 @@ def test_only_a_run_that_has_ended_early_can_be_resumed(jobs):
         jobs.stop("../done")
 
 
-def test_another_app_at_work_is_left_alone(jobs, settings):
+def test_poll_does_nothing_while_another_app_holds_the_lock(jobs, settings):
     other = RunQueue(settings)
     jobs.submit(config(), "mine")
     with other._locked():
-        assert jobs.tend() is True
+        assert jobs.poll() is True
         assert jobs._children == {}
 
 
-def test_a_public_space_takes_few_runs_and_lets_others_alone(settings: Settings):
+def test_a_public_space_limits_queued_and_kept_runs_and_separates_visitors(settings: Settings):
     public = RunQueue(replace(settings, public=True))
     mine = public.submit(config(), "mine", owner="secret")
     assert (
         public.may_change(mine, "secret") and not public.may_change(mine, "other") and not public.may_change(mine, "")
     )
-    assert not public.may_change(public.submit(config(), "nobody's"), "")
+    assert not public.may_change(public.submit(config(), "without-owner"), "")
     for number in range(PUBLIC["waiting_runs"] - 2):
         public.submit(config(), f"run{number}")
-    with pytest.raises(InputError, match="wait already"):
+    with pytest.raises(InputError, match="The queue is full"):
         public.submit(config())
-    with pytest.raises(InputError, match="samples or on a file"):
+    with pytest.raises(InputError, match="samples or an uploaded file"):
         public.submit(replace(config(), data=DataConfig("/etc/passwd")))
     for run in public.runs.all():
         run.write_status(RunState.FINISHED)
     for number in range(PUBLIC["kept_runs"] + 2):
         public.submit(config(), f"later{number}").write_status(RunState.FINISHED)
     assert len(public.runs.all()) == PUBLIC["kept_runs"] + 1
-    assert RunQueue(settings).may_change(mine, ""), "on one's own machine everything is one's own"
+    assert RunQueue(settings).may_change(mine, ""), "without public mode every run may be changed"
 
 
-def test_the_probe_says_what_a_run_costs_and_what_is_wrong_with_it(settings):
+def test_probe_returns_the_cost_and_raises_for_invalid_configs(settings):
     cost = probe(config(max_steps=7), settings)
     assert cost["steps"] == 7 and 0 < cost["share"] < 1 and cost["refusal"] == "" and cost["seconds"] > 0
     with pytest.raises(InputError, match="nowhere"):
@@ -247,14 +247,14 @@ def test_the_probe_says_what_a_run_costs_and_what_is_wrong_with_it(settings):
         probe(config(), settings, lambda: True)
 
 
-def test_a_probe_that_breaks_says_why(settings, monkeypatch, tmp_path):
-    for script, said in (
+def test_a_failed_probe_raises_with_the_reason(settings, monkeypatch, tmp_path):
+    for script, message in (
         ("echo 'dsum: no room' >&2; exit 1", "no room"),
         ("kill -9 $$", "memory runs out"),
         ("echo hello", "valid JSON"),
     ):
         write_script(monkeypatch, tmp_path, script)
-        with pytest.raises(TrainingError, match=said):
+        with pytest.raises(TrainingError, match=message):
             probe(config(), settings)
     monkeypatch.setattr("dsum_demo.runs.worker.PROBE_SECONDS", 0.2)
     write_script(monkeypatch, tmp_path, "sleep 60")
@@ -262,11 +262,11 @@ def test_a_probe_that_breaks_says_why(settings, monkeypatch, tmp_path):
         probe(config(), settings)
 
 
-def test_names_and_last_words(tmp_path):
+def test_default_names_exit_codes_and_last_errors(tmp_path):
     assert default_name(config()) == "lora-samples"
     assert source_title("/data/uploads/0123456789abcdef__my chats.csv") == "my chats.csv"
     assert last_error("one\ndsum: two\n\n") == "two" and last_error("") == ""
-    assert ended_because(-signal.SIGTERM) == "Its process was ended by SIGTERM; resume it."
+    assert ended_because(-signal.SIGTERM) == "Its process was terminated by SIGTERM; it can be resumed."
     assert "exit code 3" in ended_because(3)
     assert tail(tmp_path / "nothing") == ""
     file = tmp_path / "output"

@@ -1,4 +1,4 @@
-"""A run from its config to its result: what it writes, how it waits and stops, what it leaves when it breaks."""
+"""Executing a run: the files it writes, queueing, stopping, resuming and failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsum_demo.data.examples import fingerprint
 from dsum_demo.errors import DataError, InputError, ModelUnavailableError, TrainingError, UnknownModelError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.models.registry import Registry
-from dsum_demo.runs.runner import THROWN_AWAY, execute, seconds_of
+from dsum_demo.runs.runner import DISCARDED, execute, seconds_of
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
@@ -50,7 +50,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
-def test_a_finished_run_has_everything_written_down(runs, config, settings):
+def test_a_finished_run_has_all_files_and_a_complete_result(runs, config, settings):
     run = runs.create(config.as_record(), "mine")
     status = execute(run, settings)
     assert (status.state, status.reason, status.pid) == (RunState.FINISHED, "", None)
@@ -79,11 +79,11 @@ def test_a_finished_run_has_everything_written_down(runs, config, settings):
     assert json.loads(json.dumps(record)) == record
 
 
-def test_the_card_says_how_it_was_made_and_how_it_scores(runs, config, settings):
+def test_the_card_has_training_settings_and_scores(runs, config, settings):
     run = runs.create(config.as_record(), "mine")
     execute(run, settings)
     card = (run.folder / "README.md").read_text()
-    assert card == (run.best / "README.md").read_text(), "PEFT's own is replaced"
+    assert card == (run.best / "README.md").read_text(), "replaces PEFT's card"
     record = run.result()
     assert card.startswith("---\n") and 'base_model: "dsum-t5-base"' in card and "library_name: peft" in card
     assert f"{100 * record['best']['rouge1']:.2f}" in card and record["signature"]["text"] in card
@@ -91,21 +91,16 @@ def test_the_card_says_how_it_was_made_and_how_it_scores(runs, config, settings)
     assert "Data: rows.csv, 2 dialogues" in card and str(settings.root.parent) not in card, "no paths of this machine"
 
 
-def test_what_it_learned_from_can_be_told_by_fingerprints(runs, config, settings):
+def test_fingerprints_are_those_of_the_training_dialogues(runs, config, settings):
     run = runs.create(config.as_record())
     execute(run, settings)
     marks = (run.folder / "train_fingerprints.txt").read_text().splitlines()
     assert len(marks) == 2 and frozenset(marks) == run.fingerprints()
     dialogues = [line["dialogue"] for line in read_curve(run.events_file).best["summaries"]]
-    assert not run.fingerprints() & {fingerprint(text) for text in dialogues}, (
-        "what it is validated on is not among them"
-    )
+    assert not run.fingerprints() & {fingerprint(text) for text in dialogues}, "validation dialogues are not included"
 
 
-# stopping
-
-
-def test_stop_and_keep_the_best_gives_a_model_and_can_be_resumed(runs, config, settings):
+def test_a_run_stopped_with_keep_is_a_model_and_can_be_resumed(runs, config, settings):
     run = runs.create(config.as_record(), "mine")
     status = execute(run, settings, on_event=stop_after(run, 2))
     assert (status.state is RunState.STOPPED and "step 3 of 4" in status.reason) or "step 2 of 4" in status.reason
@@ -118,10 +113,10 @@ def test_stop_and_keep_the_best_gives_a_model_and_can_be_resumed(runs, config, s
     assert run.result()["steps"] == 4 and not run.result()["stopped"]
 
 
-def test_stop_and_discard_leaves_the_history_and_no_weights(runs, config, settings):
+def test_a_run_stopped_with_discard_keeps_its_history_but_no_weights(runs, config, settings):
     run = runs.create(config.as_record(), "mine")
     status = execute(run, settings, on_event=stop_after(run, 2, keep=False))
-    assert (status.state, status.reason) == (RunState.STOPPED, THROWN_AWAY)
+    assert (status.state, status.reason) == (RunState.STOPPED, DISCARDED)
     assert not run.best.exists() and not run.checkpoints.exists() and run.result() is None
     with pytest.raises(UnknownModelError):
         Registry(settings).spec("mine")
@@ -129,24 +124,24 @@ def test_stop_and_discard_leaves_the_history_and_no_weights(runs, config, settin
     assert len(read_curve(run.events_file).steps) >= 2
 
 
-def test_a_run_waits_for_its_turn_and_a_stop_is_obeyed_there(runs, config, settings):
-    run, told = runs.create(config.as_record(), "second"), []
+def test_a_queued_run_waits_for_the_running_one_and_can_be_stopped(runs, config, settings):
+    run, messages = runs.create(config.as_record(), "second"), []
     with runs.turn():
-        worker = threading.Thread(target=lambda: execute(run, settings, tell=told.append))
+        worker = threading.Thread(target=lambda: execute(run, settings, notify=messages.append))
         worker.start()
-        while not told:
+        while not messages:
             assert worker.is_alive()
             time.sleep(0.02)
-        assert run.status().state is RunState.QUEUED and run.status().pid, "it waits with a process of its own"
-        assert "Another run is training" in told[0]
+        assert run.status().state is RunState.QUEUED and run.status().pid, "a queued run may have a process"
+        assert "Another run is training" in messages[0]
         run.request_stop()
         worker.join(timeout=60)
         assert not worker.is_alive()
     assert run.status().state is RunState.STOPPED and not run.best.exists()
-    assert execute(run, settings).state is RunState.FINISHED, "and can go on later"
+    assert execute(run, settings).state is RunState.FINISHED, "it can be resumed"
 
 
-def test_two_runs_of_two_apps_take_turns(runs, config, settings):
+def test_two_concurrent_runs_train_one_after_the_other(runs, config, settings):
     first, second = (runs.create(config.as_record(), "x") for _ in range(2))
     workers = [threading.Thread(target=execute, args=(run, settings)) for run in (first, second)]
     for worker in workers:
@@ -163,19 +158,16 @@ def test_two_runs_of_two_apps_take_turns(runs, config, settings):
 
 
 @pytest.mark.parametrize("state", [RunState.FINISHED, RunState.RUNNING])
-def test_a_run_that_is_not_cut_short_cannot_go_on(runs, config, settings, state):
+def test_executing_a_finished_or_running_run_raises(runs, config, settings, state):
     import os
 
     run = runs.create(config.as_record(), "mine")
     run.write_status(state, pid=os.getpid())
-    with pytest.raises(InputError, match=f"mine is {state}; only a run that is queued or was cut short"):
+    with pytest.raises(InputError, match=f"mine is {state}; only queued, stopped, failed or crashed runs"):
         execute(run, settings)
 
 
-# what breaks
-
-
-def test_a_run_that_breaks_says_why_in_its_status_and_last_event(runs, config, settings):
+def test_a_failed_run_has_the_reason_in_its_status_and_last_event(runs, config, settings):
     file = settings.root / "models" / "dsum-t5-base" / "model.safetensors"
     tensors = load_file(file)
     tensors["decoder.final_layer_norm.weight"][0] = float("nan")
@@ -188,7 +180,7 @@ def test_a_run_that_breaks_says_why_in_its_status_and_last_event(runs, config, s
     assert run.result() is None and not run.best.exists()
 
 
-def test_a_run_that_breaks_after_it_was_scored_leaves_its_best_as_a_model(runs, config, settings):
+def test_a_run_that_fails_after_an_evaluation_keeps_its_best_weights_as_a_model(runs, config, settings):
     run = runs.create(replace(config, training=replace(TRAINING, max_steps=8, evaluations=8)).as_record(), "mine")
 
     def see(event: dict) -> None:
@@ -202,11 +194,11 @@ def test_a_run_that_breaks_after_it_was_scored_leaves_its_best_as_a_model(runs, 
     assert record["reason"] == "The training loss became nan at step 3." and record["best"]["step"] <= 2
     assert Registry(settings).spec("mine").size_bytes == record["checkpoint_bytes"]
     assert "became nan" in (run.folder / "README.md").read_text()
-    assert execute(run, settings).state is RunState.FINISHED, "and it can be resumed from its last checkpoint"
+    assert execute(run, settings).state is RunState.FINISHED, "it can be resumed from its last checkpoint"
     assert run.result()["reason"] == ""
 
 
-def test_an_unexpected_error_is_written_down_too(runs, config, settings):
+def test_an_unexpected_error_is_recorded_in_the_status(runs, config, settings):
     run = runs.create(config.as_record(), "mine")
 
     def see(event: dict) -> None:
@@ -226,33 +218,33 @@ def test_an_unexpected_error_is_written_down_too(runs, config, settings):
         ({"data": DataConfig("nowhere.csv")}, InputError),
         ({"data": DataConfig("dialogsum")}, DataError),
     ],
-    ids=["not here", "unknown", "fine-tuned already", "no file", "no network"],
+    ids=["not downloaded", "unknown", "fine-tuned", "no file", "offline"],
 )
-def test_what_cannot_be_had_fails_in_a_sentence(runs, config, settings, change, error):
+def test_an_unavailable_base_or_data_source_fails_the_run_with_the_error(runs, config, settings, change, error):
     run = runs.create(replace(config, **change).as_record())
     with pytest.raises(error) as raised:
         execute(run, settings)
     assert run.status().state is RunState.FAILED and run.status().reason == str(raised.value)
 
 
-def test_a_run_that_will_not_fit_is_refused_before_it_starts(runs, config, settings):
+def test_a_run_that_does_not_fit_in_memory_fails_before_training(runs, config, settings):
     run, asked = runs.create(config.as_record()), []
     with pytest.raises(TrainingError, match=r"takes 9\.9 GB"):
         execute(run, settings, check_memory=lambda setup: asked.append(setup.base.name) or "It takes 9.9 GB.")
     assert asked == ["dsum-t5-base"] and run.status().state is RunState.FAILED and not run.checkpoints.exists()
 
 
-def test_data_that_changed_does_not_go_into_a_run_that_began_without_it(runs, config, settings, tmp_path):
+def test_resuming_with_changed_data_raises(runs, config, settings, tmp_path):
     run = runs.create(config.as_record(), "mine")
     execute(run, settings, on_event=stop_after(run, 1))
     (tmp_path / "rows.csv").write_text(sample_csv().replace("ten dollars", "twenty dollars"))
-    with pytest.raises(TrainingError, match="data of mine is no longer what it was"):
+    with pytest.raises(TrainingError, match="training data of mine has changed"):
         execute(run, settings)
     (tmp_path / "rows.csv").write_text(sample_csv())
     assert execute(run, settings).state is RunState.FINISHED
 
 
-def test_a_public_space_refuses_what_it_does_not_allow(runs, config, settings: Settings):
+def test_a_public_space_refuses_local_files(runs, config, settings: Settings):
     run = runs.create(config.as_record())
-    with pytest.raises(InputError, match="This Space trains on the samples or on a file that you upload"):
+    with pytest.raises(InputError, match="This Space trains on the samples or an uploaded file only"):
         execute(run, replace(settings, public=True))

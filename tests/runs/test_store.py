@@ -1,4 +1,4 @@
-"""Runs as folders: names, states, stops, two processes on one data folder, what a crash leaves behind."""
+"""Run folders: names, states, stop requests, concurrent processes and crashes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,10 @@ def run(runs) -> Run:
 
 
 def gone() -> int:
-    """The number of a process that has ended."""
+    """Return the PID of a process that has exited."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     return child.pid
-
-
-# names
 
 
 @pytest.mark.parametrize(
@@ -56,27 +53,27 @@ def gone() -> int:
         ("r16_all.v2-", "r16_all.v2"),
     ],
 )
-def test_a_name_is_made_safe(typed, name):
+def test_names_are_converted_to_safe_file_names(typed, name):
     assert safe_name(typed) == name
 
 
-def test_a_name_is_made_unique_and_a_nameless_run_gets_one(runs):
+def test_names_are_made_unique_and_default_to_run(runs):
     assert [runs.create(CONFIG, name).name for name in ("x", "x", "x/", "")] == ["x", "x-2", "x-3", "run"]
 
 
-def test_runs_created_at_once_get_folders_of_their_own(runs):
+def test_concurrently_created_runs_get_separate_folders(runs):
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(lambda _: runs.create(CONFIG, "x").name, range(24)))
     assert len(set(names)) == 24 and len(runs.all()) == 24
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../first", "", ".", "first/../first"])
-def test_a_name_that_no_run_has_is_refused_and_leads_nowhere(runs, run, name):
+def test_an_unknown_or_unsafe_name_raises(runs, run, name):
     with pytest.raises(InputError, match=r"There is no run .* the latest are: first"):
         runs.get(name)
 
 
-def test_all_lists_the_newest_first_and_leaves_out_what_is_no_run(runs, tmp_path):
+def test_all_lists_the_newest_first_and_skips_other_files(runs, tmp_path):
     first, second = runs.create(CONFIG, "b"), runs.create(CONFIG, "a")
     (runs.folder / "empty").mkdir()
     (runs.folder / "note.txt").write_text("")
@@ -87,9 +84,6 @@ def test_all_lists_the_newest_first_and_leaves_out_what_is_no_run(runs, tmp_path
     assert Runs(tmp_path / "nowhere").all() == []
 
 
-# states
-
-
 def test_a_new_run_is_queued_with_its_config(run):
     assert run.status().state is RunState.QUEUED and run.status().pid is None
     config = run.config()
@@ -97,7 +91,7 @@ def test_a_new_run_is_queued_with_its_config(run):
     assert (run.result(), run.environment(), run.fingerprints()) == (None, {}, frozenset())
 
 
-def test_a_running_run_is_stopping_once_somebody_asks(run):
+def test_a_running_run_with_a_stop_request_is_stopping(run):
     run.write_status(RunState.RUNNING, pid=os.getpid())
     assert (run.status().state, run.status().pid) == (RunState.RUNNING, os.getpid())
     run.request_stop()
@@ -108,19 +102,23 @@ def test_a_running_run_is_stopping_once_somebody_asks(run):
     assert run.status().state is RunState.RUNNING and run.stop_request() is None
 
 
-def test_a_running_run_whose_process_is_gone_has_crashed(run):
+def test_a_running_run_whose_process_has_exited_is_crashed(run):
     record = {"state": "running", "reason": "", "pid": gone(), "process_started": time.time(), "updated": 0}
     run.write_json("status", record)
-    assert run.status().state is RunState.CRASHED and "resume it" in run.status().reason and run.status().pid is None
+    assert (
+        run.status().state is RunState.CRASHED
+        and "it can be resumed" in run.status().reason
+        and run.status().pid is None
+    )
 
 
-def test_another_process_under_the_same_number_is_not_taken_for_it(run):
+def test_a_reused_pid_is_not_mistaken_for_the_runs_process(run):
     record = {"state": "running", "pid": os.getpid(), "process_started": 12.0, "updated": 0}
     run.write_json("status", record)
     assert run.status().state is RunState.CRASHED
 
 
-def test_a_killed_process_is_a_crash_and_lets_go_of_its_claim(run, tmp_path):
+def test_a_killed_process_is_a_crash_and_releases_its_claim(run, tmp_path):
     code = (
         "import os, sys, time; from dsum_demo.runs.store import Run, RunState; from pathlib import Path\n"
         "run = Run(Path(sys.argv[1]))\n"
@@ -142,24 +140,21 @@ def test_a_killed_process_is_a_crash_and_lets_go_of_its_claim(run, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", '{"state": "dancing"}', "\x00\xff"])
-def test_a_status_that_cannot_be_read_is_a_crash_and_no_exception(run, text):
+def test_an_unreadable_status_is_reported_as_crashed(run, text):
     (run.folder / "status").write_text(text)
     assert run.status().state is RunState.CRASHED and run.status().reason
 
 
 @pytest.mark.parametrize("name", ["result.json", "environment.json"])
-def test_half_written_records_read_as_not_there(run, name):
+def test_incomplete_records_are_read_as_missing(run, name):
     (run.folder / name).write_text('{"a": ')
     assert run.result() is None and run.environment() == {}
 
 
-def test_a_run_without_its_config_says_so(run):
+def test_a_run_without_a_readable_config_raises(run):
     (run.folder / "config.json").write_text("{")
-    with pytest.raises(TrainingError, match=r"first has no config\.json"):
+    with pytest.raises(TrainingError, match=r"first has no readable config\.json"):
         run.config()
-
-
-# turns
 
 
 def test_one_training_at_a_time_in_a_data_folder(runs):
@@ -178,10 +173,7 @@ def wait_and_leave(runs: Runs) -> bool:
         return True
 
 
-# what can be done with a run
-
-
-def test_a_running_run_is_not_deleted(runs, run):
+def test_deleting_a_running_run_raises(runs, run):
     run.write_status(RunState.RUNNING, pid=os.getpid())
     with pytest.raises(InputError, match="first is running; stop it"):
         run.delete()
@@ -190,7 +182,7 @@ def test_a_running_run_is_not_deleted(runs, run):
     assert runs.all() == [] and not run.folder.exists() and list(runs.folder.iterdir()) == []
 
 
-def test_dropping_the_weights_leaves_the_run_in_the_history(runs, run):
+def test_dropping_the_weights_keeps_the_run_in_the_history(runs, run):
     run.best.mkdir()
     run.checkpoints.mkdir()
     run.write_json("result.json", {"family": "x"})
@@ -199,7 +191,7 @@ def test_dropping_the_weights_leaves_the_run_in_the_history(runs, run):
     assert [each.name for each in runs.all()] == ["first"]
 
 
-def test_the_zip_holds_everything_but_checkpoints_and_locks(run, tmp_path):
+def test_the_zip_contains_all_files_except_checkpoints_and_locks(run, tmp_path):
     for name in ("best/model.safetensors", "checkpoints/checkpoint-1/optimizer.pt", "events.jsonl", ".lock"):
         (run.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (run.folder / name).write_text(name)
@@ -211,7 +203,7 @@ def test_the_zip_holds_everything_but_checkpoints_and_locks(run, tmp_path):
         assert archive.read("first/best/model.safetensors") == b"best/model.safetensors"
 
 
-def test_what_differs_between_configs():
+def test_differences_contains_only_settings_that_differ():
     one = {"base": "x", "training": {"method": "lora", "options": {"r": 4, "target_modules": ["q"]}}, "name": "one"}
     two = {"base": "x", "training": {"method": "ia3", "options": {"target_modules": ["q"]}}, "name": "two"}
     assert differences({"one": one, "two": two}) == {
@@ -221,7 +213,7 @@ def test_what_differs_between_configs():
     assert differences({"one": one}) == {} == differences({})
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path):
+def test_readers_never_see_a_partly_written_file(tmp_path):
     file, stop = tmp_path / "status", threading.Event()
     write_atomically(file, json.dumps({"n": 0, "text": "x" * 5000}))
 

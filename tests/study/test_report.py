@@ -1,4 +1,4 @@
-"""What a study's file says: means, intervals, the Pareto front, and the sentence."""
+"""Study results: rows, confidence intervals, the Pareto front and the textual summary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def final(method: str, seed: int, mean: float, trained: int) -> dict[str, object
 
 
 def example_study() -> Study:
-    """Full, LoRA, IA3 and prompt tuning over two seeds or one, OFT that did not train, costs of LoRA alone."""
+    """Full, LoRA, IA3 and prompt tuning with one or two seeds; OFT, whose runs failed; costs of LoRA only."""
     return Study(
         plan=PLAN,
         original={"model": "dsum-t5-base", "f1": f1(0.25, 0)},
@@ -40,7 +40,7 @@ def example_study() -> Study:
             final("full", 1, 0.38, 12_000_000), final("full", 2, 0.39, 12_000_000),
             final("lora", 1, 0.36, 900_000), final("lora", 2, 0.37, 900_000),
             final("ia3", 1, 0.28, 20_000), final("prompt", 1, 0.26, 25_000),
-            {"method": "oft", "seed": 1, "reason": "No learning rate that was tried trains."},
+            {"method": "oft", "seed": 1, "reason": "Training failed with all learning rates."},
         ],
         costs={"lora": {"peak_memory_bytes": 10**9, "trained_parameters": 900_000, "seconds_per_step": 0.5}},
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_rows_are_means_over_seeds_and_dialogues_best_first(study):
     assert rows[2].peak_memory_bytes is None
 
 
-def test_recovered_is_the_share_of_fulls_gain(study):
+def test_recovered_is_the_share_of_the_full_fine_tunes_gain(study):
     full, lora, *_ = method_rows(study)
     gain = full.f1["rouge1"].mean - original_f1(study)["rouge1"].mean
     expected = (lora.f1["rouge1"].mean - original_f1(study)["rouge1"].mean) / gain
@@ -72,38 +72,38 @@ def test_recovered_is_the_share_of_fulls_gain(study):
     assert full.recovered.mean == pytest.approx(1)
 
 
-def test_the_pareto_front_leaves_out_what_is_beaten_in_both(study):
+def test_pareto_front_excludes_methods_beaten_in_quality_and_cost(study):
     front = pareto_front(method_rows(study), "trained_parameters")
     assert [row.method for row in front] == ["ia3", "lora", "full"]
     assert [row.method for row in pareto_front(method_rows(study), "peak_memory_bytes")] == ["lora"]
 
 
-def test_the_finding_names_figures_budget_and_what_intervals_leave_out(study):
+def test_finding_states_scores_budget_and_limits_of_the_intervals(study):
     rows = method_rows(study)
     text = finding(study, rows)
     assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
-    assert "LoRA comes highest" in text and "7.5 % of the parameters" in text and "IA3 comes highest" in text
+    assert "other method is LoRA" in text and "7.5 % of the parameters" in text and "IA3 is best" in text
     assert "Not measured yet: LayerNorm tuning. " in text
     assert "240 steps of 16 dialogues and the best of 3 learning rates" in text
-    assert "40 dialogues, not over seeds, of which there were 2" in text
+    assert "40 dialogues, not over the 2 seeds" in text
 
 
-def test_lora_is_told_where_another_comes_higher(study):
+def test_finding_includes_lora_if_another_method_is_better(study):
     more = Study(plan=PLAN, original=study.original, finals=[*study.finals, final("dora", 1, 0.375, 950_000)])
     text = finding(more, method_rows(more))
-    assert "DoRA comes highest" in text
+    assert "other method is DoRA" in text
     lora = next(row for row in method_rows(more) if row.method == "lora")
-    assert f"LoRA comes to {100 * lora.f1['rouge1'].mean:.1f}, {100 * lora.recovered.mean:.0f} % of that gain" in text
-    assert "LoRA comes to" not in finding(study, method_rows(study))
+    assert f"LoRA reaches {100 * lora.f1['rouge1'].mean:.1f}, {100 * lora.recovered.mean:.0f} % of that gain" in text
+    assert "LoRA reaches" not in finding(study, method_rows(study))
 
 
-def test_without_full_there_is_nothing_to_recover(study):
+def test_recovered_is_none_without_full_fine_tuning(study):
     only = Study(plan=PLAN, original=study.original, finals=[final("lora", 1, 0.3, 10)])
     assert method_rows(only)[0].recovered is None
     assert "not complete" in finding(only, method_rows(only))
 
 
-def test_a_gain_that_may_be_none_has_no_shares(study):
+def test_recovered_is_none_if_the_gain_may_be_zero(study):
     same = Study(plan=PLAN, original={"f1": f1(0.38, 5)}, finals=study.finals)
     assert [row.recovered for row in method_rows(same)] == [None] * 4
 
@@ -114,16 +114,16 @@ def test_the_best_learning_rate_has_the_lowest_loss_and_failures_do_not_count(st
     assert study.best_learning_rate("full") is None
 
 
-def test_a_study_is_read_as_it_was_written(study, tmp_path):
+def test_a_written_study_is_read_back_unchanged(study, tmp_path):
     study.write(tmp_path)
     assert method_rows(read_study(tmp_path)) == method_rows(study)
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]", '{"unknown": 1}'])
-def test_a_folder_without_a_study_is_a_sentence(tmp_path, content):
+def test_a_folder_without_a_readable_study_raises(tmp_path, content):
     if content is not None:
         (tmp_path / "study.json").write_text(content)
-    with pytest.raises(DataError, match="no study that can be read"):
+    with pytest.raises(DataError, match="has no readable study"):
         read_study(tmp_path)
 
 

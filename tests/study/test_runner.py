@@ -1,4 +1,4 @@
-"""A study of one method on the tiny models, with real child processes: broken off, gone on with, and read."""
+"""A study of one method on the tiny models, with real child processes: stopped, resumed and read."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PLAN = StudyPlan(
 
 @pytest.fixture(scope="module")
 def out(tiny_settings, tmp_path_factory) -> Path:
-    """A study that was stopped after the search for a learning rate and gone on with."""
+    """A study that was stopped during the learning rate search and then resumed."""
     folder = tmp_path_factory.mktemp("study")
 
     def searched() -> bool:
         return (folder / STUDY_FILE).is_file() and bool(read_study(folder).search)
 
-    with pytest.raises(Stopped, match="goes on"):
+    with pytest.raises(Stopped, match="resume it"):
         list(run_study(PLAN, tiny_settings, folder, should_stop=searched))
     half = read_study(folder)
     assert half.original and not half.finals
@@ -41,11 +41,11 @@ def out(tiny_settings, tmp_path_factory) -> Path:
     return folder
 
 
-def test_it_has_quality_and_costs_of_the_method(out):
+def test_a_finished_study_has_quality_and_costs(out):
     study = read_study(out)
     (row,) = method_rows(study)
     tried = {rate: loss for rate, loss, _ in study.search["lora"]}
-    assert len(tried) == 3, "two, of which either is at an end, and one beyond it"
+    assert len(tried) == 3, "two, either of which is the lowest or highest, and one beyond"
     assert row.method == "lora" and row.learning_rate == min(tried, key=tried.__getitem__)
     assert set(row.f1) == set(ROUGE_TYPES) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
     assert row.trained_parameters and row.peak_memory_bytes and row.samples_per_second
@@ -53,7 +53,7 @@ def test_it_has_quality_and_costs_of_the_method(out):
     assert study.environment["torch"]
 
 
-def test_the_runs_lie_in_a_data_folder_like_any_other(out):
+def test_runs_are_stored_in_a_regular_data_folder(out):
     tried = [rate for rate, *_ in read_study(out).search["lora"]]
     assert tried == [9e-4, 3e-3, 1e-2] or tried == [9e-4, 3e-3, 2.7e-4]
     assert {run.name for run in Runs(out / "runs").all()} == {
@@ -64,21 +64,21 @@ def test_the_runs_lie_in_a_data_folder_like_any_other(out):
     assert (out / "runs" / "lora-seed1" / "best" / "adapter_config.json").is_file()
 
 
-def test_what_is_done_is_not_done_again(out, tiny_settings):
+def test_completed_units_are_skipped_on_resume(out, tiny_settings):
     before = (out / STUDY_FILE).read_bytes()
     assert len(list(run_study(PLAN, tiny_settings, out))) == 7
     assert (out / STUDY_FILE).read_bytes() == before
 
 
-def test_a_study_begun_with_other_rates_is_not_searched_anew(out, tiny_settings, monkeypatch):
+def test_changed_default_learning_rates_do_not_repeat_the_search(out, tiny_settings, monkeypatch):
     before = (out / STUDY_FILE).read_bytes()
     monkeypatch.setattr(StudyPlan, "learning_rates", lambda plan, name: [0.1, 0.2])
     list(run_study(PLAN, tiny_settings, out))
     assert (out / STUDY_FILE).read_bytes() == before
 
 
-def test_another_plan_wants_another_folder(out, tiny_settings):
-    with pytest.raises(InputError, match=r"another plan \(methods\)"):
+def test_a_folder_with_another_plan_raises(out, tiny_settings):
+    with pytest.raises(InputError, match=r"another plan \(different: methods\)"):
         list(run_study(StudyPlan(**{**vars(PLAN), "methods": ("ia3",)}), tiny_settings, out))
 
 
@@ -86,11 +86,11 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
     for name in ("DSUM_ROOT", "DSUM_DATA_DIR", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, tiny_environment[name])
     plan = json.loads((out / STUDY_FILE).read_text())["plan"]
-    # The command has no flags for the split and the factors; with the defaults this is another plan.
+    # The command has no flags for the split and the factors, and their defaults differ from PLAN.
     code = main(["study", "--out", str(out), "--methods", "lora", "--data", "samples", "--validation", "samples",
                  "--limit", "3", "--dialogues", "8", "--batch-size", "4", "--steps", "2", "--search-steps", "1",
                  "--seeds", "1"])  # fmt: skip
-    assert code == 2 and "another plan (validation_share, factors, beyond)" in capsys.readouterr().err
+    assert code == 2 and "another plan (different: validation_share, factors, beyond)" in capsys.readouterr().err
     assert (plan["factors"], plan["beyond"]) == ([0.3, 1.0], 1)
     assert main(["study", "--out", str(out), "--seeds", "one"]) == 2
     assert "--seeds is 'one'" in capsys.readouterr().err
@@ -102,22 +102,22 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
         ({"methods": ("magic",)}, "magic"),
         ({"steps": 0}, "steps is 0"),
         ({"seeds": ()}, "at least one"),
-        ({"factors": (3.0, 1.0)}, "rising"),
+        ({"factors": (3.0, 1.0)}, "ascending"),
     ],
 )
-def test_a_plan_that_cannot_be_run_is_refused(changes, said):
+def test_an_invalid_plan_raises(changes, said):
     with pytest.raises(InputError, match=said):
         StudyPlan("dsum-t5-base", **changes)
 
 
-def test_learning_rates_are_two_digits_around_the_methods_own():
+def test_learning_rates_are_rounded_multiples_of_the_methods_default():
     plan = StudyPlan("dsum-t5-base")
     assert plan.methods == tuple(METHODS)
     assert plan.learning_rates("lora") == [9e-4, 3e-3, 9e-3]
     assert plan.learning_rates("prompt")[-1] <= 1
 
 
-def test_a_plan_of_a_decoder_only_base_tries_that_architectures_learning_rates():
+def test_a_plan_for_a_decoder_only_base_uses_its_default_learning_rates():
     plan = StudyPlan("smollm2-135m-instruct", task_type="CAUSAL_LM")
     assert plan.learning_rates("lora") == [3e-4, 1e-3, 3e-3]
     training = plan.config("ia3", 0.02, 5, seed=1).training
@@ -126,20 +126,20 @@ def test_a_plan_of_a_decoder_only_base_tries_that_architectures_learning_rates()
         StudyPlan("dsum-t5-base", task_type="x")
 
 
-def test_a_study_of_before_task_types_is_one_of_encoder_decoder_models(out, tiny_settings, tmp_path):
+def test_a_study_without_task_type_is_read_as_encoder_decoder(out, tiny_settings, tmp_path):
     study = read_study(out)
     Study(**{**vars(study), "plan": {key: v for key, v in study.plan.items() if key != "task_type"}}).write(tmp_path)
     *_, last = run_study(PLAN, tiny_settings, tmp_path, parts=())
     assert last.note == "done"
-    with pytest.raises(InputError, match=r"another plan \(task_type\)"):
+    with pytest.raises(InputError, match=r"another plan \(different: task_type\)"):
         next(run_study(replace(PLAN, task_type="CAUSAL_LM"), tiny_settings, tmp_path, parts=()))
 
 
-def test_where_the_best_is_at_an_end_the_search_goes_on_from_there():
+def test_search_continues_if_the_best_rate_is_the_lowest_or_highest():
     plan = StudyPlan("dsum-t5-base")
     tried = plan.learning_rates("lora")
     assert plan.further(tried, 3e-3) is None
     assert plan.further(tried, 9e-3) == 2.7e-2 and plan.further(tried, 9e-4) == 3e-4
     assert plan.further([*tried, 2.7e-2], 9e-3) is None, "bracketed now"
     assert plan.further([0.1, 0.3, 1.0], 1.0) is None, "no rate is above 1"
-    assert plan.further([*tried, 2.7e-2, 8.1e-2, 0.24], 0.24) is None, "three more at most, in however many starts"
+    assert plan.further([*tried, 2.7e-2, 8.1e-2, 0.24], 0.24) is None, "at most three more, also after a resume"

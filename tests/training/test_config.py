@@ -184,7 +184,7 @@ def test_the_smoke_preset_is_allowed_on_a_public_space(public):
     ("changes", "sentence"),
     [
         ({"max_steps": 0}, "Set max_steps to at most 200"),
-        ({"max_steps": 201}, "max_steps is 201; this Space takes at most 200"),
+        ({"max_steps": 201}, "max_steps is 201; this Space allows at most 200"),
         ({"batch_size": 17}, "batch_size is 17"),
         ({"accumulation": 5}, "accumulation is 5"),
         ({"validation_sample": 129}, "validation_sample is 129"),
@@ -214,6 +214,6 @@ def test_a_public_space_reads_uploads_and_no_other_path(public, tmp_path):
     for source in (str(tmp_path / "secret.csv"), str(folder / "link.csv"), str(folder / ".." / ".." / "secret.csv"),
                    str(folder), "dialogsum", "someone/repository"):  # fmt: skip
         for data in (DataConfig(source), DataConfig("samples", validation_source=source)):
-            with pytest.raises(InputError, match="on the samples or on a file that you upload"):
+            with pytest.raises(InputError, match="on the samples or an uploaded file only"):
                 check_allowed(replace(smoke, data=data), public)
     assert PUBLIC["uploaded_rows"] > 0 and PUBLIC["waiting_runs"] > 0

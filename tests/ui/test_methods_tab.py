@@ -44,7 +44,7 @@ def test_study_is_shown_as_finding_chart_and_table(study, services):
     assert "Each point is a fine-tuning method" in about and choices["visible"]
     assert chosen["value"] == "mine" and not chosen["visible"], "one study leaves nothing to choose"
     sentence, chart, table = methods.show(services, "mine", "trained_parameters", "rouge1")
-    assert "Full fine-tuning takes ROUGE-1 from" in sentence and chart["visible"]
+    assert "Full fine-tuning raises ROUGE-1 from" in sentence and chart["visible"]
     assert table.count("<tr>") == 1 + 4 + 1, "a head, four methods, the original"
     assert "7.50 %" in table and "arXiv:2106.09685" in table
 
@@ -114,4 +114,4 @@ def test_invalid_study_file_shows_an_error(services):
     folder.mkdir(parents=True)
     (folder / "study.json").write_text("<b>")
     sentence, chart, table = methods.show(services, "broken", "trained_parameters", "rouge1")
-    assert "no study that can be read" in sentence and not chart["visible"] and table == ""
+    assert "no readable study" in sentence and not chart["visible"] and table == ""

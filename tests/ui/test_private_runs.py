@@ -211,7 +211,7 @@ def test_a_file_is_read_for_whoever_uploaded_it_alone(public, run, tmp_path):
             list(training_start.ask_cost(public, values, visitor)),
             list(training_start.start_run(public, visitor, None, values)),
         ):
-            assert "a file that you upload" in shown(answer) and not tells(answer)
+            assert "an uploaded file" in shown(answer) and not tells(answer)
     assert [each.name for each in public.jobs.runs.all()] == [NAME]
     again = upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
     assert again != source, "the same file of two visitors is two files"

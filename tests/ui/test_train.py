@@ -302,9 +302,9 @@ def test_public_space_offers_only_allowed_sources(public, tmp_path):
         config = training_form.read_form(public, filled(public, name))
         check_allowed(config, public.settings)
     (update,) = training_start.start_run(public, "me", None, filled(public, source="place", place="/etc/passwd"))
-    assert "samples or on a file" in update["problem"]
+    assert "samples or an uploaded file" in update["problem"]
     (update,) = training_start.ask_cost(public, filled(public, source="upload", uploaded="/etc/passwd"))
-    assert "samples or on a file" in update["problem"]
+    assert "samples or an uploaded file" in update["problem"]
     *_, shown = upload.describe_file(public, "upload", "/etc/passwd", "", "dsum-t5-base", 20, None, None, None)
     assert shown == ""
     long = tmp_path / "long.csv"
@@ -340,7 +340,7 @@ def test_start_measures_the_run_and_queues_it(services, monkeypatch):
     assert [update.get("watching") for update in training_start.start_run(services, "", cost["measured"], values)] == [
         "my-run-2"
     ]
-    assert [run.name for run in services.jobs.line()] == ["my-run", "my-run-2"]
+    assert [run.name for run in services.jobs.queued()] == ["my-run", "my-run-2"]
 
 
 def test_run_that_does_not_fit_is_refused_with_the_reason(services):

@@ -17,7 +17,7 @@ from gradio.utils import get_upload_folder
 
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import ModelSpec
-from dsum_demo.runs.queue import in_line, source_title
+from dsum_demo.runs.queue import in_queue_order, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
 from dsum_demo.training.events import Curve
 from dsum_demo.ui.events import clicked
@@ -57,7 +57,7 @@ def redraw(
     all_runs = [(run, run.status()) for run in jobs.runs.all()]
     found = [(run, status) for run, status in all_runs if jobs.may_see(run, owner)]
     states = {run.name: status for run, status in found}
-    line = in_line(all_runs)
+    line = in_queue_order(all_runs)
     current = next((run for run, status in all_runs if status.state in ACTIVE), None)
     if current is None and line and next(status for run, status in all_runs if run is line[0]).pid:
         current, *line = line  # it is starting

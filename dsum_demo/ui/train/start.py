@@ -161,7 +161,7 @@ def start_run(
     try:
         config = _config(services, values, owner)
         known = measured is not None and measured[0] == config.as_record()
-        busy = services.jobs.current() is not None or bool(services.jobs.line())
+        busy = services.jobs.current() is not None or bool(services.jobs.queued())
         if not known and not busy:
             for update in ask_cost(services, values, owner):
                 measured = update.get("measured", measured)
@@ -186,7 +186,7 @@ def _config(services: Services, values: Values, owner: str) -> RunConfig:
     if services.settings.public:
         for source in (config.data.source, config.data.validation_source):
             if source and source != SAMPLES and not is_own_upload(source, services.settings, owner):
-                raise InputError("This Space trains on the samples or on a file that you upload.")
+                raise InputError("This Space trains on the samples or an uploaded file only.")
     return config
 
 
