@@ -26,7 +26,8 @@ def run_models(options: argparse.Namespace) -> int:
         say("dsum: estimating memory and time of the downloadable models on this machine")
         _add_estimates(registry, rows)
     if options.json:
-        print(json.dumps({"models": rows}, ensure_ascii=False, indent=2))
+        unusable = [{"name": m.name, "folder": str(m.folder), "reason": m.reason} for m in registry.misfits]
+        print(json.dumps({"models": rows, "unusable": unusable}, ensure_ascii=False, indent=2))
         return DONE
     for row in rows:
         weights = size(row["size_bytes"]) if row["size_bytes"] else ""
@@ -36,6 +37,8 @@ def run_models(options: argparse.Namespace) -> int:
         )
         if row["estimate"]:
             print(f"{'':<25}{row['estimate']['text']}")
+    for misfit in registry.misfits:
+        print(f"{misfit.name:<24} {'':<8} {'unusable':<13} {'':>8}  {misfit.reason}")
     return DONE
 
 

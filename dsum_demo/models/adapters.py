@@ -6,6 +6,7 @@ without an error and then generates the base's output, or worse.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,9 @@ _LORA_TENSOR = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_E|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
     r"(?:\.default)?(?:\.weight)?"
 )
+# /kaggle/input/MODEL/FRAMEWORK/VARIATION/VERSION
+_KAGGLE_MODEL = re.compile(r"/kaggle/input/(?P<model>[^/]+)/[^/]+/(?P<variation>[^/]+)/\d+")
+_HUB_SNAPSHOT = re.compile(r".*/models--(?P<owner>[^/]+)--(?P<name>[^/]+)/snapshots/[^/]+")
 _IA3_TENSOR = re.compile(r"(?P<module>.+)\.ia3_l(?:\.default)?(?:\.weight)?")
 
 
@@ -116,7 +120,7 @@ def _check_config(
         raise IncompatibleAdapterError(
             f"{name} is of the PEFT type {peft_type!r}; dsum loads {', '.join(sorted(PEFT_TYPES))}."
         )
-    if task != architecture.task_type:
+    if task and task != architecture.task_type:
         raise IncompatibleAdapterError(
             f"{name} was trained for the task {task!r}; its base is {architecture.name}, whose adapters have the task "
             f"{architecture.task_type}."
@@ -132,22 +136,37 @@ def _check_config(
             raise IncompatibleAdapterError(f"{name} sets {option} in adapter_config.json, which dsum does not load.")
     declared = config.get("base_model_name_or_path")
     if base_names and not names_base(declared, base_names):
-        raise IncompatibleAdapterError(
-            f"{name} was trained on {declared!r}, not on {sorted(base_names)[0]}. If that is the same model, write its "
-            "name as base_model_name_or_path into adapter_config.json."
-        )
+        raise IncompatibleAdapterError(f"{name}: {wrong_base(declared, sorted(base_names)[:1])}")
 
 
 def names_base(declared: Any, base_names: Collection[str]) -> bool:
     """Whether an adapter's base_model_name_or_path refers to a base with one of these names.
 
-    A path that ends in one of the names counts; "someone/flan-t5-base" is another Hub repository and does not.
+    A path from another machine counts if it ends in one of the names, or names the model in the way of Kaggle or of the
+    Hub's cache; "someone/flan-t5-base" is another Hub repository and does not.
     """
     if not isinstance(declared, str) or not declared:
         return False
     path = PurePosixPath(declared.replace("\\", "/"))
-    looks_like_a_path = len(path.parts) > 2 or declared.startswith((".", "/", "~"))
-    return declared in base_names or str(path) in base_names or (looks_like_a_path and path.name in base_names)
+    names = {declared, str(path)}
+    if len(path.parts) > 2 or declared.startswith((".", "/", "~")) or re.match("[A-Za-z]:", declared):
+        names.add(path.name)
+    if kaggle := _KAGGLE_MODEL.fullmatch(str(path)):
+        names |= {f"{kaggle['model']}-{kaggle['variation']}", kaggle["variation"]}
+    if cached := _HUB_SNAPSHOT.fullmatch(str(path)):
+        names.add(f"{cached['owner']}/{cached['name']}")
+    return not names.isdisjoint(base_names)
+
+
+def wrong_base(declared: Any, bases: Collection[str]) -> str:
+    """An error message for a base_model_name_or_path that names none of `bases`, with the line to write instead."""
+    known, line = ", ".join(bases), f'"base_model_name_or_path": "{next(iter(bases))}"'
+    if not declared:
+        return f"adapter_config.json names no base model; write it there, such as {line} (known: {known})."
+    return (
+        f"adapter_config.json names the base model {declared!r}, which is not one of: {known}. If it is the same model "
+        f"as one of them, write its name, such as {line}."
+    )
 
 
 def check_tensors(
@@ -169,7 +188,7 @@ def check_tensors(
                 f"{name} is untrained: every lora_B is 0, so its output would equal the base's."
             )
     elif peft_type == "IA3":
-        _check_ia3(name, tensors, base)
+        _check_ia3(name, config, tensors, base)
     elif changes_inputs(config) and "prompt_embeddings" not in tensors:
         raise IncompatibleAdapterError(f"{name} is a {peft_type} adapter without prompt_embeddings.")
 
@@ -183,7 +202,8 @@ def _check_low_rank(
         if match:
             parts.setdefault(_plain(match["module"]), {})[match["part"]] = shape
         else:
-            _check_copy(name, tensor, shape, base)
+            _check_copy(name, config, tensor, shape, base)
+    _check_covered(name, config, parts)
     if not parts:
         raise IncompatibleAdapterError(f"{name} is of type {config['peft_type']} but has no lora_A or lora_B.")
     for module, found in parts.items():
@@ -205,11 +225,13 @@ def _check_low_rank(
             )
 
 
-def _check_ia3(name: str, tensors: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
+def _check_ia3(name: str, config: Mapping[str, Any], tensors: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
+    matches = [match for tensor in tensors if (match := _IA3_TENSOR.fullmatch(tensor))]
+    _check_covered(name, config, [_plain(match["module"]) for match in matches])
     for tensor, shape in tensors.items():
         match = _IA3_TENSOR.fullmatch(tensor)
         if not match:
-            _check_copy(name, tensor, shape, base)
+            _check_copy(name, config, tensor, shape, base)
             continue
         module = _plain(match["module"])
         expected = _weight(name, module, base)
@@ -220,8 +242,30 @@ def _check_ia3(name: str, tensors: Mapping[str, Shape], base: Mapping[str, Shape
             )
 
 
-def _check_copy(name: str, tensor: str, shape: Shape, base: Mapping[str, Shape]) -> None:
-    """Check that a tensor that replaces one of the base's (modules_to_save, biases) has the same name and shape."""
+def _check_covered(name: str, config: Mapping[str, Any], modules: Collection[str]) -> None:
+    """Check that PEFT would use every trained layer: without an error it ignores those not in target_modules."""
+    targets = config.get("target_modules")
+    if not targets or targets == "all-linear":
+        return
+    if isinstance(targets, str):
+        ignored = [module for module in modules if not re.fullmatch(targets, module)]
+    else:
+        ignored = [module for module in modules if not any(f".{module}".endswith(f".{target}") for target in targets)]
+    if ignored:
+        kinds = sorted({module.rpartition(".")[2] for module in ignored})
+        ends = {module.rpartition(".")[2] for module in modules}
+        names = sorted(ends if isinstance(targets, str) else {*targets, *kinds})
+        raise IncompatibleAdapterError(
+            f"{name} has weights for {len(ignored)} of {len(modules)} layers ({', '.join(kinds)}) that target_modules "
+            f"in adapter_config.json does not name, so that PEFT would ignore them. Write "
+            f'"target_modules": {json.dumps(names)}.'
+        )
+
+
+def _check_copy(name: str, config: Mapping[str, Any], tensor: str, shape: Shape, base: Mapping[str, Shape]) -> None:
+    """Check that a tensor that replaces one of the base's (modules_to_save, biases) is declared, and has its name and
+    shape.
+    """
     plain = _plain(tensor)
     expected = base.get(plain)
     if base and expected is None:
@@ -230,6 +274,15 @@ def _check_copy(name: str, tensor: str, shape: Shape, base: Mapping[str, Shape])
         raise IncompatibleAdapterError(
             f"{name} does not fit its base: {plain} is {' x '.join(map(str, shape))}, "
             f"the base's is {' x '.join(map(str, expected))}."
+        )
+    module, _, kind = plain.rpartition(".")
+    saved = config.get("modules_to_save") or ()
+    is_bias = kind == "bias" and config.get("bias", "none") != "none"
+    if expected and not is_bias and not any(f".{each}." in f".{module}." for each in saved):
+        raise IncompatibleAdapterError(
+            f"{name} contains {plain}, which adapter_config.json does not name, so that PEFT would not apply it. Write "
+            f'"modules_to_save": ["{module.rpartition(".")[2]}"], or save the adapter without it '
+            "(save_embedding_layers=False)."
         )
 
 

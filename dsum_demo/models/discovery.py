@@ -12,7 +12,7 @@ from typing import Any
 
 from dsum_demo.errors import ModelError, ModelUnavailableError
 from dsum_demo.hub.source import Source, SourceKind
-from dsum_demo.models.adapters import adapter_config, names_base
+from dsum_demo.models.adapters import adapter_config, names_base, wrong_base
 from dsum_demo.models.catalog import PLAIN_NAME, Family, Kind, ModelSpec
 from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, read_json, shapes_of
@@ -40,7 +40,9 @@ def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[Model
     for name, folder, record in found:
         try:
             if not PLAIN_NAME.fullmatch(name):
-                raise ModelUnavailableError(f"Its name {name!r} may hold letters, digits, '.', '_' and '-' only.")
+                raise ModelUnavailableError(
+                    f"Its name {name!r} may contain letters, digits, '.', '_' and '-' only; rename the folder."
+                )
             spec = _as_spec(name, folder, record, families, settings.root)
             specs.append(replace(spec, name=_unique(name, taken)))
         except ModelError as error:
@@ -50,8 +52,10 @@ def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[Model
 
 def _adapters(parent: Path, named: set[Path]) -> Iterator[tuple[str, Path, dict[str, Any]]]:
     for folder in child_folders(parent):
-        if (folder / "adapter_config.json").is_file() and folder not in named:
-            yield folder.name, folder, {}
+        checkpoints = [child for child in child_folders(folder) if child.name.startswith("checkpoint-")]
+        for found, name in ((folder, folder.name), *((child, f"{folder.name}-{child.name}") for child in checkpoints)):
+            if (found / "adapter_config.json").is_file() and found not in named:
+                yield name, found, {}
 
 
 def _finished_runs(parent: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
@@ -98,11 +102,10 @@ def _family(record: dict[str, Any], config: dict[str, Any], families: Sequence[F
             raise ModelUnavailableError(f"Its result.json names an unknown family {record.get('family')!r}.")
         return chosen
     declared = config.get("base_model_name_or_path")
-    chosen = next((family for family in families if names_base(declared, base_names(family.base, root))), None)
-    if chosen is None:
-        known = ", ".join(family.base.name for family in families)
-        raise ModelUnavailableError(f"Trained on {declared!r}, which is not one of the base models: {known}.")
-    return chosen
+    found = [family for family in families if names_base(declared, base_names(family.base, root))]
+    if len(found) != 1:
+        raise ModelUnavailableError(wrong_base(declared, [family.base.name for family in found or families]))
+    return found[0]
 
 
 def base_names(base: ModelSpec, root: Path) -> frozenset[str]:

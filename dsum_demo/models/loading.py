@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
+import json
 import pickle
+import re
+import shutil
+import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +26,7 @@ from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.bfloat16 import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.utils.checkpoint_files import (
+    ADAPTER_FILES,
     Shape,
     TensorEntry,
     WeightFiles,
@@ -33,6 +40,8 @@ from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.gguf_header import read_gguf_header
 
 HALF_PRECISION_FROM_BYTES = 500_000_000
+# In names that `state_dict()` gives; save_pretrained leaves the adapter's name out.
+_ADAPTER_NAME = re.compile(r"(\.(?:lora_\w+|ia3_l))\.default(?=\.|$)")
 
 # PEFT reads a deprecated attribute of transformers once per adapter.
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -215,16 +224,17 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
     shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
     architecture = architecture_of(base.config.model_type)
     check_adapter(folder, architecture, shapes)
-    saved = _adapter_tensors(folder, base_shapes(shapes, architecture))
+    saved, renamed = _adapter_tensors(folder, base_shapes(shapes, architecture))
     try:
         second = twin(base)
         if reads_base(adapter_config(folder)):
             unpack(second)
         # The adapter computes in its base's precision, without casts to float32 and back in every layer.
-        model = PeftModel.from_pretrained(
-            second, str(folder), is_trainable=False, autocast_adapter_dtype=computes_in_float32(base),
-            local_files_only=True,
-        )  # fmt: skip
+        with _as_peft_saves(folder, saved if renamed else {}, architecture.task_type) as source:
+            model = PeftModel.from_pretrained(
+                second, str(source), is_trainable=False, autocast_adapter_dtype=computes_in_float32(base),
+                local_files_only=True,
+            )  # fmt: skip
     except Exception as error:
         raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {first_line(error)}") from error
     # Otherwise PEFT compares the vocabulary size with the Hub.
@@ -235,6 +245,30 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
             f"{model_name(folder)} lacks {len(missing)} weights that its adapter_config.json requires ({missing[0]})."
         )
     return model.to(device()).eval(), sum(tensor.numel() for tensor in saved.values())
+
+
+@contextmanager
+def _as_peft_saves(folder: Path, renamed: Mapping[str, torch.Tensor], task_type: str) -> Iterator[Path]:
+    """The folder, or a temporary copy that PEFT reads: with a task type, with `renamed` tensors if there are any, and
+    without a byte order mark.
+    """
+    from safetensors.torch import save_file
+
+    config, file = adapter_config(folder), folder / "adapter_config.json"
+    if config.get("task_type") and not renamed and not file.read_bytes().startswith(codecs.BOM_UTF8):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        copied = Path(name)
+        (copied / file.name).write_text(json.dumps({**config, "task_type": config.get("task_type") or task_type}))
+        if renamed:
+            save_file(
+                {name: tensor.clone().contiguous() for name, tensor in renamed.items()}, copied / ADAPTER_FILES[0]
+            )
+        else:
+            for weights in find_weights(folder, adapter=True).files:
+                shutil.copy(weights, copied)
+        yield copied
 
 
 def twin(model: Any) -> Any:
@@ -267,7 +301,8 @@ def count(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, torch.Tensor]:
+def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> tuple[dict[str, torch.Tensor], bool]:
+    """The tensors by the names that PEFT saves, and whether the file has others, with the adapter's name in them."""
     from safetensors.torch import load_file
 
     weights = find_weights(folder, adapter=True)
@@ -291,7 +326,8 @@ def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> dict[str, tor
         raise IncompatibleAdapterError(
             f"{model_name(folder)} contains NaN or infinite values (in {broken[0]}); train it again."
         )
-    return tensors
+    plain = {_ADAPTER_NAME.sub(r"\1", name): tensor for name, tensor in tensors.items()}
+    return plain, plain.keys() != tensors.keys()
 
 
 def _runs_code(folder: Path) -> UnsafeWeightsError:

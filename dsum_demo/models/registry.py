@@ -140,6 +140,8 @@ class Registry:
         try:
             return specs[name]
         except KeyError:
+            if misfit := next((misfit for misfit in self.misfits if misfit.name == name), None):
+                raise UnknownModelError(f"{name} cannot be used: {misfit.reason}") from None
             raise UnknownModelError(f"There is no model {name!r}; choose one of: {', '.join(specs)}.") from None
 
     def availability(self, spec: ModelSpec) -> Availability:

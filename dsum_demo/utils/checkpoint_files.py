@@ -159,7 +159,7 @@ def shapes_of(entries: Mapping[str, TensorEntry]) -> dict[str, Shape]:
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ModelUnavailableError if the file does not hold one."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ModelUnavailableError(f"{file.name} in {model_name(file.parent)} cannot be read: {error}") from None
     if not isinstance(value, dict):

@@ -220,7 +220,12 @@ def test_a_run_named_like_a_model_gets_another_name(settings, root):
     [
         ("other-base", {"base_model_name_or_path": "someone/flan-t5-base"}, "someone/flan-t5-base"),
         ("bad name", {}, "letters, digits"),
-        ("no-base", {"base_model_name_or_path": None}, "None"),
+        ("no-base", {"base_model_name_or_path": None}, "names no base model; write it there, such as"),
+        (
+            "kaggle",
+            {"base_model_name_or_path": "/kaggle/input/my-t5/pytorch/base/1"},
+            '"base_model_name_or_path": "dsum-t5',
+        ),
     ],
 )
 def test_what_belongs_nowhere_is_listed_as_a_misfit(settings, root, name, config, said):
@@ -229,6 +234,36 @@ def test_what_belongs_nowhere_is_listed_as_a_misfit(settings, root, name, config
     registry = Registry(settings)
     assert [misfit.name for misfit in registry.misfits] == [name]
     assert said in registry.misfits[0].reason
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "/kaggle/input/dsum-t5/pytorch/base/3", "C:\\work\\dsum-t5-base", "/content/drive/MyDrive/dsum-t5-base/",
+        "./models/dsum-t5-base",
+    ],
+)  # fmt: skip
+def test_a_base_path_of_another_machine_is_matched_by_its_name_in_the_list_and_when_checked(settings, root, declared):
+    folder = Path(shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine"))
+    edit(folder / "adapter_config.json", base_model_name_or_path=declared)
+    registry = Registry(settings)
+    assert registry.availability(registry.spec("mine")).state is State.LOCAL
+
+
+def test_a_hub_snapshot_path_names_its_repository():
+    assert names_base("/home/x/.cache/hub/models--google--flan-t5-base/snapshots/7bcac5", {"google/flan-t5-base"})
+    assert not names_base("/home/x/.cache/hub/models--someone--flan-t5-base/snapshots/7b", {"google/flan-t5-base"})
+    assert not names_base("/home/x/flan-t5-base/checkpoint-500", {"flan-t5-base"}), "may be a fine-tuned model"
+
+
+def test_checkpoints_inside_a_folder_are_found_and_an_unusable_one_is_named_when_asked_for(settings, root):
+    for step in (100, 200):
+        shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "run" / f"checkpoint-{step}")
+    edit(root / "adapters" / "run" / "checkpoint-200" / "adapter_config.json", base_model_name_or_path="")
+    registry = Registry(settings)
+    assert registry.availability(registry.spec("run-checkpoint-100")).state is State.LOCAL
+    with pytest.raises(UnknownModelError, match=r"run-checkpoint-200 cannot be used: .* names no base model"):
+        registry.spec("run-checkpoint-200")
 
 
 @pytest.mark.parametrize("result", ["no json", "[]", "{}", '{"family": "gpt"}'])
@@ -416,8 +451,10 @@ def test_a_good_adapter_passes(adapter, root):
         ({"peft_type": "MAGIC"}, "PEFT type 'MAGIC'"),
         ({"peft_type": None}, "PEFT type None"),
         ({"task_type": "CAUSAL_LM"}, "task 'CAUSAL_LM'"),
-        ({"task_type": None}, "task None"),
-        ({"base_model_name_or_path": "google/mt5-small"}, "trained on 'google/mt5-small', not on dsum-t5-base"),
+        (
+            {"base_model_name_or_path": "google/mt5-small"},
+            "names the base model 'google/mt5-small', which is not one of: dsum-t5-base",
+        ),
         ({"init_lora_weights": "pissa"}, "'pissa', which rewrites"),
         ({"init_lora_weights": "olora"}, "'olora', which rewrites"),
         ({"init_lora_weights": "loftq"}, "'loftq', which rewrites"),
@@ -454,6 +491,34 @@ def test_tensors_that_do_not_fit_are_refused(adapter, root, change, said):
     rewrite(adapter, change)
     with pytest.raises(IncompatibleAdapterError, match=said):
         check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base", {"dsum-t5-base"})
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (["q"], r"weights for \d+ of \d+ layers \(v\) that target_modules .* does not name"),
+        (r".*decoder.*\.(q|v)", r"weights for \d+ of \d+ layers \(q, v\)"),
+    ],
+)
+def test_layers_that_target_modules_does_not_cover_are_refused(adapter, root, targets, said):
+    edit(adapter / "adapter_config.json", target_modules=targets)
+    with pytest.raises(IncompatibleAdapterError, match=said):
+        check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base")
+
+
+@pytest.mark.parametrize("targets", ["all-linear", r".*\.(q|v)", ["SelfAttention.q", "EncDecAttention.q", "v"]])
+def test_target_modules_may_be_a_pattern_or_ends_of_names(adapter, root, targets):
+    edit(adapter / "adapter_config.json", target_modules=targets)
+    check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base")
+
+
+def test_a_saved_embedding_that_the_config_does_not_name_is_refused(adapter, root):
+    embedding = load_file(root / "models" / "dsum-t5-base" / "model.safetensors")["shared.weight"]
+    rewrite(adapter, lambda tensors: {**tensors, "base_model.model.shared.weight": embedding})
+    with pytest.raises(IncompatibleAdapterError, match=r'contains shared\.weight.*"modules_to_save": \["shared"\]'):
+        check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base")
+    edit(adapter / "adapter_config.json", modules_to_save=["shared"])
+    check_adapter(adapter, ENCODER_DECODER, root / "models" / "dsum-t5-base")
 
 
 def test_one_trained_layer_is_enough(adapter, root):

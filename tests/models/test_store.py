@@ -167,6 +167,26 @@ def test_an_adapter_that_only_loading_unmasks_is_refused(store, root, change, sa
     assert text(load(store, "dsum-t5-base")) and text(load(store, "dsum-t5-full"))
 
 
+@pytest.mark.parametrize("kind", ["no task", "byte order mark", "adapter names", "adapter names in a .bin"])
+def test_adapters_as_other_tools_save_them_write_what_pefts_own_writes(store, root, kind):
+    own = text(load(store, "dsum-t5-lora"))
+    folder = Path(shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine"))
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    if kind == "no task":
+        config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "task_type"}))
+    elif kind == "byte order mark":
+        config.write_text(config.read_text(), encoding="utf-8-sig")
+    else:
+        change_tensors(folder, lambda t: {k.replace(".weight", ".default.weight"): v for k, v in t.items()})
+        if kind.endswith("bin"):
+            torch.save(load_file(weights), folder / "adapter_model.bin")
+            weights.unlink()
+    store.registry.refresh()
+    spec = store.registry.spec("mine")
+    assert store.registry.availability(spec).state is State.LOCAL
+    assert text(store.load(spec)) == own
+
+
 def test_a_refused_adapter_can_be_repaired(store, root):
     folder = root / "adapters" / "dsum-t5-lora"
     good = (folder / "adapter_config.json").read_text()
