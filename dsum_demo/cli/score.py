@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from dsum_demo.cli.console import DONE
+from dsum_demo.cli.console import DONE, say
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.metrics.scores import METRICS, shown_unit
 
@@ -25,9 +25,15 @@ def run_score(options: argparse.Namespace) -> int:
         return DONE
     print(f"{'system':<24}" + "".join(f"{metric.short:>8}" for metric in METRICS.values()))
     for name, scores in report["systems"].items():
-        print(f"{name:<24}" + "".join(f"{100 * scores[metric]:>8.2f}" for metric in METRICS))
+        print(f"{name:<24}" + "".join(f"{_shown(scores[metric]):>8}" for metric in METRICS))
     print(f"{shown_unit().replace('×', 'x')}. {report['signature']['text']}")
+    for warning in report["warnings"]:
+        say(f"dsum: {warning}")
     return DONE
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
 
 
 def _columns(text: str) -> list[str]:

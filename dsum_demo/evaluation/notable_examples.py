@@ -98,7 +98,7 @@ def _swapped(evaluation: Evaluation) -> ReadyList:
     found = [
         Entry(id_, name, score := output.scores[HEADLINE].fmeasure, f"ROUGE-1 {100 * score:.1f}")
         for id_, name, output in checked
-        if output.checks["swapped"]
+        if output.checks["swapped"] and HEADLINE in output.scores
     ]
     found.sort(key=lambda entry: -entry.value)
     how = (

@@ -20,6 +20,7 @@ from dsum_demo.data.values import describe_value, read_dialogue_value, read_labe
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
+from dsum_demo.evaluation.warnings import unread_warnings
 from dsum_demo.metrics.rouge import too_long
 from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, signature
 
@@ -212,14 +213,17 @@ class ScoreReport:
 
     signature: Signature
     systems: Mapping[str, Mapping[str, Score]]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """What `dsum score --json` prints: mean F1, each from 0 to 1."""
+        """What `dsum score --json` prints: mean F1, each from 0 to 1, None if no reference can be read."""
         return {
             "signature": self.signature.as_dict(),
             "systems": {
-                name: {metric: scores[metric].fmeasure for metric in METRICS} for name, scores in self.systems.items()
+                name: {metric: scores[metric].fmeasure if metric in scores else None for metric in METRICS}
+                for name, scores in self.systems.items()
             },
+            "warnings": list(self.warnings),
         }
 
 
@@ -238,6 +242,7 @@ def score_file(
     return ScoreReport(
         signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
         {name: mean_scores([example.outputs[name].scores for example in examples]) for name in systems},
+        tuple(warning.text for warning in unread_warnings(last.evaluation, examples)),
     )
 
 

@@ -251,7 +251,7 @@ def _look(folder: Path, *, shipped: bool) -> SavedEvaluation:
             n=int(report["n"]),
             finished=bool(facts["finished"]),
             signature=str(report["signature"]["text"]) if report["signature"] else "",
-            rouge1=tuple((str(s["name"]), float(s["f1"]["rouge1"]["mean"])) for s in report["systems"]),
+            rouge1=tuple((str(s["name"]), float(s["f1"]["rouge1"]["mean"])) for s in report["systems"] if s["f1"]),
         )
     except DsumError as error:
         return SavedEvaluation(folder.name, folder, shipped, reason=str(error))

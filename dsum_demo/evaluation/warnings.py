@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from dsum_demo.data.values import is_empty
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, SystemInfo
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES
+from dsum_demo.metrics.rouge import has_tokens, has_unread_letters
 from dsum_demo.metrics.scores import HEADLINE, METRICS
 
 SMALL = 100  # dialogues; with fewer, a point or two of ROUGE is mostly chance
@@ -15,7 +17,9 @@ SMALL = 100  # dialogues; with fewer, a point or two of ROUGE is mostly chance
 
 @dataclass(frozen=True)
 class Warning:
-    """kind: "length_limit", "empty", "trained_on", "few", "cut_source", "failed", "skipped" or "incomplete"."""
+    """kind: "length_limit", "empty", "trained_on", "few", "cut_source", "failed", "skipped",
+    "incomplete", "unread" or "no_tokens".
+    """
 
     kind: str
     text: str
@@ -26,7 +30,29 @@ class Warning:
 def warnings_of(evaluation: Evaluation, examples: Sequence[ExampleRecord], dialogues: int) -> tuple[Warning, ...]:
     """The warnings for the `examples` of the report, which have `dialogues` different dialogues."""
     of_systems = (warning for system in evaluation.systems for warning in _of_system(evaluation, system))
-    return (*_of_the_whole(evaluation, len(examples), dialogues), *of_systems)
+    whole = _of_the_whole(evaluation, len(examples), dialogues)
+    return (*whole, *unread_warnings(evaluation, examples), *of_systems)
+
+
+def unread_warnings(evaluation: Evaluation, examples: Sequence[ExampleRecord]) -> Iterator[Warning]:
+    """Warnings about references without a token, and about texts with letters that ROUGE does not read."""
+    texts = [(e.id, text) for e in examples for text in e.references]
+    if silent := [id_ for id_, text in texts if not has_tokens(text)]:
+        yield Warning(
+            "no_tokens",
+            f"{len(silent):,} of {_count(len(texts), 'reference')} have no letter a-z and no digit, which is all "
+            "that ROUGE reads; they have no score and do not count in the means.",
+            examples=tuple(dict.fromkeys(silent)),
+        )
+    outputs = [(e.id, e.outputs[s.name].text) for e in examples for s in evaluation.systems if s.name in e.outputs]
+    for what, found in (("reference", texts), ("summary", outputs)):
+        if unread := [id_ for id_, text in found if has_unread_letters(text)]:
+            yield Warning(
+                "unread",
+                f"{len(unread):,} of {_count(len(found), what)} have letters that ROUGE does not read (it reads a-z "
+                "and 0-9 only); their scores ignore these letters.",
+                examples=tuple(dict.fromkeys(unread)),
+            )
 
 
 def _of_the_whole(evaluation: Evaluation, n: int, dialogues: int) -> Iterator[Warning]:
@@ -61,7 +87,7 @@ def _of_system(evaluation: Evaluation, system: SystemInfo) -> Iterator[Warning]:
         yield Warning("failed", f"{system.title} failed: {system.error}", system.name)
     limit = (evaluation.decode or {}).get("max_new_tokens")
     yield from about("length_limit", f"{{}} summaries were truncated at {limit} tokens.", lambda o: o.hit_length_limit)
-    yield from about("empty", "{} summaries are empty and score 0.", lambda o: not o.text.strip())
+    yield from about("empty", "{} summaries are empty and score 0.", lambda o: is_empty(o.text))
     too_long = "{} dialogues were too long for the model, so their last turns were truncated."
     yield from about("cut_source", too_long, lambda o: o.turns_left_out > 0)
     trained_on = set(evaluation.trained_on.get(system.name, ()))
@@ -94,4 +120,5 @@ def _set_aside(evaluation: Evaluation) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"

@@ -15,6 +15,8 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 # L and Lsum fill tables of words by words: ten million cells take four seconds and 80 MB.
 MAX_LCS_CELLS = 10_000_000
 
+_READ = re.compile("[a-z0-9]")
+
 
 TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St")
 
@@ -65,6 +67,16 @@ def stems(text: str) -> list[str]:
     from rouge_score.tokenize import tokenize
 
     return tokenize(text, _tokenizer())
+
+
+def has_tokens(text: str) -> bool:
+    """Whether a text has a token that ROUGE compares."""
+    return _READ.search(text.lower()) is not None
+
+
+def has_unread_letters(text: str) -> bool:
+    """Whether a text has letters that ROUGE does not read: all but a-z."""
+    return any(c.isalpha() and not _READ.match(c) for c in text.lower())
 
 
 def too_long(prediction: str, reference: str) -> str:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from dsum_demo.errors import InputError
-from dsum_demo.metrics.rouge import rouge_scores
+from dsum_demo.metrics.rouge import has_tokens, rouge_scores
 
 POLICIES = ("mean", "best", "first")
 
@@ -44,6 +44,7 @@ class Metric:
     signature: str
     score: Callable[[str, str], Score]
     has_parts: bool = True
+    reads: Callable[[str], bool] = lambda reference: True
 
     @property
     def heading(self) -> str:
@@ -75,7 +76,7 @@ def _rouge(name: str, kind: str, signature: str) -> Metric:
     def score(summary: str, reference: str) -> Score:
         return Score(*rouge_scores(summary, reference)[name])
 
-    return Metric(name, f"ROUGE-{kind}", f"R{kind}", "F1", True, signature, score)
+    return Metric(name, f"ROUGE-{kind}", f"R{kind}", "F1", True, signature, score, reads=has_tokens)
 
 
 ROUGE_SIGNATURE = f"rouge_score {version('rouge_score')}, stemmer, F1"
@@ -159,12 +160,17 @@ def score_summary(summary: str, references: Sequence[str], policy: str = "mean")
 
 
 def score_references(summary: str, references: Sequence[str]) -> list[dict[str, Score]]:
-    """The scores against each reference, in order. Raises InputError like `score_summary`."""
+    """The scores against each reference, in order, without metrics that read nothing in it. Raises InputError like
+    `score_summary`.
+    """
     if isinstance(references, str):
         raise InputError("The references are a single string; give a list of texts.")
     if not references:
         raise InputError("The list of references is empty; scores need at least one.")
-    return [{name: metric.score(summary, text) for name, metric in METRICS.items()} for text in references]
+    return [
+        {name: metric.score(summary, text) for name, metric in METRICS.items() if metric.reads(text)}
+        for text in references
+    ]
 
 
 def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict[str, Score]:
@@ -173,22 +179,23 @@ def combine(scores: Sequence[Mapping[str, Score]], policy: str = "mean") -> dict
     if policy == "mean" and len(scores) > 1:
         return mean_scores(scores)
     if policy == "best":
-        return {name: METRICS[name].best([score[name] for score in scores]) for name in scores[0]}
+        return {name: METRICS[name].best([s[name] for s in scores if name in s]) for name in _names(scores)}
     return dict(scores[0])
 
 
 def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
-    """Mean precision, recall and F1 per metric. Raises InputError without scores."""
+    """Mean precision, recall and F1 per metric, over those that have it. Raises InputError without scores."""
     if not scores:
         raise InputError("There are no scores to average; give at least one.")
+    by_name = {name: [score[name] for score in scores if name in score] for name in _names(scores)}
     return {
-        name: Score(
-            fmean(score[name].precision for score in scores),
-            fmean(score[name].recall for score in scores),
-            fmean(score[name].fmeasure for score in scores),
-        )
-        for name in scores[0]
+        name: Score(fmean(s.precision for s in found), fmean(s.recall for s in found), fmean(s.fmeasure for s in found))
+        for name, found in by_name.items()
     }
+
+
+def _names(scores: Sequence[Mapping[str, Score]]) -> list[str]:
+    return list(dict.fromkeys(name for score in scores for name in score))
 
 
 def _check_policy(policy: str) -> None:

@@ -272,7 +272,7 @@ def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) 
 def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Return mean F1 by ROUGE type, each text compared with its own reference."""
     means = mean_scores([score_summary(text, [one]) for text, one in zip(texts, references, strict=True)])
-    return {name: means[name].fmeasure for name in ROUGE_TYPES}
+    return {name: means[name].fmeasure if name in means else 0.0 for name in ROUGE_TYPES}
 
 
 def use_bf16(config: TrainingConfig) -> bool:

@@ -74,7 +74,7 @@ class DsumRouge(evaluate.Metric):
         super().add_batch(predictions=predictions, references=listed, **kwargs)
 
     def _compute(self, predictions: list[str], references: list[list[str]], policy: str = "mean") -> dict[str, float]:
-        """Raises InputError without rows or for an unknown policy."""
+        """NaN if no reference has a letter a-z or a digit. Raises InputError without rows or for an unknown policy."""
         rows = zip(predictions, references, strict=True)
         means = mean_scores([score_summary(text, listed, policy) for text, listed in rows])
-        return {rouge: means[rouge].fmeasure for rouge in ROUGE_TYPES}
+        return {rouge: means[rouge].fmeasure if rouge in means else float("nan") for rouge in ROUGE_TYPES}

@@ -29,7 +29,7 @@ def write(tmp_path):
 def test_scores_are_means_over_rows_with_a_signature(write):
     file = write("id,human,a,b\n1,the cat sat,the cat sat,dogs\n2,a b c d,a b,a b c d\n")
     report = score_file(file, ["human"], ["b", "a"]).as_dict()
-    assert list(report) == ["signature", "systems"] and list(report["systems"]) == ["b", "a"]
+    assert list(report) == ["signature", "systems", "warnings"] and list(report["systems"]) == ["b", "a"]
     # a: row 1 is an exact match; row 2 has 2 of 2 and 2 of 4 words, 1 of 1 and 1 of 3 bigrams.
     assert report["systems"]["a"] == pytest.approx(
         {"rouge1": (1 + 2 / 3) / 2, "rouge2": (1 + 1 / 2) / 2, "rougeL": (1 + 2 / 3) / 2, "rougeLsum": (1 + 2 / 3) / 2}

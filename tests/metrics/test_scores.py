@@ -15,8 +15,8 @@ from dsum_demo.evaluation.export import examples_csv, report_markdown
 from dsum_demo.evaluation.recorded import evaluate_recorded
 from dsum_demo.evaluation.records import ExampleRecord
 from dsum_demo.evaluation.report import build_report
-from dsum_demo.evaluation.storage import compare_saved, read_evaluation, write_evaluation
-from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric, Score, score_summary, shown_unit
+from dsum_demo.evaluation.storage import SavedEvaluations, compare_saved, read_evaluation, write_evaluation
+from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric, Score, mean_scores, score_summary, shown_unit
 from dsum_demo.metrics.words import words
 from dsum_demo.ui.evaluate import charts, tables
 from dsum_demo.ui.evaluate.example_detail import example_view
@@ -141,3 +141,37 @@ def test_an_evaluation_with_a_removed_metric_opens(evaluation, tmp_path, monkeyp
     report = build_report(again, resamples=200)
     assert list(report.systems[0].f1) == NAMES
     assert "ROUGE-1" in tables.parts_table(again, report) and "LenErr" not in report_text(again, report)
+
+
+def test_a_reference_without_a_token_has_no_score_and_does_not_count_in_the_mean():
+    silent, readable = "Тогда в пять.", "Then at five."
+    assert score_summary("Then at five.", [silent]) == {} == score_summary("", [silent])
+    assert score_summary("Then at five.", [silent, readable]) == score_summary("Then at five.", [readable])
+    assert score_summary("Then at five.", [silent, readable], "best")["rouge1"].fmeasure == 1
+    assert score_summary("Тогда в пять.", [readable])["rouge1"].fmeasure == 0, "a summary without tokens scores 0"
+    half = mean_scores([score_summary(text, [readable]) for text in ("Then at five.", "No.")])
+    assert mean_scores([{}, half, {}]) == half and half["rouge1"].fmeasure == 0.5
+
+
+def test_recorded_references_that_rouge_does_not_read_are_counted_and_shown_as_missing(tmp_path, capsys, settings):
+    file = tmp_path / "rows.csv"
+    file.write_text("ref,a\nТогда в пять.,Тогда в пять.\nThen at five.,Then at five.\nÀ cinq heures.,A cinq heures.\n")
+    assert main(["score", str(file), "--references", "ref", "--systems", "a", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["systems"]["a"]["rouge1"] == pytest.approx((1 + 4 / 5) / 2), "of rows 2 and 3"
+    assert [text.split(" have ")[0] for text in printed["warnings"]] == [
+        "1 of 3 references", "2 of 3 references", "1 of 3 summaries"
+    ]  # fmt: skip
+    file.write_text("ref,a\nТогда в пять.,x\n")
+    assert main(["score", str(file), "--references", "ref", "--systems", "a"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].split() == ["a", "–", "–", "–", "–"] and "do not count in the means" in said.err
+    *_, last = evaluate_recorded(file, ["ref"], ["a"])
+    report = build_report(last.evaluation)
+    assert report.systems[0].f1 == {} and {w.kind for w in report.warnings} == {"few", "no_tokens", "unread"}
+    assert "–" in report_text(last.evaluation, report) and "–" in report_markdown(last.evaluation, report)
+    shown = example_view(last.evaluation, last.evaluation.examples[0], "none", "", "")
+    assert "–" in shown and html_report(last.evaluation, report)
+    SavedEvaluations(settings).save(last.evaluation, report=report)
+    saved = next(one for one in SavedEvaluations(settings).list() if not one.shipped)
+    assert (saved.n, saved.rouge1, saved.reason) == (1, (), "")

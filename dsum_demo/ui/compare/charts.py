@@ -19,13 +19,16 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
         if not system.scores:
             continue
         look, name = LOOKS[place], label(comparison, system)
-        values = [100 * system.scores[rouge].fmeasure for rouge in METRICS]
+        values = [100 * system.scores[rouge].fmeasure if rouge in system.scores else None for rouge in METRICS]
         differences = [difference(system, original, rouge) for rouge in METRICS]
         figure.add_bar(
             name=name,
             x=groups,
             y=values,
-            text=[_label(value, change) for value, change in zip(values, differences, strict=True)],
+            text=[
+                "–" if value is None else _label(value, change)
+                for value, change in zip(values, differences, strict=True)
+            ],
             textposition="outside",
             textfont={"size": 12},
             cliponaxis=False,
@@ -57,14 +60,21 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
 
 def difference(system: SystemResult, original: SystemResult | None, rouge: str) -> float | None:
     """F1 x 100 above the original's; None for the original itself and if either has no score."""
-    if original is None or system is original or not system.scores or not original.scores:
+    if original is None or system is original:
         return None
+    if rouge not in (system.scores or {}) or rouge not in (original.scores or {}):
+        return None
+    assert system.scores and original.scores
     return 100 * (system.scores[rouge].fmeasure - original.scores[rouge].fmeasure)
 
 
 def headline(comparison: Comparison) -> str:
     """The chart's main result in one sentence."""
-    scored = [(100 * s.scores[HEADLINE].fmeasure, label(comparison, s)) for s in comparison.systems if s.scores]
+    scored = [
+        (100 * s.scores[HEADLINE].fmeasure, label(comparison, s))
+        for s in comparison.systems
+        if HEADLINE in (s.scores or {})
+    ]
     if not scored:
         return ""
     top, best = max(scored, key=lambda pair: pair[0])

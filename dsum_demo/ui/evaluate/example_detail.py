@@ -87,7 +87,8 @@ def _system_card(
             "",
             copyable=False,
         )
-    if baseline and baseline in example.outputs and HEADLINE in output.scores:
+    both = [output, example.outputs[baseline]] if baseline and baseline in example.outputs else []
+    if baseline and both and all(HEADLINE in each.scores for each in both):
         change = 100 * (output.scores[HEADLINE].fmeasure - example.outputs[baseline].scores[HEADLINE].fmeasure)
         what.append(f"{change:+.1f} {METRICS[HEADLINE].title} compared to the original")
     text = html.marked(output.text, highlight, example.dialogue or "", example.references)
@@ -107,9 +108,7 @@ def _system_card(
 
 
 def _scores(evaluation: Evaluation, output: Output) -> str:
-    """F1 x 100 over all references (by the policy) and for each one."""
-    if not output.scores:
-        return ""
+    """F1 x 100 over all references (by the policy) and for each one; – where a metric reads nothing in a reference."""
     rows = [
         [POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else common_unit(), *_cells(output.scores)]
     ]
