@@ -42,7 +42,6 @@ NOT_YET = (
     "dsum_demo/cli/compare.py",
     "dsum_demo/cli/study.py",
     "dsum_demo/ui/compare/dialogue_input.py",
-    "tests/training/",
     "tests/cli/",
     "tests/ui/",
     "tests/e2e/",

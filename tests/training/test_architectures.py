@@ -1,4 +1,4 @@
-"""What the trainer does for both architectures: loss, batches, end of a summary, tied head, every method, resume."""
+"""Training of both architectures: loss, batches, the end of a summary, tied output layers, every method, resuming."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PAIRS = [
 SETTINGS: dict[str, Any] = {
     "max_steps": 2, "batch_size": 2, "evaluations": 1, "warmup_share": 0, "learning_rate": 1e-2, "precision": "fp32",
 }  # fmt: skip
-# What the defaults are too large for in a model of width 32.
+# Some defaults are too large for a model of width 32.
 SMALL = {"oft": {"oft_block_size": 4}, "vera": {"r": 8}}
 
 
 class Trio:
-    """The base of `any_store`'s family and what trains it."""
+    """The base model of `any_store`'s family, with what is needed to train it."""
 
     def __init__(self, store: Any):
         self.store, self.family = store, store.registry.default_family
@@ -45,7 +45,7 @@ class Trio:
         self.decode = replace(self.family.decode, max_new_tokens=24)
 
     def model(self) -> Any:
-        """The base anew, ready to be trained."""
+        """Return a new copy of the base model, ready for training."""
         folder = self.store.registry.folder_of(self.family.base)
         return load_whole(folder, self.tokenizer, torch.float32, self.family.prompt).requires_grad_(True)
 
@@ -78,10 +78,7 @@ def batch_of(trio: Trio, model: Any) -> dict[str, Any]:
     return trio.architecture.collator(trio.tokenizer, model)([{c: row[c] for c in columns} for row in trio.rows()])
 
 
-# loss and batches
-
-
-def test_the_loss_is_the_models_own(trio):
+def test_the_loss_equals_the_models_own(trio):
     batch = batch_of(trio, trio.base.model)
     fed = {name: value for name, value in batch.items() if name != "labels"}
     with torch.inference_mode():
@@ -91,7 +88,7 @@ def test_the_loss_is_the_models_own(trio):
     assert loss.item() == pytest.approx(own.item(), rel=1e-5)
 
 
-def test_a_batch_has_the_loss_of_its_rows_one_by_one(trio):
+def test_the_loss_of_a_padded_batch_equals_that_of_its_single_rows(trio):
     collate = trio.architecture.collator(trio.tokenizer, trio.base.model)
 
     def total(rows: list[dict[str, Any]]) -> float:
@@ -104,7 +101,7 @@ def test_a_batch_has_the_loss_of_its_rows_one_by_one(trio):
     assert total(rows) == pytest.approx(sum(total([row]) for row in rows), rel=1e-5)
 
 
-def test_only_the_summary_and_one_end_token_are_learned(trio):
+def test_labels_are_the_summary_and_one_end_token(trio):
     prompt = trio.family.prompt
     for row, (dialogue, summary) in zip(trio.rows(), PAIRS, strict=True):
         assert (
@@ -115,7 +112,7 @@ def test_only_the_summary_and_one_end_token_are_learned(trio):
         assert learned.count(prompt.end_token_id(trio.tokenizer)) == 1
 
 
-def test_decoder_only_rows_are_padded_on_the_left_and_the_head_gets_the_summaries_only(causal):
+def test_decoder_only_rows_are_padded_left_and_logits_cover_only_the_summaries(causal):
     batch, rows = batch_of(causal, causal.base.model), causal.rows()
     assert batch["logits_to_keep"] == max(len(r["labels"]) - len(r["prompt_ids"]) for r in rows) + 1
     for number, row in enumerate(rows):
@@ -127,11 +124,8 @@ def test_decoder_only_rows_are_padded_on_the_left_and_the_head_gets_the_summarie
         assert (batch["labels"][number, :-length] == LABEL_PAD_ID).all()
 
 
-# what a run gives
-
-
-def test_it_learns_to_end_a_summary_where_padding_is_the_end_token(causal, tmp_path):
-    """Rows of a batch differ in length, so that a mask by id would hide the end."""
+def test_a_model_whose_pad_token_is_the_end_token_learns_to_end_summaries(causal, tmp_path):
+    """Rows of a batch differ in length: masking labels by the pad token's id would also mask the end token."""
     assert causal.tokenizer.pad_token_id == causal.tokenizer.eos_token_id
     result = causal.train(tmp_path, causal.config("full", max_steps=60, batch_size=3))
     assert result.best["rouge1"] == 1.0
@@ -147,7 +141,7 @@ def loaded(trio: Trio, folder: Path, method: str) -> LoadedModel:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_is_trained_saved_loaded_and_changes_the_output(trio, tmp_path, method):
+def test_each_method_can_be_trained_saved_and_loaded_and_changes_the_output(trio, tmp_path, method):
     result = trio.train(tmp_path, trio.config(method))
     found = loaded(trio, tmp_path, method)
     names = set(load_file(next((tmp_path / "best").glob("*.safetensors"))))
@@ -164,7 +158,7 @@ def test_each_method_is_trained_saved_loaded_and_changes_the_output(trio, tmp_pa
     assert torch.isfinite(ours).all() and not torch.equal(ours, plain)
 
 
-def test_a_tied_head_stays_tied_in_training_in_the_file_and_merged(causal, tmp_path):
+def test_a_tied_output_layer_stays_tied_after_training_loading_and_merging(causal, tmp_path):
     def tied(model: Any) -> bool:
         return model.get_input_embeddings().weight is model.get_output_embeddings().weight
 
@@ -179,7 +173,7 @@ def test_a_tied_head_stays_tied_in_training_in_the_file_and_merged(causal, tmp_p
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "adalora", "prompt"])
-def test_a_resumed_run_has_the_weights_of_one_that_was_not_interrupted(trio, tmp_path, method):
+def test_a_resumed_run_has_the_weights_of_an_uninterrupted_one(trio, tmp_path, method):
     config = trio.config(method, max_steps=4)
     events: list[Any] = []
     trio.train(tmp_path / "whole", config)
@@ -193,10 +187,7 @@ def test_a_resumed_run_has_the_weights_of_one_that_was_not_interrupted(trio, tmp
     assert whole.keys() == parts.keys() and all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
 
-# what may be trained, and what is refused
-
-
-def test_all_linear_layers_are_those_inside_the_blocks(trio):
+def test_linear_modules_are_those_inside_the_blocks(trio):
     shapes = {name: tuple(tensor.shape) for name, tensor in trio.base.model.state_dict().items()}
     found = linear_modules(shapes)
     assert set(found) <= set(trio.architecture.linear_layers) and len(found) == 7
@@ -206,19 +197,19 @@ def test_all_linear_layers_are_those_inside_the_blocks(trio):
 
 
 @pytest.mark.parametrize("name", ["lm_head", "embed_tokens"])
-def test_an_adapter_of_the_embedding_is_refused(causal, tmp_path, name):
+def test_an_adapter_of_the_embedding_or_output_layer_raises(causal, tmp_path, name):
     config = replace(causal.config(), options={"target_modules": ("q_proj", name)})
     with pytest.raises(InputError, match="includes the embedding or output layer"):
         causal.train(tmp_path, config)
 
 
-def test_a_config_of_the_other_architecture_is_refused(trio, tmp_path):
+def test_a_config_for_the_other_architecture_raises(trio, tmp_path):
     [other] = ARCHITECTURES.keys() - {trio.architecture.task_type}
     with pytest.raises(InputError, match=f"task_type is {other}; {trio.family.base.name} is {trio.architecture.name}"):
         trio.train(tmp_path, TrainingConfig(task_type=other, **SETTINGS))
 
 
-def test_dialogues_that_leave_no_room_for_a_summary_are_refused(causal, tmp_path):
+def test_a_prompt_limit_that_leaves_no_room_for_a_summary_raises(causal, tmp_path):
     with pytest.raises(
         InputError, match="max_source_tokens is 2000; with summaries of up to 128 tokens causal-base reads"
     ):

@@ -1,4 +1,4 @@
-"""Seals and swaps of folders: what counts as a complete checkpoint, and what a crash in between leaves."""
+"""Checkpoint seals and folder swaps, also after a crash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def checkpoint(parent: Path, step: int, sealed: bool = True) -> Path:
     return folder
 
 
-def test_the_last_is_the_highest_step_and_not_the_last_name(tmp_path):
+def test_the_last_checkpoint_is_that_of_the_highest_step(tmp_path):
     for step in (9, 100, 20):
         checkpoint(tmp_path, step)
     checkpoint(tmp_path, 200, sealed=False)
@@ -29,18 +29,18 @@ def test_the_last_is_the_highest_step_and_not_the_last_name(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-x"]
 
 
-def test_without_a_folder_there_is_none(tmp_path):
+def test_last_complete_is_none_without_a_folder(tmp_path):
     assert last_complete(tmp_path / "nowhere") is None and last_complete(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"x": 1}}', "\xff"])
-def test_a_seal_that_cannot_be_read_vouches_for_nothing(tmp_path, text):
+def test_an_unreadable_seal_means_incomplete(tmp_path, text):
     folder = checkpoint(tmp_path, 3)
     (folder / "complete.json").write_text(text, encoding="latin-1")
     assert seal_of(folder) is None
 
 
-def test_a_folder_takes_the_place_of_another(tmp_path):
+def test_swap_in_replaces_the_folder(tmp_path):
     place, new = tmp_path / "best", tmp_path / ".best-new"
     for text in ("one", "two"):
         new.mkdir()
@@ -51,7 +51,7 @@ def test_a_folder_takes_the_place_of_another(tmp_path):
 
 
 @pytest.mark.parametrize("there", [{"old", "new"}, {"old", "place"}, {"place", "new"}, {"place"}, set()])
-def test_whatever_a_crash_cut_in_half_the_best_of_before_or_after_is_there(tmp_path, there):
+def test_after_a_crash_recover_leaves_the_old_or_the_new_folder(tmp_path, there):
     folders = {"old": tmp_path / ".best-old", "new": tmp_path / ".best-new", "place": tmp_path / "best"}
     for name in there:
         folders[name].mkdir()

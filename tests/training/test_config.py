@@ -1,4 +1,4 @@
-"""Configs: bounds, the method's own learning rate, records that come back, settings that are typed; and the presets."""
+"""Training configs: bounds, defaults per method, records, --set overrides, presets and the limits of a public Space."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dsum_demo.training.presets import preset, presets
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_brings_its_own_learning_rate_and_optimizer(name):
+def test_learning_rate_and_optimizer_default_to_those_of_the_method(name):
     config = TrainingConfig(name)
     assert (config.learning_rate, config.optimizer) == (METHODS[name].learning_rate, METHODS[name].optimizer)
     assert dict(config.options) == METHODS[name].options()
@@ -30,14 +30,14 @@ def test_a_method_brings_its_own_learning_rate_and_optimizer(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_decoder_only_model_has_its_own_defaults(name):
+def test_decoder_only_configs_have_their_own_defaults(name):
     config, row = TrainingConfig(name, task_type="CAUSAL_LM"), method(name, "CAUSAL_LM")
     assert config.learning_rate == row.learning_rate < METHODS[name].learning_rate
     assert config.options.get("task_type", "CAUSAL_LM") == "CAUSAL_LM"
     assert with_method(TrainingConfig("vera", task_type="CAUSAL_LM"), name) == config
 
 
-def test_lora_of_a_decoder_only_model_learns_ten_times_as_fast_as_a_full_fine_tune():
+def test_decoder_only_lora_has_ten_times_the_learning_rate_of_full_fine_tuning():
     full, lora = (TrainingConfig(name, task_type="CAUSAL_LM") for name in ("full", "lora"))
     assert lora.learning_rate == pytest.approx(10 * full.learning_rate)
     assert (full.optimizer, lora.options["target_modules"]) == ("adamw", ("all-linear",))
@@ -45,13 +45,13 @@ def test_lora_of_a_decoder_only_model_learns_ten_times_as_fast_as_a_full_fine_tu
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("task_type", ["SEQ_2_SEQ_LM", "CAUSAL_LM"])
-def test_a_config_comes_back_from_its_record(name, task_type):
+def test_a_config_is_restored_from_its_record(name, task_type):
     training = TrainingConfig(name, max_steps=3, task_type=task_type)
     config = RunConfig("dsum-t5-base", training, DataConfig("samples", limit=5), "smoke")
     assert RunConfig.from_record(json.loads(json.dumps(config.as_record()))) == config
 
 
-def test_a_record_without_a_task_type_is_that_of_an_encoder_decoder_model():
+def test_a_record_without_task_type_is_read_as_encoder_decoder():
     record = RunConfig("dsum-t5-base").as_record()
     del record["training"]["task_type"]
     assert RunConfig.from_record(record) == RunConfig("dsum-t5-base")
@@ -95,7 +95,7 @@ def test_every_field_is_an_attribute_with_the_same_default():
         ({"compile": "yes"}, "compile is 'yes'; give true or false"),
     ],
 )
-def test_settings_out_of_bounds_are_refused(settings, sentence):
+def test_training_settings_out_of_bounds_raise(settings, sentence):
     with pytest.raises(InputError) as refused:
         TrainingConfig(**settings)
     assert sentence in str(refused.value)
@@ -110,28 +110,28 @@ def test_settings_out_of_bounds_are_refused(settings, sentence):
         ({"columns": {"text": "x"}}, "columns has the unknown key 'text'"),
     ],
 )
-def test_data_settings_out_of_bounds_are_refused(settings, sentence):
+def test_data_settings_out_of_bounds_raise(settings, sentence):
     with pytest.raises(InputError) as refused:
         DataConfig(**settings)
     assert sentence in str(refused.value)
 
 
 @pytest.mark.parametrize("record", [{}, {"base": "x"}, {"base": "x", "training": {"speed": 1}, "data": {}}])
-def test_a_record_that_is_no_config_is_refused(record):
+def test_an_invalid_record_raises(record):
     with pytest.raises(InputError, match="This is not the config of a training run"):
         RunConfig.from_record(record)
 
 
-def test_typed_settings_reach_options_training_and_data():
+def test_apply_settings_changes_options_training_and_data():
     config = apply_settings(
         RunConfig("dsum-t5-base"), ["r=8", "target_modules=q,v", "max_steps=7", "limit=9", "precision=fp32"]
     )
     assert (config.training.options["r"], config.training.options["target_modules"]) == (8, ("q", "v"))
     assert (config.training.max_steps, config.data.limit, config.training.precision) == (7, 9, "fp32")
-    assert config.training.options["lora_alpha"] == 32, "the rest stays"
+    assert config.training.options["lora_alpha"] == 32, "other options keep their values"
 
 
-def test_another_method_begins_from_its_own_options():
+def test_with_method_resets_options_learning_rate_and_optimizer():
     config = TrainingConfig("lora", {"r": 4}, learning_rate=0.1, batch_size=2)
     assert with_method(config, "lora") is config
     other = with_method(config, "prompt")
@@ -139,11 +139,8 @@ def test_another_method_begins_from_its_own_options():
     assert "r" not in other.options
 
 
-# presets
-
-
 @pytest.mark.parametrize(("task_type", "targets"), [("SEQ_2_SEQ_LM", ("q", "v")), ("CAUSAL_LM", ("q_proj", "v_proj"))])
-def test_the_presets_are_what_the_exercise_and_the_recipes_say(task_type, targets):
+def test_presets_match_the_notebook_and_the_recipes(task_type, targets):
     assert list(presets()) == ["good-lora", "good-full", "notebook-lora", "notebook-full", "smoke"]
     full, lora = preset("notebook-full").training[task_type], preset("notebook-lora").training[task_type]
     assert (full.method, full.learning_rate, full.weight_decay, full.optimizer) == ("full", 1e-5, 0.01, "adamw")
@@ -154,17 +151,14 @@ def test_the_presets_are_what_the_exercise_and_the_recipes_say(task_type, target
     assert {each.training[task_type].task_type for each in presets().values()} == {task_type}
 
 
-def test_an_unknown_preset_is_refused():
+def test_an_unknown_preset_raises():
     with pytest.raises(InputError, match="There is no preset 'x'; choose one of: good-lora"):
         preset("x")
 
 
-def test_a_preset_becomes_a_runs_config():
+def test_a_preset_is_converted_to_a_run_config():
     config = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     assert (config.base, config.preset, config.data.source) == ("dsum-t5-base", "smoke", "samples")
-
-
-# a public Space
 
 
 @pytest.fixture
@@ -172,7 +166,7 @@ def public(settings):
     return replace(settings, public=True)
 
 
-def test_elsewhere_nothing_is_limited(settings):
+def test_there_are_no_limits_outside_a_public_space(settings):
     check_allowed(RunConfig("flan-t5-large", TrainingConfig(batch_size=512), DataConfig("/etc/passwd")), settings)
 
 
@@ -192,18 +186,18 @@ def test_the_smoke_preset_is_allowed_on_a_public_space(public):
         ({"compile": True}, "does not compile"),
     ],
 )
-def test_a_public_space_caps_what_a_run_may_take(public, changes, sentence):
+def test_a_run_over_the_limits_of_a_public_space_raises(public, changes, sentence):
     smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     with pytest.raises(InputError, match=sentence):
         check_allowed(replace(smoke, training=replace(smoke.training, **changes)), public)
 
 
-def test_a_public_space_takes_the_embedded_base_only(public):
+def test_another_base_raises_on_a_public_space(public):
     with pytest.raises(InputError, match="This Space trains dsum-t5-base only"):
         check_allowed(preset("smoke").run_config("flan-t5-base", "SEQ_2_SEQ_LM"), public)
 
 
-def test_a_public_space_reads_uploads_and_no_other_path(public, tmp_path):
+def test_a_public_space_accepts_uploads_but_no_other_path(public, tmp_path):
     smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     folder = uploads_dir(public)
     folder.mkdir(parents=True)

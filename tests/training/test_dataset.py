@@ -1,4 +1,4 @@
-"""Dialogues to learn from: columns, problems by row, the split, what is shared; every refusal names its rows."""
+"""Training data: columns, problems by row, the split and shared dialogues; errors name the rows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ def example(text: str) -> Example:
     return Example(text, text, ("x",), ())
 
 
-# a look at a file
-
-
-def test_a_preview_names_every_problem_with_its_row(tmp_path):
+def test_a_preview_lists_every_problem_with_its_row(tmp_path):
     found = preview(
         Path(write(tmp_path, [
             {"dialogue": "Tom: Hi, Maya, are you there?", "summary": "Tom greets."},
@@ -52,7 +49,7 @@ def test_a_preview_names_every_problem_with_its_row(tmp_path):
     assert found.rows[0] == {"dialogue": "Tom: Hi, Maya, are you there?", "summary": "Tom greets."}
 
 
-def test_lengths_are_told_against_the_limit(tmp_path):
+def test_lengths_are_compared_with_the_limit(tmp_path):
     file = Path(write(tmp_path, [{"dialogue": "x" * n, "summary": "y"} for n in (1, 2, 3, 9)]))
     lengths = preview(file, length=len, limit=3).lengths
     assert lengths == Lengths(median=3, longest=9, limit=3, too_long=1)
@@ -60,7 +57,7 @@ def test_lengths_are_told_against_the_limit(tmp_path):
     assert preview(file, length=len, limit=9).lengths.note.endswith("9 at most; all fit.")
 
 
-def test_the_sample_file_is_one_that_training_takes(tmp_path, settings):
+def test_the_sample_file_can_be_used_for_training(tmp_path, settings):
     (tmp_path / "sample.csv").write_text(sample_csv())
     found = preview(tmp_path / "sample.csv")
     assert found.problems == () and found.count == 3
@@ -69,16 +66,13 @@ def test_the_sample_file_is_one_that_training_takes(tmp_path, settings):
 
 
 @pytest.mark.parametrize("given", [{}, {"dialogue": "chat"}, {"dialogue": "CHAT", "summary": "summary1"}])
-def test_training_learns_from_the_first_summary_of_the_mapped_columns(tmp_path, given):
+def test_training_uses_the_first_summary_column(tmp_path, given):
     file = Path(write(tmp_path, [{"fname": "a", "chat": "Tom: Hi.", "Summary1": "One.", "summary2": "Two."}]))
     found = preview(file, given)
     assert found.mapping == {"dialogue": "chat", "summary": "Summary1", "id": "fname"}
 
 
-# what is learned from
-
-
-def test_the_samples_are_split_by_a_seed(settings):
+def test_the_samples_are_split_by_the_seed(settings):
     data = read_training_data(DataConfig(validation_share=0.2), settings)
     assert (len(data.train), len(data.validation)) == (23, 6) and not overlap(data.train, data.validation)
     assert data.notes == ("The data has no validation part: 6 of 29 dialogues were split off (seed 0).",)
@@ -87,7 +81,7 @@ def test_the_samples_are_split_by_a_seed(settings):
     assert again == data and other.validation != data.validation and other.fingerprint != data.fingerprint
 
 
-def test_a_dialogues_part_does_not_depend_on_the_order_of_the_rows():
+def test_the_split_does_not_depend_on_the_order_of_the_rows():
     examples = [example(f"Tom: {n}") for n in range(40)]
     _, one = split(examples, 0.25, 3)
     _, other = split(examples[::-1], 0.25, 3)
@@ -98,24 +92,24 @@ def test_a_dialogues_part_does_not_depend_on_the_order_of_the_rows():
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, (0, 0)), (1, (1, 0)), (2, (1, 1)), (3, (2, 1))])
-def test_both_parts_get_a_dialogue_where_there_are_two(count, sizes):
+def test_both_parts_get_at_least_one_of_two_dialogues(count, sizes):
     assert tuple(map(len, split([example(str(n)) for n in range(count)], 0.01, 0))) == sizes
 
 
-def test_a_folder_has_its_own_validation_part(tmp_path, settings):
+def test_a_folders_validation_file_is_used(tmp_path, settings):
     write(tmp_path, rows(5), "train.jsonl")
     write(tmp_path, rows(2, start=10), "validation.jsonl")
     data = read_training_data(DataConfig(str(tmp_path)), settings)
     assert (len(data.train), len(data.validation), data.notes) == (5, 2, ())
 
 
-def test_a_folder_without_a_training_file_says_how_it_is_called(tmp_path, settings):
+def test_a_folder_without_a_training_file_raises_with_the_file_name(tmp_path, settings):
     write(tmp_path, rows(5), "data.jsonl")
     with pytest.raises(DataError, match=r"has no train\.csv or train file ending in \.tsv, \.jsonl"):
         read_training_data(DataConfig(str(tmp_path)), settings)
 
 
-def test_dialogsum_comes_with_both_its_parts(tmp_path, settings):
+def test_dialogsum_has_both_parts(tmp_path, settings):
     from dataclasses import replace
 
     for name, start in (("train", 0), ("validation", 50)):
@@ -124,7 +118,7 @@ def test_dialogsum_comes_with_both_its_parts(tmp_path, settings):
     assert [e.id for e in data.train] == [f"train_{n}" for n in range(4)] and len(data.validation) == 4
 
 
-def test_what_stands_in_both_parts_is_not_learned_from_and_told(tmp_path, settings):
+def test_dialogues_in_both_parts_are_removed_from_training_with_a_note(tmp_path, settings):
     train = write(tmp_path, rows(6))
     validation = write(tmp_path, [*rows(2), *rows(1, start=20)], "validation.jsonl")
     data = read_training_data(DataConfig(train, validation), settings)
@@ -132,7 +126,7 @@ def test_what_stands_in_both_parts_is_not_learned_from_and_told(tmp_path, settin
     assert data.notes == ("2 dialogues are also in the validation part and were removed from training.",)
 
 
-def test_rows_without_text_and_repeated_pairs_are_left_out_and_told(tmp_path, settings):
+def test_rows_without_text_and_repeated_pairs_are_skipped_with_a_note(tmp_path, settings):
     file = write(tmp_path, [*rows(4), {"dialogue": "", "summary": "x"}, *rows(2), {"dialogue": "x", "summary": ""}])
     data = read_training_data(DataConfig(file), settings)
     assert len(data.train) + len(data.validation) == 4
@@ -140,7 +134,7 @@ def test_rows_without_text_and_repeated_pairs_are_left_out_and_told(tmp_path, se
     assert "2 repeated dialogues were removed." in data.notes
 
 
-def test_a_limit_draws_by_the_seed(tmp_path, settings):
+def test_the_limit_samples_by_the_seed(tmp_path, settings):
     file = write(tmp_path, rows(30))
     data = read_training_data(DataConfig(file, limit=5), settings)
     assert len(data.train) == 5 and read_training_data(DataConfig(file, limit=5), settings) == data
@@ -154,18 +148,18 @@ def test_a_limit_draws_by_the_seed(tmp_path, settings):
         ([{"a": 1}], DataError, "has no column dialogue and no column summary; its columns are: a"),
     ],
 )
-def test_a_file_with_nothing_to_use_is_refused(tmp_path, settings, content, error, sentence):
+def test_a_file_without_usable_rows_raises(tmp_path, settings, content, error, sentence):
     with pytest.raises(error, match=sentence) as refused:
         read_training_data(DataConfig(write(tmp_path, content)), settings)
     if "no row" in sentence:
         assert refused.value.rows == (1, 2)
 
 
-def test_a_source_that_there_is_not_is_refused(settings):
+def test_a_missing_file_raises(settings):
     with pytest.raises(InputError, match=r"There is no file 'nowhere\.csv'"):
         read_training_data(DataConfig("nowhere.csv"), settings)
 
 
-def test_the_fingerprint_tells_dialogues_apart_and_overlooks_spacing_and_case():
+def test_the_fingerprint_ignores_spacing_and_case():
     assert fingerprint("Tom:  Hi.\nMaya: HELLO.") == fingerprint("tom: hi. maya: hello.")
     assert fingerprint("Tom: Hi.") != fingerprint("Tom: Ho.") and len(fingerprint("")) == 16

@@ -1,6 +1,4 @@
-"""Every fine-tuning method, from two real steps to the summary of a model that the registry knows: trained, saved,
-found, loaded, written with, and the original as it was, bit for bit.
-"""
+"""Every fine-tuning method: two training steps, saving, registration, loading and generation; the base is unchanged."""
 
 from __future__ import annotations
 
@@ -21,13 +19,13 @@ from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.dataset import sample_csv
 from dsum_demo.training.methods import METHODS, method
 
-# What the defaults are too large for in a model of width 32.
+# Some defaults are too large for a model of width 32.
 SMALL = {"oft": {"oft_block_size": 4}, "vera": {"r": 8}}
 DIALOGUE = "Maya: Can you lend me ten dollars?\nTom: Sure, pay me back next week."
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_trained_saved_found_loaded_and_the_original_unchanged(name, settings, tmp_path):
+def test_a_trained_model_is_registered_and_summarizes_and_the_base_is_unchanged(name, settings, tmp_path):
     (tmp_path / "rows.csv").write_text(sample_csv())
     training = TrainingConfig(name, SMALL.get(name, {}), max_steps=2, batch_size=1, evaluations=2, warmup_share=0,
                               max_source_tokens=64, max_target_tokens=16)  # fmt: skip
@@ -53,12 +51,12 @@ def test_trained_saved_found_loaded_and_the_original_unchanged(name, settings, t
     assert generate(loaded, source, decode).finished
     trained = torch.cat([tensor.flatten() for tensor in logits(loaded, source)])
     plain = torch.cat([tensor.flatten() for tensor in logits(original, source)])
-    assert not torch.equal(trained, plain), "two steps changed what it would write"
+    assert not torch.equal(trained, plain), "two steps changed the output"
 
     assert generate(original, source, decode).text == said
     assert all(torch.equal(tensor, original.model.state_dict()[key]) for key, tensor in before.items())
     assert (settings.root / "models" / "dsum-t5-base" / "model.safetensors").read_bytes() == file
-    # What the card and the history say of it.
+    # Also shown in the model card and the run history.
     assert (
         record["trained_parameters"] == (record["parameters"] if name == "full" else record["trained_parameters"]) > 0
     )

@@ -1,4 +1,4 @@
-"""events.jsonl: whole lines whatever happens, and curves in which a resumed run's steps are counted once."""
+"""The event log events.jsonl, and the curves read from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def step(number: int, loss: float = 1.0) -> dict:
     return {"event": "step", "step": number, "steps": 9, "loss": loss, "time": 0.0}
 
 
-def test_what_is_appended_is_read_with_its_time(tmp_path):
+def test_appended_events_are_read_with_their_time(tmp_path):
     log = EventLog(tmp_path / "events.jsonl")
     log.append({"event": "note", "text": "Grüße\n\u2028"})
     log.append(step(1))
@@ -23,7 +23,7 @@ def test_what_is_appended_is_read_with_its_time(tmp_path):
     assert offset == log.file.stat().st_size and read_events(log.file, offset) == ([], offset)
 
 
-def test_a_line_that_is_being_written_is_read_the_next_time(tmp_path):
+def test_an_incomplete_line_is_read_on_the_next_call(tmp_path):
     file = tmp_path / "events.jsonl"
     line = json.dumps(step(2)).encode() + b"\n"
     file.write_bytes(json.dumps(step(1)).encode() + b"\n" + line[:9])
@@ -35,33 +35,33 @@ def test_a_line_that_is_being_written_is_read_the_next_time(tmp_path):
 
 
 @pytest.mark.parametrize("rubbish", [b"\n", b"{\n", b"[1]\n", b'"x"\n', b"null\n", b"\xff\xfe\n", b'{"step": 3}\n'])
-def test_lines_that_are_no_events_are_left_out(tmp_path, rubbish):
+def test_invalid_lines_are_skipped(tmp_path, rubbish):
     file = tmp_path / "events.jsonl"
     file.write_bytes(rubbish + json.dumps(step(1)).encode() + b"\n" + rubbish)
     assert [event["step"] for event in read_events(file)[0]] == [1]
 
 
-def test_a_line_that_a_crash_cut_off_does_not_swallow_the_next(tmp_path):
+def test_an_event_after_an_incomplete_line_is_read(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_bytes(json.dumps(step(1)).encode() + b'\n{"event": "st')
     EventLog(file).append(step(2))
     assert [event["step"] for event in read_events(file)[0]] == [1, 2]
 
 
-def test_a_file_that_is_not_there_yet_has_no_events(tmp_path):
+def test_a_missing_file_has_no_events(tmp_path):
     assert read_events(tmp_path / "events.jsonl") == ([], 0)
     curve = read_curve(tmp_path / "events.jsonl")
     assert curve.steps == curve.evaluations == []
     assert curve.start is curve.end is curve.latest is curve.best is None
 
 
-def test_numbers_that_json_does_not_have_are_not_written(tmp_path):
+def test_appending_nan_or_infinity_raises(tmp_path):
     with pytest.raises(ValueError):
         EventLog(tmp_path / "events.jsonl").append(step(1, float("nan")))
     assert read_events(tmp_path / "events.jsonl") == ([], 0)
 
 
-def test_steps_that_a_resume_takes_again_are_counted_once():
+def test_steps_repeated_after_a_resume_are_kept_once():
     def evaluation(number: int, best: bool) -> dict:
         return {"event": "evaluation", "step": number, "best": best}
 

@@ -1,6 +1,4 @@
-"""The trainer on a tiny real T5 and a few made-up pairs: what it changes, what it feeds the model, what it writes, when
-it stops, what it refuses.
-"""
+"""The training loop on a tiny real T5: weights, batches, files, events, stopping, errors and memory."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ LORA = {"method": "lora", "options": {"r": 4, "target_modules": ["q", "wo"]}}
 
 @dataclass
 class Run:
-    """One finished run: the model as it is in memory, its weights before, and what it was fed and told."""
+    """A finished run: the model in memory, its initial weights, its batches and its events."""
 
     model: Any
     before: dict[str, torch.Tensor]
@@ -56,7 +54,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
-    """run(method="full", …): trains tiny_model(1) on TRAIN; `changes` go to its config."""
+    """run(method="full", …): trains tiny_model(1) on TRAIN; `changes` go to the TrainingConfig."""
 
     def start(
         model: Any = None,
@@ -89,7 +87,7 @@ def run(tiny_model, tiny_tokenizer, tmp_path_factory) -> Callable[..., Run]:
     return start
 
 
-# Scored once, at the end: what is in memory is what was kept.
+# Evaluated once, at the end, so the model in memory is the best one.
 @pytest.fixture(scope="module")
 def full(run) -> Run:
     return run(method="full", evaluations=1)
@@ -102,7 +100,7 @@ def lora(run) -> Run:
 
 @pytest.fixture(scope="module")
 def tom(run, tiny_model) -> Callable[[], Any]:
-    """tom(): a model that has learned to answer "Tom", whatever it is asked; without dropout."""
+    """tom(): a model without dropout that always generates "Tom"."""
     pairs = [(dialogue, "Tom") for dialogue, _ in TRAIN]
     model = tiny_model(1, dropout_rate=0.0, initializer_factor=1.0)
     learned = run(model, pairs=pairs, validation=[(VALIDATION[0][0], "Tom")], method="full", max_steps=40,
@@ -111,18 +109,18 @@ def tom(run, tiny_model) -> Callable[[], Any]:
     return lambda: copy.deepcopy(learned.model)
 
 
-def test_each_summary_is_scored_with_the_reference_of_its_own_dialogue(run, tiny_tokenizer):
-    """Validation is sorted by length: its order is not that of the pairs."""
+def test_each_summary_is_scored_with_the_reference_of_its_dialogue(run, tiny_tokenizer):
+    """Validation rows are sorted by length, so their order differs from that of the pairs."""
     validation = sorted(PAIRS, key=lambda pair: len(pair[0]))
     done = run(method="full", max_steps=1, evaluations=1, validation=validation, precision="fp32")
-    said = [write(done.model, tiny_tokenizer, dialogue) for dialogue, _ in validation]
-    assert len(set(said)) > 1
+    summaries = [write(done.model, tiny_tokenizer, dialogue) for dialogue, _ in validation]
+    assert len(set(summaries)) > 1
     [event] = [event for event in done.events if event["event"] == "evaluation"]
-    assert [row["summary"] for row in event["summaries"]] == said[:3]
+    assert [row["summary"] for row in event["summaries"]] == summaries[:3]
     assert [(row["dialogue"], row["reference"]) for row in event["summaries"]] == validation[:3]
     own = [
         score_summary(text, [reference])["rouge1"].fmeasure
-        for text, (_, reference) in zip(said, validation, strict=True)
+        for text, (_, reference) in zip(summaries, validation, strict=True)
     ]
     assert event["rouge1"] == pytest.approx(sum(own) / len(own))
 
@@ -139,9 +137,6 @@ def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if "lora_" in name}
 
 
-# what a run changes
-
-
 def test_full_fine_tuning_changes_every_weight(full):
     after = full.model.state_dict()
     assert after.keys() == full.before.keys()
@@ -151,12 +146,12 @@ def test_full_fine_tuning_changes_every_weight(full):
     assert (full.result.parameters, full.result.trained_parameters) == (total, total)
 
 
-def test_lora_changes_its_adapter_and_nothing_of_the_base(lora):
+def test_lora_changes_its_adapter_but_not_the_base(lora):
     after = {name.replace(".base_layer", ""): tensor for name, tensor in lora.model.state_dict().items()}
     assert all(torch.equal(after[name], tensor) for name, tensor in lora.before.items())
     added = adapter_weights(lora.model)
     assert set(after) - set(lora.before) == set(added)
-    # B starts at zero: where it is not, a step was taken.
+    # B is initialized to zero, so other values mean that it was trained.
     assert all(tensor.any() for tensor in added.values())
     assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in added} == {"q", "wo"}
     trained = sum(tensor.numel() for tensor in added.values())
@@ -170,8 +165,8 @@ def tied_once(weights: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("how", [{"method": "full"}, LORA], ids=["full", "lora"])
-def test_the_recipes_settings_train_too(run, how):
-    # Label smoothing takes the labels from the model and computes the loss outside of it.
+def test_adafactor_with_label_smoothing_trains(run, how):
+    # With label smoothing the loss is computed outside the model.
     trained = run(**how, optimizer="adafactor", label_smoothing=0.1, learning_rate=3e-3)
     after = {name.replace(".base_layer", ""): tensor for name, tensor in trained.model.state_dict().items()}
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, trained.before.get(name, tensor))}
@@ -179,7 +174,7 @@ def test_the_recipes_settings_train_too(run, how):
     assert trained.result.steps == 2 and all("decoder_input_ids" in batch for batch in trained.batches)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, lora, tiny_model):
+def test_weights_depend_on_the_seed_only(run, lora, tiny_model):
     def run_from(state: int, **changes: Any) -> Run:
         model = tiny_model(1)  # which seeds torch
         torch.manual_seed(state)
@@ -192,17 +187,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run, lora,
     assert again.result.best == lora.result.best
 
 
-def test_how_often_one_validates_does_not_change_what_is_learned(run, full):
+def test_the_number_of_evaluations_does_not_change_the_weights(run, full):
     often = run(method="full", evaluations=2).model.state_dict()
     assert all(torch.equal(tensor, often[name]) for name, tensor in full.model.state_dict().items())
 
 
-def test_full_fine_tuning_repeats_itself_with_dropout_and_all(run, full):
+def test_full_fine_tuning_with_dropout_is_reproducible(run, full):
     again = run(method="full", evaluations=1).model.state_dict()
     assert all(torch.equal(tensor, again[name]) for name, tensor in full.model.state_dict().items())
-
-
-# what the model is fed
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -218,17 +210,17 @@ def test_batches_are_as_wide_as_their_longest_row_and_labels_are_padded_with_min
         assert batch["labels"].shape[1] == kept.sum(1).max()
         assert not (batch["labels"] == tiny_tokenizer.pad_token_id).any()
         for ids, length, labels, real in zip(batch["input_ids"], lengths, batch["labels"], kept, strict=True):
-            assert real[: real.sum()].all(), "padding stands behind"
+            assert real[: real.sum()].all(), "padding is at the end"
             fed.append((ids[:length].tolist(), labels[real].tolist()))
     assert len(widths) == 2, "each batch has its own width"
-    # Each pair once, tokenized as inference does it.
+    # Each pair once, tokenized as for inference.
     assert sorted(fed) == sorted(
         (DEFAULT_PROMPT.encode(tiny_tokenizer, dialogue), DEFAULT_PROMPT.encode_target(tiny_tokenizer, summary, 128))
         for dialogue, summary in TRAIN
     )
 
 
-def test_long_pairs_are_cut_without_losing_the_prompt_or_the_end(tiny_tokenizer):
+def test_long_pairs_are_truncated_and_keep_the_prompt_and_the_end_token(tiny_tokenizer):
     turn = "Maya: Can you lend me ten dollars?"
     config = TrainingConfig(max_source_tokens=120, max_target_tokens=6)
     rows = encode_pairs(
@@ -238,29 +230,26 @@ def test_long_pairs_are_cut_without_losing_the_prompt_or_the_end(tiny_tokenizer)
     assert kept > 0 and rows[0]["input_ids"] == DEFAULT_PROMPT.encode(tiny_tokenizer, "\n".join([turn] * kept))
     whole = tiny_tokenizer("Tom lends Maya ten dollars.").input_ids
     assert len(whole) > 6 and rows[0]["labels"] == [*whole[:5], tiny_tokenizer.eos_token_id]
-    # A short row is not padded here.
+    # Short rows are not padded here.
     assert rows[1]["input_ids"] == DEFAULT_PROMPT.encode(tiny_tokenizer, "Tom: Hi.")
     assert rows[1]["labels"] == tiny_tokenizer("No").input_ids
 
 
-def test_a_prompt_that_leaves_no_room_is_refused(run):
+def test_a_token_limit_shorter_than_the_prompt_raises(run):
     with pytest.raises(InputError, match="prompt alone fills 3 tokens"):
         run(method="full", max_source_tokens=3)
-
-
-# what a run writes
 
 
 def test_best_of_full_loads_as_a_plain_model(full, tiny_model, tiny_tokenizer):
     folder = full.result.folder
     assert folder == full.folder / "best"
     loaded = AutoModelForSeq2SeqLM.from_pretrained(folder)
-    assert full.result.best_step == full.result.steps, "the last step was the best: what is compared below"
+    assert full.result.best_step == full.result.steps, "the comparison below needs the last step to be the best"
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
     for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, full.model.state_dict()[name]), name
     assert AutoTokenizer.from_pretrained(folder)(TRAIN[0][0]).input_ids == tiny_tokenizer(TRAIN[0][0]).input_ids
-    # Generation settings are the base's: validation has its own, which nobody chose for the model.
+    # Generation settings are those of the base model, not those of the validation.
     assert loaded.generation_config.to_diff_dict() == tiny_model(1).generation_config.to_diff_dict()
     assert not (folder / "adapter_config.json").exists()
 
@@ -284,7 +273,7 @@ def test_best_of_lora_is_an_adapter_that_names_its_base(lora, tiny_model, tiny_t
 
 
 def test_the_best_checkpoint_is_kept_not_the_last(run, tom):
-    # The warm-up begins at zero, so step 1 leaves the weights as they are; step 2 ruins them.
+    # The warm-up starts at a learning rate of zero, so step 1 does not change the weights; step 2 ruins them.
     ruined = run(tom(), validation=[(VALIDATION[1][0], "Tom")], method="full", learning_rate=1.0, warmup_share=0.5)
     first, last = scored(ruined)
     assert first["rouge1"] == 1.0 > last["rouge1"] and (first["best"], last["best"]) == (True, False)
@@ -294,7 +283,7 @@ def test_the_best_checkpoint_is_kept_not_the_last(run, tom):
     assert not torch.equal(ruined.model.state_dict()["shared.weight"], ruined.before["shared.weight"])
 
 
-def test_the_best_can_be_chosen_by_the_validation_loss(run):
+def test_the_best_weights_can_be_selected_by_validation_loss(run):
     trained = run(**LORA, best_by="loss", max_steps=4, evaluations=4)
     losses = [event["loss"] for event in scored(trained)]
     assert trained.result.best["loss"] == min(losses)
@@ -303,10 +292,10 @@ def test_the_best_can_be_chosen_by_the_validation_loss(run):
     ]
 
 
-def test_a_run_that_gets_no_better_ends_by_itself(run, tom):
+def test_early_stopping_ends_a_run_without_improvement(run, tom):
     done = run(tom(), validation=[(VALIDATION[1][0], "Tom")], method="full", learning_rate=1e-9, max_steps=20,
                evaluations=20, patience=2)  # fmt: skip
-    # Nothing is better than 1.0: the first evaluation is the best, and two more were waited for.
+    # Nothing is better than 1.0: the first evaluation is the best, and patience allows two more.
     assert done.result.early and not done.result.stopped
     assert (done.result.steps, done.result.best_step, len(scored(done))) == (3, 1, 3)
 
@@ -315,7 +304,7 @@ def scored(run: Run) -> list[dict[str, Any]]:
     return [event for event in run.events if event["event"] == "evaluation"]
 
 
-def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
+def test_events_have_steps_losses_and_scores_and_are_json(full):
     kinds = [(event["event"], event["step"], event["steps"]) for event in full.events]
     assert kinds == [("start", 0, 2), ("step", 1, 2), ("step", 2, 2), ("evaluation", 2, 2), ("checkpoint", 2, 2)]
     start, *steps, evaluation, checkpoint = full.events
@@ -323,7 +312,7 @@ def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
     assert (start["train_dialogues"], start["validation_dialogues"]) == (len(TRAIN), len(VALIDATION))
     assert start["trained_parameters"] == start["parameters"] == full.result.parameters
     assert all(0 < step["loss"] < 100 and step["grad_norm"] > 0 for step in steps)
-    assert [step["learning_rate"] for step in steps] == [1e-2, 5e-3], "linear, to zero after the last"
+    assert [step["learning_rate"] for step in steps] == [1e-2, 5e-3], "linear to zero after the last step"
     assert all(0 < step["memory_bytes"] <= step["peak_memory_bytes"] for step in steps)
     assert all(step["samples_per_second"] > 0 for step in steps) and steps[0]["seconds_left"] > 0
     assert all(0 <= evaluation[name] <= 1 for name in ROUGE_TYPES) and evaluation["loss"] > 0
@@ -333,7 +322,7 @@ def test_events_tell_the_steps_losses_and_scores_and_are_json(full):
     assert full.result.steps == 2 and full.result.seconds > 0 and not full.result.stopped
 
 
-def test_progress_goes_to_the_caller_and_not_to_standard_output(run, capsys):
+def test_nothing_is_printed_to_standard_output(run, capsys):
     run(**LORA, max_steps=1)
     assert capsys.readouterr().out.strip() == ""
 
@@ -346,27 +335,24 @@ def test_progress_goes_to_the_caller_and_not_to_standard_output(run, capsys):
         ({"max_steps": 5, "epochs": 1, "evaluations": 2}, 5, [3, 5]),
     ],
 )
-def test_epochs_decide_the_steps_unless_they_are_given(run, settings, steps, evaluated):
+def test_epochs_determine_the_steps_unless_max_steps_is_given(run, settings, steps, evaluated):
     trained = run(**LORA, **settings)
     assert trained.result.steps == steps
     assert [event["step"] for event in scored(trained)] == evaluated
 
 
-# stopping
-
-
-def test_a_stop_ends_the_run_after_the_step_and_keeps_what_was_learned(run):
+def test_a_stop_ends_the_run_after_the_step_and_keeps_the_weights(run):
     asked = []
     stopped = run(**LORA, max_steps=50, evaluations=1, should_stop=lambda: asked.append(0) or len(asked) == 2)
     assert stopped.result.stopped and stopped.result.steps == 2 and len(stopped.batches) == 2
     kept = load_file(stopped.result.folder / "adapter_model.safetensors")
     assert len(kept) == len(adapter_weights(stopped.model))
-    # Nothing was scored by then.
+    # It was stopped before the first evaluation.
     assert stopped.result.best == {}
 
 
-def test_a_stop_within_an_evaluation_is_obeyed_before_the_text_is_finished(run):
-    """should_stop is asked after the step, and then after every token."""
+def test_a_stop_during_an_evaluation_ends_it_before_the_summary_is_complete(run):
+    """should_stop is called after the step and then after every token."""
     asked = []
     stopped = run(**LORA, max_steps=5, evaluations=5, should_stop=lambda: asked.append(0) or len(asked) == 4)
     assert len(asked) == 4 and stopped.result.stopped and stopped.result.steps == 1 and scored(stopped) == []
@@ -380,38 +366,35 @@ def test_a_stop_after_an_evaluation_keeps_its_scores(run):
     assert set(stopped.result.best) == {*ROUGE_TYPES, "loss"}
 
 
-def test_a_stop_between_accumulated_batches_takes_no_half_a_step(run):
+def test_a_stop_between_accumulated_batches_discards_the_incomplete_step(run):
     asked = []
     stopped = run(**LORA, max_steps=5, accumulation=2, evaluations=1,
                   should_stop=lambda: asked.append(0) or len(asked) == 3)  # fmt: skip
     assert stopped.result.stopped and len(stopped.batches) == 3 and stopped.result.steps == 1
 
 
-def test_a_stop_at_once_takes_one_step(run):
+def test_an_immediate_stop_takes_one_step(run):
     assert run(method="full", max_steps=50, should_stop=lambda: True).result.steps == 1
 
 
-# what is refused
-
-
 @pytest.mark.parametrize(("pairs", "validation"), [([], VALIDATION), (TRAIN, []), ([], [])])
-def test_without_pairs_there_is_nothing_to_train(run, pairs, validation):
+def test_training_without_pairs_raises(run, pairs, validation):
     with pytest.raises(InputError, match="at least one pair"):
         run(pairs=pairs, validation=validation)
 
 
 @pytest.mark.parametrize("how", [{"method": "full"}, LORA], ids=["full", "lora"])
-def test_a_loss_that_is_no_number_ends_the_run_with_advice(run, tiny_model, tmp_path, how):
+def test_a_nan_loss_raises_with_advice(run, tiny_model, tmp_path, how):
     model = tiny_model(1)
     with torch.no_grad():
         model.decoder.final_layer_norm.weight[0] = float("nan")
     with pytest.raises(TrainingError, match=r"loss became nan at step 1; lower the learning rate, .*never in fp16"):
         run(model, folder=tmp_path, **how)
-    assert not (tmp_path / "best").exists(), "nothing that could be taken for a result"
+    assert not (tmp_path / "best").exists(), "there is no result"
 
 
-def test_a_loss_of_exactly_zero_ends_the_run(run, tom):
-    # Made a hundred times surer of its answer, it is surer than float32 has doubt.
+def test_a_loss_of_exactly_zero_raises(run, tom):
+    # Logits a hundred times larger make the probability of the right token exactly 1 in float32.
     model = tom()
     with torch.no_grad():
         model.decoder.final_layer_norm.weight.mul_(100)
@@ -419,19 +402,19 @@ def test_a_loss_of_exactly_zero_ends_the_run(run, tom):
         run(model, pairs=[(dialogue, "Tom") for dialogue, _ in TRAIN], method="full")
 
 
-def test_modules_that_the_model_does_not_have_are_refused(run):
+def test_unknown_target_modules_raise(run):
     with pytest.raises(InputError, match="LoRA cannot start with these options: "):
         run(method="lora", options={"target_modules": ["nowhere"]})
 
 
-def test_a_loss_that_explodes_ends_the_run_and_the_best_of_before_is_kept(run, tom, tmp_path):
+def test_an_exploding_loss_raises_and_the_previous_best_weights_are_kept(run, tom, tmp_path):
     model, before = tom(), tom().state_dict()
 
     class Events(list):
         def append(self, event):
             super().append(event)
             if event["event"] == "checkpoint" and event["step"] == 1:
-                with torch.no_grad():  # from now on it is sure of everything but the right answer
+                with torch.no_grad():  # makes the right token the least likely
                     model.decoder.final_layer_norm.weight.mul_(-100)
 
     with pytest.raises(TrainingError, match=r"loss exploded to .* at step [23], from .*; lower the learning rate"):
@@ -439,15 +422,12 @@ def test_a_loss_that_explodes_ends_the_run_and_the_best_of_before_is_kept(run, t
             folder=tmp_path, events=Events(), method="full", warmup_share=0.1, max_steps=10,
             evaluations=10)  # fmt: skip
     kept = load_file(tmp_path / "best" / "model.safetensors")
-    assert all(torch.equal(tensor, before[name]) for name, tensor in kept.items()), "step 1 was at a rate of 0"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in kept.items()), "step 1 had a learning rate of 0"
     assert last_complete(tmp_path / "checkpoints")
 
 
-# accumulation, memory
-
-
-def test_accumulated_batches_teach_what_one_large_batch_teaches(run, tiny_model):
-    """Dialogues of different lengths: a mean of means would weigh them differently."""
+def test_accumulated_batches_give_the_loss_of_one_large_batch(run, tiny_model):
+    """The dialogues differ in length, so a mean of batch means would weight them differently."""
     how = {"method": "full", "precision": "fp32", "max_steps": 2, "evaluations": 1}
     one = run(tiny_model(1, dropout_rate=0.0), **how, batch_size=4)
     four = run(tiny_model(1, dropout_rate=0.0), **how, batch_size=1, accumulation=4)
@@ -457,8 +437,8 @@ def test_accumulated_batches_teach_what_one_large_batch_teaches(run, tiny_model)
         assert second["loss"] == pytest.approx(first["loss"], rel=1e-4)
 
 
-def test_where_memory_runs_out_the_batch_is_halved_and_accumulation_doubled(run, tiny_model):
-    """The error is torch's own, raised by the model's forward pass for every batch of more than two dialogues."""
+def test_out_of_memory_halves_the_batch_and_doubles_accumulation(run, tiny_model):
+    """A hook raises torch.OutOfMemoryError in the forward pass of batches of more than two dialogues."""
     settings = {"method": "full", "precision": "fp32", "max_steps": 3, "evaluations": 1}
     wanted = run(tiny_model(1, dropout_rate=0.0), **settings, batch_size=2, accumulation=2)
     model = tiny_model(1, dropout_rate=0.0)
@@ -471,7 +451,7 @@ def test_where_memory_runs_out_the_batch_is_halved_and_accumulation_doubled(run,
     assert all(torch.equal(tensor, done.model.state_dict()[name]) for name, tensor in wanted.model.state_dict().items())
 
 
-def test_memory_that_runs_out_later_loses_no_step(run, tiny_model):
+def test_out_of_memory_in_a_later_step_loses_no_step(run, tiny_model):
     settings = {"method": "full", "precision": "fp32", "max_steps": 4, "evaluations": 1}
     wanted = run(tiny_model(1, dropout_rate=0.0), **settings, batch_size=4)
     model, events = tiny_model(1, dropout_rate=0.0), []
@@ -491,7 +471,7 @@ def test_memory_that_runs_out_later_loses_no_step(run, tiny_model):
     assert done.result.steps == 4
 
 
-def test_memory_that_does_not_suffice_for_one_dialogue_ends_the_run(run, tiny_model, tmp_path):
+def test_out_of_memory_with_one_dialogue_raises(run, tiny_model, tmp_path):
     model = tiny_model(1)
     model.encoder.register_forward_pre_hook(refuse_more_than(0), with_kwargs=True)
     with pytest.raises(TrainingError, match="Out of memory with batch size 1: CUDA out of memory"):

@@ -1,4 +1,4 @@
-"""`accelerate launch -m dsum_demo train …` with two processes on the CPU: the same run, and one of them writes."""
+"""`accelerate launch -m dsum_demo train …` with two processes on the CPU gives the same run as one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS = {"max_steps": 3, "evaluations": 1, "precision": "fp32", "max_source_t
             "lora_dropout": 0, "r": 4, "validation_share": 0.3}  # fmt: skip
 
 
-def test_two_processes_train_what_one_trains(tiny_environment, tmp_path):
+def test_two_processes_give_the_same_run_as_one(tiny_environment, tmp_path):
     rows = sample_csv().splitlines(keepends=True)
     (tmp_path / "rows.csv").write_text("".join(rows))
     environment = {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data")}
@@ -30,12 +30,12 @@ def test_two_processes_train_what_one_trains(tiny_environment, tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     runs = Runs(tmp_path / "data" / "runs")
-    assert {run.name for run in runs.all()} == {"one", "two"}, "the second process made no run of its own"
+    assert {run.name for run in runs.all()} == {"one", "two"}, "the second process creates no run"
     curves = [read_curve(runs.get(name).events_file) for name in ("one", "two")]
     assert [curve.start["processes"] for curve in curves] == [1, 2]
     assert all(runs.get(name).status().state is RunState.FINISHED for name in ("one", "two"))
-    assert [point["step"] for point in curves[1].steps] == [1, 2, 3], "each step is told once"
-    # The model has dropout of its own: each process draws for the dialogues that it has.
+    assert [point["step"] for point in curves[1].steps] == [1, 2, 3], "each step is reported once"
+    # The model has dropout, which each process draws for its own dialogues.
     for first, second in zip(curves[0].steps, curves[1].steps, strict=True):
         assert second["loss"] == pytest.approx(first["loss"], rel=0.25)
         assert second["learning_rate"] == first["learning_rate"]

@@ -1,4 +1,4 @@
-"""A run that was interrupted and resumed is the run that was not: step by step, for every method, whatever ended it."""
+"""A resumed run equals an uninterrupted one, for every method and after stops, crashes and full disks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def start(tiny_model, tiny_tokenizer) -> Callable[..., tuple[TrainingResult, list[dict[str, Any]]]]:
-    """start(folder, method, …) -> (result, events); the model is the same each time, the random state is not."""
+    """start(folder, method, …) -> (result, events); every call uses the same model and another random state."""
 
     def begin(
         folder: Path, method: str = "lora", resume: bool = False, should_stop=lambda: False, events=None, **changes: Any
@@ -55,7 +55,7 @@ def start(tiny_model, tiny_tokenizer) -> Callable[..., tuple[TrainingResult, lis
 
 @pytest.fixture(scope="module")
 def whole(start, tmp_path_factory) -> Callable[[str], tuple[TrainingResult, list[dict[str, Any]]]]:
-    """whole(method): the run that nothing interrupts, made once."""
+    """whole(method): an uninterrupted run, cached."""
     made: dict[str, Any] = {}
 
     def get(method: str) -> tuple[TrainingResult, list[dict[str, Any]]]:
@@ -83,10 +83,10 @@ def same_weights(first: Path, second: Path) -> bool:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_stopped_run_goes_on_as_if_nothing_had_been(method, start, whole, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(method, start, whole, tmp_path):
     events, asked = stop_at(3)
     stopped, _ = start(tmp_path, method, events=events, should_stop=asked)
-    assert stopped.stopped and stopped.steps == 4, "asked for once step 3 is told, obeyed after step 4"
+    assert stopped.stopped and stopped.steps == 4, "requested when step 3 is reported, so it stops after step 4"
     resumed, more = start(tmp_path, method, resume=True)
     wanted, uninterrupted = whole(method)
     assert (more[0]["step"], more[0]["resumed"]) == (4, True)
@@ -96,8 +96,8 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(method, start, whole, tmp_
     assert (resumed.best, resumed.best_step, resumed.steps) == (wanted.best, wanted.best_step, 8)
 
 
-def test_a_stop_before_an_evaluation_puts_it_off_until_the_run_goes_on(start, whole, tmp_path):
-    """Step 2 is scored. Asked to stop as step 1 is told, the run stops after step 2, and not after its evaluation."""
+def test_a_stop_before_an_evaluation_postpones_it_until_the_run_is_resumed(start, whole, tmp_path):
+    """Step 2 has an evaluation. The stop is requested when step 1 is reported, so the run stops before evaluating."""
     events, asked = stop_at(1)
     start(tmp_path, events=events, should_stop=asked)
     assert list(curve(events)) == [1, 2] and curve(events, "evaluation") == {}
@@ -109,7 +109,7 @@ def test_a_stop_before_an_evaluation_puts_it_off_until_the_run_goes_on(start, wh
     assert resumed.best == wanted.best
 
 
-def test_a_stop_at_the_last_step_leaves_only_its_evaluation_to_do(start, whole, tmp_path):
+def test_a_run_stopped_at_its_last_step_only_evaluates_on_resume(start, whole, tmp_path):
     events, asked = stop_at(7)
     stopped, _ = start(tmp_path, events=events, should_stop=asked)
     assert (stopped.steps, stopped.stopped) == (8, True)
@@ -119,17 +119,17 @@ def test_a_stop_at_the_last_step_leaves_only_its_evaluation_to_do(start, whole, 
     assert (resumed.steps, resumed.stopped, resumed.best) == (8, False, wanted.best)
 
 
-def test_patience_counts_on_over_a_resume(start, tmp_path):
+def test_patience_is_counted_across_a_resume(start, tmp_path):
     how = {"learning_rate": 1e-9, "evaluations": 8, "patience": 3}
     events, asked = stop_at(2)
     start(tmp_path, events=events, should_stop=asked, **how)
     resumed, _ = start(tmp_path, resume=True, **how)
-    assert resumed.early and resumed.steps == 4, "the first was the best, and three more were waited for"
+    assert resumed.early and resumed.steps == 4, "the first evaluation was the best, and patience allows three more"
 
 
 @pytest.fixture
 def killed_while_writing(start, tmp_path) -> Path:
-    """The folder of a run whose process was killed as it wrote the optimizer's state of step 4."""
+    """The folder of a run whose process was killed while writing the optimizer state of step 4."""
     child = os.fork()
     if child == 0:
         save = torch.save
@@ -150,9 +150,7 @@ def killed_while_writing(start, tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_process_that_was_killed_as_it_wrote_a_checkpoint_resumes_from_the_one_before(
-    killed_while_writing, start, whole
-):
+def test_a_run_killed_while_writing_a_checkpoint_resumes_from_the_previous_one(killed_while_writing, start, whole):
     checkpoints = killed_while_writing / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["checkpoint-2", "checkpoint-4"]
     assert last_complete(checkpoints) == checkpoints / "checkpoint-2"
@@ -166,12 +164,10 @@ def test_a_process_that_was_killed_as_it_wrote_a_checkpoint_resumes_from_the_one
 @pytest.mark.parametrize(
     ("optimizer", "largest", "what"),
     [("adamw", 300_000, "checkpoint of step 4"), ("adafactor", 100_000, "(best weights|checkpoint of step 4)")],
-    ids=["the optimizer's state", "the weights"],
+    ids=["optimizer state", "weights"],
 )
-def test_a_full_disk_ends_the_run_in_a_sentence_and_the_checkpoint_before_is_kept(
-    optimizer, largest, what, start, tmp_path
-):
-    """From step 2 on no file may grow beyond `largest` bytes, which the system refuses as it refuses a full disk."""
+def test_a_full_disk_raises_and_the_previous_checkpoint_is_kept(optimizer, largest, what, start, tmp_path):
+    """From step 2 on, RLIMIT_FSIZE limits files to `largest` bytes, which fails like a full disk."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Events(list):
@@ -186,7 +182,7 @@ def test_a_full_disk_ends_the_run_in_a_sentence_and_the_checkpoint_before_is_kep
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     checkpoints = tmp_path / "checkpoints"
-    assert [path.name for path in checkpoints.iterdir()] == ["checkpoint-2"], "what was half-written takes no room"
+    assert [path.name for path in checkpoints.iterdir()] == ["checkpoint-2"], "incomplete files are deleted"
     assert last_complete(checkpoints)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "checkpoints"]
     resumed, events = start(tmp_path, "full", resume=True, optimizer=optimizer)
@@ -194,7 +190,7 @@ def test_a_full_disk_ends_the_run_in_a_sentence_and_the_checkpoint_before_is_kep
 
 
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "missing", "unsealed"])
-def test_a_corrupt_checkpoint_is_passed_over(harm, start, whole, tmp_path):
+def test_a_corrupt_checkpoint_is_skipped(harm, start, whole, tmp_path):
     checkpoints = tmp_path / "checkpoints"
 
     class Events(list):
@@ -224,7 +220,7 @@ def test_a_corrupt_checkpoint_is_passed_over(harm, start, whole, tmp_path):
     assert same_weights(resumed.folder, wanted.folder)
 
 
-def test_without_a_complete_checkpoint_a_run_begins_anew(start, whole, tmp_path):
+def test_a_run_without_a_complete_checkpoint_starts_from_the_beginning(start, whole, tmp_path):
     (tmp_path / "checkpoints" / "checkpoint-6").mkdir(parents=True)
     _, events = start(tmp_path, resume=True)
     assert (events[0]["step"], events[0]["resumed"]) == (0, False)
