@@ -50,7 +50,7 @@ def unread_warnings(evaluation: Evaluation, examples: Sequence[ExampleRecord]) -
             yield Warning(
                 "unread",
                 f"{len(unread):,} of {_count(len(found), what)} have letters that ROUGE does not read (it reads a-z "
-                "and 0-9 only); their scores ignore these letters.",
+                "and 0-9 only); their scores ignore these letters. DSUM_UNICODE_ROUGE=1 adds a ROUGE that reads them.",
                 examples=tuple(dict.fromkeys(unread)),
             )
 

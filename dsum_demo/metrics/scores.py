@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import Any
 
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import has_tokens, rouge_scores
+from dsum_demo.metrics.unicode_words import unicode_rouge_scores, unicode_words
 
 POLICIES = ("mean", "best", "first")
 
@@ -81,6 +83,23 @@ def _rouge(name: str, kind: str, signature: str) -> Metric:
 
 ROUGE_SIGNATURE = f"rouge_score {version('rouge_score')}, stemmer, F1"
 
+
+def _unicode_rouge(n: str) -> Metric:
+    def score(summary: str, reference: str) -> Score:
+        return Score(*unicode_rouge_scores(summary, reference)[f"rouge{n}"])
+
+    return Metric(
+        f"unicode_rouge{n}", f"ROUGE-{n} (Unicode words)", f"U-R{n}", "F1", True,
+        f"rouge_score {version('rouge_score')} over Unicode words (UAX #29, regex {version('regex')}), NFKC, "
+        "casefolded, no stemmer, F1",
+        score, reads=lambda reference: bool(unicode_words(reference)),
+    )  # fmt: skip
+
+
+# For texts with letters that ROUGE does not read. Off by default: every table has a column per metric.
+UNICODE_ROUGE = tuple(map(_unicode_rouge, "12"))
+_UNICODE_ROUGE_ON = os.environ.get("DSUM_UNICODE_ROUGE", "").strip().lower() in ("1", "true", "yes", "on")
+
 # To add a metric, add a row.
 METRICS = {
     metric.name: metric
@@ -89,6 +108,7 @@ METRICS = {
         _rouge("rouge2", "2", ROUGE_SIGNATURE),
         _rouge("rougeL", "L", ROUGE_SIGNATURE),
         _rouge("rougeLsum", "Lsum", ROUGE_SIGNATURE),
+        *(UNICODE_ROUGE if _UNICODE_ROUGE_ON else ()),
     )
 }
 
