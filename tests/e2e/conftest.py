@@ -1,6 +1,6 @@
-"""The app as people start it (`python app.py`, offline, shipped weights) and a real Chromium on it.
+"""Runs the app (`python app.py`, offline, with the shipped weights) and a real Chromium.
 
-Without a Chromium these tests are skipped, saying so; under CI=true a missing one is a failure.
+Without Chromium these tests are skipped with a reason; with CI=true they fail.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
-# Machines are shared: what appears late is no failure.
+# Machines are shared, so a slow response is not a failure.
 expect.set_options(timeout=60_000)
 
 
 def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
-    """The app's process and its address, once it serves."""
+    """Start the app and return its process and its address when it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-u", "app.py"], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -41,7 +41,7 @@ def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
     for line in process.stdout:
         said.append(line)
         if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            # A full pipe would stop the app.
+            # A full pipe would block the app.
             threading.Thread(target=process.stdout.read, daemon=True).start()
             return process, found[0]
     raise AssertionError("the app did not start:\n" + "".join(said))
@@ -74,21 +74,21 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def allow_errors() -> None:
-    """For a test that makes the page report an error in its console on purpose."""
+    """For tests that cause console errors on purpose."""
 
 
 @pytest.fixture
 def problems() -> list[str]:
-    """What the consoles of the test's pages say, and addresses that are not the app's."""
+    """Console errors of the test's pages, and requests to other servers."""
     return []
 
 
 @pytest.fixture
 def reload_midway(problems: list[str]) -> Callable[[Page], None]:
-    """reload_midway(page), while an answer streams: what the document that goes says of its broken stream is forgotten.
+    """reload_midway(page): reload while a response is streaming, ignoring console errors of the old document.
 
-    The server forgets its session before the stream is closed, which gradio's client reports on a slow machine. From
-    the moment on at which the new document stands in its place, everything counts.
+    The server drops the session before the stream is closed, which gradio's client reports on a slow machine. Errors of
+    the new document are kept.
     """
 
     def reload(page: Page) -> None:
@@ -102,7 +102,7 @@ def reload_midway(problems: list[str]) -> Callable[[Page], None]:
 
 @pytest.fixture
 def new_page(browser: Browser, app_url: str, problems: list[str], request: pytest.FixtureRequest) -> Iterator:
-    """new_page(width=…, dark=…): a page of the app; afterwards its console must be clean and nothing have left."""
+    """new_page(width=…, dark=…): opens the app; afterwards there must be no console errors or external requests."""
     contexts: list[BrowserContext] = []
 
     def open_page(
@@ -121,7 +121,7 @@ def new_page(browser: Browser, app_url: str, problems: list[str], request: pytes
         return page
 
     yield open_page
-    found = list(problems)  # closing breaks streams off as well
+    found = list(problems)  # before closing, which interrupts streams
     for context in contexts:
         context.close()
     if "allow_errors" in request.fixturenames:

@@ -261,7 +261,7 @@ def test_a_chat_export_is_read_on_the_page_and_can_be_used_as_it_is(new_page):
     expect(page.locator("#reading")).to_contain_text("4 turns, 2 speakers (Maya, Tom)")
 
 
-def test_a_text_file_becomes_the_dialogue_and_a_file_that_is_no_text_is_refused(new_page, tmp_path):
+def test_a_text_file_becomes_the_dialogue_and_a_binary_file_is_refused(new_page, tmp_path):
     page = new_page()
     paste(page)
     wrong = tmp_path / "photo.txt"
@@ -361,7 +361,7 @@ def test_on_a_phone_compare_scrolls_to_the_first_card_and_a_refused_input_does_n
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
-def test_nothing_is_cut_off_at_any_width(new_page, width, dark):
+def test_no_text_is_clipped_at_any_width(new_page, width, dark):
     page = new_page(width=width, height=844, dark=dark)
     paste(page, reference=REFERENCE)
     compare(page)
@@ -384,7 +384,7 @@ def test_the_models_table_scrolls_inside_the_page(new_page, width):
         page.get_by_role("tab", name="Models").click()
     expect(page.locator("#models .state.shipped")).to_have_count(3)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
-    # What is outside the page without a scroll bar is cut off.
+    # What is outside the page without a scroll bar is clipped.
     assert page.evaluate("document.querySelector('#models .scroll').getBoundingClientRect().right") <= width
 
 

@@ -1,4 +1,4 @@
-"""FLAN-T5 on the page, from a Hub on loopback: told before, progress, stop, taken up again, and no Hub at all."""
+"""FLAN-T5 in the UI from a local Hub: size estimate, progress, stop, resume, and without a Hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SYSTEMS = ("base", "full", "adapter")
 
 @pytest.fixture
 def silent_hub(hub) -> None:  # noqa: F811
-    """It takes connections and never answers. To be asked for before `page`, whose app asks once."""
+    """A Hub that accepts connections and never responds. Request it before `page`, whose app checks the Hub once."""
     hub.fault("hang", "^/")
 
 
@@ -76,7 +76,7 @@ def test_a_download_shows_its_cost_and_progress_stops_and_resumes(flan_hub, page
     expect(page.locator("#card-full .failed")).to_contain_text(f"no public repository {FULL} (401)", timeout=PATIENCE)
     broken, again = flan_hub.requests(f"^/cdn/.*{BASE}/model", "GET")
     assert again.begin > 0 and broken.begin is None
-    # What is here is not announced any more, what was refused is.
+    # Downloaded models are no longer announced; the refused one is.
     expect(note).to_contain_text("Full fine-tune: The Hub has no public repository", timeout=PATIENCE)
     expect(note).not_to_contain_text("downloads", timeout=PATIENCE)
 
@@ -85,7 +85,7 @@ def test_a_download_shows_its_cost_and_progress_stops_and_resumes(flan_hub, page
     expect(row).to_contain_text(
         re.compile(r"downloadable.*19 MB.*Takes about (9\.4|19) MB of memory on top", re.DOTALL), timeout=PATIENCE
     )
-    # The machine is timed once the embedded family is loaded.
+    # The speed is measured after the embedded family is loaded.
     timed = page.locator(
         "#models tr", has_text=re.compile(r"flan-t5-large-lora.*about [\d.]+ s per summary on this machine", re.DOTALL)
     )

@@ -1,6 +1,6 @@
-"""A public app and two visitors: what one of them uploads and trains, the other meets nowhere.
+"""A public app with two visitors: neither sees the other's uploads and runs, in the browser or through HTTP requests.
 
-Once through two browsers, and once through HTTP alone, where every listener of the page can be called with any values.
+Through HTTP every event listener of the page can be called with any values.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def public_url(data) -> Iterator[str]:
 
 
 def visit(browser: Browser, url: str) -> Page:
-    """A page in a browser context of its own, which is another visitor."""
+    """A page in a new browser context, which is another visitor."""
     page = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True).new_page()
     page.goto(url)
     page.wait_for_selector("#start")
@@ -60,7 +60,7 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def everything(page: Page) -> str:
-    """All that the page holds: each tab's content, and the choices of Compare's dropdowns."""
+    """The page's complete contents: every tab, and the choices of Compare's dropdowns."""
     found = []
     for name in TABS:
         open_tab(page, name)
@@ -77,12 +77,12 @@ def everything(page: Page) -> str:
     return "\n".join(found)
 
 
-def told(text: str) -> list[str]:
+def secrets_in(text: str) -> list[str]:
     return [secret for secret in SECRETS if secret in text]
 
 
 def train(page: Page, folder: Path) -> str:
-    """Upload the notes and train three steps on them; the run's name."""
+    """Upload the notes, train three steps on them and return the run's name."""
     file = folder / "clinicnotes.csv"
     file.write_text(NOTES)
     open_tab(page, "Train")
@@ -100,17 +100,17 @@ def train(page: Page, folder: Path) -> str:
     return page.locator("#run-card h3").inner_text()
 
 
-def test_a_visitor_sees_nothing_of_another_visitors_run(browser, public_url, data, tmp_path):
+def test_another_visitors_run_is_not_visible(browser, public_url, data, tmp_path):
     hers = visit(browser, public_url)
     name = train(hers, tmp_path)
     other = visit(browser, public_url)
     open_tab(other, "Train")
     expect(other.locator("#line")).to_contain_text("Another visitor’s run is training")
-    assert told(everything(other)) == []
+    assert secrets_in(everything(other)) == []
     expect(hers.locator("#run-zip")).to_be_visible(timeout=PATIENCE)
     expect(hers.locator("#learning")).to_contain_text("Zelda")
 
-    # She has it all.
+    # The owner has access to everything.
     with hers.expect_download() as download:
         hers.locator("#run-zip").click()
     address, packed = download.value.url, zipfile.ZipFile(download.value.path())
@@ -119,22 +119,22 @@ def test_a_visitor_sees_nothing_of_another_visitors_run(browser, public_url, dat
     for folder in (str(data), str(ROOT), str(Path.home())):
         assert f"{folder}/".encode() not in texts, folder
     found = everything(hers)
-    assert told(found) == list(SECRETS) and found.count(name) > 5
+    assert secrets_in(found) == list(SECRETS) and found.count(name) > 5
 
-    # The other visitor has nothing, now and after a reload.
+    # The other visitor sees nothing, before and after a reload.
     for _ in range(2):
-        assert told(everything(other)) == []
+        assert secrets_in(everything(other)) == []
         open_tab(other, "Train")
         expect(other.locator("#run-card")).to_contain_text("Train your own model")
         for button in ("zip", "open", "delete", "resume", "keep", "discard"):
             expect(other.locator(f"#run-{button}")).to_be_hidden()
         other.reload()
         other.wait_for_selector("#start")
-    assert told(json.dumps(httpx.get(f"{public_url}/config").json())) == []
+    assert secrets_in(json.dumps(httpx.get(f"{public_url}/config").json())) == []
     calls_by_http(public_url, name)
     files_by_http(public_url, data, name)
 
-    # After she has deleted it the address that her browser had is gone, too.
+    # After the owner deletes the run, its download address is also invalid.
     assert httpx.get(address).status_code == 200
     open_tab(hers, "Train")
     hers.locator("#run-delete").click()
@@ -143,12 +143,12 @@ def test_a_visitor_sees_nothing_of_another_visitors_run(browser, public_url, dat
     assert httpx.get(address).status_code == 403
     other.reload()
     other.wait_for_selector("#start")
-    assert told(everything(other)) == []
+    assert secrets_in(everything(other)) == []
     assert list(data.rglob("*.zip")) == []
 
 
 def files_by_http(url: str, data: Path, name: str) -> None:
-    """Nothing below the data folder is served, whatever its path is called."""
+    """Check that no file below the data folder is served."""
     files = [path for path in (data / "kept").rglob("*") if path.is_file()]
     assert any(path.name == f"{name}.zip" for path in files) and any("clinicnotes" in path.name for path in files)
     for path in files:
@@ -157,13 +157,13 @@ def files_by_http(url: str, data: Path, name: str) -> None:
 
 
 def calls_by_http(url: str, name: str) -> None:
-    """Every listener of the page, called by a stranger with the run's name wherever one takes a name."""
+    """Call every listener as another visitor, with the run's name wherever a name is expected."""
     client = Client(url, verbose=False)
     models = client.predict(api_name="/models")
-    assert told(json.dumps(models)) == []
+    assert secrets_in(json.dumps(models)) == []
     assert not [row for row in models["models"] if str(row["source"] or "").startswith("/")]
     assert str(ROOT) not in json.dumps(models)
-    assert told(json.dumps(client.predict("A: Hello.\nB: Hi.", [], None, api_name="/compare"))) == []
+    assert secrets_in(json.dumps(client.predict("A: Hello.\nB: Hi.", [], None, api_name="/compare"))) == []
 
     config = httpx.get(f"{url}/config").json()
     parts = {part["id"]: part for part in config["components"]}
@@ -185,8 +185,8 @@ def calls_by_http(url: str, name: str) -> None:
             for given in (values, [None if value == name else value for value in values]) if pressed else (values,):
                 answer = _call(url, dependency["id"], given, event)
                 called += 1
-                # The name that was sent may come back in a refusal, and nothing else.
-                assert told(answer.replace(name, "")) == [], (dependency["id"], event, answer)
+                # An error may contain the name that was sent, but nothing else of the run.
+                assert secrets_in(answer.replace(name, "")) == [], (dependency["id"], event, answer)
                 assert ".zip" not in answer and "data-show" not in answer, (dependency["id"], event, answer)
     assert called > 20
 
@@ -200,7 +200,7 @@ def _value(part: dict[str, Any], name: str | None) -> Any:
 
 
 def _call(url: str, number: int, values: list[Any], event: Any) -> str:
-    """All that the server says of one call, up to its end."""
+    """Return the server's complete response to one call."""
     session = f"stranger{number}{len(str(event))}"
     asked = {"data": values, "fn_index": number, "session_hash": session, "event_data": event, "trigger_id": None}
     httpx.post(f"{url}/gradio_api/queue/join", json=asked, timeout=60).raise_for_status()

@@ -1,4 +1,4 @@
-"""The Train tab in a real browser: the shipped weights are really trained, in a child process of the app's."""
+"""The Train tab in a real browser, with real training of the shipped weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POINTS = f"(document.querySelector('{CURVE}')?.getAttribute('d') || '').split(/[
 
 
 def steps_drawn(page: Page) -> int:
-    """Points of the training curve, read off the path that plotly drew."""
+    """Return the number of points of the training curve, from the path that plotly drew."""
     return page.evaluate(POINTS)
 
 
@@ -41,7 +41,7 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
     page = new_page()
     train_tab(page)
     expect(page.locator("#run-card")).to_contain_text("Start training")
-    # The smoke preset, and long enough that it is not over before it is stopped.
+    # The smoke preset with more steps, so that the run does not end before it is stopped.
     fill(page, "train-name", "watched")
     page.locator("#train-settings button").first.click()
     fill(page, "field-max_steps", "400")
@@ -60,7 +60,7 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
 
     reload_midway(page)
     page.wait_for_selector("#start")
-    # Compare stays usable meanwhile.
+    # Compare can be used during training.
     page.locator("#start").click()
     wait_for_summaries(page)
     train_tab(page)
@@ -68,7 +68,7 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
     wait_for_more(page, before)
     expect(page.locator("#train-name input, #train-name textarea").first).to_have_value("watched")
 
-    # Another one waits, and leaves the line again.
+    # A second run is queued and then removed from the queue.
     fill(page, "train-name", "waiting")
     page.wait_for_timeout(500)
     page.locator("#train-start").click()

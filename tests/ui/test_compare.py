@@ -1,4 +1,4 @@
-"""The Compare tab's handlers and what they draw, without a browser."""
+"""The Compare tab's handlers and their output, without a browser."""
 
 from __future__ import annotations
 

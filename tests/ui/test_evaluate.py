@@ -99,7 +99,7 @@ def with_output(evaluation: Evaluation, system: str, **changes) -> Evaluation:
 
 
 def many(evaluation: Evaluation, count: int) -> Evaluation:
-    """So many examples: the same ones under other ids."""
+    """The evaluation with its examples repeated under other ids up to this number."""
     repeated = tuple(
         replace(evaluation.examples[i % len(evaluation.examples)], id=f"ex-{i}", row=i + 1, group=f"g{i}")
         for i in range(count)
@@ -289,7 +289,7 @@ def test_reloaded_page_follows_the_running_evaluation(services, evaluation):
         assert panel["visible"] and timer["active"] and drawn == 18 and stop["interactive"]
         assert "18 of 36 summaries" in bar and "about 95 s left" in bar and 'aria-valuenow="50"' in bar
         assert "So far" in so_far and "rouge_score" in so_far and partial["value"].data
-        assert tab.tick(services, "", 18)[3] == SKIP, "what has not grown is not drawn again"
+        assert tab.tick(services, "", 18)[3] == SKIP, "unchanged results are not redrawn"
         assert tab.ask_to_stop(services, "")["interactive"] is False and run.stopping
         run.over, run.key = True, "there"
         assert "Stopped after 18 of 36" in tab.tick(services, "", 18)[8]
@@ -698,7 +698,7 @@ def test_every_export_can_be_downloaded(services, key, evaluation):
     assert json.loads(report_file.read_text(encoding="utf-8"))["report"]["n"] == 12
     assert "rouge_score" in markdown.read_text(encoding="utf-8")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert list(said) == [] and not page.exists(), "nothing is left behind"
+    assert list(said) == [] and not page.exists(), "temporary files are deleted"
     assert "No evaluation is open" in next(saved.write_files(services, ""))[0]
 
 

@@ -1,4 +1,4 @@
-"""The Methods tab: what it shows of a study, of none, and of a file that is no study."""
+"""The Methods tab with a study, without one and with an invalid study file."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_study_is_shown_as_finding_chart_and_table(study, services):
     save(study, services)
     about, choices, chosen = methods.choose_study(services)
     assert "Each point is a fine-tuning method" in about and choices["visible"]
-    assert chosen["value"] == "mine" and not chosen["visible"], "one study leaves nothing to choose"
+    assert chosen["value"] == "mine" and not chosen["visible"], "with one study there is no choice"
     sentence, chart, table = methods.show(services, "mine", "trained_parameters", "rouge1")
     assert "Full fine-tuning raises ROUGE-1 from" in sentence and chart["visible"]
-    assert table.count("<tr>") == 1 + 4 + 1, "a head, four methods, the original"
+    assert table.count("<tr>") == 1 + 4 + 1, "a heading, four methods, the base model"
     assert "7.50 %" in table and "arXiv:2106.09685" in table
 
 
@@ -78,7 +78,7 @@ def test_chart_contains_exactly_the_measured_points(study, cost, rouge):
     }
     assert points == pytest.approx(expected)
     assert cost.unit in figure.layout.xaxis.title.text and METRICS[rouge].title in figure.layout.yaxis.title.text
-    assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the original and full"
+    assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the base model and full fine-tuning"
 
 
 def test_chart_of_an_unmeasured_cost_keeps_the_reference_lines(study):
@@ -88,7 +88,7 @@ def test_chart_of_an_unmeasured_cost_keeps_the_reference_lines(study):
     assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
 
 
-def test_names_in_the_shipped_study_cover_neither_points_nor_each_other():
+def test_labels_of_the_shipped_study_do_not_overlap_points_or_each_other():
     (folder,) = (Settings().root / "studies").iterdir()
     rows = method_rows(read_study(folder))
     for cost in COSTS:

@@ -1,4 +1,4 @@
-"""On a public Space a visitor's runs, files and models are theirs alone; on one's own machine everybody sees all."""
+"""On a public Space runs, files and models are visible only to their owner; without public mode, to every visitor."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def public(settings) -> Services:
 
 @pytest.fixture
 def run(public, tmp_path) -> Run:
-    """A finished run of hers on a file of hers, with weights and everything that a run writes."""
+    """A finished run with all its files, owned by HERS and trained on an uploaded file."""
     return finished(public, tmp_path)
 
 
@@ -69,15 +69,15 @@ def finished(services: Services, tmp_path: Path) -> Run:
 
 
 def shown(answer: Any) -> str:
-    """Everything that an answer tells."""
+    """Return the complete contents of a response as text."""
     return json.dumps(answer, default=lambda value: getattr(value, "__dict__", str(value)))
 
 
-def tells(answer: Any) -> bool:
+def leaks(answer: Any) -> bool:
     return any(secret in shown(answer) for secret in (NAME, "clinic", "Zelda", HERS))
 
 
-def test_a_folder_belongs_to_whoever_knows_the_secret(tmp_path):
+def test_only_the_secret_identifies_the_owner_of_a_folder(tmp_path):
     set_owner(tmp_path, HERS)
     assert is_owner(tmp_path, HERS)
     for odd in ("", OTHER, None, 5, [HERS], {"a": 1}, HERS + "\n", "\ud800", (tmp_path / ".owner").read_text()):
@@ -88,7 +88,7 @@ def test_a_folder_belongs_to_whoever_knows_the_secret(tmp_path):
 
 
 @pytest.mark.parametrize("visitor", [OTHER, "", None])
-def test_strangers_get_a_run_through_no_handler(public, run, visitor):
+def test_no_handler_returns_another_visitors_run(public, run, visitor):
     jobs = public.jobs
     assert [each.name for each in jobs.visible(HERS)] == [NAME] == [row.name for row in rows(jobs, HERS)]
     assert jobs.visible(visitor) == rows(jobs, visitor) == []
@@ -96,7 +96,9 @@ def test_strangers_get_a_run_through_no_handler(public, run, visitor):
         jobs.get(NAME, visitor)
     with pytest.raises(InputError) as unknown:
         jobs.get("unknown", visitor)
-    assert str(refused.value).replace(NAME, "unknown") == str(unknown.value), "nobody learns that it is there"
+    assert str(refused.value).replace(NAME, "unknown") == str(unknown.value), (
+        "the error does not reveal that the run exists"
+    )
 
     state = (visitor, Shown(chosen=(NAME,)), {})
     answers = [
@@ -105,49 +107,49 @@ def test_strangers_get_a_run_through_no_handler(public, run, visitor):
         *(run_view.apply_click(public, *state, {key: NAME}) for key in ("show", "choose")),
         run_view.apply_click(public, *state, {"sort": "score"}),
     ]
-    assert not any(tells(answer) for answer in answers)
-    # These answer with the name that they were given, and with nothing else.
+    assert not any(leaks(answer) for answer in answers)
+    # These responses contain the name that was sent, and nothing else of the run.
     acts = [
         *(act(public, NAME, *state) for act in (run_view.keep, run_view.resume)),
         *(run_view.answer_yes(public, (action, NAME), *state) for action in ("discard", "delete", "keep", "resume")),
         run_view.apply_click(public, *state, {"remove": NAME}),
     ]
     for answer in acts:
-        assert "There is no run" in shown(answer) and not tells(shown(answer).replace(NAME, ""))
+        assert "There is no run" in shown(answer) and not leaks(shown(answer).replace(NAME, ""))
     assert run.status().state is RunState.FINISHED and run.best.is_dir()
     with pytest.raises(gr.Error, match="There is no run"):
         run_view.make_zip(public, NAME, visitor)
     assert not list(public.settings.data_dir.rglob("*.zip"))
-    told, *rest = train.open_in_compare(public, NAME, visitor)
-    assert "There is no run" in told and all(update == NOTHING for update in rest)
+    problem, *rest = train.open_in_compare(public, NAME, visitor)
+    assert "There is no run" in problem and all(update == NOTHING for update in rest)
 
 
-def test_the_owner_sees_all_of_it(public, run):
+def test_the_owner_can_see_open_and_delete_the_run(public, run):
     seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, HERS, Shown(), {}), strict=True))
     assert seen["watching"]["value"] == NAME and "Zelda" in seen["learning"] and "clinic.csv" in seen["card"]
     assert seen["zip"]["visible"] and seen["delete"]["visible"] and NAME in seen["history"]
     assert run_view.make_zip(public, NAME, HERS).is_file()
-    told, *rest = train.open_in_compare(public, NAME, HERS)
-    assert told == "" and NAME in shown(rest)
+    problem, *rest = train.open_in_compare(public, NAME, HERS)
+    assert problem == "" and NAME in shown(rest)
     run_view.answer_yes(public, ("delete", NAME), HERS, Shown(), {})
     assert public.jobs.runs.all() == [] and not list(public.settings.data_dir.rglob("*.zip"))
 
 
-def test_strangers_see_that_the_line_is_busy_and_their_place_in_it(public, run):
+def test_other_visitors_see_the_queue_and_their_position_in_it(public, run):
     run.write_status(RunState.RUNNING, pid=os.getpid())
     for visitor in (OTHER, ""):
         seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, visitor, Shown(), {}), strict=True))
-        assert "Another visitor’s run is training" in seen["line"] and not tells(seen)
+        assert "Another visitor’s run is training" in seen["line"] and not leaks(seen)
     config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3))
     public.jobs.submit(config, "first", HERS)
     public.jobs.submit(config, "second", OTHER)
     seen = dict(zip(run_view.PARTS, run_view.redraw_all(public, None, OTHER, Shown(), {}), strict=True))
-    assert "number 2 in the queue" in seen["card"] and "first" not in seen["line"] and not tells(seen)
+    assert "number 2 in the queue" in seen["card"] and "first" not in seen["line"] and not leaks(seen)
     assert 'data-remove="second"' in seen["line"] and seen["line"].count("Another visitor’s run") == 2
 
 
 @pytest.mark.parametrize("visitor", [OTHER, "", None])
-def test_a_trained_model_is_its_owners_alone(public, run, visitor):
+def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
     mine, theirs = public.registry.seen_by(HERS), public.registry.seen_by(visitor)
     assert mine.spec(NAME).name == NAME
     with pytest.raises(UnknownModelError) as error:
@@ -155,7 +157,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
     assert NAME not in str(error.value).replace(repr(NAME), "")
     trio = ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
     assert not any(
-        tells(answer)
+        leaks(answer)
         for answer in (
             theirs.as_rows(), api.list_models(public), models_tab.show_models(public, visitor),
             models_tab.refresh_models(public, visitor), compare.change_family(public, "dsum-t5", visitor),
@@ -175,7 +177,7 @@ def test_a_trained_model_is_its_owners_alone(public, run, visitor):
 
 
 @pytest.mark.parametrize("visitor", [OTHER, ""])
-def test_a_trained_model_writes_for_its_owner_alone(public, run, visitor):
+def test_a_trained_model_generates_only_for_its_owner(public, run, visitor):
     request = type("Request", (), {"session_hash": "session"})()
     typed = ["A: Hello.\nB: Hi.", "", "", "", "", "dsum-t5", None]
     rest = [1.0, 1.0, cards.NO_HIGHLIGHT, "Greedy", 4, 1.0, 0, 4, 3, request]
@@ -189,19 +191,19 @@ def test_a_trained_model_writes_for_its_owner_alone(public, run, visitor):
     assert "There is no model" not in shown(answer) and NAME in shown(answer)
 
 
-def test_a_trained_model_never_becomes_a_part_of_the_default_trio(public, run):
+def test_a_trained_model_is_not_a_default_for_other_visitors(public, run):
     shutil.rmtree(public.settings.root / "adapters" / "dsum-t5-lora")
     for visitor in (OTHER, ""):
         assert NAME not in shown(compare.change_family(public, "dsum-t5", visitor))
     assert NAME not in shown(api.compare_dialogue(public, "A: Hello.\nB: Hi."))
 
 
-def test_a_file_is_read_for_whoever_uploaded_it_alone(public, run, tmp_path):
+def test_an_upload_is_read_only_for_its_owner(public, run, tmp_path):
     source = run.config()["data"]["source"]
     given = ("upload", source, "", "dsum-t5-base", 64, None, None, None)
     assert "Zelda" in shown(upload.describe_own_file(public, HERS, *given))
     for visitor in (OTHER, "", None):
-        assert not tells(upload.describe_own_file(public, visitor, *given))
+        assert not leaks(upload.describe_own_file(public, visitor, *given))
         config = training_form.preset_config(public, "smoke", "dsum-t5-base")
         form = training_form.fill_form(public, config)
         values = {name: update.get("value") if isinstance(update, dict) else update for name, update in form.items()}
@@ -211,19 +213,19 @@ def test_a_file_is_read_for_whoever_uploaded_it_alone(public, run, tmp_path):
             list(training_start.ask_cost(public, values, visitor)),
             list(training_start.start_run(public, visitor, None, values)),
         ):
-            assert "an uploaded file" in shown(answer) and not tells(answer)
+            assert "an uploaded file" in shown(answer) and not leaks(answer)
     assert [each.name for each in public.jobs.runs.all()] == [NAME]
     again = upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
-    assert again != source, "the same file of two visitors is two files"
+    assert again != source, "the same file uploaded by two visitors is stored twice"
 
 
-def test_a_name_does_not_tell_that_somebody_else_has_it(public):
+def test_run_names_do_not_reveal_other_visitors_names(public):
     config = RunConfig("dsum-t5-base", TrainingConfig())
     names = {training_start._name(public, config, "same name") for _ in range(5)}
     assert len(names) == 5 and all(name.startswith("same-name-") for name in names)
 
 
-def test_the_zip_and_the_list_of_models_name_no_folder_of_the_server(public, run, settings):
+def test_the_zip_and_the_list_of_models_contain_no_server_paths(public, run, settings):
     with zipfile.ZipFile(run_view.make_zip(public, NAME, HERS)) as archive:
         texts = {name: archive.read(name).decode("utf-8", "replace") for name in archive.namelist()}
     assert not [name for name, text in texts.items() if str(settings.data_dir) in text or str(settings.root) in text]
@@ -237,19 +239,19 @@ def test_the_zip_and_the_list_of_models_name_no_folder_of_the_server(public, run
     assert "models/dsum-t5-base" in {row["source"] for row in api.list_models(public)["models"]}
 
 
-def test_a_zip_has_another_hash_each_time(public, run):
+def test_each_zip_has_a_different_hash(public, run):
     one, two = (run_view.make_zip(public, NAME, HERS).read_bytes() for _ in range(2))
     assert one != two
 
 
-def test_paths_become_relative(settings):
+def test_hide_paths_makes_server_paths_relative(settings):
     text = f'{settings.data_dir}/runs/a, "{settings.root}/models" and /elsewhere/b'
     assert hide_paths(text, settings) == 'runs/a, "models" and /elsewhere/b'
     assert hide_paths("/elsewhere/b", settings, {"/elsewhere/b": "b"}) == "b"
     assert hide_paths('  File "/usr/lib/python3/x.py", line 1', settings) == '  File "x.py", line 1'
 
 
-def test_on_ones_own_machine_everybody_sees_all_runs(settings, tmp_path):
+def test_every_visitor_sees_all_runs_without_public_mode(settings, tmp_path):
     private = Services.start(settings)
     finished(private, tmp_path)
     for visitor in (HERS, OTHER, ""):

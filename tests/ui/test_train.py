@@ -1,4 +1,4 @@
-"""The Train tab's handlers and what they draw, without a browser: plain values in, plain values out."""
+"""The Train tab's handlers and their output, without a browser."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def public(settings) -> Services:
 
 
 def filled(services: Services, preset: str = "smoke", **changes: Any) -> dict[str, Any]:
-    """The form's values after a preset was chosen, as gradio hands them over."""
+    """Return the form's values after a preset is chosen, as gradio passes them."""
     config = training_form.preset_config(services, preset, "dsum-t5-base")
     values: dict[str, Any] = {
         "base": "dsum-t5-base", "preset": preset, "source": "samples", "place": "", "uploaded": "", "name": "",
@@ -131,16 +131,18 @@ def test_a_base_of_the_other_architecture_fills_the_form_with_its_defaults(servi
     kept = {"method": "lora", "options": {}, "task_type": "SEQ_2_SEQ_LM"}
     updates = training_start.choose_base(services, kept, values)
     wanted = presets()["notebook-lora"].run_config("smollm2-135m-instruct", "CAUSAL_LM")
-    assert updates["options.r"]["value"] == 32, "of the preset"
+    assert updates["options.r"]["value"] == 32, "the preset's value"
     assert updates["options.target_modules"]["value"] == ["q_proj", "v_proj"]
-    assert updates["options.target_modules"]["choices"][:2] == ["all-linear", "q_proj"], "not here: the usual names"
+    assert updates["options.target_modules"]["choices"][:2] == ["all-linear", "q_proj"], (
+        "the usual names if the base model is not downloaded"
+    )
     assert updates["kept"]["task_type"] == updates["options.task_type"]["value"] == "CAUSAL_LM"
     for name, update in updates.items():
         if name in values:
             values[name] = update.get("value", values[name]) if isinstance(update, dict) else update
     assert training_form.read_form(services, values) == wanted
     again = training_start.choose_base(services, updates["kept"], values)
-    assert set(again) == {"options.target_modules"}, "the same architecture: what was typed stays"
+    assert set(again) == {"options.target_modules"}, "with the same architecture other values are kept"
     back = training_start.choose_base(services, updates["kept"], values | {"base": "dsum-t5-base", "method": "ia3"})
     assert (back["method"], back["options.target_modules"]["value"]) == ("ia3", ["k", "v", "wo"])
     assert back["training.learning_rate"] == METHODS["ia3"].learning_rate
@@ -169,12 +171,14 @@ def test_target_modules_are_those_of_the_model(services, settings):
     assert training_form.module_choices(services, "lora", "dsum-t5-base") == [
         "all-linear", "k", "o", "q", "v", "wi_0", "wi_1", "wo",
     ]  # fmt: skip
-    assert "q" in training_form.module_choices(services, "lora", "flan-t5-base"), "not here: the usual names"
+    assert "q" in training_form.module_choices(services, "lora", "flan-t5-base"), (
+        "the usual names if the base model is not downloaded"
+    )
     assert training_form.base_choices(services.registry) == [("dsum-t5 (12.5 M, runs anywhere)", "dsum-t5-base")]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"options.r": None}, "rank"),
         ({"options.r": 1.5}, "whole number"),
@@ -187,9 +191,9 @@ def test_target_modules_are_those_of_the_model(services, settings):
         ({"method": None}, "no fine-tuning method"),
     ],
 )
-def test_invalid_value_shows_an_error_and_starts_nothing(services, change, said):
+def test_invalid_value_shows_an_error_and_starts_nothing(services, change, message):
     values = filled(services, **change)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         training_form.read_form(services, values)
     (update,) = training_start.start_run(services, "", None, values)
     assert 'role="alert"' in update["problem"] and services.jobs.runs.all() == []
@@ -220,7 +224,7 @@ def test_command_line_describes_the_same_run(services, name):
     assert f'<code class="text">{words[0]} train' in training_start.command_html(config)
 
 
-# Dialogues of one's own
+# Uploads
 
 
 def describe(services: Services, file: Path, *given: str | None) -> tuple:
@@ -240,7 +244,7 @@ def test_upload_is_stored_and_previewed_with_problems_by_row(services, tmp_path)
     assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue (skipped)" in shown
     assert "row 3: the same dialogue as row 1" in shown and "the model reads 20: " in shown
     assert "<b>hello" not in shown and "my-chats.csv" in shown
-    assert upload.keep_upload(services.settings, file) == Path(path), "once"
+    assert upload.keep_upload(services.settings, file) == Path(path), "the same file is stored once"
 
 
 def test_undetected_columns_can_be_selected(services, tmp_path):
@@ -253,14 +257,14 @@ def test_undetected_columns_can_be_selected(services, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [("a.txt", "hello", "unsupported file type"), ("a.csv", "", "no rows"), ("a.json", "{", "JSON")],
 )
-def test_invalid_upload_is_refused_and_the_previous_file_stays(services, tmp_path, name, text, said):
+def test_invalid_upload_is_refused_and_the_previous_file_stays(services, tmp_path, name, text, message):
     file = tmp_path / name
     file.write_text(text)
     answer = upload.take_upload(services, str(file), "dsum-t5-base", 20)
-    assert answer[:-1] == (NOTHING,) * 4 and said in answer[-1] and str(tmp_path) not in answer[-1]
+    assert answer[:-1] == (NOTHING,) * 4 and message in answer[-1] and str(tmp_path) not in answer[-1]
 
 
 def test_server_path_is_previewed_like_an_upload(services, tmp_path, public):
@@ -285,7 +289,9 @@ def test_uploaded_file_is_the_training_data(services, tmp_path):
     }
     config = training_form.read_form(services, values)
     assert config.data.source == str(kept) and config.data.columns == {"dialogue": "one", "summary": "two"}
-    assert training_start.choose_preset(services, "good-lora", values).get("source") is None, "it stays"
+    assert training_start.choose_preset(services, "good-lora", values).get("source") is None, (
+        "the upload stays selected"
+    )
 
 
 def test_unavailable_dialogsum_is_explained_before_a_run_starts(services):
@@ -336,7 +342,7 @@ def test_start_measures_the_run_and_queues_it(services, monkeypatch):
     cost = next(update for update in updates if "measured" in update)
     assert "Trained parameters" in cost["cost"] and "Peak memory" in cost["cost"]
     assert last["watching"] == "my-run"
-    # The same settings are not measured again, and not beside a run that waits.
+    # Settings that were measured already are not measured again.
     assert [update.get("watching") for update in training_start.start_run(services, "", cost["measured"], values)] == [
         "my-run-2"
     ]
@@ -358,7 +364,7 @@ def test_run_that_does_not_fit_is_refused_with_the_reason(services):
     assert services.jobs.runs.all() == []
 
 
-# The run that is looked at
+# The selected run
 
 
 def test_tab_without_runs_shows_an_introduction(services):
@@ -393,7 +399,7 @@ def test_running_run_is_selected_first_and_the_queue_is_listed(services):
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "said", "buttons"),
+    ("state", "reason", "message", "buttons"),
     [
         (RunState.CRASHED, "Killed.", "The run crashed. Killed.", {"resume", "zip", "delete"}),
         (RunState.FAILED, "NaN <loss>", "NaN &lt;loss&gt;", {"resume", "zip", "delete"}),
@@ -401,12 +407,12 @@ def test_running_run_is_selected_first_and_the_queue_is_listed(services):
         (RunState.FINISHED, "", "finished", {"zip", "delete"}),
     ],
 )
-def test_ended_run_shows_its_reason_and_available_actions(services, state, reason, said, buttons):
+def test_ended_run_shows_its_reason_and_available_actions(services, state, reason, message, buttons):
     run = submit(services, "ended")
     run.output_file.write_text("Traceback <1>")
     run.write_status(state, reason)
     shown = look(services, "ended")
-    assert said in shown["card"]
+    assert message in shown["card"]
     assert {
         name for name in ("keep", "discard", "resume", "open", "zip", "delete") if shown[name]["visible"]
     } == buttons
