@@ -39,12 +39,12 @@ def run_compare(options: argparse.Namespace) -> int:
     store = ModelStore(registry, settings)
     say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
-    said = ""
+    printed = ""
     for comparison in stream_comparison(store, family, specs, text, options.reference, decode, as_is=options.as_is):
         note = next((system.note for system in comparison.systems if system.note), "")
-        if note and note != said:
+        if note and note != printed:
             say(f"dsum: {note}")
-            said = note
+            printed = note
     if comparison.fitted and comparison.fitted.note:
         say(f"dsum: {comparison.fitted.note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
@@ -72,7 +72,7 @@ def _f1(score: Score | None) -> str:
 def _comparison_text(comparison: Comparison) -> str:
     lines = []
     for system in comparison.systems:
-        lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(nothing)'}"]
+        lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(no output)'}"]
         if system.scores:
             lines.append("  " + "  ".join(f"{m.short} {_f1(system.scores.get(name))}" for name, m in METRICS.items()))
         if system.generation:
@@ -81,5 +81,5 @@ def _comparison_text(comparison: Comparison) -> str:
     if comparison.signature:
         lines.append(f"F1 x 100. {comparison.signature.text}")
     else:
-        lines.append("No ROUGE: it compares with a reference summary, and none was given (--reference).")
+        lines.append("No ROUGE scores: add a reference summary with --reference to compute them.")
     return "\n".join(lines) + "\n"

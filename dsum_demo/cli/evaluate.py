@@ -1,7 +1,4 @@
-"""`dsum evaluate`: a data set times several systems, or outputs recorded elsewhere, on the command line.
-
-Knows how to read its arguments and print; the work is done below, and imported when it begins.
-"""
+"""The command `dsum evaluate`: evaluates models on a data set, or scores recorded outputs."""
 
 from __future__ import annotations
 
@@ -31,57 +28,57 @@ if TYPE_CHECKING:
     from dsum_demo.models.registry import Registry
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-TELL_SECONDS = 5.0  # between two lines of progress where they cannot overwrite one another
+PROGRESS_SECONDS = 5.0  # between progress lines if the output is not a terminal
 
 
 def add_evaluate(commands: Any) -> None:
-    """Add the command to `commands`, what argparse's add_subparsers gives."""
+    """Add the command to `commands`, the result of argparse's add_subparsers."""
     parser = commands.add_parser(
         "evaluate",
-        help="a whole data set: means with intervals, differences, warnings",
-        description="Write and score summaries of a whole data set with several systems, or score recorded outputs. "
-        "Ctrl+C stops and keeps what is done; the same command goes on from there.",
+        help="evaluate on a data set: means with intervals, differences, warnings",
+        description="Generate and score summaries of a data set with several models, or score recorded outputs. Ctrl+C "
+        "stops and keeps the results so far; run the same command again to resume.",
     )
     parser.add_argument(
         "--data", required=True, metavar="SOURCE", help="samples, dialogsum:validation (or :train, :test), or a file"
     )
-    parser.add_argument("--systems", metavar="A,B,C", help="models that `dsum models` lists (default: a family's trio)")
-    parser.add_argument("--family", metavar="NAME", help="whose trio, and whose decode config")
-    parser.add_argument("--references", metavar="COLS", help="recorded outputs: reference columns, comma-separated")
-    parser.add_argument("--recorded", metavar="COLS", help="recorded outputs: a column for each system")
+    parser.add_argument("--systems", metavar="A,B,C", help="models (see `dsum models`; default: a family's trio)")
+    parser.add_argument("--family", metavar="NAME", help="model family, for its trio and decoding config")
+    parser.add_argument("--references", metavar="COLS", help="recorded outputs: columns of references, comma-separated")
+    parser.add_argument("--recorded", metavar="COLS", help="recorded outputs: columns of outputs, comma-separated")
     add_column_option(parser)
-    parser.add_argument("--limit", type=int, metavar="N", help="N examples, drawn by the seed")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of drawing and of intervals (default: 0)")
+    parser.add_argument("--limit", type=int, metavar="N", help="a random sample of N examples")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="for sampling and intervals (default: 0)")
     parser.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
     parser.add_argument(
         "--reading",
         choices=("rows", "dialogues"),
-        help="rows: every reference or row counts by itself, as in published figures (default for recorded outputs); "
-        "dialogues: rows of one dialogue are one example with several references (default for models)",
+        help="rows: one example per reference or row, as in published results (default for recorded outputs); "
+        "dialogues: one example per dialogue with all its references (default for models)",
     )
     parser.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="maximum length of a summary, in tokens")
-    parser.add_argument("--skip-broken", action="store_true", help="leave rows out that cannot be used, and list them")
+    parser.add_argument("--skip-broken", action="store_true", help="skip invalid rows and list them")
     parser.add_argument(
-        "--bf16", action="store_true", help="write in bfloat16: faster where the processor has it, a few texts differ"
+        "--bf16",
+        action="store_true",
+        help="generate in bfloat16: faster on some CPUs, a few summaries differ",
     )
     parser.add_argument(
-        "--include-training-data", action="store_true", help="count dialogues too that a system was trained on"
+        "--include-training-data", action="store_true", help="also count dialogues that a system was trained on"
     )
-    parser.add_argument("--no-cache", action="store_true", help="write every summary anew")
+    parser.add_argument("--no-cache", action="store_true", help="do not use cached summaries")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="a new or empty folder for the evaluation (default: in the data folder)"
+        "--out", type=Path, metavar="DIR", help="new or empty output folder (default: in the data folder)"
     )
-    parser.add_argument("--export", action="store_true", help="write CSV, JSON Lines, Markdown and HTML there too")
-    parser.add_argument(
-        "--without-texts", action="store_true", help="leave dialogues and references out of what is written"
-    )
+    parser.add_argument("--export", action="store_true", help="also write CSV, JSON Lines, Markdown and HTML")
+    parser.add_argument("--without-texts", action="store_true", help="do not save dialogues and references")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run_evaluate)
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Exit code: 0 done, 1 a system failed, 130 stopped; what was done is written in each case."""
+    """Exit code: 0 done, 1 a system failed, 130 stopped; the results so far are saved in each case."""
     from dsum_demo.evaluation.report import build_report
     from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
     from dsum_demo.evaluation.training_data import without_training_data
@@ -90,7 +87,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.out:
         _check_out(options.out)
     if options.export and options.without_texts:
-        raise InputError("--export writes texts, and --without-texts leaves them out; choose one.")
+        raise InputError("--export writes texts and --without-texts omits them; choose one.")
     with _stopping() as stop:
         last = _follow(_progress(options, settings, stop))
     evaluation = last.evaluation
@@ -157,8 +154,8 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     if options.recorded or options.references:
         if not (options.recorded and options.references) or options.systems or options.family:
             raise InputError(
-                "Recorded outputs need --references and --recorded, columns of the file that --data names; --systems "
-                "and --family name models, which they do not need."
+                "Recorded outputs need --references and --recorded, columns of the --data file; --systems and "
+                "--family are for models only."
             )
         from dsum_demo.evaluation.recorded import evaluate_recorded
 
@@ -219,11 +216,11 @@ def _specs(registry: Registry, options: argparse.Namespace) -> list[ModelSpec]:
 
 
 def _follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:
-    """Tell on standard error how far it is; the last state."""
-    live, told, width = sys.stderr.isatty(), 0.0, 0
+    """Print the progress on standard error; return the last state."""
+    live, printed, width = sys.stderr.isatty(), 0.0, 0
     for now in progress:
-        if live or time.monotonic() - told >= TELL_SECONDS:
-            told = time.monotonic()
+        if live or time.monotonic() - printed >= PROGRESS_SECONDS:
+            printed = time.monotonic()
             left = f", {duration(now.seconds_left)} left" if now.seconds_left else ""
             line = f"dsum: {now.note}: {now.done:,} of {now.total:,}{left}"
             width = max(width, len(line))
@@ -235,14 +232,14 @@ def _follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """The event is set by the first Ctrl+C; the second one ends the command at once."""
+    """An event that the first Ctrl+C sets; the second one ends the command."""
     stop = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say("\ndsum: stopping; what is done will be kept. Ctrl+C again gives up.")
+        say("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:
@@ -252,7 +249,7 @@ def _stopping() -> Iterator[threading.Event]:
 
 
 def _check_out(folder: Path) -> None:
-    """Raises InputError for a file and for a folder with something in it, before anything is generated."""
+    """Raises InputError if the output folder is a file or not empty."""
     if folder.is_dir():
         if first := min((entry.name for entry in folder.iterdir()), default=""):
             raise InputError(f"The folder {folder} is not empty: it contains {first!r}; give a new or empty folder.")

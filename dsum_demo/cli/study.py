@@ -1,7 +1,4 @@
-"""`dsum study`: every fine-tuning method on the same base, data, budget and seeds, one child process after the other.
-
-Knows how arguments become a plan and how progress is shown; the work is done below.
-"""
+"""The command `dsum study`: compares fine-tuning methods on the same base model, data, budget and seeds."""
 
 from __future__ import annotations
 
@@ -16,32 +13,30 @@ from dsum_demo.utils.formatting import duration
 
 
 def add_study(commands: Any) -> None:
-    """Add the command to `commands`, what argparse's add_subparsers gives."""
-    parser = commands.add_parser("study", help="every fine-tuning method on the same data and budget")
+    """Add the command to `commands`, the result of argparse's add_subparsers."""
+    parser = commands.add_parser("study", help="compare fine-tuning methods on the same data and budget")
     parser.set_defaults(run=run_study_command)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where everything goes; resumed if there"
+        "--out", type=Path, required=True, metavar="DIR", help="output folder; an existing study in it is resumed"
     )
-    parser.add_argument("--base", default="", metavar="NAME", help="an original that `dsum models` lists")
+    parser.add_argument("--base", default="", metavar="NAME", help="a base model (see `dsum models`)")
     parser.add_argument("--methods", default="", metavar="A,B", help="methods, comma-separated (default: all)")
-    parser.add_argument("--data", metavar="SOURCE", help="what is learned from (default: dialogsum:train)")
-    parser.add_argument(
-        "--validation", metavar="SOURCE", help="where quality is measured (default: dialogsum:validation)"
-    )
+    parser.add_argument("--data", metavar="SOURCE", help="training data (default: dialogsum:train)")
+    parser.add_argument("--validation", metavar="SOURCE", help="validation data (default: dialogsum:validation)")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N validation dialogues (default: 500)")
-    parser.add_argument("--dialogues", type=int, metavar="N", help="how many are learned from (default: 3840)")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="dialogues a step (default: 16)")
-    parser.add_argument("--steps", type=int, metavar="N", help="steps of a run (default: 240)")
-    parser.add_argument("--search-steps", type=int, metavar="N", help="steps for trying a learning rate (default: 60)")
+    parser.add_argument("--dialogues", type=int, metavar="N", help="number of training dialogues (default: 3840)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="dialogues per step (default: 16)")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps per run (default: 240)")
+    parser.add_argument("--search-steps", type=int, metavar="N", help="steps of the learning rate search (default: 60)")
     parser.add_argument("--seeds", default="", metavar="A,B", help="seeds, comma-separated (default: 1,2)")
     parser.add_argument(
-        "--only", choices=("quality", "costs"), help="a part: quality can share the machine, costs cannot"
+        "--only", choices=("quality", "costs"), help="run one part; costs need an otherwise idle machine"
     )
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run_study_command(options: argparse.Namespace) -> int:
-    """Exit code 0 once everything asked for is done; errors are raised."""
+    """Exit code: 0 if the requested parts are complete; errors are raised."""
     import json
     from dataclasses import asdict
 

@@ -1,7 +1,4 @@
-"""`dsum train`: one training run in the foreground, or its probe. The page starts the same command as a child process.
-
-Knows how arguments become a config and how progress is shown; the work is done below.
-"""
+"""The command `dsum train`: one training run in the foreground, or its probe. The UI runs it as a child process."""
 
 from __future__ import annotations
 
@@ -31,29 +28,27 @@ SECONDS_BETWEEN_LINES = 2.0
 
 
 def add_train(commands: Any) -> None:
-    """Add the command to `commands`, what argparse's add_subparsers gives."""
-    parser = commands.add_parser("train", help="fine-tune an original, fully or by a PEFT method")
+    """Add the command to `commands`, the result of argparse's add_subparsers."""
+    parser = commands.add_parser("train", help="fine-tune a base model, fully or with a PEFT method")
     parser.set_defaults(run=run_train)
-    parser.add_argument("--preset", metavar="NAME", help="begin from a preset: good-lora, good-full, notebook-lora, …")
+    parser.add_argument("--preset", metavar="NAME", help="start from a preset: good-lora, good-full, notebook-lora, …")
     parser.add_argument(
-        "--method", metavar="NAME", help="full, lora, dora, ia3, … with its own options and learning rate"
+        "--method", metavar="NAME", help="full, lora, dora, ia3, …; each has its options and learning rate"
     )
-    parser.add_argument("--base", metavar="NAME", default="", help="an original that `dsum models` lists")
+    parser.add_argument("--base", metavar="NAME", default="", help="a base model (see `dsum models`)")
     parser.add_argument(
         "--data", metavar="SOURCE", help="samples, dialogsum, a file, or a folder with train and validation"
     )
-    parser.add_argument(
-        "--validation", metavar="SOURCE", help="where validation dialogues come from (default: a split)"
-    )
+    parser.add_argument("--validation", metavar="SOURCE", help="validation dialogues (default: a split of --data)")
     add_column_option(parser)
     parser.add_argument("--set", metavar="FIELD=VALUE", action="append", default=[], dest="settings",
-                        help="any setting of the training or option of the method; may be repeated")  # fmt: skip
-    parser.add_argument("--name", metavar="NAME", default="", help="what the run and its model are called")
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped, broke, or waits")
+                        help="a training setting or an option of the method; may be repeated")  # fmt: skip
+    parser.add_argument("--name", metavar="NAME", default="", help="name of the run and its model")
+    parser.add_argument("--resume", metavar="RUN", help="resume an unfinished run or start a queued one")
     parser.add_argument(
-        "--probe", action="store_true", help="measure what the run will cost, print JSON, train nothing"
+        "--probe", action="store_true", help="measure the cost of the run and print it as JSON, without training"
     )
-    parser.add_argument("--no-check", action="store_true", help="start even where memory may not suffice")
+    parser.add_argument("--no-check", action="store_true", help="start even if the memory may not be sufficient")
 
 
 def run_train(options: argparse.Namespace) -> int:
@@ -63,7 +58,9 @@ def run_train(options: argparse.Namespace) -> int:
     given = [f"--{n}" for n in ("preset", "method", "base", "data", "validation", "name") if getattr(options, n)]
     given += ["--set"] * bool(options.settings) + ["--column"] * bool(options.column)
     if options.resume and given:
-        raise InputError(f"A run goes on as it began: leave {given[0]} out beside --resume, or start a new run.")
+        raise InputError(
+            f"{given[0]} cannot be used with --resume: a run keeps its config. Remove it, or start a new run."
+        )
     if options.probe:
         from dsum_demo.training.config import RunConfig
 
@@ -92,20 +89,20 @@ def run_train(options: argparse.Namespace) -> int:
                 check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
             )
     except (InputError, ModelError):
-        # Nothing was trained; a run that was created before keeps its reason for the page.
+        # Nothing was trained. A resumed run is kept, so that the UI can show the reason.
         if is_main() and not options.resume:
             run.delete()
         raise
     if is_main():
-        said = f" {status.reason}" if status.reason else ""
-        say(f"dsum: {run.name} {status.state}.{said}")
+        reason = f" {status.reason}" if status.reason else ""
+        say(f"dsum: {run.name} {status.state}.{reason}")
         if run.result():
             print(run.best)
     return 0
 
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
-    """The config that the arguments describe. Raises InputError or UnknownModelError."""
+    """The config of the arguments. Raises InputError or UnknownModelError."""
     from dsum_demo.models.registry import Registry
     from dsum_demo.runs.limits import check_allowed
     from dsum_demo.runs.setup import find_base
@@ -136,22 +133,22 @@ def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], boo
 
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, load_config(setup.folder)):
         return ""
-    say("dsum: memory may be short; measuring three steps first")
+    say("dsum: the memory may not be sufficient; measuring three steps first")
     return str(probe(setup.config, settings, should_stop)["refusal"])
 
 
 @contextmanager
 def stopping_on_signals(run: Run) -> Iterator[None]:
-    """The first Ctrl-C or a SIGTERM stops the run and keeps the best; a second Ctrl-C ends the process."""
+    """The first Ctrl-C or a SIGTERM stops the run and keeps the best weights; a second Ctrl-C ends the process."""
     from dsum_demo.runs.runner import is_main
 
     def stop(number: int, frame: Any) -> None:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        # Whoever asked before may have asked to throw the weights away.
+        # Do not overwrite a stop request that discards the weights.
         if is_main() and run.stop_request() is None:
             run.request_stop(keep=True)
-            say("dsum: stopping; the best weights are kept. Ctrl-C again ends it at once.")
+            say("dsum: stopping; the best weights are kept. Press Ctrl-C again to exit immediately.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -162,17 +159,17 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
 
 
 class Lines:
-    """Events as lines on standard error: every evaluation, and steps as often as one likes to read them."""
+    """Prints events on standard error: all evaluations, and steps at most every SECONDS_BETWEEN_LINES."""
 
     def __init__(self) -> None:
-        self.said = 0.0
+        self.printed = 0.0
 
     def __call__(self, event: Event) -> None:
         kind = event["event"]
         if kind == "step":
-            if time.monotonic() - self.said < SECONDS_BETWEEN_LINES and event["step"] < event["steps"]:
+            if time.monotonic() - self.printed < SECONDS_BETWEEN_LINES and event["step"] < event["steps"]:
                 return
-            self.said = time.monotonic()
+            self.printed = time.monotonic()
             say(
                 f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}  "
                 f"{event['samples_per_second'] or 0:.1f} dialogues/s  {size(event['peak_memory_bytes'])}  "
@@ -187,11 +184,11 @@ class Lines:
             for row in event["summaries"][:1]:
                 say(f"    {row['summary']}")
         elif kind == "batch":
-            say(f"dsum: memory ran out; going on with batches of {event['batch_size']} x {event['accumulation']}")
+            say(f"dsum: out of memory; continuing with batches of {event['batch_size']} x {event['accumulation']}")
 
 
 def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run:
-    """A new run, made by the first process; the others learn its name."""
+    """A new run, created by the main process, which broadcasts its name to the others."""
     from dsum_demo.runs.runner import is_main
 
     config = config_of(options, settings) if is_main() else None

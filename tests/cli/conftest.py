@@ -1,4 +1,4 @@
-"""`dsum` as tests call it: in this process, where torch is imported already; or in a child process of its own."""
+"""Fixtures that run `dsum`: in this process, where torch is already imported, or in a child process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def environment(tiny_environment, tmp_path) -> dict[str, str]:
 
 @pytest.fixture
 def dsum(environment, tmp_path, monkeypatch, capsys) -> Dsum:
-    """dsum("models", "--json", stdin=""): exit code, output and errors of a command in tmp_path."""
+    """dsum("models", "--json", stdin=""): runs a command in tmp_path and returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -31,8 +31,8 @@ def dsum(environment, tmp_path, monkeypatch, capsys) -> Dsum:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
         try:
             code = main(arguments)
-        except SystemExit as left:  # argparse
-            code = int(left.code or 0)
+        except SystemExit as exit:  # argparse
+            code = int(exit.code or 0)
         printed = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, printed.out, printed.err)
 
@@ -41,7 +41,7 @@ def dsum(environment, tmp_path, monkeypatch, capsys) -> Dsum:
 
 @pytest.fixture
 def dsum_process(environment, tmp_path) -> Dsum:
-    """The same in a child process."""
+    """Like `dsum`, in a child process."""
 
     def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""dsum evaluate in a real child process on tiny models: what it prints, writes, refuses, and how it is stopped."""
+"""`dsum evaluate` on tiny models: output, files, errors and Ctrl+C."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsum_demo.evaluation.storage import read_evaluation
 FEW = ("--limit", "3", "--max-new-tokens", "6")
 
 
-def test_the_default_trio_on_the_samples_is_scored_saved_and_not_written_twice(dsum, tmp_path):
+def test_the_default_trio_is_evaluated_saved_and_cached(dsum, tmp_path):
     result = dsum("evaluate", "--data", "samples", *FEW)
     assert result.returncode == 0, result.stderr
     for words in ("dsum-t5-base", "dsum-t5-lora", "Paired differences", "LEAD-3", "Human", "n=3", "Too few dialogues"):
@@ -31,7 +31,7 @@ def test_the_default_trio_on_the_samples_is_scored_saved_and_not_written_twice(d
     assert all(o.cached for e in read_evaluation(Path(again["folder"])).examples for o in e.outputs.values())
 
 
-def test_out_export_and_without_texts(dsum, tmp_path):
+def test_out_and_export_write_to_the_folder_and_without_texts_omits_dialogues(dsum, tmp_path):
     assert (
         dsum("evaluate", "--data", "samples", *FEW, "--systems", "dsum-t5-full", "--out", "mine", "--export").returncode
         == 0
@@ -89,11 +89,11 @@ def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
     assert read_evaluation(tmp_path / "empty").examples[0].outputs["a"].text == "the cat"
 
 
-def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
+def test_invalid_rows_are_rejected_and_skipped_with_skip_broken(dsum, tmp_path):
     (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n,x\ny,\n")
     arguments = ("--data", "rows.csv", "--references", "human", "--recorded", "a")
-    refused = dsum("evaluate", *arguments)
-    assert refused.returncode == 2 and "no reference in row 2" in refused.stderr and refused.stdout == ""
+    rejected = dsum("evaluate", *arguments)
+    assert rejected.returncode == 2 and "no reference in row 2" in rejected.stderr and rejected.stdout == ""
     result = dsum("evaluate", *arguments, "--skip-broken")
     assert result.returncode == 0 and "1 invalid row skipped: 2." in result.stdout
     (tmp_path / "data.csv").write_text("id,dialogue,summary\na,Tom: hi,Tom says hi.\nb,,nothing\n")
@@ -113,11 +113,11 @@ def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (("--data", "nowhere"), "There is no file 'nowhere'"),
         (("--data", "samples", "--systems", "gpt"), "no model 'gpt'"),
-        (("--data", "samples", "--systems", "dsum-t5-base,dsum-t5-base"), "each once"),
+        (("--data", "samples", "--systems", "dsum-t5-base,dsum-t5-base"), "each one once"),
         (("--data", "samples", "--limit", "0"), "limit is 0"),
         (("--data", "samples", "--beams", "99"), "num_beams is 99"),
         (("--data", "x.csv", "--references", "a"), "--references and --recorded"),
@@ -125,19 +125,19 @@ def test_broken_rows_are_listed_and_left_out_only_when_asked(dsum, tmp_path):
         (("--data", "samples", "--export", "--without-texts"), "choose one"),
     ],
 )
-def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
+def test_invalid_input_prints_a_message_and_exits_with_2(dsum, arguments, message):
     result = dsum("evaluate", *arguments)
-    assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-def test_a_system_that_cannot_be_had_is_exit_code_1_and_the_others_are_kept(dsum):
+def test_an_unavailable_model_exits_with_1_and_keeps_the_other_results(dsum):
     result = dsum("evaluate", "--data", "samples", *FEW, "--systems", "dsum-t5-base,flan-t5-small-full", "--json")
     assert result.returncode == 1 and "flan-t5-small-full" in result.stderr
     assert [system["name"] for system in json.loads(result.stdout)["report"]["systems"]] == ["dsum-t5-base"]
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(environment, tmp_path, dsum):
+def test_ctrl_c_saves_the_results_so_far_and_exits_with_130(environment, tmp_path, dsum):
     arguments = ("--data", "samples", "--beams", "2", "--max-new-tokens", "40")
     process = subprocess.Popen(
         [sys.executable, "-m", "dsum_demo", "evaluate", *arguments],
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(environment, tmp
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert "stopping; what is done will be kept" in err and "Traceback" not in err
+    assert "stopping; the results so far are kept" in err and "Traceback" not in err
     done = written(cache)
     assert 0 < done < 87 and list((tmp_path / "data" / "evaluations").iterdir())
     assert "Incomplete" in out

@@ -1,4 +1,4 @@
-"""The commands models, compare and score, on a root with tiny models."""
+"""The commands models, compare and score with tiny models."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_compare_without_reference_has_null_scores(dsum, tmp_path):
     assert [system["rouge"] for system in printed["systems"]] == [None, None, None]
 
 
-def test_compare_for_people_names_systems_and_says_why_there_is_no_rouge(dsum):
+def test_compare_without_json_prints_systems_and_how_to_get_rouge(dsum):
     result = dsum("compare", "-", stdin=DIALOGUE)
     assert result.returncode == 0
     assert "No ROUGE" in result.stdout and "Original" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
         (("compare", "nowhere.txt"), "nowhere.txt cannot be read"),
         (("compare", "-"), "no dialogue"),
@@ -44,22 +44,22 @@ def test_compare_for_people_names_systems_and_says_why_there_is_no_rouge(dsum):
         (("score", "nowhere.csv", "--references", "a", "--systems", "b"), "nowhere.csv"),
     ],
 )
-def test_wrong_input_is_a_sentence_and_exit_code_2(dsum, arguments, sentence):
+def test_invalid_input_prints_a_message_and_exits_with_2(dsum, arguments, message):
     stdin = DIALOGUE if len(arguments) > 2 else ""
     result = dsum(*arguments, stdin=stdin)
     assert result.returncode == 2
-    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-def test_bytes_that_are_no_text_are_refused(dsum, tmp_path):
+def test_compare_rejects_a_file_that_is_not_text(dsum, tmp_path):
     file = tmp_path / "photo.txt"
     file.write_bytes(b"\x89PNG\0\0\0\rIHDR")
     result = dsum("compare", str(file))
     assert result.returncode == 2 and "photo.txt is not a text file" in result.stderr
 
 
-def test_compare_says_what_it_read_a_file_as_and_as_is_keeps_the_text(dsum, tmp_path):
+def test_compare_prints_the_detected_format_and_as_is_keeps_the_text(dsum, tmp_path):
     file = tmp_path / "chat.txt"
     file.write_bytes("[18:03] Ana: Lunch at the café?\n[18:04] Bo: Yes.\n[18:05] Ana: <Media omitted>".encode("cp1252"))
     result = dsum("compare", str(file), "--json")
@@ -72,7 +72,7 @@ def test_compare_says_what_it_read_a_file_as_and_as_is_keeps_the_text(dsum, tmp_
     assert kept["dialogue"].startswith("[18:03] Ana: Lunch") and kept["reading"]["format"] == ""
 
 
-def test_compare_doubts_a_text_that_is_not_english_before_it_summarizes(dsum):
+def test_compare_warns_if_the_text_is_not_english(dsum):
     result = dsum("compare", "-", "--json", stdin="小林：几点开门？\n小美：八点半。")
     assert "not in English" in result.stderr
     assert "not in English" in json.loads(result.stdout)["warnings"][0]
@@ -98,15 +98,15 @@ def test_score_names_the_columns_that_exist(dsum, tmp_path):
     assert "reference" in result.stderr and "human" in result.stderr
 
 
-def test_models_lists_the_trio_as_shipped(dsum):
+def test_models_lists_the_shipped_trio(dsum):
     rows = json.loads(dsum("models", "--json").stdout)["models"]
     assert sum(row["state"] == "shipped" for row in rows) == 3
     assert {row["kind"] for row in rows} == {"base", "full", "adapter"}
 
 
-def test_without_gradio_the_command_line_works_and_serve_names_what_to_install(dsum_process, environment, tmp_path):
+def test_without_gradio_compare_works_and_serve_names_the_package_to_install(dsum_process, environment, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['gradio'] = None\n")
     environment["PYTHONPATH"] = f"{tmp_path}:{environment.get('PYTHONPATH', '')}"
     assert dsum_process("compare", "-", "--json", stdin=DIALOGUE).returncode == 0
-    refused = dsum_process("serve")
-    assert refused.returncode == 2 and "gradio" in refused.stderr and "pip install" in refused.stderr
+    serve = dsum_process("serve")
+    assert serve.returncode == 2 and "gradio" in serve.stderr and "pip install" in serve.stderr

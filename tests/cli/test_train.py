@@ -1,4 +1,4 @@
-"""`dsum train`: arguments into a config, mistakes told at once, a run in the foreground, Ctrl-C, and the probe."""
+"""`dsum train`: arguments and errors, a run in the foreground, Ctrl-C, and the probe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = ["--set", "max_steps=4", "--set", "batch_size=1", "--set", "evaluations=
 
 @pytest.fixture
 def here(settings, tmp_path, monkeypatch) -> Settings:
-    """The environment of the tiny root, with rows.csv in the working directory."""
+    """An environment with tiny models, and rows.csv in the working directory."""
     (tmp_path / "rows.csv").write_text(sample_csv())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSUM_ROOT", str(settings.root))
@@ -45,12 +45,12 @@ def parsed(here: Settings, *words: str) -> RunConfig:
 # arguments
 
 
-def test_without_arguments_it_is_lora_on_the_samples(here):
+def test_the_default_is_lora_on_the_samples(here):
     config = parsed(here)
     assert (config.base, config.training.method, config.data.source) == ("dsum-t5-base", "lora", "samples")
 
 
-def test_a_preset_a_method_and_settings_go_over_one_another(here):
+def test_settings_override_the_method_and_the_method_overrides_the_preset(here):
     config = parsed(here, "--preset", "notebook-lora", "--set", "r=8", "--set", "batch_size=2", "--data", "samples")
     assert (config.preset, config.training.options["r"], config.training.learning_rate) == ("notebook-lora", 8, 1e-3)
     assert config.training.options["target_modules"] == ("q", "v") and config.training.batch_size == 2
@@ -59,11 +59,11 @@ def test_a_preset_a_method_and_settings_go_over_one_another(here):
     assert other.training.batch_size == config.training.batch_size * 4, "the preset's"
 
 
-def test_a_base_goes_by_its_familys_name_too(here):
+def test_base_accepts_the_name_of_a_family(here):
     assert parsed(here, "--base", "dsum-t5").base == "dsum-t5-base"
 
 
-def test_the_command_of_a_config_gives_that_config(here):
+def test_the_command_of_a_config_reproduces_the_config(here):
     words = ["--preset", "good-full", "--data", "rows.csv", "--column", "dialogue=dialogue", "--validation", "samples",
              "--set", "limit=5", "--set", "compile=yes", "--set", "best_by=loss"]  # fmt: skip
     config = parsed(here, *words)
@@ -73,7 +73,7 @@ def test_the_command_of_a_config_gives_that_config(here):
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
         (["--preset", "best"], "There is no preset 'best'; choose one of: good-lora, "),
         (["--method", "qlora"], "There is no fine-tuning method 'qlora'; choose one of: full, lora"),
@@ -93,17 +93,17 @@ def test_the_command_of_a_config_gives_that_config(here):
         ),
         (["--data", "rows.csv", "--column", "text=gist"], "unknown role 'text'; give one of: dialogue, summary"),
         (["--resume", "nowhere"], "There is no run 'nowhere'"),
-        (["--resume", "x", "--set", "r=4"], "leave --set out beside --resume"),
+        (["--resume", "x", "--set", "r=4"], "--set cannot be used with --resume"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(here, capsys, words, sentence):
+def test_invalid_arguments_print_a_message_and_exit_with_2(here, capsys, words, message):
     assert main(["train", *words]) == 2
-    said = capsys.readouterr()
-    assert sentence in said.err and "Traceback" not in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert message in printed.err and "Traceback" not in printed.err and printed.out == ""
 
 
 @pytest.mark.parametrize(
-    ("data", "validation", "sentences"),
+    ("data", "validation", "messages"),
     [
         (
             "rows.csv",
@@ -113,34 +113,35 @@ def test_mistakes_are_told_in_a_sentence(here, capsys, words, sentence):
         ("empty.csv", "", ["no row with both a dialogue and a summary: row 1 (no summary)"]),
     ],
 )
-def test_refused_data_is_explained_and_leaves_no_run_behind(here, tmp_path, capsys, data, validation, sentences):
+def test_invalid_data_prints_the_reasons_and_creates_no_run(here, tmp_path, capsys, data, validation, messages):
     (tmp_path / "empty.csv").write_text("dialogue,summary\nAna: Hi,nan\n")
     assert main(["train", "--data", data, *SMALL, *(["--validation", validation] if validation else [])]) == 2
-    said = capsys.readouterr().err
-    assert all(sentence in said for sentence in sentences) and Runs(here.runs_dir).all() == []
+    printed = capsys.readouterr().err
+    assert all(message in printed for message in messages) and Runs(here.runs_dir).all() == []
 
 
 # running
 
 
-def test_a_run_in_the_foreground_ends_as_a_model(here, capsys):
+def test_a_finished_run_is_a_model_in_the_registry(here, capsys):
     assert main(["train", "--data", "rows.csv", "--name", "my run", *SMALL]) == 0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     run = Runs(here.runs_dir).get("my-run")
-    assert said.out == f"{run.best}\n" and run.status().state is RunState.FINISHED
-    assert "step 4/4  loss " in said.err and "validation loss" in said.err and "dsum: my-run finished." in said.err
+    assert printed.out == f"{run.best}\n" and run.status().state is RunState.FINISHED
+    assert "step 4/4  loss " in printed.err and "validation loss" in printed.err
+    assert "dsum: my-run finished." in printed.err
     assert Registry(here).spec("my-run").kind == "adapter"
     assert main(["train", "--resume", "my-run"]) == 2
     assert "my-run is finished" in capsys.readouterr().err
 
 
-def test_a_queued_run_is_started_by_its_name(here, capsys):
+def test_resume_starts_a_queued_run(here, capsys):
     queued = Runs(here.runs_dir).create(parsed(here, "--data", "rows.csv", *SMALL).as_record(), "waiting")
     assert main(["train", "--resume", "waiting"]) == 0
     assert queued.status().state is RunState.FINISHED
 
 
-def test_ctrl_c_keeps_the_best_and_the_run_goes_on_from_there(here):
+def test_ctrl_c_stops_the_run_and_keeps_the_best_weights_and_a_checkpoint(here):
     words = ["--data", "rows.csv", "--name", "long", *SMALL, "--set", "max_steps=100000", "--set", "evaluations=1000"]
     child = subprocess.Popen(
         [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -165,7 +166,7 @@ def test_ctrl_c_keeps_the_best_and_the_run_goes_on_from_there(here):
     assert [path.name for path in run.checkpoints.iterdir()] == [f"checkpoint-{stopped_at}"]
 
 
-def test_a_process_that_is_killed_is_a_crash_that_can_be_resumed(here):
+def test_a_killed_run_is_crashed_and_can_be_resumed(here):
     words = ["--data", "rows.csv", "--name", "crash", *SMALL, "--set", "max_steps=12", "--set", "evaluations=6"]
     child = subprocess.Popen(
         [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -186,7 +187,7 @@ def test_a_process_that_is_killed_is_a_crash_that_can_be_resumed(here):
 # the probe
 
 
-def test_the_probe_prints_what_the_run_will_cost_and_leaves_nothing_behind(here, capsys):
+def test_the_probe_prints_the_cost_and_creates_no_run(here, capsys):
     assert main(["train", "--data", "rows.csv", "--probe", *SMALL]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["base"], found["method"], found["fits"], found["refusal"]) == ("dsum-t5-base", "lora", True, "")
@@ -195,7 +196,7 @@ def test_the_probe_prints_what_the_run_will_cost_and_leaves_nothing_behind(here,
     assert Runs(here.runs_dir).all() == []
 
 
-def test_a_created_run_can_be_probed_by_its_name(here, capsys):
+def test_a_queued_run_can_be_probed(here, capsys):
     run = Runs(here.runs_dir).create(parsed(here, "--data", "rows.csv", *SMALL).as_record(), "waiting")
     assert main(["train", "--resume", "waiting", "--probe"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 4

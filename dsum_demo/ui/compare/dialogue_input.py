@@ -33,7 +33,7 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class DialogueInput:
-    """The components that other parts of the tab use. as_is: the format that the user chose not to have read."""
+    """The components that other parts of the tab use. as_is: the detected format that the user turned off, or ""."""
 
     dialogue: gr.Textbox
     as_is: gr.State
@@ -102,17 +102,17 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
 
 
 def uses_as_is(dialogue: str, as_is: str) -> bool:
-    """Whether the text is used as it is: its format is the one that the user chose not to have read."""
+    """Whether the text is used as is: the user turned its detected format off."""
     return bool(as_is) and read_dialogue(dialogue).format == as_is
 
 
 def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str, Update]:
-    """(what the text is read as, with the turns and with doubts; the button that switches)."""
+    """(format, turns and warnings of the text as HTML; the button that turns the format on or off)."""
     hidden = gr.update(visible=False)
     try:
         read = read_dialogue(dialogue, services.settings.max_input_chars)
     except InputError:
-        return "", hidden  # Compare says what is wrong
+        return "", hidden  # Compare shows the error
     used = read
     if kept := uses_as_is(dialogue, as_is):
         used = read_dialogue(dialogue, as_is=True)
@@ -126,7 +126,7 @@ def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str
 
 
 def switch_reading(services: Services, dialogue: str, as_is: str) -> tuple[str, str, Update]:
-    """Between the text as it is and as its format says; the typed text stays either way."""
+    """Switch between the detected format and the text as is; the typed text does not change."""
     try:
         form = read_dialogue(dialogue, services.settings.max_input_chars).format
     except InputError:
@@ -164,7 +164,7 @@ def references_of_others(services: Services, dialogue: str, references: Sequence
     """Indexes of the references that belong to an example with another dialogue than this one.
 
     The page starts with an example, so a dialogue pasted over it would be scored against that example's summaries. An
-    edited example is another dialogue once it shares less than half of its turns with the original.
+    edited example counts as another dialogue if it shares less than half of the turns with the original.
     """
     owners = {text.strip(): sample for sample in services.samples for text in sample.references}
     turns = {line.strip() for line in dialogue.splitlines() if line.strip()}
@@ -178,7 +178,7 @@ def references_of_others(services: Services, dialogue: str, references: Sequence
 
 
 def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update, ...]:
-    """Use a file's text as the dialogue; a file that cannot be used changes nothing."""
+    """Use a file's text as the dialogue; an invalid file changes nothing."""
     if file is None:
         return (*typed, gr.skip(), gr.skip(), "", None)
     name, limit = Path(file).name, services.settings.max_input_chars
