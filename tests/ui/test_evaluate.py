@@ -354,7 +354,7 @@ def test_unreadable_file_is_refused_without_its_server_path(tmp_path):
     file = tmp_path / "notes.csv"
     file.write_bytes(b"\xff\xfe\x00")
     *_, problem = form.read_file(RECORDED, [], str(file), [], [], 0, 0, "mean", "rows", False)
-    assert "notes.csv save it as UTF-8" in problem and str(tmp_path) not in problem
+    assert "notes.csv is neither UTF-8" in problem and str(tmp_path) not in problem
 
 
 @pytest.mark.parametrize(
