@@ -1,4 +1,4 @@
-"""ROUGE over Unicode words: every script counts, and its signature is its own."""
+"""ROUGE over Unicode words: words of every script and a separate signature."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def metrics(monkeypatch):
         ("ไปบ้าน", ["ไ", "ป", "บ้", "า", "น"]), ("ｗｉｄｅ", ["wide"]), ("e\u0301te\u0301", ["été"]), ("… !? 😀", []),
     ],
 )  # fmt: skip
-def test_words_of_every_script(text, words):
+def test_words_of_every_script_are_found(text, words):
     assert unicode_words(text) == words
 
 
@@ -44,14 +44,14 @@ def test_scores_count_shared_words_of_every_script(metrics, summary, reference, 
     assert score_summary(summary, [reference])["unicode_rouge1"].fmeasure == pytest.approx(f1)
 
 
-def test_it_has_no_score_without_a_word_and_a_signature_of_its_own(metrics):
+def test_a_reference_without_words_has_no_score_and_the_signature_is_separate(metrics):
     assert "unicode_rouge1" not in score_summary("x", ["…"])
     text = signature(n=1, references=1).text
     assert text.startswith("rouge_score") and "ROUGE-1 (Unicode words): rouge_score" in text and "UAX #29" in text
     assert "rouge1" not in score_summary("早", ["早"]), "ROUGE itself reads as before"
 
 
-def test_a_setting_adds_it_to_reports(tmp_path):
+def test_the_setting_adds_the_metric_to_reports(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("ref,a\nЗоя едет,Зоя едет\n", encoding="utf-8")
     command = [sys.executable, "-m", "dsum_demo", "score", str(file), "--references", "ref", "--systems", "a", "--json"]
