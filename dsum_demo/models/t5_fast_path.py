@@ -20,7 +20,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 try:
     from transformers.utils.output_capturing import _CAN_RECORD_REGISTRY
 except ImportError:  # private; without it T5Stack's own code runs
-    _CAN_RECORD_REGISTRY = None
+    _CAN_RECORD_REGISTRY = None  # type: ignore[assignment]
 
 # Tokens encoded at once: with more, a layer's activations no longer fit into the CPU's cache.
 READ_TOGETHER = 1_024

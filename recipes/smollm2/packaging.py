@@ -35,7 +35,12 @@ def package_full(base: Path, tokenizer: Any, model: Any, dialogues: Iterable[str
 def package_lora(model: Any, dialogues: Iterable[str], out: Path) -> None:
     """adapters/smollm2-135m-dialogsum-lora, in bfloat16."""
     folder = out / "adapters" / LORA
+    card = folder / "README.md"
+    before = card.read_bytes() if card.exists() else None
     model.to(torch.bfloat16).save_pretrained(folder, save_embedding_layers=False)
+    card.unlink()  # PEFT's, with this machine's paths
+    if before is not None:
+        card.write_bytes(before)
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text())
     config["base_model_name_or_path"] = BASE

@@ -62,10 +62,10 @@ def difference(system: SystemResult, original: SystemResult | None, rouge: str) 
     """F1 x 100 above the original's; None for the original itself and if either has no score."""
     if original is None or system is original:
         return None
-    if rouge not in (system.scores or {}) or rouge not in (original.scores or {}):
+    of_system, of_original = ((one.scores or {}).get(rouge) for one in (system, original))
+    if of_system is None or of_original is None:
         return None
-    assert system.scores and original.scores
-    return 100 * (system.scores[rouge].fmeasure - original.scores[rouge].fmeasure)
+    return 100 * (of_system.fmeasure - of_original.fmeasure)
 
 
 def headline(comparison: Comparison) -> str:
@@ -73,7 +73,7 @@ def headline(comparison: Comparison) -> str:
     scored = [
         (100 * s.scores[HEADLINE].fmeasure, label(comparison, s))
         for s in comparison.systems
-        if HEADLINE in (s.scores or {})
+        if s.scores and HEADLINE in s.scores
     ]
     if not scored:
         return ""
