@@ -45,7 +45,7 @@ EVALUATIONS = ("models", "recorded", "stopped")
 ADAPTERS = ("mine-lora", "mine-ia3", "mine-dora")
 MODELS = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora", *ADAPTERS, *RUNS[:4])
 SECRET = "a secret"
-EXPLANATIONS = ("how", "misses", "note", "finding")
+EXPLANATIONS = ("how", "misses", "note", "finding", "sentence")
 
 
 # what is read, as plain values; fixtures/saved/make.py writes it to expected.json
@@ -159,7 +159,7 @@ def same(found: Any, saved: Any, where: str = "") -> None:
     if isinstance(saved, dict):
         assert isinstance(found, dict) and found.keys() >= saved.keys(), where
         for key, value in saved.items():
-            if key in EXPLANATIONS:
+            if key in EXPLANATIONS or ("/warnings/" in where and key == "text"):
                 continue
             same(found[key], value, f"{where}/{key}")
     elif isinstance(saved, list):

@@ -43,7 +43,7 @@ def test_probe_matches_the_finished_run(name, config, settings):
     assert 0 <= record["checkpoint_bytes"] - cost.checkpoint_bytes < 60_000
     assert cost.steps == record["planned_steps"] and cost.fits
     assert cost.peak_memory_bytes > 0 and cost.seconds_per_step > 0 and cost.evaluation_seconds > 0
-    assert cost.notes and "split off" in cost.notes[-1]
+    assert "split off" in cost.notes[0]
 
 
 def test_estimate_includes_accumulation_and_evaluations(config, settings):

@@ -130,7 +130,7 @@ def test_rerun_reads_outputs_from_the_cache(services, key, evaluation):
 def test_second_run_is_refused_while_one_is_running(services, key):
     before, services.evaluations.run = services.evaluations.run, BackgroundEvaluation("another", "token")
     try:
-        with pytest.raises(InputError, match="An evaluation is running"):
+        with pytest.raises(InputError, match="An evaluation is already running"):
             services.evaluations.start(Wanted(SAMPLES, TRIO, limit=2))
     finally:
         services.evaluations.run = before
@@ -171,10 +171,10 @@ def test_public_page_limits_a_run_hides_it_from_others_and_does_not_save_it(tiny
 
 def test_invalid_evaluation_is_refused_before_it_starts(services):
     for wanted, said in (
-        (Wanted("/etc/passwd", TRIO), "no data"),
-        (Wanted(SAMPLES, ()), "choose a system"),
-        (Wanted(UPLOAD, TRIO), "no file"),
-        (Wanted(RECORDED, ("a",), Path("x.csv")), "references"),
+        (Wanted("/etc/passwd", TRIO), "Unknown data"),
+        (Wanted(SAMPLES, ()), "No system is chosen"),
+        (Wanted(UPLOAD, TRIO), "No file is uploaded"),
+        (Wanted(RECORDED, ("a",), Path("x.csv")), "reference"),
         (Wanted(SAMPLES, TRIO, limit=0), "limit"),
     ):
         with pytest.raises(InputError, match=said):
@@ -300,7 +300,7 @@ def test_reloaded_page_follows_the_running_evaluation(services, evaluation):
 def test_invalid_form_shows_an_error_and_starts_nothing(services):
     before = services.evaluations.run
     answer = tab.start(services, SAMPLES, [], None, [], [], 5, 0, "mean", "dialogues", False)
-    assert "choose a system" in answer[1] and services.evaluations.run is before
+    assert "No system is chosen" in answer[1] and services.evaluations.run is before
     assert all(value == SKIP for value in (answer[0], *answer[2:]))
     assert (
         "number of dialogues"
@@ -527,7 +527,7 @@ def test_headline_contains_the_recovery_sentence(report):
 
 def test_warnings_are_shown_as_notices(evaluation):
     cut = with_output(evaluation, TRIO[0], hit_length_limit=True)
-    assert "cut by the limit" in tables.warnings(build_report(cut, resamples=100))
+    assert "truncated at 80 tokens" in tables.warnings(build_report(cut, resamples=100))
 
 
 def test_each_check_is_explained(evaluation, report):
