@@ -382,7 +382,7 @@ def test_the_models_table_scrolls_inside_the_page(new_page, width):
         page.locator(".overflow-dropdown").get_by_text("Models", exact=True).click()
     else:
         page.get_by_role("tab", name="Models").click()
-    expect(page.locator("#models .state.shipped")).to_have_count(3)
+    expect(page.locator("#models .state.shipped")).to_have_count(6)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     # What is outside the page without a scroll bar is clipped.
     assert page.evaluate("document.querySelector('#models .scroll').getBoundingClientRect().right") <= width
@@ -392,10 +392,10 @@ def test_the_models_tab_lists_states_and_refreshes(new_page):
     page = new_page()
     page.get_by_role("tab", name="Models").click()
     table = page.locator("#models")
-    expect(table.locator(".state.shipped")).to_have_count(3)
+    expect(table.locator(".state.shipped")).to_have_count(6)
     expect(table.locator(".state.unreachable").first).to_be_visible()
     page.locator("#refresh-models").click()
-    expect(table.locator(".state.shipped")).to_have_count(3)
+    expect(table.locator(".state.shipped")).to_have_count(6)
 
 
 def test_an_address_with_view_api_opens_the_api_documentation(new_page, allow_errors):

@@ -48,7 +48,7 @@ def flan_hub(hub, flan_trio) -> HubServer:
 def environment(hub, tiny_root, tmp_path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "DSUM_", "HUGGING"))}
     return {
-        **kept, **hub.environment(tmp_path / "hf"), "DSUM_ROOT": str(tiny_root),
+        **kept, **hub.environment(tmp_path / "hf"), "DSUM_ROOT": str(tiny_root), "DSUM_FAMILY": "dsum-t5",
         "DSUM_DATA_DIR": str(tmp_path / "data"),
         "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1",
         "NO_PROXY": "127.0.0.1,localhost",

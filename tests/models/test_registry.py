@@ -45,10 +45,10 @@ def edit(file: Path, **changes) -> None:
 def test_the_shipped_catalog_has_families_of_both_architectures():
     catalog = read_catalog(PROJECT_ROOT)
     assert [family.name for family in catalog.families] == [
-        "dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large", "smollm2-135m-instruct", "smollm2-360m-instruct",
-        "smollm2-1.7b-instruct", "qwen3-0.6b", "gemma-3-270m-it",
+        "smollm2-135m", "dsum-t5", "flan-t5-small", "flan-t5-base", "flan-t5-large", "smollm2-135m-instruct",
+        "smollm2-360m-instruct", "smollm2-1.7b-instruct", "qwen3-0.6b", "gemma-3-270m-it",
     ]  # fmt: skip
-    assert catalog.default == "dsum-t5"
+    assert (catalog.default, catalog.training) == ("smollm2-135m", "dsum-t5")
     for family in catalog.families:
         base, full, adapter = family.default_trio()
         assert (base.kind, full.kind, adapter.kind) == (Kind.BASE, Kind.FULL, Kind.ADAPTER)
@@ -224,7 +224,7 @@ def test_a_run_named_like_a_model_gets_another_name(settings, root):
         (
             "kaggle",
             {"base_model_name_or_path": "/kaggle/input/my-t5/pytorch/base/1"},
-            '"base_model_name_or_path": "dsum-t5',
+            '"base_model_name_or_path": "smollm2-135m"',
         ),
     ],
 )

@@ -328,7 +328,7 @@ def test_redrawing_before_the_first_comparison_changes_nothing():
 
 def test_an_unavailable_family_gives_its_reason_once(services):
     registry = services.registry
-    assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, runs anywhere)") == "dsum-t5"
+    assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, trained from scratch)") == "dsum-t5"
     labels = [label for label, name in families.family_choices(registry) if name == "flan-t5-base"]
     assert labels == ["FLAN-T5 base (248 M) · not available here"]
     note = families.family_note(registry, registry.family("flan-t5-base"))

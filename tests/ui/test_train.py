@@ -174,7 +174,7 @@ def test_target_modules_are_those_of_the_model(services, settings):
     assert "q" in training_form.module_choices(services, "lora", "flan-t5-base"), (
         "the usual names if the base model is not downloaded"
     )
-    assert training_form.base_choices(services.registry) == [("dsum-t5 (12.5 M, runs anywhere)", "dsum-t5-base")]
+    assert training_form.base_choices(services.registry) == [("dsum-t5 (12.5 M, trained from scratch)", "dsum-t5-base")]
 
 
 @pytest.mark.parametrize(
