@@ -15,7 +15,17 @@ from dsum_demo.data.conversations.reader import Reading
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.streaming import Generation, stream
-from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, score_summary, shown_unit, signature
+from dsum_demo.metrics.scores import (
+    METRICS,
+    Score,
+    Signature,
+    f1_of,
+    mean_scores,
+    score_summary,
+    shown_f1,
+    shown_unit,
+    signature,
+)
 from dsum_demo.models.adapter_scaling import check_strength
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -145,7 +155,7 @@ class Comparison:
             lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
             for system in self.systems:
                 if system.scores:
-                    cells = " | ".join(f"{100 * system.scores[rouge].fmeasure:.2f}" for rouge in METRICS)
+                    cells = " | ".join(shown_f1(system.scores.get(rouge)) for rouge in METRICS)
                     lines.append(f"| {system.spec.title} | {cells} |")
             lines += ["", f"{shown_unit().replace('×', 'x')}. {self.signature.text}"]
         return "\n".join(lines).rstrip() + "\n"
@@ -158,7 +168,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "kind": str(system.spec.kind),
         "title": system.spec.title,
         "summary": system.summary,
-        "rouge": {rouge: system.scores[rouge].fmeasure for rouge in METRICS} if system.scores else None,
+        "rouge": f1_of(system.scores) if system.scores else None,
         "phase": system.phase,
         "strength": system.strength,
         "error": system.error,

@@ -13,7 +13,7 @@ import pytest
 from dsum_demo.comparison import Comparison, clean_references, compare, stream_comparison
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.metrics.scores import score_summary
+from dsum_demo.metrics.scores import METRICS, UNICODE_ROUGE, score_summary
 from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import ModelStore
@@ -170,6 +170,16 @@ def test_a_reference_as_long_as_a_book_is_refused():
 def test_references_are_a_list_of_texts(references):
     with pytest.raises(InputError, match="list of texts"):
         clean_references(references)
+
+
+def test_a_metric_that_reads_nothing_in_the_reference_is_missing_in_the_exports(any_store, trio, monkeypatch):
+    for metric in UNICODE_ROUGE:
+        monkeypatch.setitem(METRICS, metric.name, metric)
+    comparison = run(any_store, trio, references=["Том берёт деньги."])
+    for system in comparison.as_dict()["systems"]:
+        assert system["rouge"]["rouge1"] is None and system["rouge"]["unicode_rouge1"] == 0
+    assert "| – | – | – | – | 0.00 | 0.00 |" in comparison.as_markdown()
+    assert next(csv.DictReader(io.StringIO(comparison.as_csv())))["rouge1_f1"] == ""
 
 
 def test_exports_hold_every_system_and_the_signature(any_store, trio):

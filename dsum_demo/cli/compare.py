@@ -12,7 +12,7 @@ from dsum_demo.cli.console import DONE, FAILED, say
 from dsum_demo.data.conversations.files import read_file_text
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import InputError
-from dsum_demo.metrics.scores import METRICS, Score
+from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 
@@ -65,16 +65,14 @@ def _read_text(name: str) -> str:
     return read.text
 
 
-def _f1(score: Score | None) -> str:
-    return "–" if score is None else f"{100 * score.fmeasure:.2f}"
-
-
 def _comparison_text(comparison: Comparison) -> str:
     lines = []
     for system in comparison.systems:
         lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(no output)'}"]
         if system.scores:
-            lines.append("  " + "  ".join(f"{m.short} {_f1(system.scores.get(name))}" for name, m in METRICS.items()))
+            lines.append(
+                "  " + "  ".join(f"{m.short} {shown_f1(system.scores.get(name))}" for name, m in METRICS.items())
+            )
         if system.generation:
             lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")
         lines.append("")

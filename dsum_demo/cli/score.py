@@ -7,7 +7,7 @@ import json
 
 from dsum_demo.cli.console import DONE, say
 from dsum_demo.data.columns import parse_columns
-from dsum_demo.metrics.scores import METRICS, shown_unit
+from dsum_demo.metrics.scores import METRICS, shown_f1, shown_unit
 
 
 def run_score(options: argparse.Namespace) -> int:
@@ -19,21 +19,17 @@ def run_score(options: argparse.Namespace) -> int:
         _columns(options.systems),
         options.policy,
         parse_columns(options.column),
-    ).as_dict()
+    )
     if options.json:
-        print(json.dumps(report, ensure_ascii=False, indent=2))
+        print(json.dumps(report.as_dict(), ensure_ascii=False, indent=2))
         return DONE
     print(f"{'system':<24}" + "".join(f"{metric.short:>8}" for metric in METRICS.values()))
-    for name, scores in report["systems"].items():
-        print(f"{name:<24}" + "".join(f"{_shown(scores[metric]):>8}" for metric in METRICS))
-    print(f"{shown_unit().replace('×', 'x')}. {report['signature']['text']}")
-    for warning in report["warnings"]:
+    for name, scores in report.systems.items():
+        print(f"{name:<24}" + "".join(f"{shown_f1(scores.get(metric)):>8}" for metric in METRICS))
+    print(f"{shown_unit().replace('×', 'x')}. {report.signature.text}")
+    for warning in report.warnings:
         say(f"dsum: {warning}")
     return DONE
-
-
-def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"
 
 
 def _columns(text: str) -> list[str]:

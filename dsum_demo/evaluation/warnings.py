@@ -108,7 +108,7 @@ def _set_aside(evaluation: Evaluation) -> str:
     title, effects = METRICS[HEADLINE].title, []
     for system in evaluation.systems:
         with_them, without = (
-            [e.outputs[system.name].scores[HEADLINE].fmeasure for e in part if system.name in e.outputs]
+            [o.scores[HEADLINE].fmeasure for e in part if (o := e.outputs.get(system.name)) and HEADLINE in o.scores]
             for part in ((*counted, *left_out), counted)
         )
         if without:

@@ -214,6 +214,16 @@ def mean_scores(scores: Sequence[Mapping[str, Score]]) -> dict[str, Score]:
     }
 
 
+def f1_of(scores: Mapping[str, Score]) -> dict[str, float | None]:
+    """F1 by metric, from 0 to 1; None for a metric without a score."""
+    return {name: scores[name].fmeasure if name in scores else None for name in METRICS}
+
+
+def shown_f1(score: Score | None) -> str:
+    """F1 x 100 with two decimals; – without a score."""
+    return "–" if score is None else f"{100 * score.fmeasure:.2f}"
+
+
 def _names(scores: Sequence[Mapping[str, Score]]) -> list[str]:
     return list(dict.fromkeys(name for score in scores for name in score))
 

@@ -277,7 +277,9 @@ class _StudyState:
         return run
 
     def _f1(self, model: str, examples: list[Example]) -> dict[str, list[float]]:
-        """Return ROUGE F1 per example, in order; rounded to four digits to keep the file small."""
+        """Return ROUGE F1 per example, in order, without references that ROUGE cannot read; rounded to four digits to
+        keep the file small.
+        """
         registry = Registry(self.settings)
         spec: ModelSpec = registry.spec(model)
         *_, last = evaluate(
@@ -288,9 +290,9 @@ class _StudyState:
             error = last.evaluation.systems[0].error
             raise TrainingError(f"{model}: {error}") if error else Stopped("The study was stopped.")
         records: Mapping[str, Any] = {record.id: record for record in last.evaluation.examples}
+        every = [records[e.id].outputs[model].scores for e in examples]
         return {
-            rouge: [round(records[e.id].outputs[model].scores[rouge].fmeasure, 4) for e in examples]
-            for rouge in ROUGE_TYPES
+            rouge: [round(scores[rouge].fmeasure, 4) for scores in every if rouge in scores] for rouge in ROUGE_TYPES
         }
 
 

@@ -37,6 +37,15 @@ def test_the_report_counts_the_others_and_the_warning_has_both_means(overlapping
     assert report.systems[1].f1["rouge1"].mean == pytest.approx(counted)
 
 
+def test_the_warning_averages_only_examples_with_a_score(overlapping):
+    first, *others = overlapping.examples
+    unread = replace(first, outputs={name: replace(o, scores={}) for name, o in first.outputs.items()})
+    evaluation = without_training_data(replace(overlapping, examples=(unread, *others)))
+    (warning,) = [warning for warning in build_report(evaluation, 100).warnings if warning.kind == "trained_on"]
+    scored = fmean(e.outputs["full"].scores["rouge1"].fmeasure for e in others)
+    assert f"{100 * scored:.2f} instead of" in warning.text
+
+
 def test_an_evaluation_on_training_data_alone_is_unchanged_with_a_warning_per_system(recorded):
     ids = tuple(example.id for example in recorded.examples)
     evaluation = replace(recorded, trained_on={"full": ids})
