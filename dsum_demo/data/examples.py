@@ -6,13 +6,14 @@ import hashlib
 import random
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dsum_demo.data.columns import Columns, map_columns
-from dsum_demo.data.tables import Broken, Row, leave_out, read_rows
+from dsum_demo.data.tables import Broken, Row, leave_out, name_rows, read_rows
 from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
 from dsum_demo.errors import InputError
 from dsum_demo.utils.files import write_atomically
@@ -87,8 +88,12 @@ def to_examples(
     times = Counter(example.id for example in examples.values())
     twice = {number: "a repeated id" for number, e in examples.items() if times[e.id] > 1}
     for reason, numbers in rows_by_reason({**reasons, **twice}).items():
-        leave_out(name, reason, numbers, examples, broken)
+        leave_out(dict.fromkeys(numbers, f"It has {reason}."), examples, broken, partial(_refusal, name, reason))
     return list(examples.values())
+
+
+def _refusal(name: str, reason: str, rows: list[int]) -> str:
+    return f"{name} has {reason} in {name_rows(rows)}."
 
 
 def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Example], dict[int, str]]:
@@ -96,14 +101,14 @@ def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int
     examples, reasons = {}, {}
     for number, row in rows.items():
         wrong = []
-        dialogues = [row.get(column) for column in columns["dialogue"]]
-        dialogue = "".join(read_dialogue_value(value) or "" for value in dialogues)
+        dialogues = {column: read_dialogue_value(row.get(column)) for column in columns["dialogue"]}
+        dialogue = "".join(text or "" for text in dialogues.values())
         if not dialogue:
-            wrong.append(_missing("dialogue", dialogues, read_dialogue_value))
-        summaries = [row.get(column) for column in columns["summary"]]
-        references = [text for value in summaries for text in read_texts_value(value) or ()]
-        if not references or any(read_texts_value(value) is None for value in summaries):
-            wrong.append(_missing("summary", summaries, read_texts_value))
+            wrong.append(_missing("dialogue", row, dialogues))
+        summaries = {column: read_texts_value(row.get(column)) for column in columns["summary"]}
+        references = [text for texts in summaries.values() for text in texts or ()]
+        if not references or None in summaries.values():
+            wrong.append(_missing("summary", row, summaries))
         if wrong:
             reasons[number] = " and ".join(wrong)
             continue
@@ -124,7 +129,7 @@ def rows_by_reason(reasons: Mapping[int, str]) -> dict[str, list[int]]:
     return found
 
 
-def _missing(role: str, values: Sequence[Any], read: Callable[[Any], Any]) -> str:
-    """Why a row has no valid dialogue or summary."""
-    other = next((value for value in values if read(value) is None), None)
-    return f"no {role}" if other is None else f"{describe_value(other)} instead of a {role}"
+def _missing(role: str, row: Row, read: Mapping[str, Any]) -> str:
+    """Why a row has no valid dialogue or summary. read: what its columns contain, None for a value of another type."""
+    other = next((column for column, found in read.items() if found is None), None)
+    return f"no {role}" if other is None else f"{describe_value(row.get(other))} instead of a {role}"

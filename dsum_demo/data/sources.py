@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsum_demo.data.examples import Example, read_samples, to_examples
-from dsum_demo.data.tables import PACKED_ENDINGS, Broken, Row
+from dsum_demo.data.tables import PACKED_ENDINGS, Broken, Row, find_table
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.hub.client import HubProbe, Progress, StopAsked
 from dsum_demo.settings import Settings
@@ -93,9 +93,8 @@ def regroup(examples: Sequence[Example]) -> list[Example]:
 
 
 def _split_file(folder: Path, split: str) -> Path:
-    for ending in PACKED_ENDINGS:
-        if (file := folder / f"{split}{ending}").is_file():
-            return file
+    if file := find_table(folder, split):
+        return file
     raise DataError(
         f"The folder in DSUM_DIALOGSUM, {folder}, contains no {split}{PACKED_ENDINGS[0]} (or "
         f"{', '.join(PACKED_ENDINGS[1:])}); add it, or unset DSUM_DIALOGSUM to download DialogSum from the Hub."

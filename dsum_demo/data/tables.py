@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,10 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
         except ValueError as error:
             raise DataError(f"{file} {error}.") from None
         rows = dict(enumerate(found, 1))
-        not_objects = [number for number, row in rows.items() if not isinstance(row, dict)]
-        leave_out(file, "no JSON object", not_objects, rows, broken)
+        leave_out(
+            {number: "It has no JSON object." for number, row in rows.items() if not isinstance(row, dict)},
+            rows, broken, lambda wrong: f"{file} has no JSON object in {name_rows(wrong)}.",
+        )  # fmt: skip
     if not rows:
         raise DataError(f"{file} has no {'valid ' if broken else ''}rows.")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
@@ -128,16 +130,12 @@ def _read_separated(file: Path, text: str, delimiter: str, broken: Broken | None
     if twice:
         raise DataError(f"{file} has more than one column {twice[0]!r}; give each column a unique name.")
     rows = dict(enumerate(lines, 1))
-    wrong = [row for row, fields in rows.items() if len(fields) != len(names)]
-    if wrong and broken is None:
-        raise DataError(
-            f"{file} has {len(names)} columns, but another number of fields in {name_rows(wrong)}; put quotes around "
-            "texts that contain a separator or a line end.",
-            wrong,
-        )
-    for row in wrong:
-        assert broken is not None
-        broken[row] = f"It has {len(rows.pop(row))} fields, not {len(names)}."
+    leave_out(
+        {n: f"It has {len(f)} fields, not {len(names)}." for n, f in rows.items() if len(f) != len(names)},
+        rows, broken,
+        lambda wrong: f"{file} has {len(names)} columns, but another number of fields in {name_rows(wrong)}; put "
+        "quotes around texts that contain a separator or a line end.",
+    )  # fmt: skip
     return {row: dict(zip(names, fields, strict=True)) for row, fields in rows.items()}
 
 
@@ -151,10 +149,24 @@ def _separator(text: str, usual: str) -> tuple[str, str]:
     return (found[0] if found else usual), text
 
 
-def leave_out(file: Path | str, what: str, numbers: Sequence[int], rows: dict[int, Any], broken: Broken | None) -> None:
-    if numbers and broken is None:
-        raise DataError(f"{file} has {what} in {name_rows(numbers)}.", numbers)
-    for number in numbers:
+def leave_out(
+    reasons: Mapping[int, str],
+    rows: dict[int, Any],
+    broken: Broken | None,
+    message: Callable[[list[int]], str],
+) -> None:
+    """Remove the rows with a reason and add the reasons to `broken`. Without `broken`, raise DataError with the message
+    for their numbers.
+    """
+    if reasons and broken is None:
+        raise DataError(message(list(reasons)), list(reasons))
+    for number, reason in reasons.items():
         assert broken is not None
-        broken[number] = f"It has {what}."
+        broken[number] = reason
         rows.pop(number, None)
+
+
+def find_table(folder: Path, name: str) -> Path | None:
+    """The table `name` in a folder, in the first of PACKED_ENDINGS that exists."""
+    files = (folder / f"{name}{ending}" for ending in PACKED_ENDINGS)
+    return next((file for file in files if file.is_file()), None)

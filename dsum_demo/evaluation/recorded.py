@@ -15,14 +15,14 @@ from typing import Any
 from dsum_demo.data.columns import find_column, guess_columns
 from dsum_demo.data.examples import Example, draw, fingerprint
 from dsum_demo.data.sources import ROW_OF_SEVERAL
-from dsum_demo.data.tables import Broken, name_rows, read_rows
+from dsum_demo.data.tables import Broken, leave_out, name_rows, read_rows
 from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
 from dsum_demo.evaluation.warnings import unread_warnings
 from dsum_demo.metrics.rouge import too_long
-from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, signature
+from dsum_demo.metrics.scores import Score, Signature, f1_of, mean_scores, signature
 
 # Patterns of column names by kind of system; the first match counts ("flan-t5-base-lora" is an adapter).
 KINDS = (
@@ -70,36 +70,38 @@ def read_recorded(
     as_named = {name: column for name, column in spelled.items() if column}
     _check_columns(*([as_named[name] for name in named] for named in (references, systems)))
     own = guess_columns(names, columns, taken=as_named.values())
-    _leave_out(
-        {
-            n: f"It has {describe_value(row[column])} instead of text in column {name}."
-            for n, row in rows.items()
-            for name, column in as_named.items()
-            if read_texts_value(row[column]) is None
-        },
-        rows, broken, lambda wrong, reason: f"{file}, {name_rows(wrong)}: {reason}",
-    )  # fmt: skip
+    texts = {n: {name: read_texts_value(row[column]) for name, column in as_named.items()} for n, row in rows.items()}
+    other = {
+        n: f"It has {describe_value(rows[n][as_named[name]])} instead of text in column {name}."
+        for n, found in texts.items()
+        for name, values in found.items()
+        if values is None
+    }
+    leave_out(other, rows, broken, lambda wrong: f"{file}, {name_rows(wrong)}: {other[wrong[0]]}")
     examples = {
         number: Example(
             id="".join(read_label_value(row[column]) for column in own["id"]),
             dialogue="".join(read_dialogue_value(row[column]) or "" for column in own["dialogue"]),
-            references=tuple(text for name in references for text in read_texts_value(row[as_named[name]]) or ()),
+            references=tuple(text for name in references for text in texts[number][name] or ()),
             topics=tuple(text for column in own["topic"] for text in read_texts_value(row[column]) or ()),
         )
         for number, row in rows.items()
     }
-    outputs = {number: {name: _output(row[as_named[name]]) for name in systems} for number, row in rows.items()}
-    _leave_out(
+    outputs = {
+        number: {name: _output(row[as_named[name]], texts[number][name] or ()) for name in systems}
+        for number, row in rows.items()
+    }
+    leave_out(
         {n: "It has no reference." for n, example in examples.items() if not example.references}, examples, broken,
-        lambda wrong, reason: f"{file} has no reference in {name_rows(wrong)}; fill one in or remove the row.",
+        lambda wrong: f"{file} has no reference in {name_rows(wrong)}; fill one in or remove the row.",
     )  # fmt: skip
     long = {
         n: next(filter(None, (too_long(output, text) for output in outputs[n].values() for text in e.references)), "")
         for n, e in examples.items()
     }
-    _leave_out(
+    leave_out(
         {n: reason for n, reason in long.items() if reason}, examples, broken,
-        lambda wrong, reason: f"{file}, {name_rows(wrong)}: {reason}",
+        lambda wrong: f"{file}, {name_rows(wrong)}: {long[wrong[0]]}",
     )  # fmt: skip
     if not examples:
         raise DataError(f"{file} has no valid rows.")
@@ -159,23 +161,8 @@ def _check_columns(references: Sequence[str], systems: Sequence[str]) -> None:
         )
 
 
-def _leave_out(
-    reasons: Mapping[int, str],
-    rows: dict[int, Any],
-    broken: Broken | None,
-    message: Callable[[list[int], str], str],
-) -> None:
-    if reasons and broken is None:
-        raise DataError(message(list(reasons), next(iter(reasons.values()))), list(reasons))
-    for number, reason in reasons.items():
-        assert broken is not None
-        broken[number] = reason
-        del rows[number]
-
-
-def _output(value: Any) -> str:
-    """A system's text: as it is, the lines of a list, or "" for an empty one."""
-    texts = read_texts_value(value) or ()
+def _output(value: Any, texts: tuple[str, ...]) -> str:
+    """A system's text: as it is, the lines of a list, or "" for an empty one. texts: those that the value contains."""
     return value if isinstance(value, str) and texts == (value.strip(),) else "\n".join(texts)
 
 
@@ -219,10 +206,7 @@ class ScoreReport:
         """What `dsum score --json` prints: mean F1, each from 0 to 1, None if no reference can be read."""
         return {
             "signature": self.signature.as_dict(),
-            "systems": {
-                name: {metric: scores[metric].fmeasure if metric in scores else None for metric in METRICS}
-                for name, scores in self.systems.items()
-            },
+            "systems": {name: f1_of(scores) for name, scores in self.systems.items()},
             "warnings": list(self.warnings),
         }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from dsum_demo.data.columns import Columns, map_columns
 from dsum_demo.data.examples import Example, fingerprint, rows_by_reason, usable_examples
 from dsum_demo.data.sources import DIALOGSUM, read_source, source_names
-from dsum_demo.data.tables import PACKED_ENDINGS, Row, name_rows, read_rows
+from dsum_demo.data.tables import PACKED_ENDINGS, Row, find_table, name_rows, read_rows
 from dsum_demo.data.values import read_label_value
 from dsum_demo.errors import DataError
 from dsum_demo.settings import Settings
@@ -164,7 +164,7 @@ def _read(
     if source in source_names():
         return _from_source(source, settings), []
     if path.is_dir():
-        train, validation = _part(path, "train"), _part(path, "validation")
+        train, validation = find_table(path, "train"), find_table(path, "validation")
         if train is None:
             first, *others = PACKED_ENDINGS
             raise DataError(f"{path} has no train{first} or train file ending in {', '.join(others)}; add one.")
@@ -177,10 +177,6 @@ def _read(
 def _from_source(source: str, settings: Settings) -> list[Example]:
     # Training and validation use one summary per dialogue even if the source has several.
     return [replace(example, references=example.references[:1]) for example in read_source(source, settings)]
-
-
-def _part(folder: Path, name: str) -> Path | None:
-    return next((folder / f"{name}{kind}" for kind in PACKED_ENDINGS if (folder / f"{name}{kind}").is_file()), None)
 
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:
