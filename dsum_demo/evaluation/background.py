@@ -199,10 +199,7 @@ class EvaluationQueue:
             raise InputError("This result is no longer in memory. Evaluate again; the summaries are cached.")
         saved = self.saved.find(key)
         evaluation = read_evaluation(saved.folder)
-        counted = without_training_data(evaluation)
-        return self._put(
-            Open(key, describe(evaluation.data), saved.shipped, counted, build_report(counted), evaluation)
-        )
+        return self._put(_opened(key, evaluation, shipped=saved.shipped))
 
     def takes_long(self, key: str | None) -> bool:
         """Whether opening takes so long that the page should announce it."""
@@ -242,21 +239,18 @@ class EvaluationQueue:
 
     def _keep(self, evaluation: Evaluation, run: BackgroundEvaluation) -> str:
         """Save it, or on a public Space keep it in memory, because visitors must not see each other's."""
-        key, problem = f"run:{run.token}", ""
-        counted = without_training_data(evaluation)
-        report = build_report(counted)
+        opened, problem = _opened(f"run:{run.token}", evaluation, saved=False), ""
         if not self.settings.public:
             try:
-                key = self.saved.save(evaluation, report=report).name
+                opened.key, opened.saved = self.saved.save(evaluation, report=opened.report).name, True
             except OSError as error:
                 problem = (
                     f"The evaluation could not be saved ({error.strerror or error}); download it before you close the "
                     "page."
                 )
-        saved = not key.startswith("run:")
-        self._put(Open(key, describe(evaluation.data), False, counted, report, evaluation, saved))
+        self._put(opened)
         run.error = run.error or problem
-        return key
+        return opened.key
 
     def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
         limit = most(wanted.source, self.settings)
@@ -287,6 +281,11 @@ class EvaluationQueue:
             policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, limit=limit, cache=self.cache,
             skipped=broken, should_stop=run._asked.is_set,
         )  # fmt: skip
+
+
+def _opened(key: str, evaluation: Evaluation, *, shipped: bool = False, saved: bool = True) -> Open:
+    counted = without_training_data(evaluation)
+    return Open(key, describe(evaluation.data), shipped, counted, build_report(counted), evaluation, saved)
 
 
 def broken_rows(wanted: Wanted) -> Broken:
