@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 
-from dsum_demo.models.prompts import Prompt
+from dsum_demo.models.catalog import read_catalog
 from dsum_demo.settings import PROJECT_ROOT
 from recipes.smollm2.finetuning import FineTuning, Recipe, read_pairs, split
-from recipes.smollm2.packaging import package_base, package_full, package_lora
+from recipes.smollm2.packaging import BASE, package_base, package_full, package_lora
 from recipes.smollm2.speakers import first_names, name_speakers
 
-PROMPT = Prompt("{dialogue}\n\nSummarize the conversation above in one or two sentences.", chat=True)
+PROMPT = next(family.prompt for family in read_catalog(PROJECT_ROOT).families if family.name == BASE)
 # One epoch is about 1,480 steps.
 FULL = Recipe(learning_rate=2e-4, steps=2960, decay_steps=200)
 LORA = Recipe(learning_rate=1e-3, steps=2960, decay_steps=200, lora_rank=16)
