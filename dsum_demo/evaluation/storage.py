@@ -41,6 +41,7 @@ class SavedEvaluation:
     folder: Path
     shipped: bool
     data: str = ""
+    family: str = ""
     created: str = ""
     systems: tuple[str, ...] = ()
     n: int = 0
@@ -246,6 +247,7 @@ def _look(folder: Path, *, shipped: bool) -> SavedEvaluation:
             folder=folder,
             shipped=shipped,
             data=str(facts["data"]),
+            family=str(facts.get("family", "")),
             created=str(facts["created"]),
             systems=tuple(str(system["title"]) for system in facts["systems"]),
             n=int(report["n"]),

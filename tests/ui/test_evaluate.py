@@ -244,6 +244,13 @@ def test_tab_opens_on_the_newest_evaluation(services, key):
     assert len(shown) == 3 + len(results.PARTS) + examples.FILLED
 
 
+def test_the_chooser_and_the_facts_name_the_model_family(services, key):
+    choices = {name: label for label, name in saved.chooser_update(services, key)["choices"]}
+    assert choices[key].startswith("Samples · dsum-t5 · n=12 · 3 systems")
+    (answer,) = tab.open_evaluation(services, key, "rouge1")
+    assert "</b> · dsum-t5 · 12 examples" in answer[3 + results.PARTS.index("facts")]
+
+
 def test_tab_without_evaluations_suggests_the_samples(tiny_root, tmp_path):
     empty = Services.start(Settings(root=tiny_root, data_dir=tmp_path, offline=True, family="dsum-t5"))
     answer = tab.open_tab(empty, "", None)

@@ -115,7 +115,8 @@ def label(saved: SavedEvaluation) -> str:
     part = "" if saved.finished else ", incomplete"
     shipped = ", shipped" if saved.shipped else ""
     systems = f"{len(saved.systems)} system{'' if len(saved.systems) == 1 else 's'}"
-    return f"{describe(saved.data)} · n={saved.n:,}{part} · {systems} · {day(saved.created)}{shipped}"
+    family = f" · {saved.family}" if saved.family else ""
+    return f"{describe(saved.data)}{family} · n={saved.n:,}{part} · {systems} · {day(saved.created)}{shipped}"
 
 
 def saved_table(saved: list[SavedEvaluation]) -> str:

@@ -55,13 +55,13 @@ def headline(report: Report) -> str:
 
 
 def facts(evaluation: Evaluation, report: Report, title: str) -> str:
-    """Data, number of examples, decoding and date in one line."""
+    """Data, model family, number of examples, decoding and date in one line."""
     examples = f"{report.n:,} example{_s(report.n)}"
     if report.n < report.total:
         examples = f"{report.n:,} of {report.total:,} examples"
     if report.dialogues != report.n:
         examples += f" over {report.dialogues:,} dialogue{_s(report.dialogues)}"
-    parts = [f"<b>{escape(title)}</b>", examples]
+    parts = [f"<b>{escape(title)}</b>", escape(evaluation.family), examples]
     parts.append("recorded outputs" if evaluation.recorded else _decoding(evaluation.decode))
     if evaluation.created:
         parts.append(escape(day(evaluation.created)))
