@@ -24,19 +24,19 @@ import torch
 from dsum_demo.models.catalog import read_catalog
 from dsum_demo.settings import PROJECT_ROOT
 from recipes.smollm2.finetuning import FineTuning, Recipe, read_pairs, split
-from recipes.smollm2.packaging import BASE, package_base, package_full, package_lora
+from recipes.smollm2.packaging import BASE, FULL, LORA, package_base, package_full, package_lora
 from recipes.smollm2.speakers import first_names, name_speakers
 
 PROMPT = next(family.prompt for family in read_catalog(PROJECT_ROOT).families if family.name == BASE)
 # One epoch is about 1,480 steps.
-FULL = Recipe(learning_rate=2e-4, steps=2960, decay_steps=200)
-LORA = Recipe(learning_rate=1e-3, steps=2960, decay_steps=200, lora_rank=16)
+FULL_RECIPE = Recipe(learning_rate=2e-4, steps=2960, decay_steps=200)
+LORA_RECIPE = Recipe(learning_rate=1e-3, steps=2960, decay_steps=200, lora_rank=16)
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def load_base(path: Path) -> tuple[Any, Any]:
-    """(model, tokenizer) of a GGUF file as plain float32 weights."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load_model(path: Path) -> Any:
+    """The model of a GGUF file with plain float32 weights."""
+    from transformers import AutoModelForCausalLM
 
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     quantized = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
@@ -46,14 +46,25 @@ def load_base(path: Path) -> tuple[Any, Any]:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(quantized.state_dict())
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model, AutoTokenizer.from_pretrained(**source)
+    return model
 
 
 def finetuning(name: str, recipe: Recipe, arguments: argparse.Namespace) -> FineTuning:
     """The fine-tuning of one variant, from the base."""
-    model, tokenizer = load_base(arguments.base)
+    from transformers import AutoTokenizer
+
+    continued = arguments.continue_from is not None
+    folder = arguments.out / ("adapters" if recipe.lora_rank else "models") / (LORA if recipe.lora_rank else FULL)
+    weights = folder / f"{FULL}.Q5_0.gguf" if continued and not recipe.lora_rank else arguments.base
+    model = load_model(weights)
+    base = arguments.base
+    tokenizer = AutoTokenizer.from_pretrained(base.parent, gguf_file=base.name)
     torch.manual_seed(recipe.seed)
-    if recipe.lora_rank:
+    if recipe.lora_rank and continued:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    elif recipe.lora_rank:
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(
@@ -61,12 +72,15 @@ def finetuning(name: str, recipe: Recipe, arguments: argparse.Namespace) -> Fine
         )
         model = get_peft_model(model, config)
     pairs, _ = split(read_pairs(arguments.data / "train.jsonl.gz"), read_pairs(arguments.data / "validation.jsonl.gz"))
-    return FineTuning(model, tokenizer, PROMPT, recipe, pairs, first_names(), arguments.work / name)
+    tuning = FineTuning(model, tokenizer, PROMPT, recipe, pairs, first_names(), arguments.work / name)
+    if continued:
+        tuning.start_at(arguments.continue_from)
+    return tuning
 
 
 def package(arguments: argparse.Namespace) -> None:
     """Write the three folders from the checkpoints."""
-    for name, recipe in (("full", FULL), ("lora", LORA)):
+    for name, recipe in (("full", FULL_RECIPE), ("lora", LORA_RECIPE)):
         tuning = finetuning(name, recipe, arguments)
         dialogues = [dialogue for dialogue, _ in tuning.pairs]
         if name == "full":
@@ -113,13 +127,14 @@ def main() -> None:
     parser.add_argument("--stages", default="full,lora,package,named")
     parser.add_argument("--steps", type=int, help="at a constant learning rate; the default makes two epochs")
     parser.add_argument("--decay-steps", type=int)
+    parser.add_argument("--continue-from", type=int, metavar="STEP", help="start from the packaged weights")
     parser.add_argument("--max-tokens", type=int, help="longer pairs are left out")
     arguments = parser.parse_args()
     changes = {key: getattr(arguments, key) for key in ("steps", "decay_steps", "max_tokens")}
     changes = {key: value for key, value in changes.items() if value is not None}
     for stage in arguments.stages.split(","):
         if stage in ("full", "lora"):
-            train(stage, replace(FULL if stage == "full" else LORA, **changes), arguments)
+            train(stage, replace(FULL_RECIPE if stage == "full" else LORA_RECIPE, **changes), arguments)
         elif stage == "package":
             package(arguments)
         elif stage == "named":

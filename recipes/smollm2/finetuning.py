@@ -14,6 +14,7 @@ import torch
 
 from dsum_demo.data.examples import fingerprint
 from dsum_demo.models.architectures import DECODER_ONLY
+from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
 from recipes.corpus import read_rows
 from recipes.smollm2.quantization import rounded_weights
@@ -89,7 +90,8 @@ class FineTuning:
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.warmup_from, self.seconds = 0, 0, 0.0
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=native_bf16())
         folder.mkdir(parents=True, exist_ok=True)
 
     # -- data
@@ -123,7 +125,7 @@ class FineTuning:
     def rate(self) -> float:
         recipe = self.recipe
         if self.step < recipe.steps:
-            return recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps)
+            return recipe.learning_rate * min(1.0, (self.step - self.warmup_from + 1) / recipe.warmup_steps)
         return recipe.learning_rate * (1 - (self.step - recipe.steps) / recipe.decay_steps)
 
     def run(self, report: Callable[[str], None] = print, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -140,11 +142,11 @@ class FineTuning:
                 continue
             started = time.monotonic()
             losses.append(self._one_step(batch))
-            self.step += 1
-            self.seconds += time.monotonic() - started
+            taken = time.monotonic() - started
+            self.step, self.seconds = self.step + 1, self.seconds + taken
             if self.step % 5 == 0:
                 mean = sum(losses[-20:]) / len(losses[-20:])
-                report(f"step {self.step}/{total} loss {mean:.3f} {self.seconds / self.step:.1f} s per step")
+                report(f"step {self.step}/{total} loss {mean:.3f} {taken:.1f} s per step")
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
@@ -181,7 +183,7 @@ class FineTuning:
         batch = self.collate([DECODER_ONLY.row(row.prompt, row.summary) for row in rows])
         labels = batch.pop("labels").to(self.device)
         inputs = {name: part.to(self.device) if torch.is_tensor(part) else part for name, part in batch.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type != "cpu"):
+        with self.autocast:
             logits = self.model(**inputs, use_cache=False).logits
         logits, labels = DECODER_ONLY.aligned(logits, labels)
         return torch.nn.functional.cross_entropy(
@@ -198,6 +200,7 @@ class FineTuning:
         state = {
             "recipe": asdict(self.recipe),
             "step": self.step,
+            "warmup_from": self.warmup_from,
             "seconds": self.seconds,
             "weights": {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad},
             "optimizer": self.optimizer.state_dict(),
@@ -206,12 +209,16 @@ class FineTuning:
         torch.save(state, partial)
         partial.replace(self._checkpoint)
 
+    def start_at(self, step: int) -> None:
+        """Count the weights as `step` steps old, where their optimizer state is lost: it warms up again."""
+        self.step = self.warmup_from = step
+
     def resume(self) -> None:
         """Take weights, optimizer and step from the folder's checkpoint, if it has one."""
         if not self._checkpoint.exists():
             return
         state = torch.load(self._checkpoint, map_location="cpu")
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.warmup_from, self.seconds = state["step"], state["warmup_from"], state["seconds"]
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import gguf
@@ -139,6 +140,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def test_the_loss_is_that_of_the_summaries_whatever_the_padding(tiny_causal, chat_tokenizer, tmp_path):
     model = tiny_causal(1)
     own = tuning(model, chat_tokenizer, tmp_path)
+    own.autocast = nullcontext()  # bfloat16 would hide small differences
     rows = [Example([5, 6, 7, 8, 9], [10, 11, 4]), Example([12], [13, 4])]
     with torch.no_grad():
         together = own._loss(rows)
@@ -159,6 +161,16 @@ def test_a_resumed_fine_tuning_ends_with_the_weights_of_an_uninterrupted_one(tin
     assert second.run(lambda line: None) and second.step == 6
     expected = weights(whole.model)
     assert all(torch.equal(value, expected[name]) for name, value in weights(second.model).items())
+
+
+def test_fine_tuning_continued_from_packaged_weights_warms_up_again(tiny_causal, chat_tokenizer, tmp_path):
+    own = tuning(tiny_causal(1), chat_tokenizer, tmp_path)
+    own.start_at(3)
+    assert own.rate() == pytest.approx(RECIPE.learning_rate / 2)
+    assert not own.run(lambda line: None, lambda: own.step == 4)
+    again = tuning(tiny_causal(1), chat_tokenizer, tmp_path)
+    again.resume()
+    assert (again.step, again.warmup_from) == (4, 3)
 
 
 def test_fine_tuning_lowers_the_loss_and_ends_at_a_rate_near_zero(tiny_causal, chat_tokenizer, tmp_path):
