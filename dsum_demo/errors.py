@@ -11,6 +11,7 @@ DsumError
 │   └── UnsafeWeightsError      only weights that would execute code were found
 ├── GenerationError         a model failed during generation
 ├── TrainingError           a run could not start or was aborted
+├── StorageError            a database of dsum cannot be read or written
 └── Stopped                 the caller requested a stop; not a failure
 
 A message names the invalid value, the rule and the fix.
@@ -67,6 +68,10 @@ class GenerationError(DsumError):
 
 class TrainingError(DsumError):
     """A training run could not start, or was aborted."""
+
+
+class StorageError(DsumError):
+    """A database of dsum cannot be read or written."""
 
 
 class Stopped(DsumError):

@@ -61,6 +61,10 @@ class Settings:
         return self.data_dir / "outputs.sqlite"
 
     @property
+    def reviews_file(self) -> Path:
+        return self.data_dir / "reviews.sqlite"
+
+    @property
     def shipped_evaluations_dir(self) -> Path:
         return self.root / "evaluations"
 

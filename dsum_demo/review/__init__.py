@@ -1,0 +1,1 @@
+"""Blind review of summaries by people: storage, assignment, statistics of the verdicts, exports."""

@@ -1,0 +1,136 @@
+"""Makes reviews from evaluations, recorded outputs and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dsum_demo.comparison import Comparison
+from dsum_demo.data.examples import draw
+from dsum_demo.errors import InputError
+from dsum_demo.evaluation.recorded import evaluate_recorded
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord, SystemInfo
+from dsum_demo.review.records import ReviewDraft, ReviewItem, ReviewSettings, ReviewText
+
+
+def draft_from_evaluation(
+    evaluation: Evaluation,
+    name: str = "",
+    *,
+    systems: Sequence[str] = (),
+    limit: int | None = None,
+    settings: ReviewSettings | None = None,
+    source: str = "",
+) -> ReviewDraft:
+    """A review of an evaluation's texts. Examples that share a dialogue and all outputs become one item.
+
+    systems: names, by default all. limit: size of a random sample of the items, drawn with the settings' seed. Left out
+    and counted: examples without the text of each system, without a dialogue (`evaluation.storage.fill_texts`), and
+    with equal texts of all systems. Raises InputError for unknown systems, and if no item remains.
+    """
+    settings = settings or ReviewSettings()
+    names = list(systems) or [system.name for system in evaluation.systems]
+    known = {system.name: system for system in evaluation.systems}
+    if unknown := [system for system in names if system not in known]:
+        raise InputError(f"The evaluation has no system {unknown[0]!r}; its systems are: {', '.join(known)}.")
+    complete = [example for example in evaluation.examples if all(system in example.outputs for system in names)]
+    with_dialogue = [example for example in complete if (example.dialogue or "").strip()]
+    if complete and not with_dialogue:
+        raise InputError(f"The dialogues of {evaluation.data} are not available; reviewers need them to judge.")
+    items = [_item(examples, names) for examples in _same(with_dialogue, names)]
+    different = [item for item in items if len(item.cards) > 1]
+    return ReviewDraft(
+        name=name or f"Review of {evaluation.data}",
+        source=source or evaluation.data,
+        systems=tuple(known[system] for system in names),
+        items=tuple(draw(different, limit, settings.seed)),
+        decode=evaluation.decode,
+        settings=settings,
+        identical=len(items) - len(different),
+        without_dialogue=len(complete) - len(with_dialogue),
+    )
+
+
+def draft_from_file(
+    file: Path,
+    references: Sequence[str],
+    systems: Sequence[str],
+    name: str = "",
+    *,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    settings: ReviewSettings | None = None,
+) -> ReviewDraft:
+    """A review of outputs that were recorded in a file, in the format of `evaluation.recorded.read_recorded`. Raises
+    its errors and those of `draft_from_evaluation`.
+    """
+    *_, last = evaluate_recorded(file, references, systems, columns=columns)
+    return draft_from_evaluation(last.evaluation, name, limit=limit, settings=settings)
+
+
+def draft_from_comparison(
+    comparison: Comparison,
+    name: str = "",
+    *,
+    weights: Mapping[str, str] | None = None,
+    settings: ReviewSettings | None = None,
+) -> ReviewDraft:
+    """A review of one comparison's complete summaries. weights: fingerprints by model name
+    (`evaluation.output_cache.identify`). Raises InputError with fewer than two different summaries.
+    """
+    done = [result for result in comparison.systems if result.phase == "done" and result.summary.strip()]
+    systems = tuple(
+        SystemInfo(
+            name=result.spec.name,
+            title=result.spec.title,
+            kind=str(result.spec.kind),
+            parameters=result.parameters,
+            trained_parameters=result.trained_parameters,
+            weights=(weights or {}).get(result.spec.name, ""),
+        )
+        for result in done
+    )
+    item = ReviewItem(
+        id="comparison",
+        dialogue=comparison.dialogue,
+        references=comparison.references,
+        texts={
+            result.spec.name: ReviewText(
+                result.summary,
+                result.generation.new_tokens if result.generation else None,
+                result.generation.seconds if result.generation else None,
+            )
+            for result in done
+        },
+    )
+    if len(item.cards) < 2:
+        raise InputError("The comparison has fewer than two different summaries; there is nothing to rank.")
+    settings = settings or ReviewSettings(verdicts_per_item=20, repeat_share=0.0, reveal="item")
+    return ReviewDraft(
+        name=name or f"Comparison of {comparison.family.title}",
+        source="comparison",
+        systems=systems,
+        items=(item,),
+        decode=comparison.decode.as_dict(),
+        settings=settings,
+    )
+
+
+def _same(examples: Sequence[ExampleRecord], names: Sequence[str]) -> list[list[ExampleRecord]]:
+    """Examples with the same dialogue and the same outputs, in order."""
+    groups: dict[tuple[str, ...], list[ExampleRecord]] = {}
+    for example in examples:
+        key = (example.fingerprint, *(example.outputs[name].text for name in names))
+        groups.setdefault(key, []).append(example)
+    return list(groups.values())
+
+
+def _item(examples: Sequence[ExampleRecord], names: Sequence[str]) -> ReviewItem:
+    first = examples[0]
+    outputs = [(name, first.outputs[name]) for name in names]
+    return ReviewItem(
+        id=first.id,
+        dialogue=first.dialogue or "",
+        references=tuple(dict.fromkeys(text for example in examples for text in example.references)),
+        texts={name: ReviewText(output.text, output.tokens, output.seconds) for name, output in outputs},
+    )
