@@ -151,6 +151,7 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
 
 
 def _progress(options: argparse.Namespace, settings: Settings, stop: threading.Event) -> Iterator[EvaluationProgress]:
+    notes: list[str] = []
     if options.recorded or options.references:
         if not (options.recorded and options.references) or options.systems or options.family:
             raise InputError(
@@ -159,7 +160,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             )
         from dsum_demo.evaluation.recorded import evaluate_recorded
 
-        yield from evaluate_recorded(
+        for progress in evaluate_recorded(
             Path(options.data),
             _names(options.references),
             _names(options.recorded),
@@ -169,8 +170,11 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             limit=options.limit,
             skip_broken=options.skip_broken,
             columns=parse_columns(options.column),
+            notes=notes,
             should_stop=stop.is_set,
-        )
+        ):
+            _tell(notes)
+            yield progress
         return
     from dsum_demo.data.sources import read_source
     from dsum_demo.models.registry import Registry
@@ -180,8 +184,9 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     broken: dict[int, str] | None = {} if options.skip_broken else None
     examples = read_source(
         options.data, settings, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
-        broken=broken, columns=parse_columns(options.column),
+        broken=broken, columns=parse_columns(options.column), notes=notes,
     )  # fmt: skip
+    _tell(notes)
     from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.runner import evaluate
     from dsum_demo.models.store import ModelStore
@@ -273,6 +278,12 @@ def _print_failures(evaluation: Evaluation) -> None:
     for system in evaluation.systems:
         if system.error:
             say(f"dsum: {system.name}: {system.error}")
+
+
+def _tell(notes: list[str]) -> None:
+    """Print each note once."""
+    while notes:
+        say(f"dsum: {notes.pop(0)}")
 
 
 def _names(text: str) -> list[str]:

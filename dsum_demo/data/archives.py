@@ -8,28 +8,36 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from dsum_demo.data.file_kinds import describe_kind
 from dsum_demo.errors import DataError
 from dsum_demo.utils.formatting import size
 
 # A few compressed megabytes can exceed the memory.
 LARGEST_UNPACKED_BYTES = 1_000_000_000
-_OFFICE = "[Content_Types].xml"  # in every Word and Excel document
 
 
 def read_unpacked(file: Path) -> tuple[str, bytes]:
     """The name and the content of a file, or of the compressed file in it.
 
-    Raises DataError for a file that cannot be read or decompressed, a zip with several files, and a spreadsheet.
+    Raises DataError for a file that cannot be read or decompressed, a zip with several files, and office documents
+    and other files without text.
     """
     try:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
     if content.startswith(b"PK\x03\x04") or file.suffix.lower() == ".zip":
+        check_is_text(file, content)
         return _from_zip(file, content)
     if content.startswith(b"\x1f\x8b") or file.suffix.lower() == ".gz":
         return (file.stem if file.suffix.lower() == ".gz" else file.name), _from_gzip(file, content)
     return file.name, content
+
+
+def check_is_text(file: Path, content: bytes) -> None:
+    """Raises DataError for office documents and other files without text."""
+    if kind := describe_kind(content):
+        raise DataError(f"{file} is {kind[0]}, which cannot be read as a table; {kind[1]}.")
 
 
 def check_size(file: Path, unpacked: int) -> None:
@@ -52,8 +60,6 @@ def _from_zip(file: Path, content: bytes) -> tuple[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             paths = [PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir()]
-            if any(path.name == _OFFICE for path in paths):
-                raise DataError(f"{file} is a spreadsheet or document; save the sheet as “CSV UTF-8”.")
             # macOS adds metadata files to every zip.
             kept = [path for path in paths if "__MACOSX" not in path.parts and not path.name.startswith(".")]
             if len(kept) != 1:

@@ -7,12 +7,12 @@ import random
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dsum_demo.data.columns import Columns, map_columns
+from dsum_demo.data.columns import Columns, GivenColumns, describe_guess, map_columns
 from dsum_demo.data.tables import Broken, Row, leave_out, name_rows, read_rows
 from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
 from dsum_demo.errors import InputError
@@ -65,31 +65,61 @@ def draw(examples: Sequence[T], limit: int | None, seed: int) -> list[T]:
     return [examples[i] for i in sorted(random.Random(seed).sample(range(len(examples)), limit))]
 
 
-def read_samples(file: Path, broken: Broken | None = None, columns: Mapping[str, str] | None = None) -> list[Example]:
+def read_samples(
+    file: Path,
+    broken: Broken | None = None,
+    columns: GivenColumns | None = None,
+    notes: list[str] | None = None,
+) -> list[Example]:
     """The examples of a file. columns: column names by role, see `map_columns`. Empty summaries and topics are ignored;
-    a row without an id gets its number, as in "row 3".
+    ids are those of `unique_ids`. notes: gets a message about guessed columns and one about repeated ids.
 
     Raises DataError like `read_rows`, for missing columns of dialogues or summaries, and for rows without dialogue or
-    summary or with a repeated id. If `broken` is given, invalid rows are skipped and added to it instead.
+    summary. If `broken` is given, invalid rows are skipped and added to it instead.
     """
-    return to_examples(read_rows(file, broken), str(file), broken, columns)
+    rows = read_rows(file, broken)
+    if notes is not None and (guess := describe_guess(next(iter(rows.values())), columns)):
+        notes.append(guess)
+    return to_examples(rows, str(file), broken, columns, notes)
 
 
 def to_examples(
     rows: Sequence[Row] | Mapping[int, Row],
     name: str,
     broken: Broken | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: GivenColumns | None = None,
+    notes: list[str] | None = None,
 ) -> list[Example]:
     """Convert rows as in `read_samples`; error messages contain `name`. Raises DataError."""
     numbered = rows if isinstance(rows, Mapping) else dict(enumerate(rows, 1))
     found = map_columns(next(iter(numbered.values()), {}), name, columns)
     examples, reasons = usable_examples(numbered, found)
-    times = Counter(example.id for example in examples.values())
-    twice = {number: "a repeated id" for number, e in examples.items() if times[e.id] > 1}
-    for reason, numbers in rows_by_reason({**reasons, **twice}).items():
+    for reason, numbers in rows_by_reason(reasons).items():
         leave_out(dict.fromkeys(numbers, f"It has {reason}."), examples, broken, partial(_refusal, name, reason))
-    return list(examples.values())
+    ids = unique_ids(examples, notes)
+    return [replace(example, id=ids[number]) for number, example in examples.items()]
+
+
+def unique_ids(
+    examples: Mapping[int, Example], notes: list[str] | None = None, *, shared: bool = True
+) -> dict[int, str]:
+    """The id of each row: "row 3" if it has none, "a1 (row 3)" if another row has the same id.
+
+    shared: rows of one dialogue, as in files with one row per summary, may share an id. notes: gets a message about ids
+    that different dialogues have.
+    """
+    dialogues: dict[str, set[object]] = {}
+    for number, example in examples.items():
+        dialogues.setdefault(example.id, set()).add(fingerprint(example.dialogue) if example.dialogue else number)
+    mixed = [n for n, example in examples.items() if example.id and len(dialogues[example.id]) > 1]
+    times = Counter(example.id for example in examples.values())
+    repeated = set(mixed) if shared else {n for n, example in examples.items() if example.id and times[example.id] > 1}
+    if mixed and notes is not None:
+        notes.append(f"Ids repeat in {name_rows(mixed)}; row numbers are added to them, as in "
+                     f"“{examples[mixed[0]].id} (row {mixed[0]})”.")  # fmt: skip
+    return {
+        n: f"{example.id} (row {n})" if n in repeated else example.id or f"row {n}" for n, example in examples.items()
+    }
 
 
 def _refusal(name: str, reason: str, rows: list[int]) -> str:
@@ -113,7 +143,7 @@ def usable_examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int
             reasons[number] = " and ".join(wrong)
             continue
         examples[number] = Example(
-            id="".join(read_label_value(row.get(column)) for column in columns["id"]) or f"row {number}",
+            id="".join(read_label_value(row.get(column)) for column in columns["id"]),
             dialogue=dialogue,
             references=tuple(references),
             topics=tuple(text for column in columns["topic"] for text in read_texts_value(row.get(column)) or ()),

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dsum_demo.data.columns import GivenColumns
 from dsum_demo.data.examples import Example, read_samples, to_examples
 from dsum_demo.data.tables import PACKED_ENDINGS, Broken, Row, find_table
 from dsum_demo.errors import DataError, InputError, Stopped
@@ -41,14 +42,15 @@ def read_source(
     on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
     broken: Broken | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: GivenColumns | None = None,
+    notes: list[str] | None = None,
 ) -> list[Example]:
     """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file (see `read_samples`).
 
     Rows that share a dialogue are merged into one example. on_progress and should_stop are used while DialogSum is
     downloaded. Raises InputError for an unknown source, DataError if the data is invalid or not available, and Stopped.
     If `broken` is given, invalid rows of a file are skipped and added to it by row number. columns: the columns of a
-    file by role, see `map_columns`.
+    file by role, see `map_columns`. notes: gets messages, see `read_samples`.
     """
     name, _, split = source.strip().partition(":")
     if source.strip() == SAMPLES:
@@ -64,7 +66,7 @@ def read_source(
         raise InputError(f"Unknown source {source!r}; give one of: {', '.join(source_names())}.")
     if not Path(source).is_file():
         raise InputError(f"There is no file {source!r}; give a file or one of: {', '.join(source_names())}.")
-    return regroup(read_samples(Path(source), broken, columns))
+    return regroup(read_samples(Path(source), broken, columns, notes))
 
 
 def regroup(examples: Sequence[Example]) -> list[Example]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.data.archives import check_size, read_unpacked
+from dsum_demo.data.archives import check_is_text, check_size, read_unpacked
 from dsum_demo.data.conversations.files import read_file_text
 from dsum_demo.data.conversations.structured import LONGEST_FIELD
 from dsum_demo.data.json_rows import parse_json_rows
@@ -45,8 +45,10 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
     """
     name, content = read_unpacked(file)
     ending = Path(name).suffix.lower()
+    if ending != ".parquet":
+        check_is_text(file, content)
     if ending in _SPREADSHEETS:
-        raise DataError(f"{file} is a spreadsheet; save the sheet as “CSV UTF-8”.")
+        raise DataError(f"{file} is a spreadsheet, which cannot be read as a table; save the sheet as “CSV UTF-8”.")
     if ending not in ENDINGS:
         raise DataError(f"{file} has an unsupported file type; give one of: {', '.join(PACKED_ENDINGS)}.")
     if ending == ".parquet":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dsum_demo.data.columns import GivenColumns
 from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import DIALOGSUM, SAMPLES, read_source, regroup
 from dsum_demo.data.tables import Broken
@@ -46,8 +47,8 @@ WITH_TRAINING_DATA = "#all"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A requested evaluation. systems: names of models, or of columns for recorded outputs. owner: the secret of the
-    user, for private models.
+    """A requested evaluation. systems: names of models, or of columns for recorded outputs. columns: other columns of
+    the file by role, guessed if missing. owner: the secret of the user, for private models.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Wanted:
     policy: str = "mean"
     reading: str = "dialogues"
     skip_broken: bool = False
+    columns: GivenColumns = field(default_factory=dict)
     owner: str = ""
 
     @property
@@ -260,7 +262,8 @@ class EvaluationQueue:
             run.note = "Reading the file."
             yield from evaluate_recorded(
                 wanted.file, wanted.references, wanted.systems, policy=wanted.policy, reading=wanted.reading,
-                seed=wanted.seed, limit=limit, skip_broken=wanted.skip_broken, should_stop=run._asked.is_set,
+                seed=wanted.seed, limit=limit, skip_broken=wanted.skip_broken, columns=wanted.columns,
+                should_stop=run._asked.is_set,
             )  # fmt: skip
             return
         registry = self.store.registry.seen_by(wanted.owner)
@@ -268,7 +271,7 @@ class EvaluationQueue:
         broken: Broken | None = {} if wanted.skip_broken else None
         run.note = "Reading the dialogues."
         if wanted.file:
-            examples = regroup(read_samples(wanted.file, broken))
+            examples = regroup(read_samples(wanted.file, broken, wanted.columns))
         else:
 
             def show(text: str, share: float | None) -> None:
@@ -288,18 +291,18 @@ def _opened(key: str, evaluation: Evaluation, *, shipped: bool = False, saved: b
     return Open(key, describe(evaluation.data), shipped, counted, build_report(counted), evaluation, saved)
 
 
-def broken_rows(wanted: Wanted) -> Broken:
-    """Reasons why rows of the file are invalid, by row number. Raises DataError or InputError if the file or the
-    columns are invalid.
+def broken_rows(wanted: Wanted, notes: list[str] | None = None) -> Broken:
+    """Reasons why rows of the file are invalid, by row number. notes: gets messages about guessed columns and repeated
+    ids. Raises DataError or InputError if the file or the columns are invalid.
     """
     broken: Broken = {}
     if wanted.file is None:
         return broken
     try:
         if wanted.source == RECORDED:
-            read_recorded(wanted.file, wanted.references, wanted.systems, broken)
+            read_recorded(wanted.file, wanted.references, wanted.systems, broken, wanted.columns, notes)
         else:
-            read_samples(wanted.file, broken)
+            read_samples(wanted.file, broken, wanted.columns, notes)
     except DsumError as error:
         # Do not reveal server paths to visitors.
         raise type(error)(str(error).replace(str(wanted.file), wanted.file.name)) from None

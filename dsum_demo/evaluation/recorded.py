@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.data.columns import find_column, guess_columns
-from dsum_demo.data.examples import Example, draw, fingerprint
+from dsum_demo.data.columns import GivenColumns, find_column, guess_columns
+from dsum_demo.data.examples import Example, draw, fingerprint, unique_ids
 from dsum_demo.data.sources import ROW_OF_SEVERAL
 from dsum_demo.data.tables import Broken, leave_out, name_rows, read_rows
 from dsum_demo.data.values import describe_value, read_dialogue_value, read_label_value, read_texts_value
@@ -47,7 +47,8 @@ def read_recorded(
     references: Sequence[str],
     systems: Sequence[str],
     broken: Broken | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: GivenColumns | None = None,
+    notes: list[str] | None = None,
 ) -> list[RecordedRow]:
     """The rows of a file (see `tables.read_rows`). In addition to the named columns, those of the id, the dialogue and
     the topics are used if present (see `map_columns`; `columns` gives them by role). Column names are case-insensitive.
@@ -57,7 +58,7 @@ def read_recorded(
     without ids, if they are consecutive and all outputs are equal.
 
     Raises InputError for invalid columns, and DataError for an invalid file or rows. If `broken` is given, invalid rows
-    are skipped and added to it instead.
+    are skipped and added to it instead. notes: gets a message about repeated ids, which get their row number.
     """
     _check_columns(references, systems)
     if "summary" in (columns or {}):
@@ -106,7 +107,7 @@ def read_recorded(
     if not examples:
         raise DataError(f"{file} has no valid rows.")
     groups = _groups(examples, outputs)
-    ids = _unique_ids(examples)
+    ids = unique_ids(examples, notes, shared=False)
     return [
         RecordedRow(number, groups[number], replace(example, id=ids[number]), outputs[number])
         for number, example in examples.items()
@@ -182,15 +183,6 @@ def _groups(examples: Mapping[int, Example], outputs: Mapping[int, Mapping[str, 
     return found
 
 
-def _unique_ids(examples: Mapping[int, Example]) -> dict[int, str]:
-    own = {number: example.id for number, example in examples.items()}
-    times = Counter(own.values())
-    return {
-        number: id_ if id_ and times[id_] == 1 else f"{id_} (row {number})" if id_ else f"row {number}"
-        for number, id_ in own.items()
-    }
-
-
 YIELD_SECONDS = 0.5
 
 
@@ -216,17 +208,18 @@ def score_file(
     references: Sequence[str],
     systems: Sequence[str],
     policy: str = "mean",
-    columns: Mapping[str, str] | None = None,
+    columns: GivenColumns | None = None,
 ) -> ScoreReport:
     """Mean scores of `evaluate_recorded` over all rows. The signature has the largest number of references of a row.
     Raises the same errors.
     """
-    *_, last = evaluate_recorded(file, references, systems, policy=policy, columns=columns)
+    notes: list[str] = []
+    *_, last = evaluate_recorded(file, references, systems, policy=policy, columns=columns, notes=notes)
     examples = last.evaluation.examples
     return ScoreReport(
         signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
         {name: mean_scores([example.outputs[name].scores for example in examples]) for name in systems},
-        tuple(warning.text for warning in unread_warnings(last.evaluation, examples)),
+        (*notes, *(warning.text for warning in unread_warnings(last.evaluation, examples))),
     )
 
 
@@ -240,20 +233,21 @@ def evaluate_recorded(
     seed: int = 0,
     limit: int | None = None,
     skip_broken: bool = False,
-    columns: Mapping[str, str] | None = None,
+    columns: GivenColumns | None = None,
+    notes: list[str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
     """Score the columns `systems` against the columns `references` (see `read_recorded`), row by row in random order.
     The last evaluation yielded is complete, unless `should_stop` stopped it.
 
     reading: "rows" scores every row, "dialogues" merges the rows of a dialogue into one example with several
-    references. limit: size of a random sample. skip_broken: skip invalid rows and list them in the evaluation. Raises
-    InputError for invalid arguments, and DataError for an invalid file or invalid rows.
+    references. limit: size of a random sample. skip_broken: skip invalid rows and list them in the evaluation. notes:
+    see `read_recorded`. Raises InputError for invalid arguments, and DataError for an invalid file or invalid rows.
     """
     check_reading(reading)
     signature(n=0, references=1, policy=policy)  # raises for an unknown policy before the file is read
     broken: Broken | None = {} if skip_broken else None
-    rows = read_recorded(file, references, systems, broken, columns)
+    rows = read_recorded(file, references, systems, broken, columns, notes)
     everything = rows
     if reading == "dialogues":
         rows = together(rows)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from dsum_demo.data.columns import Columns, map_columns
-from dsum_demo.data.examples import Example, fingerprint, rows_by_reason, usable_examples
+from dsum_demo.data.columns import Columns, describe_guess, map_columns
+from dsum_demo.data.examples import Example, fingerprint, rows_by_reason, unique_ids, usable_examples
 from dsum_demo.data.sources import DIALOGSUM, read_source, source_names
 from dsum_demo.data.tables import PACKED_ENDINGS, Row, find_table, name_rows, read_rows
 from dsum_demo.data.values import read_label_value
@@ -181,13 +181,17 @@ def _from_source(source: str, settings: Settings) -> list[Example]:
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:
     rows = read_rows(file)
-    examples, reasons = usable_examples(rows, map_columns(next(iter(rows.values())), str(file), columns))
+    names = next(iter(rows.values()))
+    examples, reasons = usable_examples(rows, map_columns(names, str(file), columns))
+    told = [guess] if (guess := describe_guess(names, columns)) else []
     left_out = [f"{name_rows(numbers)} ({reason})" for reason, numbers in rows_by_reason(reasons).items()]
     if not examples:
         raise DataError(f"{file} has no row with both a dialogue and a summary: {', '.join(left_out)}.", list(reasons))
     if left_out:
         notes.append(f"{file.name}: skipped {', '.join(left_out)}.")
-    return [replace(example, references=example.references[:1]) for example in examples.values()]
+    ids = unique_ids(examples, told)
+    notes += [f"{file.name}: {note}" for note in told]
+    return [replace(example, id=ids[n], references=example.references[:1]) for n, example in examples.items()]
 
 
 def _examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Example], list[Problem]]:
@@ -195,7 +199,10 @@ def _examples(rows: Mapping[int, Row], columns: Columns) -> tuple[dict[int, Exam
     examples, reasons = usable_examples(rows, columns)
     problems = [Problem(number, reason, fatal=True) for number, reason in reasons.items()]
     first = dict[str, int]()
+    ids = unique_ids(examples)
     for number, example in examples.items():
+        if example.id and ids[number] != example.id:
+            problems.append(Problem(number, f"an id that another row has too; “{ids[number]}” is used"))
         mark = fingerprint(example.dialogue)
         if mark in first:
             problems.append(Problem(number, f"the same dialogue as row {first[mark]}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsum_demo.data.columns import find_column, guess_columns, map_columns, parse_columns
+from dsum_demo.data.columns import describe_guess, find_column, guess_columns, map_columns, parse_columns
 from dsum_demo.errors import DataError, InputError
 
 
@@ -77,3 +77,24 @@ def test_options_may_be_repeated_or_separated_by_commas(texts, found):
 def test_an_option_without_equals_sign_or_with_an_unknown_role_is_rejected(text, message):
     with pytest.raises(InputError, match=message):
         parse_columns([text])
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "sentence"),
+    [
+        ("id Dialogue summary1 summary2", {}, ""),
+        ("chat gist", {"summary": "gist"}, "Guessed by name: “chat” is read as the dialogue."),
+        ("dialogue text Summary", {},
+         "Guessed by name: “dialogue” is read as the dialogue (“text” would fit too), “Summary” is read as the "
+         "summary."),
+        ("dialogue text summary target", {"dialogue": "text", "summary": ("summary", "target")}, ""),
+        ("dialogue tldr", {}, ""),
+    ],
+)  # fmt: skip
+def test_guessed_columns_are_described_unless_they_are_certain(columns, given, sentence):
+    assert describe_guess(columns.split(), given) == sentence
+
+
+def test_several_columns_may_be_given_in_a_sequence_and_contain_commas():
+    columns = ["dialogue", "a, b", "c"]
+    assert map_columns(columns, "x.csv", {"summary": ["a, b", "C"]})["summary"] == ("a, b", "c")

@@ -59,6 +59,20 @@ def test_files_that_are_not_text_are_rejected_by_name(data):
         read_file_text(data, "photo.txt")
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"%PDF-1.4 ...", "a PDF; copy its text"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "an Office file of before 2007"),
+        (b"ID3\x04" + bytes(60), "an audio file; give its transcript"),
+        (b"{\\rtf1\\ansi Ivo: hi}", "an RTF document; save it as .docx or .txt"),
+    ],
+)
+def test_files_of_other_programs_are_named_with_their_fix(data, kind):
+    with pytest.raises(InputError, match=f"notes.txt is not a text file but {kind}"):
+        read_file_text(data, "notes.txt")
+
+
 def test_a_word_transcript_is_read():
     data = word_document(
         "Weekly call", "4 May 2024", "Ivo Marek started transcription", "Ivo Marek   0:03\nIs the café <open> at 9?",

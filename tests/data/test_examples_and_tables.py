@@ -165,7 +165,7 @@ def test_a_dialogue_of_one_megabyte_and_blank_lines_are_read(write):
 @pytest.mark.parametrize(
     ("name", "content", "message", "rows"),
     [
-        ("rows.xlsx", "a\n1\n", "is a spreadsheet; save the sheet as “CSV UTF-8”", ()),
+        ("rows.xlsx", "a\n1\n", "is a spreadsheet, which cannot be read as a table; save the sheet as “CSV UTF-8”", ()),
         ("rows", "a\n1\n", r"unsupported file type; give one of: \.csv, \.tsv, \.jsonl", ()),
         ("latin.csv", b"a\ncaf\xe9\n", r"not UTF-8 text \(byte 5, 'é' in Windows-1252\); save it as UTF-8", ()),
         ("empty.csv", "", "has no rows", ()),
@@ -282,11 +282,10 @@ def test_missing_columns_are_rejected_with_the_existing_and_the_expected_ones(wr
     [
         (sample(id="s2", dialogue="  "), "no dialogue in row 2"),
         (sample(id="s2", summary1=" "), "no summary in row 2"),
-        (sample(), "a repeated id in rows 1, 2"),
     ],
-    ids=["dialogue", "summary", "twice"],
+    ids=["dialogue", "summary"],
 )
-def test_incomplete_and_repeated_samples_are_rejected(write, second, message):
+def test_incomplete_samples_are_rejected(write, second, message):
     with pytest.raises(DataError, match=message) as caught:
         read_samples(write("samples.jsonl", sample() + second))
     assert 2 in caught.value.rows
@@ -315,8 +314,43 @@ def test_invalid_rows_are_skipped_and_reported_if_broken_is_given(tmp_path, name
 def test_invalid_samples_are_reported_with_their_row_numbers(tmp_path):
     file, broken = tmp_path / "rows.csv", {}
     file.write_text("id,dialogue,summary\na,A: x,s\nb,,s\nc\nd,A: y,\ne,A: z,s\na,A: w,s\nf,A: v,s\n")
-    assert [example.id for example in read_samples(file, broken)] == ["e", "f"]
-    assert sorted(broken) == [1, 2, 3, 4, 6] and "dialogue" in broken[2] and "repeated" in broken[6]
+    assert [example.id for example in read_samples(file, broken)] == ["a (row 1)", "e", "a (row 6)", "f"]
+    assert sorted(broken) == [2, 3, 4] and "dialogue" in broken[2]
+
+
+def test_repeated_ids_get_row_numbers_with_a_note_except_those_of_one_dialogue(write):
+    notes: list[str] = []
+    file = write("rows.csv", "id,dialogue,summary\nk,A: x,s\nk,B: y,s\n,C: z,s\nm,D: v,s\nm,D:  v,t\n")
+    assert [e.id for e in read_samples(file, notes=notes)] == ["k (row 1)", "k (row 2)", "row 3", "m", "m"]
+    assert notes == ["Ids repeat in rows 1, 2; row numbers are added to them, as in “k (row 1)”."]
+
+
+OPEN_DOCUMENT = zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet", **{"content.xml": "<x/>"})
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl"])
+@pytest.mark.parametrize(
+    ("content", "kind", "fix"),
+    [
+        (zipped(**{"[Content_Types].xml": "", "xl/workbook.xml": ""}), "an Excel workbook", "CSV UTF-8"),
+        (zipped(**{"word/document.xml": ""}), "a Word document", "CSV UTF-8"),
+        (zipped(**{"Index/Document.iwa": "", "Metadata/x": ""}), "a Numbers, Pages or Keynote document", "CSV UTF-8"),
+        (OPEN_DOCUMENT, "an OpenDocument spreadsheet", "CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "an Office file", "CSV UTF-8"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "copy its text"),
+        (b"SQLite format 3\0" + bytes(80), "an SQLite database", "export the table as CSV"),
+        (b"PAR1\x15\x04" + bytes(80), "a Parquet file", r"rename it to end in \.parquet"),
+    ],
+    ids=["excel", "word", "numbers", "opendocument", "ole", "pdf", "sqlite", "parquet"],
+)
+def test_files_of_other_programs_are_named_with_their_fix(write, name, content, kind, fix):
+    with pytest.raises(DataError, match=f"is {kind}.*, which cannot be read as a table; .*{fix}"):
+        read_table(write(name, gzip.compress(content) if name.endswith(".gz") else content))
+
+
+@pytest.mark.parametrize("header", ["ID3,text", "PAR1,text", "BM,RIFF", "7z,%PDF"])
+def test_a_header_like_a_file_signature_is_text(write, header):
+    assert read_table(write("rows.csv", f"{header}\n1,2\n")) == [dict(zip(header.split(","), "12", strict=True))]
 
 
 def test_a_fingerprint_ignores_case_white_space_and_unicode_composition():

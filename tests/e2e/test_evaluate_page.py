@@ -217,6 +217,24 @@ def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(new_pa
     expect(page.locator("#example .example-cards .card").first).to_contain_text(EVIL)
 
 
+def test_columns_with_other_names_are_chosen_below_the_file(new_page, tmp_path):
+    file = tmp_path / "talks.csv"
+    file.write_text("text,chat,gist\nAna: Six?,x,Ana asks.\nTom: No.,y,Tom refuses.\n", encoding="utf-8")
+    page = new_page()
+    open_form(page)
+    page.get_by_label("A file of dialogues and references").check()
+    page.locator("#evaluation-file input[type=file]").set_input_files(file)
+    expect(page.locator("#evaluation-problem")).to_contain_text("no column summary; its columns are: text, chat, gist")
+    expect(page.locator("#evaluation-problem")).to_contain_text("“chat” would fit too")
+    page.locator("#evaluation-column-summary input").click()
+    page.get_by_role("option", name="gist").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#evaluation-problem")).to_be_empty()
+    page.locator("#evaluation-systems label").nth(2).click()
+    page.locator("#evaluation-systems label").nth(1).click()
+    evaluate(page, "2 examples")
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])
 def test_every_view_fits_the_screen(new_page, width, dark):
     page = new_page(width=width, height=844, dark=dark)

@@ -182,7 +182,7 @@ def test_invalid_evaluation_is_refused_before_it_starts(services):
 
 
 def test_recorded_outputs_are_evaluated_like_models(services, recorded):
-    references, systems = form.guess_columns(
+    references, systems = form.guess_outputs(
         ["index", "dialogue", "human_baseline_summaries", "original_model_summaries", "peft_model_summaries"]
     )
     assert references == ["human_baseline_summaries"]
@@ -327,7 +327,7 @@ def test_recorded_outputs_default_to_all_rows_scored_individually(services):
 
 def test_unusable_rows_are_listed_and_skipped_only_if_checked(recorded):
     values = [RECORDED, [], str(recorded), [], [], 0, 0, "mean", "rows", False]
-    references, outputs, listed, box, problem = form.read_file(*values)
+    references, outputs, *_, listed, box, problem = form.read_file(*values)
     values[3:5] = references["value"], outputs["value"]
     assert form.list_broken(*values)[0] == listed
     assert "1 row cannot be used" in listed and "value='5'" in listed.replace('"', "'") and problem == ""
@@ -357,6 +357,42 @@ def test_wrong_columns_are_answered_with_those_found_and_those_expected(tmp_path
     assert box["visible"] is False and "The columns are: talk, gist." in problem and "references" in problem
 
 
+def test_columns_with_other_names_are_chosen_on_the_page(services, tmp_path):
+    file = tmp_path / "talks.csv"
+    file.write_text("talk,gist,tldr,no\nA: hi\\nB: yo,A greets.,Hi.,7\nC: bye,C leaves.,Bye.,7\n", encoding="utf-8")
+    values = [UPLOAD, list(TRIO[:1]), str(file), [], [], 0, 0, "mean", "dialogues", False]
+    _, _, dialogue, summary, number, *_, problem = form.read_file(*values)
+    assert [part["visible"] for part in (dialogue, summary, number)] == [True] * 3
+    assert dialogue["choices"] == ["talk", "gist", "tldr", "no"] and dialogue["value"] is None
+    assert (summary["value"], number["value"]) == ([], None) and "has no column dialogue" in problem
+    values += ["talk", ["gist", "tldr"], "no"]
+    listed, box, problem = form.list_broken(*values)
+    assert (listed, box["visible"]) == ("", False) and "Ids repeat in rows 1, 2" in problem
+    run = services.evaluations.start(form.wanted(*values))
+    wait(run)
+    examples = services.evaluations.get(run.key).evaluation.examples
+    assert [(e.id, e.reference_count) for e in examples] == [("7 (row 1)", 2), ("7 (row 2)", 2)]
+
+
+def test_guessed_columns_are_selected_and_described(tmp_path):
+    file = tmp_path / "talks.csv"
+    file.write_text("text,chat,Highlights\nA: hi,B: yo,A greets.\n", encoding="utf-8")
+    values = [UPLOAD, list(TRIO), str(file), [], [], 0, 0, "mean", "dialogues", False]
+    _, _, dialogue, summary, number, *_, problem = form.read_file(*values)
+    assert (dialogue["value"], summary["value"], number["value"]) == ("text", ["Highlights"], None)
+    assert "“text” is read as the dialogue (“chat” would fit too), “Highlights” is read as the summary" in problem
+    assert form.list_broken(*values, "chat", ["Highlights"], None)[2] == ""
+
+
+def test_recorded_outputs_may_have_any_dialogue_and_id_column(recorded):
+    values = [RECORDED, [], str(recorded), ["human_baseline_summaries"], ["peft_model_summaries"], 0, 0, "mean", "rows",
+              True]  # fmt: skip
+    _, _, dialogue, summary, number, *_ = form.read_file(*values)
+    assert (dialogue["value"], summary["visible"], number["value"]) == ("dialogue", False, None)
+    wanted = form.wanted(*values, "dialogue", ["ignored"], "index")
+    assert wanted.columns == {"dialogue": "dialogue", "id": "index"} and list(broken_rows(wanted)) == [5]
+
+
 def test_unreadable_file_is_refused_without_its_server_path(tmp_path):
     file = tmp_path / "notes.csv"
     file.write_bytes(b"\xff\xfe\x00")
@@ -377,7 +413,7 @@ def test_unreadable_file_is_refused_without_its_server_path(tmp_path):
     ],
 )
 def test_columns_are_detected_by_name(names, references, systems):
-    assert form.guess_columns(names) == (references, systems)
+    assert form.guess_outputs(names) == (references, systems)
 
 
 # Charts

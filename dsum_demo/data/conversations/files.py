@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from dsum_demo.data.file_kinds import describe_kind
 from dsum_demo.errors import InputError
 
 ENDINGS = (".txt", ".vtt", ".srt", ".json", ".jsonl", ".docx", ".md", ".csv")
@@ -30,6 +31,9 @@ def read_file_text(data: bytes, name: str) -> FileText:
     Text is decoded as UTF-8 or UTF-16, with or without a byte order mark, or else as Windows-1252. Raises InputError
     for other files.
     """
+    kind = describe_kind(data)
+    if kind and kind[0] != "a Word document":
+        raise InputError(f"{name} is not a text file but {kind[0]}; {kind[1]}.")
     if data.startswith(b"PK\x03\x04"):
         return FileText(_word_text(data, name))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

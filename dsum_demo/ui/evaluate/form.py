@@ -12,12 +12,13 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.data.columns import EXPECTED_COLUMNS
+from dsum_demo.data.columns import EXPECTED_COLUMNS, guess_columns
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.data.tables import ENDINGS, read_rows
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
 from dsum_demo.models.catalog import Family
+from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
@@ -28,6 +29,7 @@ ALL = 0  # gradio shows an empty gr.Number as 0 after a redraw, so 0 means no li
 POLICIES = [("Mean over the references", "mean"), ("Best reference", "best"), ("First reference", "first")]
 READINGS = [("A dialogue with all its references", "dialogues"), ("A row with its own reference", "rows")]
 MOST_BROKEN_SHOWN = 100
+SEVERAL = ("summary",)  # roles that may have several columns
 FORM_OF_A_FILE = {
     UPLOAD: f"CSV, TSV, JSON, JSON Lines or Parquet, also in gzip or zip, with the columns {EXPECTED_COLUMNS}.",
     RECORDED: "CSV, TSV, JSON, JSON Lines or Parquet, also in gzip or zip, with reference columns and one column of "
@@ -74,6 +76,8 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
                 elem_id="evaluation-file",
             )
             form_of_file = gr.HTML(elem_classes="hint", visible=False)
+            with gr.Row():
+                choosers = column_choosers("evaluation-column", SEVERAL)
         with gr.Column(scale=4, min_width=300):
             systems = gr.CheckboxGroup(
                 **system_choices(first),
@@ -121,18 +125,19 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
             elem_classes="hint",
         )
 
-    values = [source, systems, file, references, outputs, limit, seed, policy, reading, skip]
+    values = [source, systems, file, references, outputs, limit, seed, policy, reading, skip, *choosers.values()]
     source.change(
         MethodType(choose_source, services),
         source,
-        [file, form_of_file, systems, columns, limit, reading, broken, skip, problem],
+        [file, form_of_file, systems, columns, limit, reading, broken, skip, problem, *choosers.values()],
         **QUIET,
     )
     family.change(MethodType(offer_systems, services), [family, owner], systems, **QUIET)
     found = [broken, skip, problem]
     # One event instead of two: gradio drops the second one while an earlier file is still being read.
-    file.change(read_file, values, [references, outputs, *found], **QUIET)
-    gr.on([references.input, outputs.input], list_broken, values, found, trigger_mode="always_last", **QUIET)
+    file.change(read_file, values, [references, outputs, *choosers.values(), *found], **QUIET)
+    chosen = [part.input for part in (references, outputs, *choosers.values())]
+    gr.on(chosen, list_broken, values, found, trigger_mode="always_last", **QUIET)
     return EvaluationForm(start, close, problem, systems, values)
 
 
@@ -168,6 +173,7 @@ def choose_source(services: Services, source: str) -> tuple[Update, ...]:
         "",
         gr.update(visible=False, value=False),
         "",
+        *hide_choosers(),
     )
 
 
@@ -176,18 +182,23 @@ def read_file(source: str, systems: Sequence[str], file: str | None, *values: An
     references: list[str] = []
     outputs: list[str] = []
     names: list[str] = []
-    problem = ""
-    if source == RECORDED and file is not None:
+    problem, choosers = "", hide_choosers()
+    if file is not None:
         try:
             names = list(next(iter(read_rows(Path(file), {}).values())))
-            references, outputs = guess_columns(names)
         except DsumError as error:
             problem = notice(_without_folder(str(error), file), "error")
-    chosen = gr.update(choices=names, value=references), gr.update(choices=names, value=outputs)
+        else:
+            if source == RECORDED:
+                references, outputs = guess_outputs(names)
+            guessed = guess_columns(names, taken=[*references, *outputs])
+            choosers = fill_choosers(names, guessed, SEVERAL, ["summary"] if source == RECORDED else ())
+    chosen = gr.update(choices=names, value=references), gr.update(choices=names, value=outputs), *choosers
     if problem:
         return (*chosen, "", gr.update(visible=False, value=False), problem)
     _, _, *rest = values
-    broken, skip, said = list_broken(source, systems, file, references, outputs, *rest)
+    # Without the columns that were chosen for an earlier file.
+    broken, skip, said = list_broken(source, systems, file, references, outputs, *rest[:5])
     if source == RECORDED and names and not (references and outputs):
         said = notice(
             f"No column of {'outputs' if references else 'references'} was recognized by its name. The columns are: "
@@ -197,7 +208,7 @@ def read_file(source: str, systems: Sequence[str], file: str | None, *values: An
     return (*chosen, broken, skip, said if isinstance(said, str) else "")
 
 
-def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:
+def guess_outputs(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """(references, outputs). Names such as human, reference or summary1 are references; other columns are outputs,
     except the id, the dialogue and its topic.
     """
@@ -207,17 +218,21 @@ def guess_columns(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def list_broken(*values: Any) -> tuple[Update, ...]:
-    """Rows that cannot be used, with their numbers and reasons, and a checkbox to skip them if other rows remain."""
+    """Rows that cannot be used, with their numbers and reasons, a checkbox to skip them if other rows remain, and notes
+    about the file.
+    """
     hidden = gr.update(visible=False, value=False)
+    notes: list[str] = []
     try:
         asked = wanted(*values)
         if asked.file is None or (asked.source == RECORDED and not (asked.references and asked.systems)):
             return "", hidden, gr.skip()
-        broken = broken_rows(asked)
+        broken = broken_rows(asked, notes)
     except DsumError as error:
-        return "", hidden, notice(str(error), "error")
+        return "", hidden, notice(" ".join([str(error), *notes]), "error")
+    noted = notice(" ".join(notes))
     if not broken:
-        return "", hidden, ""
+        return "", hidden, noted
     shown = "".join(
         f"<li value='{row}'>{escape(reason)}</li>" for row, reason in list(broken.items())[:MOST_BROKEN_SHOWN]
     )
@@ -232,7 +247,7 @@ def list_broken(*values: Any) -> tuple[Update, ...]:
         f'<div class="notice {"warning" if usable else "error"}" role="status"><p>{said}</p>'
         f'<ol class="broken">{shown}</ol>{more}</div>',
         gr.update(visible=bool(usable), value=False),
-        "",
+        noted,
     )
 
 
@@ -247,6 +262,7 @@ def wanted(
     policy: str,
     reading: str,
     skip_broken: bool,
+    *columns: Any,
 ) -> Wanted:
     """The evaluation in the form. Raises InputError for a negative limit or seed."""
     if limit and limit < 0:
@@ -264,6 +280,11 @@ def wanted(
         policy,
         reading,
         bool(skip_broken),
+        {
+            role: column
+            for role, column in zip(ROLES, columns, strict=False)
+            if column and (role, recorded) != ("summary", True)
+        },
     )
 
 

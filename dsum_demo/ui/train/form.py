@@ -23,12 +23,12 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
 from dsum_demo.training.presets import Preset, preset, presets
+from dsum_demo.ui.columns import ROLES
 from dsum_demo.ui.services import Services
 from dsum_demo.utils.fields import Field
 
 UPLOAD, PLACE = "upload", "place"
 FIRST_PRESET = "smoke"
-ROLES = ("dialogue", "summary", "id")
 LABELS = {"r": "rank (r)"}
 ADVANCED_OPTIONS = ("bias", "task_type")  # of a method; only the defaults are useful
 

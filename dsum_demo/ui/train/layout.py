@@ -11,6 +11,7 @@ from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
+from dsum_demo.ui.columns import column_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import (
@@ -29,7 +30,7 @@ from dsum_demo.ui.train.form import (
     source_choices,
 )
 from dsum_demo.ui.train.run_cards import EMPTY
-from dsum_demo.ui.train.upload import column_choosers, sample_file_link
+from dsum_demo.ui.train.upload import sample_file_link
 
 # name, label, gradio's variant, width in pixels
 BUTTONS: tuple[tuple[str, str, Any, int], ...] = (

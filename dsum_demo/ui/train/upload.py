@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.data.columns import guess_columns, map_columns
+from dsum_demo.data.columns import describe_guess, guess_columns, map_columns
 from dsum_demo.data.sources import DIALOGSUM
 from dsum_demo.data.tables import PACKED_ENDINGS, read_table
 from dsum_demo.errors import DataError, DsumError, ModelError
@@ -23,9 +23,10 @@ from dsum_demo.runs.limits import PUBLIC, is_own_upload, own_uploads_dir
 from dsum_demo.runs.queue import source_title
 from dsum_demo.settings import Settings
 from dsum_demo.training.dataset import Preview, preview, sample_csv
+from dsum_demo.ui.columns import ROLES, fill_choosers, hide_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.train.form import PLACE, ROLES, UPLOAD
+from dsum_demo.ui.train.form import PLACE, UPLOAD
 from dsum_demo.utils.files import safe_name
 
 SHOWN_PROBLEMS = 30
@@ -90,17 +91,16 @@ def describe_file(
     """
     file = _file(services, source, uploaded, place, owner)
     if file is None:
-        hidden = gr.update(visible=False)
-        return (hidden, hidden, hidden, _about(services, source))
+        return (*hide_choosers(), _about(services, source))
     try:
         columns = tuple(read_table(file)[0])
         chosen = {role: name for role, name in zip(ROLES, given, strict=True) if name in columns}
     except (DsumError, OSError) as error:
-        hidden = gr.update(visible=False)
-        return (hidden, hidden, hidden, notice(str(error).replace(str(file), source_title(str(file))), "error"))
+        return (*hide_choosers(), notice(str(error).replace(str(file), source_title(str(file))), "error"))
     guessed = guess_columns(columns, chosen)
     mapping = {role: guessed[role][0] for role in ROLES if guessed[role]}
-    choosers = [gr.update(visible=True, choices=list(columns), value=mapping.get(role)) for role in ROLES]
+    choosers = fill_choosers(columns, guessed)
+    guess = notice(described) if (described := describe_guess(columns, chosen)) else ""
     try:
         map_columns(columns, source_title(str(file)), mapping)
     except DataError as error:
@@ -109,7 +109,7 @@ def describe_file(
         found = preview(file, mapping, _length(services.registry, base), int(limit or 512))
     except DsumError as error:
         return (*choosers, notice(str(error).replace(str(file), source_title(str(file))), "error"))
-    return (*choosers, preview_html(found, source_title(str(file))))
+    return (*choosers, guess + preview_html(found, source_title(str(file))))
 
 
 def preview_html(found: Preview, name: str) -> str:
@@ -202,12 +202,3 @@ def _tokenizer(folder: Path) -> Any:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
-
-
-def column_choosers() -> dict[str, gr.Dropdown]:
-    return {
-        role: gr.Dropdown(
-            [], label=f"Column: {role}", visible=False, filterable=False, min_width=110, elem_id=f"column-{role}"
-        )
-        for role in ROLES
-    }
