@@ -92,7 +92,12 @@ class Bootstrap:
         import numpy as np
 
         with np.errstate(invalid="ignore", divide="ignore"):
-            estimate, drawn = float(of(self.means)), of(self.resampled)
+            return self.interval(float(of(self.means)), of(self.resampled), n)
+
+    def interval(self, estimate: float, drawn: np.ndarray, n: int) -> Interval:
+        """The interval of an estimate from its values in the resamples; NaN and infinity are left out."""
+        import numpy as np
+
         drawn = drawn[np.isfinite(drawn)]
         if n < MIN_EXAMPLES or not len(drawn):
             return Interval(estimate, None, None, n)

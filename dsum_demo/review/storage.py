@@ -197,7 +197,7 @@ class ReviewStore:
         with self._reading() as database:
             return _task(database, _review(database, review_id), reviewer, item, round)
 
-    def tasks(self, review_id: str, reviewer: str) -> list[ReviewTask]:
+    def tasks(self, review_id: str, reviewer: str) -> Sequence[ReviewTask]:
         """Everything that this reviewer has answered or skipped, in that order."""
         with self._reading() as database:
             review = _review(database, review_id)
@@ -290,7 +290,7 @@ class ReviewStore:
             )
             return dict(rows.fetchall())
 
-    def verdicts(self, review_id: str, reviewer: str | None = None, *, history: bool = False) -> list[Verdict]:
+    def verdicts(self, review_id: str, reviewer: str | None = None, *, history: bool = False) -> Sequence[Verdict]:
         """The last revision of each verdict, oldest first; with `history` all revisions. Skipped items are included.
 
         reviewer: only this reviewer's. The caller must not show other reviewers' verdicts to a reviewer whose
@@ -396,10 +396,13 @@ def _review(database: sqlite3.Connection, review_id: str) -> Review:
     ).fetchone()
     if row is None:
         raise InputError(f"There is no review {review_id!r}; `dsum review list` shows those that are stored.")
-    head, systems, decode, settings, *rest = row[:4], *row[4:]
-    identical, without_dialogue, simulated, owner, created, version, items = rest
+    id_, token, name, source, systems, decode, settings, identical, without_dialogue, simulated, *rest = row
+    owner, created, version, items = rest
     return Review(
-        *head,
+        id=id_,
+        token=token,
+        name=name,
+        source=source,
         systems=tuple(SystemInfo(**system) for system in json.loads(systems)),
         decode=json.loads(decode),
         settings=ReviewSettings(**json.loads(settings)),

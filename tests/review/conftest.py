@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dsum_demo.evaluation.records import SystemInfo
-from dsum_demo.review.records import Review, ReviewDraft, ReviewItem, ReviewSettings, ReviewText
+from dsum_demo.review.records import Review, ReviewDraft, ReviewItem, ReviewSettings, ReviewText, Verdict
 from dsum_demo.review.storage import ReviewStore
 
 SYSTEMS = (
@@ -57,3 +57,15 @@ def store(tmp_path):
 @pytest.fixture
 def review(store):
     return store.create(make_draft())
+
+
+def verdict(item_id: str, reviewer: str, ranks: list[int], **changes: object) -> Verdict:
+    """A verdict on the three systems, displayed in their order."""
+    names = [system.name for system in SYSTEMS]
+    given = {
+        "id": f"{item_id}-{reviewer}-{changes.get('round', 0)}", "item": item_id, "reviewer": reviewer, "round": 0,
+        "revision": 0, "order": tuple((name,) for name in names),
+        "ranks": dict(zip(names, ranks, strict=True)) if ranks else {}, "all_bad": False, "skipped": "", "spans": (),
+        "comment": "", "seconds": 60.0, "created": "2026-01-01T00:00:00.000000+00:00", "version": "0",
+    }  # fmt: skip
+    return Verdict(**given | changes)

@@ -1,0 +1,125 @@
+"""How often each metric and check prefers the summary that people prefer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dsum_demo.metrics.bootstrap import Interval
+from dsum_demo.metrics.checks import CHECKS, check_summary
+from dsum_demo.metrics.rouge import too_long
+from dsum_demo.metrics.scores import METRICS, score_summary
+from dsum_demo.review.agreement import ratio
+from dsum_demo.review.preferences import Preference
+from dsum_demo.review.records import ReviewItem
+
+# What counts as better for a check, as a value of which more is better, and how it is described.
+CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
+    "length": ("closer to the reference is better", lambda value: -abs(math.log(max(value, 1e-9)))),
+    "copied": ("less is better", lambda value: -value),
+    "novel_bigrams": ("more is better", lambda value: value),
+    "repetition": ("less is better", lambda value: -value),
+    "speakers": ("more is better", lambda value: value),
+    "swapped": ("no is better", lambda value: -value),
+    "ungrounded": ("less is better", lambda value: -value),
+}
+PEOPLE = "people"
+
+
+@dataclass(frozen=True)
+class MetricAgreement:
+    """A metric or check against people. share: of the pairs with a preference that it decides the same way, 0 to 1; a
+    pair with equal values counts half. pairs, equal: numbers of pairs with values, and of those with equal values.
+    against: the items of pairs that it decides the other way.
+    """
+
+    name: str
+    title: str
+    direction: str
+    share: Interval
+    pairs: int
+    equal: int
+    against: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        with_interval = "" if self.share.low is None else f" [{100 * self.share.low:.0f}, {100 * self.share.high:.0f}]"
+        who = "Another reviewer" if self.name == PEOPLE else self.title
+        return f"{who} agrees with people in {100 * self.share.mean:.0f} %{with_interval} of {self.pairs:,} pairs."
+
+
+def values_of(item: ReviewItem) -> dict[str, dict[str, float | None]]:
+    """By metric or check and system a value of which more is better, None if it cannot be computed."""
+    found: dict[str, dict[str, float | None]] = {name: {} for name in (*METRICS, *CHECK_DIRECTIONS)}
+    for system, output in item.texts.items():
+        readable = [text for text in item.references if not too_long(output.text, text)]
+        scores = score_summary(output.text, readable) if readable else {}
+        for name, metric in METRICS.items():
+            score = scores.get(name)
+            sign = 1 if metric.higher_is_better else -1
+            found[name][system] = None if score is None else sign * score.fmeasure
+        checked = check_summary(output.text, item.dialogue, item.references).values
+        for name, (_, better) in CHECK_DIRECTIONS.items():
+            value = checked.get(name)
+            found[name][system] = None if value is None else better(value)
+    return found
+
+
+def metric_agreement(
+    found: Sequence[Preference],
+    items: Mapping[str, ReviewItem],
+    dialogues: Mapping[str, int],
+    *,
+    seed: int,
+    resamples: int,
+) -> list[MetricAgreement]:
+    """Other reviewers first if an item has several, then metrics and checks in the order of their tables, without those
+    that have no values. A pair without a preference does not count.
+    """
+    decided = [one for one in found if one.outcome]
+    values = {item: values_of(items[item]) for item in dict.fromkeys(one.verdict.item for one in decided)}
+    rows = [_people(decided, dialogues, seed, resamples)]
+    titles = {name: (metric.title, "") for name, metric in METRICS.items()}
+    titles |= {check.name: (check.title, CHECK_DIRECTIONS[check.name][0]) for check in CHECKS}
+    for name, (title, direction) in titles.items():
+        table: dict[int, list[float]] = {}
+        equal = 0
+        against: dict[str, None] = {}
+        for one in decided:
+            first, second = (values[one.verdict.item][name][system] for system in one.pair)
+            if first is None or second is None:
+                continue
+            difference = (first - second) * one.outcome
+            row = table.setdefault(dialogues[one.verdict.item], [0.0, 0.0])
+            row[0] += 0.5 if difference == 0 else float(difference > 0)
+            row[1] += 1
+            equal += difference == 0
+            if difference < 0:
+                against[one.verdict.item] = None
+        share = ratio(list(table.values()), seed=seed, resamples=resamples)
+        pairs = int(sum(row[1] for row in table.values()))
+        rows.append(share and MetricAgreement(name, title, direction, share, pairs, equal, tuple(against)))
+    return [row for row in rows if row]
+
+
+def _people(
+    decided: Sequence[Preference], dialogues: Mapping[str, int], seed: int, resamples: int
+) -> MetricAgreement | None:
+    """How often two reviewers who both have a preference have the same one."""
+    groups: dict[tuple[str, str, str], list[Preference]] = {}
+    for one in decided:
+        groups.setdefault((one.verdict.item, *one.pair), []).append(one)
+    table: dict[int, list[float]] = {}
+    against: dict[str, None] = {}
+    for (item, _, _), same_pair in groups.items():
+        for place, one in enumerate(same_pair):
+            for other in same_pair[place + 1 :]:
+                row = table.setdefault(dialogues[item], [0.0, 0.0])
+                row[0] += one.outcome == other.outcome
+                row[1] += 1
+                if one.outcome != other.outcome:
+                    against[item] = None
+    share = ratio(list(table.values()), seed=seed, resamples=resamples)
+    pairs = int(sum(row[1] for row in table.values()))
+    return share and MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(against))
