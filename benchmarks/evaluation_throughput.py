@@ -26,18 +26,17 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
+from dsum_demo.composition import load_settings, make_sources, make_store
 from dsum_demo.data.dialogues import clean_dialogue
 from dsum_demo.data.examples import Example, draw
-from dsum_demo.data.sources import SAMPLES, read_source
+from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DataError
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.scoring import new_record, score_output
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
-from dsum_demo.settings import Settings
 
 Texts = Mapping[tuple[str, str], str]
 
@@ -102,14 +101,15 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=4)
     options = parser.parse_args()
-    settings = replace(Settings.from_environment(), data_dir=Path(tempfile.gettempdir()))
+    settings = replace(load_settings(), data_dir=Path(tempfile.gettempdir()))
+    sources = make_sources(settings)
     try:
-        examples = read_source(options.data, settings)
+        examples = sources.read(options.data)
     except DataError as error:
         print(f"{error} The samples are used.", file=sys.stderr)
-        examples = read_source(SAMPLES, settings)
+        examples = sources.read(SAMPLES)
     examples = draw(examples, options.limit, seed=0)
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     specs = [spec for spec in store.registry.default_family.default_trio() if spec]
     models = apart(plain_models, store, specs)
     apart(plain, store, models, examples[:2])

@@ -118,14 +118,13 @@ def run_notebook(folder: Path) -> dict[str, Any]:
 
 def run_dsum(folder: Path) -> dict[str, Any]:
     from dsum_demo.comparison import compare
+    from dsum_demo.composition import make_store
     from dsum_demo.models.decoding import DecodingConfig
-    from dsum_demo.models.registry import Registry
-    from dsum_demo.models.store import ModelStore
     from dsum_demo.settings import Settings
 
     started = time.perf_counter()
     settings = Settings(root=folder, data_dir=folder / "data", offline=True, family="dsum-t5")
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     family = store.registry.default_family
     specs = [spec for spec in family.default_trio() if spec]
     text = (folder / "dialogue.txt").read_text()

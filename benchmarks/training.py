@@ -34,10 +34,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from dsum_demo.data.sources import read_source
+from dsum_demo.composition import load_settings, make_sources
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import LABEL_PAD_ID, PROMPT_TEMPLATE
-from dsum_demo.settings import PROJECT_ROOT, Settings
+from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.loop import train
 
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--dialogues", type=int, default=96, help="how many of them")
     parser.add_argument("--only", choices=("speed", "memory"))
     options = parser.parse_args()
-    examples = read_source(options.data, Settings.from_environment())[: options.dialogues]
+    examples = make_sources(load_settings()).read(options.data)[: options.dialogues]
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(examples)} dialogues of {options.data}")
     if options.only != "memory":
         compare_speed([(example.dialogue, example.references[0]) for example in examples])

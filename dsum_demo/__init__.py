@@ -15,19 +15,24 @@ if TYPE_CHECKING:
     from dsum_demo.metrics.scores import Score
     from dsum_demo.models.decoding import DecodingConfig
     from dsum_demo.models.store import ModelStore
+    from dsum_demo.settings import Settings
 
 __version__ = "0.2.0"
 __all__ = ["__version__", "compare", "score", "summarize"]
 
 
 @cache
-def _store() -> ModelStore:
-    from dsum_demo.models.registry import Registry
-    from dsum_demo.models.store import ModelStore
-    from dsum_demo.settings import Settings
+def _settings() -> Settings:
+    from dsum_demo.composition import load_settings
 
-    settings = Settings.from_environment()
-    return ModelStore(Registry(settings), settings)
+    return load_settings()
+
+
+@cache
+def _store() -> ModelStore:
+    from dsum_demo.composition import make_store
+
+    return make_store(_settings())
 
 
 def summarize(dialogue: str, model: str = "", decode: DecodingConfig | None = None) -> str:
@@ -77,5 +82,7 @@ def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:
     Raises InputError without a reference.
     """
     from dsum_demo.metrics.scores import score_summary
+
+    _settings()  # they may add metrics
 
     return score_summary(prediction, references)

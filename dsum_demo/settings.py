@@ -27,6 +27,7 @@ class Settings:
     hub_timeout: seconds to wait for the Hub before it counts as unreachable.
     memory_budget_bytes: loaded families beyond it are evicted, least recently used first.
     max_input_chars: a longer dialogue is rejected before it is tokenized.
+    unicode_rouge: also score with ROUGE over Unicode words.
     """
 
     root: Path = PROJECT_ROOT
@@ -38,6 +39,7 @@ class Settings:
     hub_timeout: float = 1.5
     memory_budget_bytes: int = 6 * GIGABYTE
     max_input_chars: int = 1_000_000
+    unicode_rouge: bool = False
 
     @property
     def adapters_dir(self) -> Path:
@@ -50,6 +52,10 @@ class Settings:
     @property
     def runs_dir(self) -> Path:
         return self.data_dir / "runs"
+
+    @property
+    def uploads_dir(self) -> Path:
+        return self.data_dir / "uploads"
 
     @property
     def evaluations_dir(self) -> Path:
@@ -71,7 +77,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
-        SPACE_ID and HF_HUB_OFFLINE.
+        DSUM_UNICODE_ROUGE, SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError for an invalid value.
         """
@@ -87,7 +93,22 @@ class Settings:
             hub_timeout=_number(env, "DSUM_HUB_TIMEOUT", "1.5", "seconds"),
             memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
             max_input_chars=200_000 if public else 1_000_000,
+            unicode_rouge=_flag(env, "DSUM_UNICODE_ROUGE"),
         )
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables from which `from_environment` reads these settings, for a child process."""
+        return {
+            "DSUM_ROOT": str(self.root),
+            "DSUM_DATA_DIR": str(self.data_dir),
+            "DSUM_DIALOGSUM": str(self.dialogsum_dir or ""),
+            "DSUM_FAMILY": self.family,
+            "DSUM_PUBLIC": str(int(self.public)),
+            "HF_HUB_OFFLINE": str(int(self.offline)),
+            "DSUM_HUB_TIMEOUT": str(self.hub_timeout),
+            "DSUM_MEMORY_GB": str(self.memory_budget_bytes / GIGABYTE),
+            "DSUM_UNICODE_ROUGE": str(int(self.unicode_rouge)),
+        }
 
 
 def _number(env: Mapping[str, str], name: str, default: str, unit: str) -> float:

@@ -59,6 +59,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from dsum_demo.composition import make_registry, make_store
 from dsum_demo.data.examples import read_samples
 from dsum_demo.evaluation.recorded import evaluate_recorded
 from dsum_demo.evaluation.records import Evaluation
@@ -67,7 +68,6 @@ from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import PROMPT_TEMPLATE, Prompt
-from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import PROJECT_ROOT, Settings
 from recipes.tokenizer import in_fixed_order
@@ -286,7 +286,7 @@ def tiny_settings(tiny_root, tmp_path_factory) -> Settings:
 
 @pytest.fixture(scope="session")
 def tiny_store(tiny_settings) -> ModelStore:
-    return ModelStore(Registry(tiny_settings), tiny_settings)
+    return make_store(tiny_settings)
 
 
 CHAT_PROMPT = Prompt("{dialogue}\n\nSummarize the conversation above in one or two sentences.", chat=True)
@@ -325,9 +325,14 @@ def causal_root(tmp_path_factory, tiny_causal, chat_tokenizer, save_gguf, save_a
 
 
 @pytest.fixture(scope="session")
-def causal_store(causal_root, tmp_path_factory) -> ModelStore:
-    settings = Settings(root=causal_root, data_dir=tmp_path_factory.mktemp("causal-data"), offline=True)
-    return ModelStore(Registry(settings, Catalog("causal", (causal_family(causal_root),))), settings)
+def causal_settings(causal_root, tmp_path_factory) -> Settings:
+    return Settings(root=causal_root, data_dir=tmp_path_factory.mktemp("causal-data"), offline=True)
+
+
+@pytest.fixture(scope="session")
+def causal_store(causal_settings) -> ModelStore:
+    family = causal_family(causal_settings.root)
+    return make_store(causal_settings, make_registry(causal_settings, Catalog("causal", (family,))))
 
 
 @pytest.fixture(scope="session", params=["encoder-decoder", "decoder-only"])
@@ -360,7 +365,7 @@ class Checkout:
         return self.settings.root
 
     def store(self) -> ModelStore:
-        return ModelStore(Registry(self.settings, self.catalog), self.settings)
+        return make_store(self.settings, make_registry(self.settings, self.catalog))
 
     def logits(self, model: Any, ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():

@@ -142,7 +142,7 @@ def test_unusable_dialogues_are_refused_before_a_model_loads(any_store, trio, di
 
 def test_loading_reports_its_progress(any_store, trio):
     family, specs = trio
-    fresh = ModelStore(any_store.registry, any_store.settings)
+    fresh = ModelStore(any_store.registry)
     notes = [state.systems[0].note for state in stream_comparison(fresh, family, specs[:1], DIALOGUE)]
     assert f"Loading {specs[0].name}" in notes
     assert notes[-1] == ""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dsum_demo.data.sources import read_source
+from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.export import write_exports
 from dsum_demo.evaluation.output_cache import OutputCache
@@ -28,9 +28,6 @@ from dsum_demo.models.adapters import check_adapter
 from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import ModelStore
-from dsum_demo.runs.queue import RunQueue
 from dsum_demo.runs.runner import execute
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.settings import Settings
@@ -52,7 +49,7 @@ EXPLANATIONS = ("how", "misses", "note", "finding", "sentence")
 
 
 def expected_of(settings: Settings, more: dict[str, Any]) -> dict[str, Any]:
-    saved = SavedEvaluations(settings)
+    saved = saved_evaluations(settings)
     return {
         "runs": {name: run_facts(Runs(settings.runs_dir).get(name)) for name in RUNS},
         "models": model_facts(settings),
@@ -91,7 +88,7 @@ def steps_of(run: Run) -> list[list[float]]:
 
 
 def model_facts(settings: Settings) -> dict[str, Any]:
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert not registry.misfits
     keys = ("kind", "state", "base", "parameters", "trained_parameters", "size_bytes", "note")
     return plain({row["name"]: {k: row[k] for k in keys} for row in registry.as_rows() if row["name"] in MODELS})
@@ -99,8 +96,8 @@ def model_facts(settings: Settings) -> dict[str, Any]:
 
 def texts(settings: Settings, names: tuple[str, ...], strength: float = 1.0) -> dict[str, str]:
     """What models write about the first of the saved samples."""
-    registry = Registry(settings)
-    store, dialogue, found = ModelStore(registry, settings), read_source("samples", settings)[0].dialogue, {}
+    registry = make_registry(settings)
+    store, dialogue, found = make_store(settings, registry), make_sources(settings).read("samples")[0].dialogue, {}
     for name in names:
         loaded = store.load(registry.spec(name))
         loaded = loaded if strength == 1.0 else loaded.at_strength(strength)
@@ -204,11 +201,11 @@ def test_a_run_reads_as_it_did(name, saved, expected):
 def test_a_failed_run_has_its_reason_and_keeps_its_best_weights_as_a_model(saved):
     run = Runs(saved.runs_dir).get("failed")
     assert run.status().reason == "The training loss became nan at step 3." == run.result()["reason"]
-    assert run.result()["best"]["step"] == 2 and Registry(saved).spec("failed").kind == "adapter"
+    assert run.result()["best"]["step"] == 2 and make_registry(saved).spec("failed").kind == "adapter"
 
 
 def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
-    jobs = RunQueue(replace(saved, public=True))
+    jobs = make_run_queue(replace(saved, public=True))
     (run,) = jobs.queued()
     assert run.name == "waiting" and jobs.may_change(run, SECRET) and not jobs.may_change(run, "another")
 
@@ -216,7 +213,7 @@ def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
 def test_a_stopped_run_resumes_and_equals_an_uninterrupted_one(saved, expected):
     run = Runs(saved.runs_dir).get("stopped")
     before = steps_of(run)
-    assert execute(run, saved).state is RunState.FINISHED
+    assert execute(run, make_registry(saved), make_sources(saved)).state is RunState.FINISHED
     after = steps_of(run)
     assert before == after[:4] and read_curve(run.events_file).start["step"] == 4, "not from the beginning again"
     # Losses hang a little on the processor.
@@ -238,7 +235,7 @@ def test_models_adapters_and_runs_write_what_they_wrote(saved, expected):
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_an_adapter_passes_its_checks(name, saved):
-    registry = Registry(saved)
+    registry = make_registry(saved)
     base = registry.default_family.base
     check_adapter(saved.adapters_dir / name, ENCODER_DECODER, registry.folder_of(base), registry.names_of(base))
 
@@ -251,7 +248,7 @@ def test_adapters_at_no_strength_write_what_the_original_wrote(saved, expected):
 
 
 def test_evaluations_are_listed_newest_first(saved):
-    listed = [(each.name, each.n, each.finished, each.reason) for each in SavedEvaluations(saved).list()]
+    listed = [(each.name, each.n, each.finished, each.reason) for each in saved_evaluations(saved).list()]
     assert listed[0][0] == "recorded" and sorted(listed) == [
         ("models", 6, True, ""), ("recorded", 29, True, ""), ("stopped", 6, False, ""),
     ]  # fmt: skip
@@ -259,11 +256,11 @@ def test_evaluations_are_listed_newest_first(saved):
 
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_an_evaluation_opens_with_the_same_figures_texts_and_headline(name, saved, expected):
-    same(evaluation_facts(SavedEvaluations(saved), name), expected["evaluations"][name], name)
+    same(evaluation_facts(saved_evaluations(saved), name), expected["evaluations"][name], name)
 
 
 def test_recorded_outputs_keep_their_headline(saved):
-    report = build_report(SavedEvaluations(saved).open("recorded"))
+    report = build_report(saved_evaluations(saved).open("recorded"))
     assert report.recovery.sentence == (
         "LoRA recovers 92 % [88, 97] of the full fine-tune's gain over the original in ROUGE-1 (29 dialogues)."
     )
@@ -271,7 +268,7 @@ def test_recorded_outputs_keep_their_headline(saved):
 
 @pytest.mark.parametrize(("name", "rows"), [("models", 18), ("recorded", 87), ("stopped", 12)])
 def test_an_evaluation_is_exported(name, rows, saved, tmp_path, expected):
-    evaluation = SavedEvaluations(saved).open(name)
+    evaluation = saved_evaluations(saved).open(name)
     report = build_report(evaluation, 500)
     table, lines, _, markdown = write_exports(evaluation, report, tmp_path / "out")
     with table.open(encoding="utf-8", newline="") as file:
@@ -282,7 +279,7 @@ def test_an_evaluation_is_exported(name, rows, saved, tmp_path, expected):
 
 
 def test_a_stopped_evaluation_compares_with_the_whole_one(saved):
-    evaluations = SavedEvaluations(saved)
+    evaluations = saved_evaluations(saved)
     found = compare_saved(evaluations.open("stopped"), evaluations.open("models"), resamples=50)
     assert [(each.first, each.n) for each in found] == [("dsum-t5-base", 6), ("dsum-t5-full", 6)]
     assert all(interval.mean == 0 for each in found for interval in each.f1.values())
@@ -294,10 +291,10 @@ def test_written_texts_are_found_under_the_same_keys(saved, expected):
 
 
 def test_the_same_evaluation_again_reads_all_outputs_from_the_cache(saved, expected):
-    registry, cache = Registry(saved), OutputCache(saved.outputs_file)
+    registry, cache = make_registry(saved), OutputCache(saved.outputs_file)
     specs = [registry.spec(name) for name in MODELS[:3]]
     *_, last = evaluate(
-        ModelStore(registry, saved), specs, read_source("samples", saved), cache=cache, data="samples", limit=6,
+        make_store(saved, registry), specs, make_sources(saved).read("samples"), cache=cache, data="samples", limit=6,
         decode=DecodingConfig(max_new_tokens=12),
     )  # fmt: skip
     outputs = {s.name: [e.outputs[s.name] for e in last.evaluation.examples] for s in specs}

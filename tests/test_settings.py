@@ -56,11 +56,22 @@ def test_memory_may_be_a_fraction():
         ("DSUM_MEMORY_GB", "inf"),
         ("DSUM_PUBLIC", "maybe"),
         ("HF_HUB_OFFLINE", "2"),
+        ("DSUM_UNICODE_ROUGE", "latin"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_named(name, value):
     with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
         Settings.from_environment({name: value})
+
+
+def test_a_child_process_gets_the_same_settings(tmp_path):
+    plain = Settings.from_environment({})
+    odd = Settings(
+        root=tmp_path, data_dir=tmp_path / "data", dialogsum_dir=tmp_path / "splits", family="dsum-t5", public=True,
+        offline=True, hub_timeout=0.25, memory_budget_bytes=GIGABYTE // 3, max_input_chars=200_000, unicode_rouge=True,
+    )  # fmt: skip
+    for settings in (plain, odd):
+        assert Settings.from_environment(settings.as_environment()) == settings
 
 
 def test_without_an_argument_the_process_environment_is_read(monkeypatch):

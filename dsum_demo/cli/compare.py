@@ -9,34 +9,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo.cli.console import DONE, FAILED, say
+from dsum_demo.composition import make_registry, make_store
 from dsum_demo.data.conversations.files import read_file_text
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
-from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
 
 
-def run_compare(options: argparse.Namespace) -> int:
+def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     # All arguments are checked before anything imports torch, which takes seconds.
     text = _read_text(options.file)
     reading = read_dialogue(text, as_is=options.as_is)
     say(f"dsum: {reading.sentence}" + ("" if options.as_is or not reading.format else " --as-is keeps the text."))
     for doubt in doubts(reading.dialogue):
         say(f"dsum: {doubt}")
-    settings = Settings.from_environment()
-    registry = Registry(settings)
+    registry = make_registry(settings)
     family = registry.family(options.family) if options.family else registry.default_family
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
 
     from dsum_demo.comparison import stream_comparison
-    from dsum_demo.models.store import ModelStore
 
-    store = ModelStore(registry, settings)
+    store = make_store(settings, registry)
     say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
     printed = ""

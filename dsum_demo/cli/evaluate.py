@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.composition import make_registry, make_sources, make_store, saved_evaluations
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_unit
@@ -77,13 +78,12 @@ def add_evaluate(commands: Any) -> None:
     parser.set_defaults(run=run_evaluate)
 
 
-def run_evaluate(options: argparse.Namespace) -> int:
+def run_evaluate(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code: 0 done, 1 a system failed, 130 stopped; the results so far are saved in each case."""
     from dsum_demo.evaluation.report import build_report
-    from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
+    from dsum_demo.evaluation.storage import write_evaluation
     from dsum_demo.evaluation.training_data import without_training_data
 
-    settings = Settings.from_environment()
     if options.out:
         _check_out(options.out)
     if options.export and options.without_texts:
@@ -100,7 +100,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.out:
         folder = write_evaluation(evaluation, options.out.resolve(), texts=texts, report=report)
     else:
-        folder = SavedEvaluations(settings).save(evaluation, texts=texts, report=report).folder
+        folder = saved_evaluations(settings).save(evaluation, texts=texts, report=report).folder
     if options.export:
         _export(counted, report, folder)
     if options.json:
@@ -176,20 +176,16 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             _tell(notes)
             yield progress
         return
-    from dsum_demo.data.sources import read_source
-    from dsum_demo.models.registry import Registry
-
-    registry = Registry(settings)
+    registry = make_registry(settings)
     specs = _specs(registry, options)
     broken: dict[int, str] | None = {} if options.skip_broken else None
-    examples = read_source(
-        options.data, settings, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
+    examples = make_sources(settings).read(
+        options.data, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
         broken=broken, columns=parse_columns(options.column), notes=notes,
     )  # fmt: skip
     _tell(notes)
     from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.runner import evaluate
-    from dsum_demo.models.store import ModelStore
 
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = registry.family(specs[0].family).decode
@@ -197,7 +193,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     if cache.problem:
         say(f"dsum: {cache.problem}")
     yield from evaluate(
-        ModelStore(registry, settings),
+        make_store(settings, registry),
         specs,
         examples,
         data=options.data,
@@ -209,6 +205,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         cache=cache,
         skipped=broken,
         bf16=options.bf16,
+        max_chars=settings.max_input_chars,
         should_stop=stop.is_set,
     )
 

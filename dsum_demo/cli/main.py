@@ -20,6 +20,7 @@ from dsum_demo.cli.score import run_score
 from dsum_demo.cli.serve import run_serve
 from dsum_demo.cli.study import add_study
 from dsum_demo.cli.train import add_train
+from dsum_demo.composition import load_settings
 from dsum_demo.errors import DataError, DsumError, InputError, SettingsError, UnknownModelError
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        return options.run(options)
+        return options.run(options, load_settings())
     except (InputError, SettingsError, UnknownModelError) as error:
         rows = getattr(error, "rows", ()) if isinstance(error, DataError) else ()
         say(

@@ -5,26 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dsum_demo.cli.console import say
+from dsum_demo.cli.console import DONE, say
+from dsum_demo.composition import make_registry, make_store
 from dsum_demo.errors import ModelError
+from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
-
-if TYPE_CHECKING:
-    from dsum_demo.models.registry import Registry
-from dsum_demo.cli.console import DONE
 from dsum_demo.utils.formatting import size
 
 
-def run_models(options: argparse.Namespace) -> int:
-    from dsum_demo.models.registry import Registry
-
-    registry = Registry(Settings.from_environment())
+def run_models(options: argparse.Namespace, settings: Settings) -> int:
+    registry = make_registry(settings)
     rows = [{**row, "estimate": None} for row in registry.as_rows()]
     if any(row["state"] == "downloadable" for row in rows):
         say("dsum: estimating memory and time of the downloadable models on this machine")
-        _add_estimates(registry, rows)
+        _add_estimates(settings, registry, rows)
     if options.json:
         unusable = [{"name": m.name, "folder": str(m.folder), "reason": m.reason} for m in registry.misfits]
         print(json.dumps({"models": rows, "unusable": unusable}, ensure_ascii=False, indent=2))
@@ -42,12 +38,11 @@ def run_models(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _add_estimates(registry: Registry, rows: list[dict[str, Any]]) -> None:
+def _add_estimates(settings: Settings, registry: Registry, rows: list[dict[str, Any]]) -> None:
     from dsum_demo.models.estimates import estimate, measure_speed
-    from dsum_demo.models.store import ModelStore
 
     try:
-        speed = measure_speed(ModelStore(registry, registry.settings))
+        speed = measure_speed(make_store(settings, registry))
     except ModelError:
         speed = None  # the time is unknown
     for row in rows:

@@ -8,9 +8,10 @@ import json
 from dsum_demo.cli.console import DONE, say
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.metrics.scores import METRICS, shown_f1, shown_unit
+from dsum_demo.settings import Settings
 
 
-def run_score(options: argparse.Namespace) -> int:
+def run_score(options: argparse.Namespace, settings: Settings) -> int:
     from dsum_demo.evaluation.recorded import score_file
 
     report = score_file(

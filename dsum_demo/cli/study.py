@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.cli.console import say
+from dsum_demo.composition import make_registry
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration
@@ -35,19 +36,16 @@ def add_study(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
-def run_study_command(options: argparse.Namespace) -> int:
+def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code: 0 if the requested parts are complete; errors are raised."""
     import json
     from dataclasses import asdict
 
-    from dsum_demo.models.registry import Registry
     from dsum_demo.runs.setup import find_base
     from dsum_demo.study.report import finding, method_rows, read_study
     from dsum_demo.study.runner import PARTS, StudyPlan, run_study
 
-    settings = Settings.from_environment()
-    registry = Registry(settings)
-    family, base = find_base(registry, options.base)
+    family, base = find_base(make_registry(settings), options.base)
     given = {
         "methods": tuple(name.strip() for name in options.methods.split(",") if name.strip()),
         "source": options.data,

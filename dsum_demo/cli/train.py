@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.runs.store import Run, Runs
@@ -51,9 +52,8 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--no-check", action="store_true", help="start even if the memory may not be sufficient")
 
 
-def run_train(options: argparse.Namespace) -> int:
+def run_train(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code: 0 finished or stopped on request; errors are raised."""
-    settings = Settings.from_environment()
     runs = Runs(settings.runs_dir)
     given = [f"--{n}" for n in ("preset", "method", "base", "data", "validation", "name") if getattr(options, n)]
     given += ["--set"] * bool(options.settings) + ["--column"] * bool(options.column)
@@ -62,12 +62,10 @@ def run_train(options: argparse.Namespace) -> int:
             f"{given[0]} cannot be used with --resume: a run keeps its config. Remove it, or start a new run."
         )
     if options.probe:
-        from dsum_demo.training.config import RunConfig
-
-        config = (
-            RunConfig.from_record(runs.get(options.resume).config()) if options.resume else config_of(options, settings)
-        )
+        config = _resumed(runs, options.resume, settings) if options.resume else config_of(options, settings)
         return _probe(config, settings)
+    if options.resume:
+        _resumed(runs, options.resume, settings)
     from dsum_demo.runs.runner import execute, is_main
     from dsum_demo.utils.hardware import die_first
 
@@ -83,7 +81,8 @@ def run_train(options: argparse.Namespace) -> int:
         with stopping_on_signals(run):
             status = execute(
                 run,
-                settings,
+                make_registry(settings),
+                make_sources(settings),
                 on_event=Lines(),
                 notify=lambda text: say(f"dsum: {text}"),
                 check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
@@ -103,13 +102,11 @@ def run_train(options: argparse.Namespace) -> int:
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     """The config of the arguments. Raises InputError or UnknownModelError."""
-    from dsum_demo.models.registry import Registry
-    from dsum_demo.runs.limits import check_allowed
     from dsum_demo.runs.setup import find_base
     from dsum_demo.training.config import RunConfig, TrainingConfig, apply_settings, with_method
     from dsum_demo.training.presets import preset
 
-    family, base = find_base(Registry(settings), options.base)
+    family, base = find_base(make_registry(settings), options.base)
     task_type = family.architecture.task_type
     config = RunConfig(base.name, TrainingConfig(task_type=task_type))
     if options.preset:
@@ -121,8 +118,24 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     if options.column:
         data["columns"] = parse_columns(options.column)
     config = apply_settings(replace(config, data=replace(config.data, **data)), options.settings)
-    check_allowed(config, settings)
+    _check_allowed(config, settings)
     return config
+
+
+def _resumed(runs: Runs, name: str, settings: Settings) -> RunConfig:
+    """The config of an existing run. Raises InputError if the run is unknown or not allowed here."""
+    from dsum_demo.training.config import RunConfig
+
+    config = RunConfig.from_record(runs.get(name).config())
+    _check_allowed(config, settings)
+    return config
+
+
+def _check_allowed(config: RunConfig, settings: Settings) -> None:
+    from dsum_demo.runs.limits import check_allowed
+
+    if settings.public:
+        check_allowed(config, settings.uploads_dir)
 
 
 def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], bool]) -> str:
@@ -134,7 +147,7 @@ def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], boo
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, load_config(setup.folder)):
         return ""
     say("dsum: the memory may not be sufficient; measuring three steps first")
-    return str(probe(setup.config, settings, should_stop)["refusal"])
+    return str(probe(setup.config, settings.as_environment(), should_stop)["refusal"])
 
 
 @contextmanager
@@ -213,5 +226,6 @@ def _share(name: list[str]) -> None:
 def _probe(config: RunConfig, settings: Settings) -> int:
     from dsum_demo.runs.cost_probe import measure
 
-    print(json.dumps(measure(config, settings).as_dict(), ensure_ascii=False, indent=2))
+    cost = measure(config, make_registry(settings), make_sources(settings))
+    print(json.dumps(cost.as_dict(), ensure_ascii=False, indent=2))
     return 0

@@ -10,7 +10,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsum_demo.data.columns import GivenColumns
@@ -18,7 +18,6 @@ from dsum_demo.data.examples import Example, read_samples, to_examples
 from dsum_demo.data.tables import PACKED_ENDINGS, Broken, Row, find_table
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.hub.client import HubProbe, Progress, StopAsked
-from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.threads import ThreadTimeoutError, run_stoppable
 
@@ -35,38 +34,64 @@ def source_names() -> list[str]:
     return [SAMPLES, *(f"{DIALOGSUM}:{split}" for split in SPLITS)]
 
 
-def read_source(
-    source: str,
-    settings: Settings,
-    *,
-    on_progress: Progress = lambda text, share: None,
-    should_stop: StopAsked = lambda: False,
-    broken: Broken | None = None,
-    columns: GivenColumns | None = None,
-    notes: list[str] | None = None,
-) -> list[Example]:
-    """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file (see `read_samples`).
+@dataclass(frozen=True)
+class Sources:
+    """Where examples are read from.
 
-    Rows that share a dialogue are merged into one example. on_progress and should_stop are used while DialogSum is
-    downloaded. Raises InputError for an unknown source, DataError if the data is invalid or not available, and Stopped.
-    If `broken` is given, invalid rows of a file are skipped and added to it by row number. columns: the columns of a
-    file by role, see `map_columns`. notes: gets messages, see `read_samples`.
+    dialogsum_dir: folder with DialogSum's splits; None: they are downloaded from the Hub. allow_files: whether a file's
+    path is a source.
     """
-    name, _, split = source.strip().partition(":")
-    if source.strip() == SAMPLES:
-        return read_samples(settings.samples_file, broken)
-    if name == DIALOGSUM:
-        if split not in SPLITS:
-            wanted = ", ".join(f"{DIALOGSUM}:{known}" for known in SPLITS)
-            raise InputError(f"DialogSum has no split {split!r}; give one of: {wanted}.")
-        if settings.dialogsum_dir:
-            return regroup(read_samples(_split_file(settings.dialogsum_dir, split), broken))
-        return regroup(_from_hub(split, settings, on_progress, should_stop))
-    if settings.public:
-        raise InputError(f"Unknown source {source!r}; give one of: {', '.join(source_names())}.")
-    if not Path(source).is_file():
-        raise InputError(f"There is no file {source!r}; give a file or one of: {', '.join(source_names())}.")
-    return regroup(read_samples(Path(source), broken, columns, notes))
+
+    samples_file: Path
+    hub: HubProbe
+    dialogsum_dir: Path | None = None
+    allow_files: bool = True
+
+    def read(
+        self,
+        source: str,
+        *,
+        download: bool = True,
+        on_progress: Progress = lambda text, share: None,
+        should_stop: StopAsked = lambda: False,
+        broken: Broken | None = None,
+        columns: GivenColumns | None = None,
+        notes: list[str] | None = None,
+    ) -> list[Example]:
+        """The examples of `samples`, of `dialogsum:train`, `:validation` or `:test`, or of a file (see `read_samples`).
+
+        Rows that share a dialogue are merged into one example. download: whether DialogSum may be downloaded;
+        on_progress and should_stop are used while it is. Raises InputError for an unknown source, DataError if the data
+        is invalid or not available, and Stopped. If `broken` is given, invalid rows of a file are skipped and added to
+        it by row number. columns: the columns of a file by role, see `map_columns`. notes: gets messages, see
+        `read_samples`.
+        """
+        name, _, split = source.strip().partition(":")
+        if source.strip() == SAMPLES:
+            return read_samples(self.samples_file, broken)
+        if name == DIALOGSUM:
+            if split not in SPLITS:
+                wanted = ", ".join(f"{DIALOGSUM}:{known}" for known in SPLITS)
+                raise InputError(f"DialogSum has no split {split!r}; give one of: {wanted}.")
+            if self.dialogsum_dir:
+                return regroup(read_samples(_split_file(self.dialogsum_dir, split), broken))
+            return regroup(self._from_hub(split, download, on_progress, should_stop))
+        if not self.allow_files:
+            raise InputError(f"Unknown source {source!r}; give one of: {', '.join(source_names())}.")
+        if not Path(source).is_file():
+            raise InputError(f"There is no file {source!r}; give a file or one of: {', '.join(source_names())}.")
+        return regroup(read_samples(Path(source), broken, columns, notes))
+
+    def _from_hub(self, split: str, download: bool, on_progress: Progress, should_stop: StopAsked) -> list[Example]:
+        rows = _cached(split)
+        if rows is None:
+            if not download:
+                raise DataError(f"DialogSum is not on this machine. {_OTHER_WAYS}")
+            if reason := self.hub.unreachable_because():
+                raise DataError(f"DialogSum is not on this machine and cannot be downloaded. {reason} {_OTHER_WAYS}")
+            on_progress("Downloading DialogSum from the Hub (12 MB)", None)
+            rows = _downloaded(split, should_stop)
+        return to_examples(rows, f"DialogSum's {split} split")
 
 
 def regroup(examples: Sequence[Example]) -> list[Example]:
@@ -101,17 +126,6 @@ def _split_file(folder: Path, split: str) -> Path:
         f"The folder in DSUM_DIALOGSUM, {folder}, contains no {split}{PACKED_ENDINGS[0]} (or "
         f"{', '.join(PACKED_ENDINGS[1:])}); add it, or unset DSUM_DIALOGSUM to download DialogSum from the Hub."
     )
-
-
-def _from_hub(split: str, settings: Settings, on_progress: Progress, should_stop: StopAsked) -> list[Example]:
-    rows = _cached(split)
-    if rows is None:
-        reason = HubProbe(settings.offline, settings.hub_timeout).unreachable_because()
-        if reason:
-            raise DataError(f"DialogSum is not on this machine and cannot be downloaded. {reason} {_OTHER_WAYS}")
-        on_progress("Downloading DialogSum from the Hub (12 MB)", None)
-        rows = _downloaded(split, should_stop)
-    return to_examples(rows, f"DialogSum's {split} split")
 
 
 _OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder with its splits, or use the samples."

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dsum_demo.data.columns import GivenColumns
 from dsum_demo.data.examples import read_samples
-from dsum_demo.data.sources import DIALOGSUM, SAMPLES, read_source, regroup
+from dsum_demo.data.sources import DIALOGSUM, SAMPLES, Sources, regroup
 from dsum_demo.data.tables import Broken
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.evaluation.output_cache import OutputCache
@@ -23,8 +23,6 @@ from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import SavedEvaluations, fill_texts, read_evaluation
 from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.models.store import ModelStore
-from dsum_demo.settings import Settings
-from dsum_demo.utils.path_redaction import hide_paths
 
 log = logging.getLogger(__name__)
 
@@ -147,20 +145,29 @@ class BackgroundEvaluation:
 class EvaluationQueue:
     """The running evaluation and the opened ones; thread-safe.
 
-    One runs at a time: two would slow each other down, and the estimated time left would be wrong.
+    One runs at a time: two would slow each other down, and the estimated time left would be wrong. public: apply the
+    limits of a public Space. max_chars: a longer dialogue is invalid.
     """
 
-    def __init__(self, settings: Settings, store: ModelStore):
-        self.settings, self.store = settings, store
-        self.saved = SavedEvaluations(settings)
-        self.cache = OutputCache(settings.outputs_file)
+    def __init__(
+        self,
+        store: ModelStore,
+        sources: Sources,
+        saved: SavedEvaluations,
+        cache: OutputCache,
+        *,
+        max_chars: int = 1_000_000,
+        public: bool = False,
+    ):
+        self.store, self.saved, self.cache = store, saved, cache
+        self._sources, self._max_chars, self._public = sources, max_chars, public
         self.run: BackgroundEvaluation | None = None
         self._open: OrderedDict[str, Open] = OrderedDict()
         self._lock = threading.Lock()
 
     def start(self, wanted: Wanted) -> BackgroundEvaluation:
         """Start in a background thread. Raises InputError for an invalid request or while another evaluation runs."""
-        check(wanted, self.settings)
+        check(wanted)
         with self._lock:
             if self.run and not self.run.over:
                 raise InputError("An evaluation is already running; wait until it has finished, or stop it.")
@@ -171,15 +178,13 @@ class EvaluationQueue:
             if wanted.file:
                 # Do not reveal server paths to visitors.
                 run.error = run.error.replace(str(wanted.file), wanted.file.name)
-            if self.settings.public:
-                run.error = hide_paths(run.error, self.settings)
 
         threading.Thread(target=work, name="evaluation", daemon=True).start()
         return run
 
     def run_for(self, token: str | None) -> BackgroundEvaluation | None:
         """The run, if the page may see it: on a public Space only the page that started it."""
-        if self.run and (not self.settings.public or self.run.token == token):
+        if self.run and (not self._public or self.run.token == token):
             return self.run
         return None
 
@@ -216,7 +221,7 @@ class EvaluationQueue:
             return opened
         opened.asked_for_texts = True
         try:
-            examples = read_source(opened.evaluation.data, replace(self.settings, offline=True))
+            examples = self._sources.read(opened.evaluation.data, download=False)
             opened.evaluation = fill_texts(opened.evaluation, examples)
         except DsumError:
             opened.texts = (
@@ -242,7 +247,7 @@ class EvaluationQueue:
     def _keep(self, evaluation: Evaluation, run: BackgroundEvaluation) -> str:
         """Save it, or on a public Space keep it in memory, because visitors must not see each other's."""
         opened, problem = _opened(f"run:{run.token}", evaluation, saved=False), ""
-        if not self.settings.public:
+        if not self._public:
             try:
                 opened.key, opened.saved = self.saved.save(evaluation, report=opened.report).name, True
             except OSError as error:
@@ -255,7 +260,7 @@ class EvaluationQueue:
         return opened.key
 
     def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
-        limit = most(wanted.source, self.settings)
+        limit = most(wanted.source, self._public)
         limit = min(filter(None, (wanted.limit, limit)), default=None)
         if wanted.source == RECORDED:
             assert wanted.file is not None
@@ -277,12 +282,12 @@ class EvaluationQueue:
             def show(text: str, share: float | None) -> None:
                 run.note = text
 
-            examples = read_source(wanted.source, self.settings, on_progress=show, should_stop=run._asked.is_set)
+            examples = self._sources.read(wanted.source, on_progress=show, should_stop=run._asked.is_set)
         run.note = ""
         yield from evaluate(
             self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,
             policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, limit=limit, cache=self.cache,
-            skipped=broken, should_stop=run._asked.is_set,
+            skipped=broken, max_chars=self._max_chars, should_stop=run._asked.is_set,
         )  # fmt: skip
 
 
@@ -309,7 +314,7 @@ def broken_rows(wanted: Wanted, notes: list[str] | None = None) -> Broken:
     return dict(sorted(broken.items()))
 
 
-def check(wanted: Wanted, settings: Settings) -> None:
+def check(wanted: Wanted) -> None:
     """Check a request before any file is read. Raises InputError if it is invalid."""
     if wanted.source not in SOURCES:
         raise InputError(f"Unknown data {wanted.source!r}; choose one of: {', '.join(SOURCES)}.")
@@ -324,9 +329,9 @@ def check(wanted: Wanted, settings: Settings) -> None:
         raise InputError(f"The limit is {wanted.limit}; give 1 or more, or leave it empty for all.")
 
 
-def most(source: str, settings: Settings) -> int | None:
+def most(source: str, public: bool) -> int | None:
     """The maximum number of examples, None for no limit."""
-    if not settings.public:
+    if not public:
         return None
     return PUBLIC_ROWS if source == RECORDED else PUBLIC_DIALOGUES
 

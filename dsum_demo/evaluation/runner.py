@@ -41,6 +41,7 @@ def evaluate(
     limit: int | None = None,
     cache: OutputCache | None = None,
     skipped: Broken | None = None,
+    max_chars: int = 1_000_000,
     bf16: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
@@ -50,9 +51,9 @@ def evaluate(
     random and paired sample. reading: "dialogues" keeps examples, "rows" makes every reference its own example, as in
     published results. decode: for all systems; by default that of the first system's family. limit: size of a random
     sample. cache: cached summaries are not generated again. skipped: invalid rows, for the report; if given, invalid
-    dialogues are added to it instead of raising. bf16: generate with copies in bfloat16, which is faster if the CPU
-    supports it; a few summaries differ from float32. If a system fails, its result has the error and the others
-    continue.
+    dialogues are added to it instead of raising. max_chars: a longer dialogue is invalid. bf16: generate with copies in
+    bfloat16, which is faster if the CPU supports it; a few summaries differ from float32. If a system fails, its result
+    has the error and the others continue.
 
     Before a model is loaded, raises InputError for invalid arguments, and DataError with the numbers of invalid
     examples.
@@ -64,7 +65,7 @@ def evaluate(
     decode = decode or store.registry.family(specs[0].family).decode
     if decode.do_sample:
         raise InputError("Sampling is not supported in batches; turn it off.")
-    numbered, texts = _usable(examples, store.settings.max_input_chars, skipped)
+    numbered, texts = _usable(examples, max_chars, skipped)
     records = _records(draw(numbered, limit, seed), policy, reading)
     titles = Counter(spec.title for spec in specs)
     evaluation = Evaluation(

@@ -20,7 +20,6 @@ from dsum_demo.evaluation.scoring import split_references
 from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.metrics.bootstrap import RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.scores import METRICS
-from dsum_demo.settings import Settings
 from dsum_demo.utils.files import child_folders, delete_folder, safe_name
 
 FORMAT = 1
@@ -64,16 +63,16 @@ class SavedDifference:
 
 
 class SavedEvaluations:
-    """The shipped evaluations and those in the data folder. Nothing is cached between calls."""
+    """The user's evaluations in `folder` and the shipped ones. Nothing is cached between calls."""
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
+    def __init__(self, folder: Path, shipped: Path):
+        self.folder, self.shipped = folder, shipped
 
     def list(self) -> list[SavedEvaluation]:
         """All evaluations, newest first and shipped ones last; invalid folders are listed with the reason."""
-        own = [_look(folder, shipped=False) for folder in child_folders(self.settings.evaluations_dir)]
+        own = [_look(folder, shipped=False) for folder in child_folders(self.folder)]
         taken = {saved.name for saved in own}
-        shipped = [_look(folder, shipped=True) for folder in child_folders(self.settings.shipped_evaluations_dir)]
+        shipped = [_look(folder, shipped=True) for folder in child_folders(self.shipped)]
         parts = (own, [saved for saved in shipped if saved.name not in taken])
         return [saved for part in parts for saved in sorted(part, key=lambda saved: saved.created, reverse=True)]
 
@@ -90,7 +89,7 @@ class SavedEvaluations:
         """
         if not evaluation.examples:
             raise InputError("The evaluation has no summaries yet; save it after the first one.")
-        parent = self.settings.evaluations_dir
+        parent = self.folder
         parent.mkdir(parents=True, exist_ok=True)
         taken = {saved.name.casefold() for saved in self.list()}
         wanted = safe_name(name or f"{evaluation.data}-{evaluation.created[:10]}") or "evaluation"

@@ -49,6 +49,11 @@ class HubProbe:
                 self._reason = self._ask()
             return self._reason
 
+    def forget(self) -> None:
+        """Check again on the next call."""
+        with self._lock:
+            self._reason = None
+
     def _ask(self) -> str:
         from huggingface_hub import constants
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -96,10 +95,6 @@ def _unicode_rouge(n: str) -> Metric:
     )  # fmt: skip
 
 
-# For texts with letters that ROUGE does not read. Off by default: every table has a column per metric.
-UNICODE_ROUGE = tuple(map(_unicode_rouge, "12"))
-_UNICODE_ROUGE_ON = os.environ.get("DSUM_UNICODE_ROUGE", "").strip().lower() in ("1", "true", "yes", "on")
-
 # To add a metric, add a row.
 METRICS = {
     metric.name: metric
@@ -108,9 +103,17 @@ METRICS = {
         _rouge("rouge2", "2", ROUGE_SIGNATURE),
         _rouge("rougeL", "L", ROUGE_SIGNATURE),
         _rouge("rougeLsum", "Lsum", ROUGE_SIGNATURE),
-        *(UNICODE_ROUGE if _UNICODE_ROUGE_ON else ()),
     )
 }
+
+# For texts with letters that ROUGE does not read. Off by default: every table has a column per metric.
+UNICODE_ROUGE = tuple(map(_unicode_rouge, "12"))
+
+
+def add_unicode_rouge() -> None:
+    """Add UNICODE_ROUGE to METRICS, for the whole process."""
+    METRICS.update({metric.name: metric for metric in UNICODE_ROUGE})
+
 
 HEADLINE = "rouge1"  # the metric of headlines, highlights and lists of examples
 

@@ -14,7 +14,6 @@ from dsum_demo.errors import ModelError, ModelUnavailableError
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import adapter_config, names_base, wrong_base
 from dsum_demo.models.catalog import PLAIN_NAME, Family, Kind, ModelSpec
-from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, read_json, shapes_of
 from dsum_demo.utils.files import child_folders
 
@@ -28,7 +27,9 @@ class Misfit:
     reason: str
 
 
-def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[ModelSpec], list[Misfit]]:
+def discover(
+    families: Sequence[Family], *, root: Path, adapters_dir: Path, runs_dir: Path
+) -> tuple[list[ModelSpec], list[Misfit]]:
     """Adapters and finished runs, sorted by name, and the folders that belong to no family."""
     taken = {spec.name for family in families for spec in family.variants}
     named = {
@@ -36,14 +37,14 @@ def discover(settings: Settings, families: Sequence[Family]) -> tuple[list[Model
     }
     specs: list[ModelSpec] = []
     misfits: list[Misfit] = []
-    found = [*_adapters(settings.adapters_dir, named), *_finished_runs(settings.runs_dir)]
+    found = [*_adapters(adapters_dir, named), *_finished_runs(runs_dir)]
     for name, folder, record in found:
         try:
             if not PLAIN_NAME.fullmatch(name):
                 raise ModelUnavailableError(
                     f"Its name {name!r} may contain letters, digits, '.', '_' and '-' only; rename the folder."
                 )
-            spec = _as_spec(name, folder, record, families, settings.root)
+            spec = _as_spec(name, folder, record, families, root)
             specs.append(replace(spec, name=_unique(name, taken)))
         except ModelError as error:
             misfits.append(Misfit(name, folder, str(error)))

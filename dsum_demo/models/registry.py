@@ -19,7 +19,6 @@ from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter
 from dsum_demo.models.catalog import Catalog, Family, Kind, ModelSpec, read_catalog
 from dsum_demo.models.discovery import Misfit, base_names, discover
-from dsum_demo.settings import Settings
 from dsum_demo.utils.checkpoint_files import count_parameters, find_weights, read_entries, shapes_of
 from dsum_demo.utils.ownership import is_owner
 from dsum_demo.utils.path_redaction import hide_paths
@@ -52,13 +51,29 @@ class Availability:
 
 
 class Registry:
-    """Thread-safe. Raises SettingsError for an invalid catalog."""
+    """Thread-safe. Raises SettingsError for an invalid catalog.
 
-    def __init__(self, settings: Settings, catalog: Catalog | None = None):
-        self.settings = settings
-        self._catalog = catalog or read_catalog(settings.root)
-        self._default = settings.family or self._catalog.default
-        self._probe = HubProbe(settings.offline, settings.hub_timeout)
+    root: folder with the embedded models. runs_dir: folder with the training runs. default_family: the default of every
+    page and command; empty: the catalog's. public: hide server paths and the runs of other visitors.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        adapters_dir: Path,
+        runs_dir: Path,
+        hub: HubProbe,
+        default_family: str = "",
+        public: bool = False,
+        catalog: Catalog | None = None,
+    ):
+        self._root, self._adapters_dir, self._runs_dir = root, adapters_dir, runs_dir
+        self._catalog = catalog or read_catalog(root)
+        self._default = default_family or self._catalog.default
+        self._training = default_family or self._catalog.training or self._default
+        self._hub = hub
+        self._public = public
         self._lock = threading.Lock()
         self._failures: dict[str, str] = {}
         self._checked: dict[str, Availability] = {}
@@ -66,13 +81,13 @@ class Registry:
         self._misfits: tuple[Misfit, ...] = ()
         self.refresh()
         if self._default not in self._families:
-            raise SettingsError(f"DSUM_FAMILY is {settings.family!r}; choose one of: {', '.join(self._families)}.")
+            raise SettingsError(f"DSUM_FAMILY is {self._default!r}; choose one of: {', '.join(self._families)}.")
 
     def refresh(self) -> None:
         """Scan adapters/, models/ and the finished runs again."""
         families = [replace(f, variants=tuple(map(_measured, f.variants))) for f in self._catalog.families]
         families = [replace(f, variants=tuple(_with_totals(s, f.base) for s in f.variants)) for f in families]
-        found, misfits = discover(self.settings, families)
+        found, misfits = discover(families, root=self._root, adapters_dir=self._adapters_dir, runs_dir=self._runs_dir)
         with self._lock:
             self._families = {
                 family.name: replace(
@@ -88,7 +103,7 @@ class Registry:
 
         `visitor` is the secret with which they started their runs; "" if they have none.
         """
-        if not self.settings.public:
+        if not self._public:
             return self
         view = copy.copy(self)
         view._families = {
@@ -105,7 +120,7 @@ class Registry:
 
     def _may_see_folder(self, folder: Path, visitor: str) -> bool:
         """`folder`: the model's folder. A run keeps its model in runs/<name>/best."""
-        return not folder.is_relative_to(self.settings.runs_dir) or is_owner(folder.parent, visitor)
+        return not folder.is_relative_to(self._runs_dir) or is_owner(folder.parent, visitor)
 
     def families(self) -> list[Family]:
         return list(self._families.values())
@@ -118,7 +133,7 @@ class Registry:
     @property
     def training_family(self) -> Family:
         """The default family of the Train tab; on a public Space the only one."""
-        return self._families[self.settings.family or self._catalog.training or self._default]
+        return self._families[self._training]
 
     @property
     def misfits(self) -> tuple[Misfit, ...]:
@@ -155,7 +170,7 @@ class Registry:
             known = self._look(spec)
             with self._lock:
                 self._checked[spec.name] = known
-        return replace(known, reason=hide_paths(known.reason, self.settings)) if self.settings.public else known
+        return replace(known, reason=self._without_paths(known.reason))
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Every model as plain values, for the CLI and the API; without folders on a public Space."""
@@ -183,8 +198,10 @@ class Registry:
         return rows
 
     def _location(self, source: Source) -> str:
-        hidden = self.settings.public and source.kind is not SourceKind.HUB
-        return hide_paths(source.location, self.settings) if hidden else source.location
+        return source.location if source.kind is SourceKind.HUB else self._without_paths(source.location)
+
+    def _without_paths(self, text: str) -> str:
+        return hide_paths(text, (self._runs_dir.parent, self._root)) if self._public else text
 
     def mark_failed(self, spec: ModelSpec, reason: str) -> None:
         """Record why `spec` is not available, such as an error of the Hub."""
@@ -199,14 +216,14 @@ class Registry:
 
     def ask_hub_again(self) -> None:
         """Clear all recorded errors of the Hub and whether it was reachable."""
-        self._probe = HubProbe(self.settings.offline, self.settings.hub_timeout)
+        self._hub.forget()
         with self._lock:
             self._failures.clear()
             self._checked.clear()
 
     def hub_unreachable_because(self) -> str:
         """Why the Hub is not reachable, empty if it is; checked at most once."""
-        return self._probe.unreachable_because()
+        return self._hub.unreachable_because()
 
     def offline_offer(self) -> str:
         """A hint to the family that needs no network; empty if that is not available either."""
@@ -216,7 +233,7 @@ class Registry:
 
     def names_of(self, base: ModelSpec) -> frozenset[str]:
         """The accepted names of this base in an adapter."""
-        return base_names(base, self.settings.root)
+        return base_names(base, self._root)
 
     def _look(self, spec: ModelSpec) -> Availability:
         if spec.source is None:
@@ -258,7 +275,7 @@ class Registry:
     def _look_at_hub(self, source: Source, spec: ModelSpec) -> Availability:
         folder = cached_folder(source, adapter=spec.kind is Kind.ADAPTER)
         if folder is None:
-            if reason := self._probe.unreachable_because():
+            if reason := self._hub.unreachable_because():
                 return Availability(State.UNREACHABLE, reason)
             if (spec.size_bytes or 0) > (room := cache_room()):
                 return Availability(State.NO_ROOM, no_room(spec.name, spec.size_bytes or 0, room))

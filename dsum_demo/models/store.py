@@ -32,7 +32,7 @@ from dsum_demo.models.loading import (
 )
 from dsum_demo.models.prompts import FittedDialogue, Prompt
 from dsum_demo.models.registry import Registry
-from dsum_demo.settings import Settings
+from dsum_demo.settings import GIGABYTE
 from dsum_demo.utils.checkpoint_files import find_weights
 from dsum_demo.utils.formatting import size
 from dsum_demo.utils.hardware import free_memory_bytes
@@ -95,13 +95,13 @@ class _LoadedFamily:
 class ModelStore:
     """Thread-safe; loads one model of a family at a time.
 
-    Beyond `settings.memory_budget_bytes`, the least recently used families are evicted, except the one being loaded.
+    Beyond `memory_budget_bytes`, the least recently used families are evicted, except the one being loaded.
     A running generation keeps its model in memory until it ends.
     """
 
-    def __init__(self, registry: Registry, settings: Settings):
+    def __init__(self, registry: Registry, memory_budget_bytes: int = 6 * GIGABYTE):
         self.registry = registry
-        self.settings = settings
+        self.memory_budget_bytes = memory_budget_bytes
         self._lock = threading.Lock()
         self._families: OrderedDict[str, _LoadedFamily] = OrderedDict()
         self._turns: dict[str, threading.Lock] = {}
@@ -250,7 +250,7 @@ class ModelStore:
     def _make_room(self, keep: str, coming: int = 0) -> None:
         with self._lock:
             for name in list(self._families):
-                if _bytes_of(self._families.values()) + coming <= self.settings.memory_budget_bytes:
+                if _bytes_of(self._families.values()) + coming <= self.memory_budget_bytes:
                     break
                 if name != keep:
                     del self._families[name]

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from dsum_demo.runs.limits import check_allowed
+from dsum_demo.data.sources import Sources
+from dsum_demo.models.registry import Registry
 from dsum_demo.runs.setup import Setup, least_bytes, set_up
-from dsum_demo.settings import Settings
 from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.loop import (
@@ -73,16 +73,15 @@ class Probe:
         return {**asdict(self), "notes": list(self.notes), "fits": self.fits}
 
 
-def measure(config: RunConfig, settings: Settings) -> Probe:
+def measure(config: RunConfig, registry: Registry, sources: Sources) -> Probe:
     """Set up the run, train three steps, evaluate once and extrapolate.
 
     Peak memory is that of the process, so a second call in one process includes the first. Raises DsumError if the run
     cannot be set up.
     """
-    check_allowed(config, settings)
     die_first()
     free, before = free_memory_bytes(), memory_bytes()
-    setup = set_up(config, settings)
+    setup = set_up(config, registry, sources)
     training = config.training
     least = least_bytes(setup.folder, training)
     facts: dict[str, Any] = {

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from dsum_demo.errors import InputError
-from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 from dsum_demo.utils.ownership import digest
 
@@ -27,34 +26,25 @@ PUBLIC: Mapping[str, int] = {
 _CAPPED = tuple(name for name in PUBLIC if name not in ("uploaded_rows", "waiting_runs", "kept_runs"))
 
 
-def uploads_dir(settings: Settings) -> Path:
-    """Return the folder of uploaded files."""
-    return settings.data_dir / "uploads"
+def own_uploads_dir(uploads_dir: Path, owner: str) -> Path:
+    """Return the folder of one visitor's uploads on a public Space."""
+    return uploads_dir / digest(owner)[:32]
 
 
-def own_uploads_dir(settings: Settings, owner: str) -> Path:
-    """Return the folder of one visitor's uploads; on a public Space each visitor has a separate one."""
-    return uploads_dir(settings) / digest(owner)[:32] if settings.public else uploads_dir(settings)
-
-
-def is_own_upload(source: str, settings: Settings, owner: str) -> bool:
-    """Whether `source`, a path sent by a browser, is a file that this visitor uploaded."""
-    if settings.public and not owner:
-        return False
+def is_file_in(folder: Path, source: str) -> bool:
+    """Whether `source`, a path sent by a browser, is a file in `folder`."""
     path = Path(source)
-    return path.is_file() and path.resolve().is_relative_to(own_uploads_dir(settings, owner).resolve())
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def check_allowed(config: RunConfig, settings: Settings, embedded_base: str = "dsum-t5-base") -> None:
+def check_allowed(config: RunConfig, uploads_dir: Path, embedded_base: str = "dsum-t5-base") -> None:
     """Raises InputError with the allowed values if a public Space does not accept the run."""
-    if not settings.public:
-        return
     if config.base != embedded_base:
         raise InputError(
             f"This Space trains {embedded_base} only; run dsum on your own machine to train {config.base}."
         )
     for source in (config.data.source, config.data.validation_source):
-        if source and source != "samples" and not _uploaded(source, settings):
+        if source and source != "samples" and not is_file_in(uploads_dir, source):
             raise InputError("This Space trains on the samples or an uploaded file only.")
     training = config.training
     if not training.max_steps:
@@ -66,15 +56,8 @@ def check_allowed(config: RunConfig, settings: Settings, embedded_base: str = "d
         raise InputError("This Space does not compile models; turn off compile.")
 
 
-def _uploaded(source: str, settings: Settings) -> bool:
-    path = Path(source)
-    return path.is_file() and path.resolve().is_relative_to(uploads_dir(settings).resolve())
-
-
-def within_limits(config: RunConfig, settings: Settings) -> RunConfig:
-    """Return `config` within the limits of a public Space: on the samples, with capped values. Elsewhere unchanged."""
-    if not settings.public:
-        return config
+def within_limits(config: RunConfig) -> RunConfig:
+    """Return `config` within the limits of a public Space: on the samples, with capped values."""
     capped = {name: min(getattr(config.training, name), PUBLIC[name]) for name in _CAPPED}
     capped["max_steps"] = capped["max_steps"] or PUBLIC["max_steps"]
     return replace(

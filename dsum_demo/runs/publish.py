@@ -14,7 +14,6 @@ from pathlib import Path
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.hub.client import HubProbe
 from dsum_demo.runs.store import Run
-from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import first_line
 
 # The names that huggingface_hub accepts, with the owner required, so that the destination is always explicit.
@@ -23,7 +22,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _PRIVATE = ("name", "created")
 
 
-def push(run: Run, repository: str, settings: Settings, *, private: bool = False) -> str:
+def push(run: Run, repository: str, hub: HubProbe, *, private: bool = False) -> str:
     """Upload the run's best weights, tokenizer, card and result.json in one commit; returns the repository's URL.
 
     The repository is created if it does not exist. Raises InputError for an invalid name or a run without a model, and
@@ -34,7 +33,7 @@ def push(run: Run, repository: str, settings: Settings, *, private: bool = False
     record = run.result()
     if record is None or not run.best.is_dir():
         raise InputError(f"{run.name} is {run.status().state} and has no model to upload; finish it first.")
-    reason = HubProbe(settings.offline, settings.hub_timeout).unreachable_because()
+    reason = hub.unreachable_because()
     if reason:
         raise TrainingError(f"{run.name} cannot be uploaded. {reason}")
     from huggingface_hub import HfApi

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,6 @@ from dsum_demo.errors import DsumError, InputError, TrainingError
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import ACTIVE, DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
 from dsum_demo.runs.worker import ended_because, last_error, send, start_child
-from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve, read_events
 from dsum_demo.utils.files import locked, tail
@@ -48,11 +47,17 @@ class _Reading:
 
 
 class RunQueue:
-    """Manages the runs of one data folder. Thread-safe."""
+    """Manages the runs of one folder. Thread-safe.
 
-    def __init__(self, settings: Settings):
-        self.settings = settings
-        self.runs = Runs(settings.runs_dir)
+    environment: the settings of the child processes. public: apply the limits of a public Space, where runs may train
+    on files in `uploads_dir`.
+    """
+
+    def __init__(self, runs_dir: Path, *, uploads_dir: Path, environment: Mapping[str, str], public: bool = False):
+        self.runs = Runs(runs_dir)
+        self._uploads_dir = uploads_dir
+        self._environment = environment
+        self._public = public
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._readings: dict[str, _Reading] = {}
         self._reading = threading.Lock()
@@ -65,7 +70,8 @@ class RunQueue:
 
         Raises InputError if the run is not allowed here or the queue is full.
         """
-        check_allowed(config, self.settings)
+        if self._public:
+            check_allowed(config, self._uploads_dir)
         with self._locked():
             self._apply_public_limits()
             run = self.runs.create(config.as_record(), name or default_name(config))
@@ -115,7 +121,7 @@ class RunQueue:
 
     def may_see(self, run: Run, owner: str) -> bool:
         """On a public Space a run is visible only to the visitor who started it."""
-        return not self.settings.public or is_owner(run.folder, owner)
+        return not self._public or is_owner(run.folder, owner)
 
     def may_change(self, run: Run, owner: str) -> bool:
         """Every visitor who may see a run may also stop, resume, download and delete it."""
@@ -127,7 +133,7 @@ class RunQueue:
 
     def get(self, name: str, owner: str) -> Run:
         """Return a run. Raises the same InputError for an unknown name and for another visitor's run."""
-        if not self.settings.public:
+        if not self._public:
             return self.runs.get(name)
         run = next((run for run in self.visible(owner) if run.name == name), None)
         if run is None:
@@ -200,7 +206,7 @@ class RunQueue:
 
     def _launch(self, run: Run) -> None:
         with run.output_file.open("ab") as output:
-            child = start_child(["train", "--resume", run.name], self.settings, output, subprocess.STDOUT)
+            child = start_child(["train", "--resume", run.name], self._environment, output, subprocess.STDOUT)
         self._children[run.name] = child
         # Written before the child has finished importing, so that no other app starts it in the meantime.
         run.write_status(RunState.QUEUED, "Its process is starting.", child.pid)
@@ -224,7 +230,7 @@ class RunQueue:
 
     def _apply_public_limits(self) -> None:
         """On a public Space: raise InputError if the queue is full, and delete the oldest runs."""
-        if not self.settings.public:
+        if not self._public:
             return
         if len(self.queued()) >= PUBLIC["waiting_runs"]:
             raise InputError(f"The queue is full ({PUBLIC['waiting_runs']} runs); try again when a run has ended.")

@@ -14,14 +14,14 @@ from typing import Any
 
 from dsum_demo import __version__
 from dsum_demo.data.examples import write_fingerprints
+from dsum_demo.data.sources import Sources
 from dsum_demo.errors import DsumError, InputError, Stopped, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import signature
-from dsum_demo.runs.limits import check_allowed
+from dsum_demo.models.registry import Registry
 from dsum_demo.runs.model_card import card
 from dsum_demo.runs.setup import Setup, set_up
 from dsum_demo.runs.store import DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
-from dsum_demo.settings import Settings
 from dsum_demo.training.checkpoints import last_complete, weights_bytes
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Event, EventLog, read_curve, read_events
@@ -36,7 +36,8 @@ DISCARDED = "Stopped on request; the trained weights were deleted."
 
 def execute(
     run: Run,
-    settings: Settings,
+    registry: Registry,
+    sources: Sources,
     *,
     on_event: Callable[[Event], None] = lambda event: None,
     notify: Callable[[str], None] = lambda text: None,
@@ -48,11 +49,11 @@ def execute(
     check_memory: returns why the run does not fit in memory, or "". Under `accelerate launch` every rank calls this,
     and only rank 0 writes.
 
-    Errors set the run's state to failed and are re-raised: InputError for a run that is not resumable or not allowed,
+    Errors set the run's state to failed and are re-raised: InputError for a run that is not resumable,
     TrainingError for a failed training, and the errors of `set_up`.
     """
     if not is_main():
-        return _execute(run, settings, lambda event: None, lambda text: None, lambda setup: "")
+        return _execute(run, registry, sources, lambda event: None, lambda text: None, lambda setup: "")
     status = run.status()
     if status.state not in RESUMABLE:
         raise InputError(f"{run.name} is {status.state}; only queued, stopped, failed or crashed runs can be resumed.")
@@ -61,9 +62,9 @@ def execute(
             run.clear_stop()
         run.write_status(RunState.QUEUED, pid=os.getpid())
         try:
-            _wait_for_turn(run, settings, stack, notify)
+            _wait_for_turn(run, stack, notify)
             run.write_status(RunState.RUNNING, pid=os.getpid())
-            return _execute(run, settings, on_event, notify, check_memory)
+            return _execute(run, registry, sources, on_event, notify, check_memory)
         except Stopped:
             return _end(run, RunState.STOPPED, "Stopped on request before training started.")
         except DsumError as error:
@@ -78,8 +79,8 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def _wait_for_turn(run: Run, settings: Settings, stack: ExitStack, notify: Callable[[str], None]) -> None:
-    runs, notified = Runs(settings.runs_dir), False
+def _wait_for_turn(run: Run, stack: ExitStack, notify: Callable[[str], None]) -> None:
+    runs, notified = Runs(run.folder.parent), False
     while True:
         if run.stop_request():
             raise Stopped("Stopped while it was queued.")
@@ -94,14 +95,14 @@ def _wait_for_turn(run: Run, settings: Settings, stack: ExitStack, notify: Calla
 
 def _execute(
     run: Run,
-    settings: Settings,
+    registry: Registry,
+    sources: Sources,
     on_event: Callable[[Event], None],
     notify: Callable[[str], None],
     check_memory: Callable[[Setup], str],
 ) -> RunStatus:
     config = RunConfig.from_record(run.config())
-    check_allowed(config, settings)
-    setup = set_up(config, settings, lambda text, share: notify(text), lambda: run.stop_request() is not None)
+    setup = set_up(config, registry, sources, lambda text, share: notify(text), lambda: run.stop_request() is not None)
     log = _Log(run.events_file, on_event) if is_main() else None
     resume = last_complete(run.checkpoints) is not None
     if log:

@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from dsum_demo.data.examples import Example
+from dsum_demo.data.sources import Sources
 from dsum_demo.errors import InputError, ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
@@ -20,7 +21,6 @@ from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
 from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry
-from dsum_demo.settings import Settings
 from dsum_demo.training.batches import Pair
 from dsum_demo.training.config import RunConfig, TrainingConfig
 from dsum_demo.training.dataset import TrainingData, read_training_data
@@ -79,15 +79,15 @@ def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
 
 def set_up(
     config: RunConfig,
-    settings: Settings,
+    registry: Registry,
+    sources: Sources,
     on_progress: Progress = lambda text, share: None,
     should_stop: StopAsked = lambda: False,
 ) -> Setup:
     """Load the inputs of a run; downloads the base model if necessary. Raises DsumError if something is missing."""
-    registry = Registry(settings)
     family, base = find_base(registry, config.base)
     check_architecture(config.training, family.architecture, base.name)
-    data = read_training_data(config.data, settings)
+    data = read_training_data(config.data, sources)
     available = registry.availability(base)
     if not available.usable or base.source is None:
         raise ModelUnavailableError(f"{base.name} is not available: {available.reason}")

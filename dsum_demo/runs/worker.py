@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +16,6 @@ from typing import IO, Any
 import psutil  # type: ignore[import-untyped]
 
 from dsum_demo.errors import InputError, Stopped, TrainingError
-from dsum_demo.runs.limits import check_allowed
-from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
@@ -27,15 +25,15 @@ WRONG_INPUT = 2  # exit code for invalid arguments
 
 
 def start_child(
-    arguments: list[str], settings: Settings, stdout: int | IO[bytes], stderr: int | IO[bytes]
+    arguments: list[str], environment: Mapping[str, str], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start `dsum` with `arguments` under the current interpreter and with `settings`."""
+    """Start `dsum` with `arguments` under the current interpreter; `environment` has its settings."""
     child = subprocess.Popen(
         [sys.executable, "-m", "dsum_demo", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        env=child_environment(settings),
+        env=child_environment(environment),
         start_new_session=True,
     )
     with suppress(psutil.Error):
@@ -43,34 +41,27 @@ def start_child(
     return child
 
 
-def child_environment(settings: Settings) -> dict[str, str]:
-    """The current environment with `settings` as environment variables."""
-    environment = {
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The current environment, changed by `environment` and by what a child process needs."""
+    return {
         **os.environ,
-        "DSUM_ROOT": str(settings.root),
-        "DSUM_DATA_DIR": str(settings.data_dir),
-        "DSUM_PUBLIC": "1" if settings.public else "0",
-        "HF_HUB_OFFLINE": "1" if settings.offline else "0",
+        **environment,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])),
         "PYTHONUNBUFFERED": "1",
         # Threads that spin while waiting would take CPU time from the app and slow its generation down tenfold.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
-    if settings.family:
-        environment["DSUM_FAMILY"] = settings.family
-    if settings.dialogsum_dir:
-        environment["DSUM_DIALOGSUM"] = str(settings.dialogsum_dir)
-    return environment
 
 
-def probe(config: RunConfig, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+def probe(
+    config: RunConfig, environment: Mapping[str, str], should_stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
     """Measure a run's cost in a child process that takes three steps, as `dsum_demo.runs.cost_probe.Probe.as_dict()`.
 
     Raises InputError if the config cannot be run, TrainingError if the child fails, and Stopped on request.
     """
-    check_allowed(config, settings)
     began = time.monotonic()
-    with start_child([*config.command(), "--probe"], settings, subprocess.PIPE, subprocess.PIPE) as child:
+    with start_child([*config.command(), "--probe"], environment, subprocess.PIPE, subprocess.PIPE) as child:
         while True:
             try:
                 output, errors = child.communicate(timeout=0.1)

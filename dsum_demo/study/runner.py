@@ -15,16 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsum_demo.composition import make_registry, make_sources, make_store
 from dsum_demo.data.examples import Example, draw
-from dsum_demo.data.sources import read_source
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import signature
 from dsum_demo.models.architectures import ENCODER_DECODER
 from dsum_demo.models.catalog import ModelSpec
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import ModelStore
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.runs.worker import probe, start_child
 from dsum_demo.settings import Settings
@@ -127,12 +125,15 @@ def run_study(
     """Run the remaining units of the study in `out`, yielding before each one and at the end.
 
     parts: "quality" trains and evaluates; "costs" measures memory and speed, which requires an otherwise idle machine.
-    A failed run is recorded with its reason and the study continues. Raises InputError if `out` has a study with
+    It takes all settings, because its child processes get them, with `out` as the data folder. A failed run is
+    recorded with its reason and the study continues. Raises InputError if `out` has a study with
     another plan, DataError if the data is not available, and Stopped on request; completed units are kept.
     """
     out.mkdir(parents=True, exist_ok=True)
     work = _StudyState(plan, replace(settings, data_dir=out.resolve()), out, _begun(plan, out), should_stop)
-    examples = draw(read_source(plan.validation, settings), plan.validation_limit, seed=0) if QUALITY in parts else []
+    examples: list[Example] = []
+    if QUALITY in parts:
+        examples = draw(make_sources(settings).read(plan.validation), plan.validation_limit, seed=0)
     units = [
         *((QUALITY, unit) for unit in (work.quality_units(examples) if QUALITY in parts else ())),
         *((COSTS, unit) for unit in (work.cost_units() if COSTS in parts else ())),
@@ -248,7 +249,7 @@ class _StudyState:
             return False
         rate = self.study.best_learning_rate(name) or method(name, self.plan.task_type).learning_rate
         config = self.plan.config(name, rate, self.plan.steps, seed=self.plan.seeds[0])
-        self._write(costs={**self.study.costs, name: probe(config, self.settings, self.should_stop)})
+        self._write(costs={**self.study.costs, name: probe(config, self.settings.as_environment(), self.should_stop)})
         return True
 
     def _train(self, name: str, config: RunConfig) -> Run:
@@ -257,8 +258,9 @@ class _StudyState:
         run = next((run for run in runs.all() if run.name == name), None) or runs.create(config.as_record(), name)
         if run.status().state is RunState.FINISHED:
             return run
+        environment = self.settings.as_environment()
         with run.output_file.open("ab") as output:
-            child = start_child(["train", "--resume", run.name], self.settings, output, subprocess.STDOUT)
+            child = start_child(["train", "--resume", run.name], environment, output, subprocess.STDOUT)
             try:
                 while child.poll() is None:
                     time.sleep(POLL_SECONDS)
@@ -280,10 +282,10 @@ class _StudyState:
         """Return ROUGE F1 per example, in order, without references that ROUGE cannot read; rounded to four digits to
         keep the file small.
         """
-        registry = Registry(self.settings)
+        registry = make_registry(self.settings)
         spec: ModelSpec = registry.spec(model)
         *_, last = evaluate(
-            ModelStore(registry, self.settings), [spec], examples, data=self.plan.validation,
+            make_store(self.settings, registry), [spec], examples, data=self.plan.validation,
             should_stop=self.should_stop,
         )  # fmt: skip
         if not last.evaluation.finished:

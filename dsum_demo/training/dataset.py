@@ -12,11 +12,10 @@ from pathlib import Path
 
 from dsum_demo.data.columns import Columns, describe_guess, map_columns
 from dsum_demo.data.examples import Example, fingerprint, rows_by_reason, unique_ids, usable_examples
-from dsum_demo.data.sources import DIALOGSUM, read_source, source_names
+from dsum_demo.data.sources import DIALOGSUM, Sources, source_names
 from dsum_demo.data.tables import PACKED_ENDINGS, Row, find_table, name_rows, read_rows
 from dsum_demo.data.values import read_label_value
 from dsum_demo.errors import DataError
-from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig
 
 _PREVIEW_ROWS = 5
@@ -100,12 +99,12 @@ def preview(
     return Preview(names, used, tuple(shown), len(rows), tuple(problems), lengths)
 
 
-def read_training_data(config: DataConfig, settings: Settings) -> TrainingData:
+def read_training_data(config: DataConfig, sources: Sources) -> TrainingData:
     """Read, check and split the data. Raises DataError, with row numbers, if a part would be empty."""
     notes: list[str] = []
-    train, validation = _read(config.source, config.columns, settings, notes)
+    train, validation = _read(config.source, config.columns, sources, notes)
     if config.validation_source:
-        validation, _ = _read(config.validation_source, config.columns, settings, notes)
+        validation, _ = _read(config.validation_source, config.columns, sources, notes)
     train = _without_duplicates(train, notes)
     if not validation:
         train, validation = split(train, config.validation_share, config.split_seed)
@@ -155,14 +154,14 @@ def sample_csv() -> str:
 
 
 def _read(
-    source: str, columns: Mapping[str, str], settings: Settings, notes: list[str]
+    source: str, columns: Mapping[str, str], sources: Sources, notes: list[str]
 ) -> tuple[list[Example], list[Example]]:
     """Return (train, validation) of a source; validation is empty if the source has no such part."""
     if source == DIALOGSUM:
-        return _from_source(f"{DIALOGSUM}:train", settings), _from_source(f"{DIALOGSUM}:validation", settings)
+        return _from_source(f"{DIALOGSUM}:train", sources), _from_source(f"{DIALOGSUM}:validation", sources)
     path = Path(source).expanduser()
     if source in source_names():
-        return _from_source(source, settings), []
+        return _from_source(source, sources), []
     if path.is_dir():
         train, validation = find_table(path, "train"), find_table(path, "validation")
         if train is None:
@@ -171,12 +170,12 @@ def _read(
         return _read_file(train, columns, notes), _read_file(validation, columns, notes) if validation else []
     if path.is_file():
         return _read_file(path, columns, notes), []
-    return _from_source(source, settings), []
+    return _from_source(source, sources), []
 
 
-def _from_source(source: str, settings: Settings) -> list[Example]:
+def _from_source(source: str, sources: Sources) -> list[Example]:
     # Training and validation use one summary per dialogue even if the source has several.
-    return [replace(example, references=example.references[:1]) for example in read_source(source, settings)]
+    return [replace(example, references=example.references[:1]) for example in sources.read(source)]
 
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:

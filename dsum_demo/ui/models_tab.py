@@ -7,13 +7,12 @@ from types import MethodType
 
 import gradio as gr
 
-from dsum_demo.models.estimates import Speed, estimate
-from dsum_demo.models.registry import Registry, State
+from dsum_demo.models.estimates import estimate
+from dsum_demo.models.registry import State
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.formatting import millions, size
-from dsum_demo.utils.path_redaction import hide_paths
 
 HOW_TO_ADD = (
     "To add an adapter, put the folder that PEFT saved into `adapters/` and press Refresh. Its base model must be one "
@@ -40,10 +39,7 @@ def refresh_models(services: Services, owner: str) -> str:
 
 
 def show_models(services: Services, owner: str) -> str:
-    return models_table(services.registry.seen_by(owner), services.speed)
-
-
-def models_table(registry: Registry, speed: Speed | None = None) -> str:
+    registry, speed = services.registry.seen_by(owner), services.speed
     rows, offline = [], ""
     for family in registry.families():
         rows.append(f'<tr><th colspan="5" scope="rowgroup">{escape(family.title)}</th></tr>')
@@ -67,9 +63,7 @@ def models_table(registry: Registry, speed: Speed | None = None) -> str:
     if offline:
         offline = f"{offline} Models marked “{State.UNREACHABLE}” must be downloaded from the Hugging Face Hub."
     misfits = " ".join(f"{misfit.name}: {misfit.reason}" for misfit in registry.misfits)
-    if registry.settings.public:
-        misfits = hide_paths(misfits, registry.settings)
     return (
         f'{notice(offline, "warning")}<div class="scroll"><table class="scores models"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{notice(misfits, 'warning')}"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{notice(services.told(misfits), 'warning')}"
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
 from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError
 from dsum_demo.evaluation.background import EvaluationQueue
+from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
+from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
@@ -18,7 +23,7 @@ from dsum_demo.utils.path_redaction import hide_paths
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models, samples, evaluations and runs.
+    """One app's settings, models, samples, evaluations and runs. The event handlers take what they need from here.
 
     running: for each session with a comparison, the event that stops it. speed: this machine's, None until measured.
     """
@@ -33,20 +38,40 @@ class Services:
     evaluations: EvaluationQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.evaluations = EvaluationQueue(self.settings, self.store)
+        self.evaluations = EvaluationQueue(
+            self.store,
+            make_sources(self.settings),
+            saved_evaluations(self.settings),
+            OutputCache(self.settings.outputs_file),
+            max_chars=self.settings.max_input_chars,
+            public=self.settings.public,
+        )
 
     @classmethod
     def start(cls, settings: Settings) -> Services:
-        registry = Registry(settings)
+        registry = make_registry(settings)
         try:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        return cls(settings, registry, ModelStore(registry, settings), samples, RunQueue(settings))
+        return cls(settings, registry, make_store(settings, registry), samples, make_run_queue(settings))
 
     def told(self, error: object) -> str:
         """The error text that a visitor sees: on a public Space without the server's paths."""
-        return hide_paths(str(error), self.settings) if self.settings.public else str(error)
+        return self.without_paths(str(error)) if self.settings.public else str(error)
+
+    def without_paths(self, text: str, names: Mapping[str, str] | None = None) -> str:
+        """`text` without the server's paths; see `hide_paths`."""
+        return hide_paths(text, (self.settings.data_dir, self.settings.root), names)
+
+    def uploads_dir(self, owner: str) -> Path:
+        """The folder of a visitor's uploads; on a public Space each visitor has a separate one."""
+        uploads = self.settings.uploads_dir
+        return own_uploads_dir(uploads, owner) if self.settings.public else uploads
+
+    def is_own_upload(self, source: str, owner: str) -> bool:
+        """Whether `source`, a path sent by a browser, is a file that this visitor uploaded."""
+        return bool(owner or not self.settings.public) and is_file_in(self.uploads_dir(owner), source)
 
     def begin(self, session: str) -> None:
         """Start a new comparison of this session and stop the previous one."""

@@ -14,7 +14,7 @@ import pytest
 
 from dsum_demo.cli.main import build_parser, main
 from dsum_demo.cli.train import config_of
-from dsum_demo.models.registry import Registry
+from dsum_demo.composition import make_registry
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
@@ -102,6 +102,15 @@ def test_invalid_arguments_print_a_message_and_exit_with_2(here, capsys, words, 
     assert message in printed.err and "Traceback" not in printed.err and printed.out == ""
 
 
+@pytest.mark.parametrize("more", [[], ["--probe"]])
+def test_a_run_that_a_public_space_does_not_allow_is_not_resumed(here, capsys, monkeypatch, more):
+    run = Runs(here.runs_dir).create(parsed(here, "--data", "rows.csv").as_record(), "mine")
+    monkeypatch.setenv("DSUM_PUBLIC", "1")
+    assert main(["train", "--resume", "mine", *more]) == 2
+    assert "This Space trains on the samples or an uploaded file only" in capsys.readouterr().err
+    assert run.status().state is RunState.QUEUED and not run.events_file.exists()
+
+
 @pytest.mark.parametrize(
     ("data", "validation", "messages"),
     [
@@ -130,7 +139,7 @@ def test_a_finished_run_is_a_model_in_the_registry(here, capsys):
     assert printed.out == f"{run.best}\n" and run.status().state is RunState.FINISHED
     assert "step 4/4  loss " in printed.err and "validation loss" in printed.err
     assert "dsum: my-run finished." in printed.err
-    assert Registry(here).spec("my-run").kind == "adapter"
+    assert make_registry(here).spec("my-run").kind == "adapter"
     assert main(["train", "--resume", "my-run"]) == 2
     assert "my-run is finished" in capsys.readouterr().err
 

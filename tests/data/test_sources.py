@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from dsum_demo.composition import make_sources
 from dsum_demo.data.examples import Example, read_samples
-from dsum_demo.data.sources import read_source, regroup, source_names
+from dsum_demo.data.sources import regroup, source_names
 from dsum_demo.errors import DataError, InputError
 
 ROWS = [
@@ -44,7 +45,7 @@ def with_folder(settings, folder):
 
 
 def test_source_samples_reads_the_samples_file(settings):
-    assert read_source("samples", settings) == read_samples(settings.samples_file)
+    assert make_sources(settings).read("samples") == read_samples(settings.samples_file)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "jsonl.gz", "csv.gz"])
@@ -59,7 +60,7 @@ def test_a_split_is_read_from_a_folder_in_every_file_type(folder, with_folder, e
         plain = folder / f"test.{ending.removesuffix('.gz')}"
         (folder / f"test.{ending}").write_bytes(gzip.compress(plain.read_bytes()))
         plain.unlink()
-    examples = read_source("dialogsum:test", with_folder)
+    examples = make_sources(with_folder).read("dialogsum:test")
     assert [example.id for example in examples] == ["test_0", "test_1", "test_2", "test_3"]
     assert examples[2].references == tuple(row["summary"] for row in ROWS[6:9])
     assert examples[2].topics == ("greeting 1", "greeting 2", "greeting 3")
@@ -68,12 +69,12 @@ def test_a_split_is_read_from_a_folder_in_every_file_type(folder, with_folder, e
 
 def test_rows_of_a_file_are_merged_by_dialogue(settings, tmp_path):
     write_csv(tmp_path / "mine.csv", ROWS)
-    assert [len(example.references) for example in read_source(str(tmp_path / "mine.csv"), settings)] == [3] * 4
+    assert [len(example.references) for example in make_sources(settings).read(str(tmp_path / "mine.csv"))] == [3] * 4
 
 
 def test_a_missing_split_raises_with_the_expected_files(with_folder, folder):
     with pytest.raises(DataError, match=rf"DSUM_DIALOGSUM, {folder}, contains no validation\.csv.*unset"):
-        read_source("dialogsum:validation", with_folder)
+        make_sources(with_folder).read("dialogsum:validation")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_missing_split_raises_with_the_expected_files(with_folder, folder):
 )
 def test_an_unknown_source_raises_with_the_known_ones(settings, source, message):
     with pytest.raises(InputError, match=message):
-        read_source(source, settings)
+        make_sources(settings).read(source)
 
 
 def test_a_public_space_rejects_paths(settings, tmp_path):
@@ -95,14 +96,14 @@ def test_a_public_space_rejects_paths(settings, tmp_path):
     public = replace(settings, public=True)
     for path in (tmp_path / "mine.csv", tmp_path / "nowhere.csv"):
         with pytest.raises(InputError, match=r"Unknown source .*give one of: samples"):
-            read_source(str(path), public)
-    assert read_source("samples", public)
+            make_sources(public).read(str(path))
+    assert make_sources(public).read("samples")
 
 
 def test_uncached_dialogsum_offline_raises_with_the_alternatives(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"not on this machine.*HF_HUB_OFFLINE is set\. Set DSUM_DIALOGSUM"):
-        read_source("dialogsum:train", settings)
+        make_sources(settings).read("dialogsum:train")
 
 
 def example(id: str, dialogue: str, *references: str) -> Example:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dsum_demo.composition import make_sources
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.data.examples import read_samples, to_examples
 from dsum_demo.data.values import describe_value, is_empty, read_dialogue_value, read_label_value, read_texts_value
@@ -30,7 +31,7 @@ def test_missing_values_and_punctuation_are_empty_everywhere(text, settings, tmp
         file = tmp_path / "rows.jsonl"
         file.write_text(json.dumps(row))
         with pytest.raises(DataError, match=rf"row 1 \(no {role}\)"):
-            read_training_data(DataConfig(str(file)), settings)
+            read_training_data(DataConfig(str(file)), make_sources(settings))
 
 
 @pytest.mark.parametrize("text", ["None of them came.", "é", "天", "0", "Nan calls."])
@@ -124,7 +125,7 @@ def test_training_uses_the_first_of_several_summaries_and_reports_skipped_rows(t
     file = tmp_path / "rows.jsonl"
     rows = [{"dialogue": [f"A: I have {n}.", "B: Good."], "summary": [f"Has {n}.", "x"]} for n in range(4)]
     file.write_text("\n".join(map(json.dumps, [*rows, {"dialogue": {"a": 1}, "summary": "s"}])))
-    data = read_training_data(DataConfig(str(file)), settings)
+    data = read_training_data(DataConfig(str(file)), make_sources(settings))
     assert data.train[0].dialogue.count("\n") == 1 and len(data.train[0].references) == 1
     assert "rows.jsonl: skipped row 5 (an object instead of a dialogue)." in data.notes
     with pytest.raises(DataError, match="an object instead of a dialogue in row 5"):

@@ -6,19 +6,19 @@ import json
 
 import pytest
 
+from dsum_demo.composition import make_registry
 from dsum_demo.data.examples import TRAINING_FINGERPRINTS
 from dsum_demo.errors import ModelError
 from dsum_demo.evaluation.output_cache import OutputCache, identify, training_fingerprints
-from dsum_demo.models.registry import Registry
 
 
 def weights(settings, name: str) -> str:
-    registry = Registry(settings)
+    registry = make_registry(settings)
     return identify(registry.spec(name), registry, OutputCache()).weights
 
 
 def test_identities_of_three_models_differ_and_are_stable(tiny_settings):
-    registry = Registry(tiny_settings)
+    registry = make_registry(tiny_settings)
     found = [identify(spec, registry, OutputCache()) for spec in registry.default_family.default_trio()]
     assert len({identity.weights for identity in found}) == 3
     assert found == [identify(spec, registry, OutputCache()) for spec in registry.default_family.default_trio()]
@@ -63,7 +63,7 @@ def test_a_changed_gguf_file_changes_the_identity(root, settings, tiny_causal, c
 
 
 def test_a_model_that_is_not_on_this_machine_has_no_identity(tiny_settings):
-    registry = Registry(tiny_settings)
+    registry = make_registry(tiny_settings)
     assert identify(registry.spec("flan-t5-base"), registry, OutputCache()) is None
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dsum_demo.composition import make_registry, make_store
 from dsum_demo.data.examples import Example, fingerprint
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation import run_state as evaluation_run
@@ -17,8 +18,6 @@ from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.catalog import Catalog
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import ModelStore
 
 DECODE = DecodingConfig(max_new_tokens=8)
 EXAMPLES = [
@@ -106,11 +105,11 @@ def test_a_rerun_uses_the_cache_and_loads_no_model(checkout, cache):
     assert not any(example.outputs[checkout.base].cached for example in other.evaluation.examples)
 
 
-def test_outputs_of_another_prompt_are_not_cached(causal_store, cache):
+def test_outputs_of_another_prompt_are_not_cached(causal_store, causal_settings, cache):
     family = causal_store.registry.default_family
     run(causal_store, [family.base], EXAMPLES[:2], cache=cache)
     other = replace(family, prompt=replace(family.prompt, template="{dialogue}\n\nWhat happens here?"))
-    store = ModelStore(Registry(causal_store.settings, Catalog("causal", (other,))), causal_store.settings)
+    store = make_store(causal_settings, make_registry(causal_settings, Catalog("causal", (other,))))
     examples = run(store, [other.base], EXAMPLES[:2], cache=cache).evaluation.examples
     assert not any(example.outputs[other.base.name].cached for example in examples)
 
@@ -136,7 +135,7 @@ def test_a_stop_before_the_first_output_yields_an_empty_evaluation(any_store, sp
 def test_a_failed_system_has_an_error_and_the_others_continue(settings, root):
     file = root / "models" / "dsum-t5-full" / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     last = run(store, list(store.registry.default_family.default_trio()))
     base, full, lora = last.evaluation.systems
     assert full.error and not base.error and not lora.error
@@ -171,7 +170,7 @@ def test_a_limit_takes_a_random_sample_and_keeps_row_numbers(any_store, specs):
 def test_evaluated_dialogues_in_the_training_data_are_reported(settings, root):
     folder = root / "models" / "dsum-t5-full"
     (folder / "train_fingerprints.txt").write_text("\n".join(fingerprint(e.dialogue) for e in EXAMPLES[3:5]))
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     last = run(store, list(store.registry.default_family.default_trio())[:2])
     assert last.evaluation.trained_on == {"dsum-t5-full": ("d3", "d4")}
 
@@ -214,7 +213,7 @@ def test_invalid_dialogues_are_rejected_or_skipped(any_store, specs):
     ],
 )
 def test_invalid_arguments_are_rejected_before_a_model_is_loaded(settings, options, message):
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     specs = list(store.registry.default_family.default_trio())
     with pytest.raises(InputError, match=message):
         run(store, specs, **options)
@@ -227,9 +226,9 @@ def test_invalid_arguments_are_rejected_before_a_model_is_loaded(settings, optio
 
 def test_systems_with_equal_titles_are_listed_by_name(settings, root):
     shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     specs = [registry.spec("dsum-t5-lora"), replace(registry.spec("mine"), title="LoRA")]
-    last = run(ModelStore(registry, settings), specs, EXAMPLES[:2])
+    last = run(make_store(settings, registry), specs, EXAMPLES[:2])
     assert [system.title for system in last.evaluation.systems] == ["dsum-t5-lora", "mine"]
 
 

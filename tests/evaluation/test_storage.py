@@ -32,12 +32,12 @@ def few_resamples(monkeypatch):
 
 @pytest.fixture
 def saved(tmp_path):
-    return SavedEvaluations(Settings(root=tmp_path / "root", data_dir=tmp_path / "data", offline=True))
+    return SavedEvaluations(tmp_path / "mine", tmp_path / "shipped")
 
 
 def test_a_saved_evaluation_is_equal_after_reading(saved, recorded):
     name = saved.save(recorded).name
-    assert SavedEvaluations(saved.settings).open(name) == recorded
+    assert SavedEvaluations(saved.folder, saved.shipped).open(name) == recorded
     assert build_report(saved.open(name), 200) == build_report(recorded, 200)
 
 
@@ -53,7 +53,7 @@ def test_names_are_made_safe_and_unique(saved, recorded):
     names = [saved.save(recorded, name).name for name in ("../../etc/passwd", "a", "a", "A", "…", "x" * 300)]
     assert names == ["etc-passwd", "a", "a-2", "A-2" if "A-2" in names else "A-3", "evaluation", "x" * 80]
     assert len({name.casefold() for name in names}) == 6
-    assert {folder.parent for folder in (s.folder for s in saved.list())} == {saved.settings.evaluations_dir}
+    assert {folder.parent for folder in (s.folder for s in saved.list())} == {saved.folder}
 
 
 def test_an_evaluation_without_summaries_is_not_saved(saved, recorded):
@@ -63,7 +63,7 @@ def test_an_evaluation_without_summaries_is_not_saved(saved, recorded):
 
 
 def test_the_list_is_sorted_newest_first_and_shipped_last(saved, recorded):
-    write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
+    write_evaluation(recorded, saved.shipped / "shipped")
     for day, name in ((3, "old"), (9, "new")):
         saved.save(replace(recorded, created=f"2026-01-0{day}T00:00:00+00:00"), name)
     assert [(s.name, s.shipped) for s in saved.list()] == [("new", False), ("old", False), ("shipped", True)]
@@ -71,10 +71,10 @@ def test_the_list_is_sorted_newest_first_and_shipped_last(saved, recorded):
 
 
 def test_shipped_evaluations_cannot_be_deleted(saved, recorded):
-    write_evaluation(recorded, saved.settings.shipped_evaluations_dir / "shipped")
+    write_evaluation(recorded, saved.shipped / "shipped")
     saved.save(recorded, "mine")
     saved.delete("mine")
-    assert [s.name for s in saved.list()] == ["shipped"] and list(saved.settings.evaluations_dir.iterdir()) == []
+    assert [s.name for s in saved.list()] == ["shipped"] and list(saved.folder.iterdir()) == []
     with pytest.raises(InputError, match="shipped with dsum"):
         saved.delete("shipped")
     for name in ("mine", "../shipped", ""):
@@ -90,7 +90,7 @@ def test_a_folder_is_written_atomically(saved, recorded, tmp_path, monkeypatch):
     monkeypatch.setattr(type(recorded.examples[0]), "as_dict", lambda self, texts: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         saved.save(recorded, "half")
-    assert list(saved.settings.evaluations_dir.iterdir()) == [] and saved.list() == []
+    assert list(saved.folder.iterdir()) == [] and saved.list() == []
 
 
 def test_the_same_evaluation_gives_the_same_bytes(recorded, tmp_path):
@@ -137,9 +137,9 @@ def test_an_invalid_folder_is_listed_with_the_reason_and_cannot_be_opened(saved,
 def test_links_to_other_folders_and_hidden_folders_are_not_listed(saved, recorded, tmp_path):
     saved.save(recorded, "mine")
     outside = write_evaluation(recorded, tmp_path / "outside")
-    (saved.settings.evaluations_dir / "link").symlink_to(outside)
-    shutil.copytree(outside, saved.settings.evaluations_dir / ".hidden")
-    (saved.settings.evaluations_dir / "a file").write_text("")
+    (saved.folder / "link").symlink_to(outside)
+    shutil.copytree(outside, saved.folder / ".hidden")
+    (saved.folder / "a file").write_text("")
     assert [s.name for s in saved.list()] == ["mine"]
 
 

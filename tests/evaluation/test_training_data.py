@@ -7,8 +7,9 @@ from statistics import fmean
 
 import pytest
 
+from dsum_demo.composition import saved_evaluations
 from dsum_demo.evaluation.report import build_report
-from dsum_demo.evaluation.storage import SavedEvaluations, read_evaluation
+from dsum_demo.evaluation.storage import read_evaluation
 from dsum_demo.evaluation.training_data import without_training_data
 
 SEEN = ("sample_01", "sample_02", "sample_05")
@@ -54,6 +55,6 @@ def test_an_evaluation_on_training_data_alone_is_unchanged_with_a_warning_per_sy
 
 
 def test_a_saved_evaluation_keeps_the_examples_that_do_not_count(overlapping, settings):
-    saved = SavedEvaluations(settings).save(overlapping)
+    saved = saved_evaluations(settings).save(overlapping)
     assert saved.n == len(overlapping.examples) - 3
     assert read_evaluation(saved.folder).examples == overlapping.examples

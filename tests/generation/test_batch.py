@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 from transformers import BartConfig, BartForConditionalGeneration, NoRepeatNGramLogitsProcessor
 
+from dsum_demo.composition import make_store
 from dsum_demo.data.examples import read_samples
 from dsum_demo.errors import GenerationError, InputError, Stopped
 from dsum_demo.generation import batch as batch_generation
@@ -23,8 +24,6 @@ from dsum_demo.generation.streaming import Generation, forbid_repeats, generate
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import load_adapted
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import ModelStore
 
 
 def write(loaded, sources, decode, *rest) -> list[Generation]:
@@ -236,7 +235,7 @@ def test_a_prompt_method_of_a_causal_model_writes_in_a_batch_what_it_writes_alon
 def test_an_adapter_that_generates_one_call_at_a_time_waits_for_the_lock(root, settings, tiny_model, save_adapter):
     config = PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4)
     save_adapter(tiny_model(1), config, root / "adapters" / "my-prompt")
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     loaded = store.load(store.registry.spec("my-prompt"))
     assert loaded.turn is not None
     ids = [

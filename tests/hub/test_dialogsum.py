@@ -10,16 +10,15 @@ READ = """
 import json
 from dsum_demo.data import sources
 from dsum_demo.errors import DsumError
-from dsum_demo.settings import Settings
-from dsum_demo.data.sources import read_source
+from dsum_demo.composition import load_settings, make_sources
 
 messages = []
 sources.PATIENCE_SECONDS = PATIENCE
 for source in SOURCES:
     try:
         stop = STOP and (lambda: len(messages) > 0)
-        found = read_source(source, Settings.from_environment(), on_progress=lambda text, share: messages.append(text),
-                            should_stop=stop or (lambda: False))
+        found = make_sources(load_settings()).read(source, on_progress=lambda text, share: messages.append(text),
+                                                  should_stop=stop or (lambda: False))
         print(json.dumps([len(found), found[1].id, found[1].dialogue, found[1].references, found[1].topics]))
     except DsumError as error:
         print(json.dumps(f"{type(error).__name__}: {error}"))

@@ -11,11 +11,12 @@ import pytest
 
 from dsum_demo.cli.evaluate import report_text
 from dsum_demo.cli.main import main
+from dsum_demo.composition import saved_evaluations
 from dsum_demo.evaluation.export import examples_csv, report_markdown
 from dsum_demo.evaluation.recorded import evaluate_recorded
 from dsum_demo.evaluation.records import ExampleRecord
 from dsum_demo.evaluation.report import build_report
-from dsum_demo.evaluation.storage import SavedEvaluations, compare_saved, read_evaluation, write_evaluation
+from dsum_demo.evaluation.storage import compare_saved, read_evaluation, write_evaluation
 from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric, Score, mean_scores, score_summary, shown_unit
 from dsum_demo.metrics.words import words
 from dsum_demo.ui.evaluate import charts, tables
@@ -172,6 +173,6 @@ def test_recorded_references_that_rouge_does_not_read_are_counted_and_shown_as_m
     assert "–" in report_text(last.evaluation, report) and "–" in report_markdown(last.evaluation, report)
     shown = example_view(last.evaluation, last.evaluation.examples[0], "none", "", "")
     assert "–" in shown and html_report(last.evaluation, report)
-    SavedEvaluations(settings).save(last.evaluation, report=report)
-    saved = next(one for one in SavedEvaluations(settings).list() if not one.shipped)
+    saved_evaluations(settings).save(last.evaluation, report=report)
+    saved = next(one for one in saved_evaluations(settings).list() if not one.shipped)
     assert (saved.n, saved.rouge1, saved.reason) == (1, (), "")

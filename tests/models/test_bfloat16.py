@@ -13,6 +13,7 @@ import torch
 from peft import IA3Config, LNTuningConfig, LoHaConfig, LoraConfig, PrefixTuningConfig
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from dsum_demo.composition import make_store
 from dsum_demo.models import bfloat16 as bfloat16_layers
 from dsum_demo.models.bfloat16 import (
     PackedLinear,
@@ -24,8 +25,6 @@ from dsum_demo.models.bfloat16 import (
     widen,
 )
 from dsum_demo.models.loading import count, load_adapted, load_tokenizer, load_whole, twin
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import ModelStore
 from tests.hub.checkpoints import save_qwen, save_qwen_lora
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this is how models are served on a CPU")
@@ -213,7 +212,7 @@ def test_layers_with_a_bias_and_an_adapter_of_them_compute_what_plain_ones_do(ca
 
 
 def test_an_adapter_shares_the_weights(settings, kind):
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     base = store.load(store.registry.spec("dsum-t5-base"))
     alone = store.memory_bytes()
     assert layers(base.model, kind) and base.dtype == "bfloat16"

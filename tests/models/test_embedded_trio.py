@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dsum_demo.comparison import compare
-from dsum_demo.models.registry import Registry
+from dsum_demo.composition import make_store
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import PROJECT_ROOT
 
@@ -32,7 +32,7 @@ def card(folder) -> str:
 @pytest.fixture(scope="module")
 def store(tiny_settings) -> ModelStore:
     settings = replace(tiny_settings, root=PROJECT_ROOT, family="")
-    return ModelStore(Registry(settings), settings)
+    return make_store(settings)
 
 
 def test_the_base_file_is_the_published_one():

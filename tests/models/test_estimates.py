@@ -15,6 +15,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from dsum_demo.composition import make_registry
 from dsum_demo.models.architectures import DECODER_ONLY, ENCODER_DECODER, architecture_of
 from dsum_demo.models.estimates import Speed, describe_family, estimate, measure_speed
 from dsum_demo.models.loading import count
@@ -56,7 +57,7 @@ def online(settings, tmp_path, monkeypatch) -> Registry:
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("dsum_demo.hub.client._ask_hub", lambda endpoint, timeout: "")
-    return Registry(replace(settings, offline=False))
+    return make_registry(replace(settings, offline=False))
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -67,7 +68,7 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
     counts = {key: parameter.numel() for key, parameter in model.named_parameters()}
     head = 32128 * config.d_model  # a real checkpoint has an untied one
     total = sum(counts.values()) + head
-    family = Registry(settings).family(name)
+    family = make_registry(settings).family(name)
     assert (family.parameters, family.layers) == (total, config.num_decoder_layers)
     crossed = sum(n for key, n in counts.items() if "EncDecAttention.k" in key or "EncDecAttention.v" in key)
     decoder = sum(n for key, n in counts.items() if key.startswith("decoder.block"))
@@ -78,7 +79,7 @@ def test_shares_and_layers_are_those_of_the_real_shapes(settings, name):
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_the_catalogs_decoder_only_families_have_the_real_counts(settings, name):
-    config, family = CAUSAL[name], Registry(settings).family(name)
+    config, family = CAUSAL[name], make_registry(settings).family(name)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert family.parameters == family.base.parameters == count(model)
@@ -134,7 +135,7 @@ def test_a_family_is_described_before_its_download_only(online, monkeypatch):
 
 
 def test_offline_nothing_is_promised(settings):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert describe_family(registry, registry.family("flan-t5-base"), SPEED) == ""
 
 

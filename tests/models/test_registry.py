@@ -15,6 +15,7 @@ import torch
 from peft import IA3Config, LoraConfig
 from safetensors.torch import load_file, save_file
 
+from dsum_demo.composition import make_registry
 from dsum_demo.errors import (
     IncompatibleAdapterError,
     ModelUnavailableError,
@@ -28,7 +29,7 @@ from dsum_demo.models.adapters import check_adapter, names_base
 from dsum_demo.models.architectures import DECODER_ONLY, ENCODER_DECODER
 from dsum_demo.models.catalog import CATALOG_FILE, Kind, read_catalog
 from dsum_demo.models.prompts import Prompt
-from dsum_demo.models.registry import Registry, State
+from dsum_demo.models.registry import State
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.utils.checkpoint_files import find_weights, model_name, read_entries
 
@@ -147,7 +148,7 @@ def test_two_models_of_one_name_are_refused(tmp_path):
 
 
 def test_embedded_sizes_and_counts_are_read_from_the_files(settings):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     base, full, lora = registry.default_family.default_trio()
     file = Path(base.source.location) / "model.safetensors"
     assert base.size_bytes == file.stat().st_size
@@ -160,7 +161,7 @@ def test_embedded_sizes_and_counts_are_read_from_the_files(settings):
 
 
 def test_unknown_names_are_answered_with_those_there_are(settings):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     with pytest.raises(UnknownModelError, match=r"'gpt'.*dsum-t5, flan-t5-small"):
         registry.family("gpt")
     with pytest.raises(UnknownModelError, match=r"'gpt'.*dsum-t5-base, dsum-t5-full"):
@@ -169,7 +170,7 @@ def test_unknown_names_are_answered_with_those_there_are(settings):
 
 def test_what_is_not_there_stays_visible_with_the_reason(settings, root):
     shutil.rmtree(root / "models" / "dsum-t5-full")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     answer = registry.availability(registry.spec("dsum-t5-full"))
     assert answer.state is State.MISSING and not answer.usable and "models/dsum-t5-full" in answer.reason
     assert registry.availability(registry.spec("dsum-t5-lora")).usable
@@ -179,13 +180,13 @@ def test_what_is_not_there_stays_visible_with_the_reason(settings, root):
 
 def test_an_adapter_without_its_base_is_unavailable(settings, root):
     shutil.rmtree(root / "models" / "dsum-t5-base")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     answer = registry.availability(registry.spec("dsum-t5-lora"))
     assert not answer.usable and "dsum-t5-base" in answer.reason
 
 
 def test_dropped_adapters_and_finished_runs_appear_and_vanish(settings, root):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine")
     run = settings.runs_dir / "friday"
     shutil.copytree(root / "models" / "dsum-t5-full", run / "best")
@@ -210,7 +211,7 @@ def test_a_run_named_like_a_model_gets_another_name(settings, root):
     run = settings.runs_dir / "dsum-t5-full"
     shutil.copytree(root / "models" / "dsum-t5-full", run / "best")
     (run / "result.json").write_text(json.dumps({"family": "dsum-t5", "method": "full"}))
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.spec("dsum-t5-full-2").source.location == str(run / "best")
     assert registry.spec("dsum-t5-full").source.kind is SourceKind.EMBEDDED
 
@@ -231,7 +232,7 @@ def test_a_run_named_like_a_model_gets_another_name(settings, root):
 def test_what_belongs_nowhere_is_listed_as_a_misfit(settings, root, name, config, said):
     folder = Path(shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / name))
     edit(folder / "adapter_config.json", **config)
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert [misfit.name for misfit in registry.misfits] == [name]
     assert said in registry.misfits[0].reason
 
@@ -246,7 +247,7 @@ def test_what_belongs_nowhere_is_listed_as_a_misfit(settings, root, name, config
 def test_a_base_path_of_another_machine_is_matched_by_its_name_in_the_list_and_when_checked(settings, root, declared):
     folder = Path(shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "mine"))
     edit(folder / "adapter_config.json", base_model_name_or_path=declared)
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.availability(registry.spec("mine")).state is State.LOCAL
 
 
@@ -260,7 +261,7 @@ def test_checkpoints_inside_a_folder_are_found_and_an_unusable_one_is_named_when
     for step in (100, 200):
         shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "run" / f"checkpoint-{step}")
     edit(root / "adapters" / "run" / "checkpoint-200" / "adapter_config.json", base_model_name_or_path="")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.availability(registry.spec("run-checkpoint-100")).state is State.LOCAL
     with pytest.raises(UnknownModelError, match=r"run-checkpoint-200 cannot be used: .* names no base model"):
         registry.spec("run-checkpoint-200")
@@ -271,20 +272,20 @@ def test_a_broken_result_is_a_misfit(settings, result):
     run = settings.runs_dir / "broken"
     run.mkdir(parents=True)
     (run / "result.json").write_text(result)
-    assert [misfit.name for misfit in Registry(settings).misfits] == ["broken"]
+    assert [misfit.name for misfit in make_registry(settings).misfits] == ["broken"]
 
 
 def test_a_link_that_leads_out_of_adapters_is_not_followed(settings, root, tmp_path):
     outside = shutil.copytree(root / "adapters" / "dsum-t5-lora", tmp_path / "outside")
     (root / "adapters" / "link").symlink_to(outside)
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert [spec.name for spec in registry.default_family.variants][3:] == [] and not registry.misfits
 
 
 def test_an_adapter_may_name_a_hub_family_by_its_repository(settings, root):
     folder = Path(shutil.copytree(root / "adapters" / "dsum-t5-lora", root / "adapters" / "for-flan"))
     edit(folder / "adapter_config.json", base_model_name_or_path="google/flan-t5-base")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.spec("for-flan").family == "flan-t5-base"
     answer = registry.availability(registry.spec("for-flan"))
     assert answer.state is State.UNREACHABLE and "flan-t5-base" in answer.reason
@@ -316,7 +317,7 @@ def test_names_that_mean_the_base(declared, same):
 
 
 def test_offline_hub_models_are_unreachable_at_once(settings):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     answer = registry.availability(registry.spec("flan-t5-base"))
     assert answer.state is State.UNREACHABLE and "HF_HUB_OFFLINE" in answer.reason
 
@@ -353,7 +354,7 @@ def test_a_refused_connection_is_a_reason_and_is_forgotten_when_asked_again(monk
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-    registry = Registry(replace(settings, offline=False))
+    registry = make_registry(replace(settings, offline=False))
     spec = registry.spec("flan-t5-base")
     answer = registry.availability(spec)
     assert answer.state is State.UNREACHABLE and answer.reason
@@ -372,24 +373,24 @@ def test_a_disk_without_room_is_known_before_a_download(settings, tmp_path, monk
         replace(family, variants=tuple(replace(spec, size_bytes=10**16) for spec in family.variants))
         for family in catalog.families
     ]
-    registry = Registry(replace(settings, offline=False), replace(catalog, families=tuple(huge)))
+    registry = make_registry(replace(settings, offline=False), replace(catalog, families=tuple(huge)))
     answer = registry.availability(registry.spec("flan-t5-base"))
     assert answer.state is State.NO_ROOM and not answer.usable
     assert "takes 10,000,000.0 GB" in answer.reason and "set HF_HOME" in answer.reason
 
 
 def test_settings_choose_the_family_that_pages_begin_with(settings):
-    registry = Registry(replace(settings, family="flan-t5-base"))
+    registry = make_registry(replace(settings, family="flan-t5-base"))
     assert registry.default_family.name == registry.training_family.name == "flan-t5-base"
     catalog = replace(read_catalog(PROJECT_ROOT), default="flan-t5-small", training="dsum-t5")
-    registry = Registry(replace(settings, family=""), catalog)
+    registry = make_registry(replace(settings, family=""), catalog)
     assert (registry.default_family.name, registry.training_family.name) == ("flan-t5-small", "dsum-t5")
     with pytest.raises(SettingsError, match=r"DSUM_FAMILY is 'flan'; choose one of: .*flan-t5-base"):
-        Registry(replace(settings, family="flan"))
+        make_registry(replace(settings, family="flan"))
 
 
 def test_a_family_that_needs_no_network_is_offered_where_it_is_here(settings, root):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.offline_offer() == "The family dsum-t5 needs no network."
     shutil.rmtree(root / "models" / "dsum-t5-base")
     registry.refresh()
@@ -397,7 +398,7 @@ def test_a_family_that_needs_no_network_is_offered_where_it_is_here(settings, ro
 
 
 def test_a_refusal_is_remembered_until_the_model_loads(settings):
-    registry = Registry(settings)
+    registry = make_registry(settings)
     spec = registry.spec("flan-t5-base-full")
     registry.mark_failed(spec, "The Hub has no public repository (404).")
     assert registry.availability(spec) == type(registry.availability(spec))(
@@ -419,7 +420,7 @@ def hub_cache(cache: Path, repository: str, files: Path) -> None:
 def test_what_is_in_the_hub_cache_is_known_without_the_hub(settings, root, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     hub_cache(tmp_path / "cache", "google/flan-t5-small", root / "models" / "dsum-t5-base")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.availability(registry.spec("flan-t5-small")).state is State.CACHED
     assert registry.availability(registry.spec("flan-t5-base")).state is State.UNREACHABLE
 
@@ -428,7 +429,7 @@ def test_a_cache_without_weights_does_not_count(settings, root, tmp_path, monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     (root / "models" / "dsum-t5-base" / "model.safetensors").unlink()
     hub_cache(tmp_path / "cache", "google/flan-t5-small", root / "models" / "dsum-t5-base")
-    registry = Registry(settings)
+    registry = make_registry(settings)
     assert registry.availability(registry.spec("flan-t5-small")).state is State.UNREACHABLE
 
 
@@ -563,7 +564,7 @@ def test_a_causal_adapter_is_checked_against_the_tied_head_and_the_task_of_its_b
 
 def test_a_refused_adapter_shows_as_failed(settings, adapter):
     rewrite(adapter, lambda t: {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in t.items()})
-    registry = Registry(settings)
+    registry = make_registry(settings)
     answer = registry.availability(registry.spec("dsum-t5-lora"))
     assert answer.state is State.FAILED and "untrained" in answer.reason
 

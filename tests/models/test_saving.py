@@ -15,12 +15,12 @@ from accelerate.utils import extract_model_from_parallel
 from safetensors import safe_open
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
+from dsum_demo.composition import make_store
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import load_tokenizer, load_whole
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry
-from dsum_demo.models.store import LoadedModel, ModelStore
+from dsum_demo.models.store import LoadedModel
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.loop import train
 
@@ -123,7 +123,7 @@ def test_the_tokenizer_and_the_generation_config_travel_along(tuned, tiny_tokeni
 def test_a_run_is_served_as_it_was_trained(tuned, settings):
     model, folder = tuned
     shutil.copytree(folder.parent, settings.runs_dir / "flan-full")
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     loaded = store.load(store.registry.spec("flan-full"))
     assert same(logits(loaded.model), logits(model))
 

@@ -21,6 +21,7 @@ from peft import (
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
+from dsum_demo.composition import make_store
 from dsum_demo.errors import (
     IncompatibleAdapterError,
     ModelUnavailableError,
@@ -31,7 +32,7 @@ from dsum_demo.generation.streaming import generate
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import count, native_bf16, serving_dtype
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry, State
+from dsum_demo.models.registry import State
 from dsum_demo.models.store import ModelStore
 
 DECODE = DecodingConfig(max_new_tokens=16)
@@ -41,7 +42,7 @@ LORA = LoraConfig(**SEQ2SEQ, r=4, target_modules=["q", "v"])
 
 @pytest.fixture
 def store(settings) -> ModelStore:
-    return ModelStore(Registry(settings), settings)
+    return make_store(settings)
 
 
 def text(loaded, dialogue: str = "Maya: Are you free on Friday?\nTom: Yes, after six.") -> str:
@@ -323,10 +324,10 @@ def test_a_model_from_the_hub_cache_loads_without_the_hub(store, three_families)
 
 
 def test_the_longest_unused_family_leaves(settings, three_families):
-    one = ModelStore(Registry(settings), settings)
+    one = make_store(settings)
     load(one, "dsum-t5-base")
     size = one.memory_bytes()
-    store = ModelStore(Registry(settings), replace(settings, memory_budget_bytes=int(2.5 * size)))
+    store = make_store(replace(settings, memory_budget_bytes=int(2.5 * size)))
     dsum, small = load(store, "dsum-t5-base"), load(store, "flan-t5-small")
     assert store.loaded() == ["dsum-t5-base", "flan-t5-small"]
     assert load(store, "dsum-t5-base") is dsum
@@ -338,7 +339,7 @@ def test_the_longest_unused_family_leaves(settings, three_families):
 
 
 def test_the_family_in_use_stays_even_beyond_the_budget(settings, three_families):
-    store = ModelStore(Registry(settings), replace(settings, memory_budget_bytes=1))
+    store = make_store(replace(settings, memory_budget_bytes=1))
     for name in ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"):
         load(store, name)
     assert store.loaded() == ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
@@ -420,11 +421,8 @@ def test_flan_t5_base_and_its_lora_have_the_published_counts():
 def test_a_fresh_process_offline_writes_three_summaries_and_prints_nothing(tiny_environment):
     code = (
         "from dsum_demo.generation.streaming import generate\n"
-        "from dsum_demo.models.store import ModelStore\n"
-        "from dsum_demo.models.registry import Registry\n"
-        "from dsum_demo.settings import Settings\n"
-        "settings = Settings.from_environment()\n"
-        "store = ModelStore(Registry(settings), settings)\n"
+        "from dsum_demo.composition import load_settings, make_store\n"
+        "store = make_store(load_settings())\n"
         "for spec in store.registry.default_family.default_trio():\n"
         "    assert generate(store.load(spec), [5, 6, 7, 1], store.registry.default_family.decode).finished\n"
     )

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from dsum_demo.comparison import compare
+from dsum_demo.composition import saved_evaluations
 from dsum_demo.errors import InputError
-from dsum_demo.evaluation.storage import SavedEvaluations
 from dsum_demo.review.records import ReviewSettings
 from dsum_demo.review.sources import draft_from_comparison, draft_from_evaluation, draft_from_file
 from dsum_demo.settings import Settings
@@ -73,7 +73,7 @@ def test_recorded_outputs_become_a_review(recorded_file):
 
 
 def test_the_shipped_evaluation_becomes_a_review():
-    saved = SavedEvaluations(Settings(offline=True))
+    saved = saved_evaluations(Settings(offline=True))
     draft = draft_from_evaluation(saved.open("samples"), limit=10)
     assert len(draft.items) == 10 and all(system.weights for system in draft.systems)
     assert draft.decode and all(text.tokens for made in draft.items for text in made.texts.values())

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.runs import cost_probe as probe
 from dsum_demo.runs.runner import execute
 from dsum_demo.runs.setup import least_bytes
@@ -33,9 +34,9 @@ def config(tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_probe_matches_the_finished_run(name, config, settings):
-    cost = probe.measure(config(name), settings)
+    cost = probe.measure(config(name), make_registry(settings), make_sources(settings))
     run = Runs(settings.runs_dir).create(config(name).as_record())
-    execute(run, settings)
+    execute(run, make_registry(settings), make_sources(settings))
     record = run.result()
     assert (cost.parameters, cost.trained_parameters) == (record["parameters"], record["trained_parameters"])
     assert cost.share == record["share"]
@@ -47,8 +48,10 @@ def test_probe_matches_the_finished_run(name, config, settings):
 
 
 def test_estimate_includes_accumulation_and_evaluations(config, settings):
-    one = probe.measure(config(max_steps=10), settings)
-    four = probe.measure(config(max_steps=10, accumulation=4, evaluations=5), settings)
+    one = probe.measure(config(max_steps=10), make_registry(settings), make_sources(settings))
+    four = probe.measure(
+        config(max_steps=10, accumulation=4, evaluations=5), make_registry(settings), make_sources(settings)
+    )
     assert one.seconds == pytest.approx(10 * one.seconds_per_step + one.evaluation_seconds)
     assert four.seconds == pytest.approx(10 * four.seconds_per_step + 5 * four.evaluation_seconds)
     assert four.samples_per_second == pytest.approx(8 / four.seconds_per_step)
@@ -59,7 +62,7 @@ def test_estimate_includes_accumulation_and_evaluations(config, settings):
 )
 def test_a_run_that_cannot_fit_is_refused_without_training(name, advice, config, settings, monkeypatch):
     monkeypatch.setattr(probe, "free_memory_bytes", lambda: 100_000)
-    cost = probe.measure(config(name), settings)
+    cost = probe.measure(config(name), make_registry(settings), make_sources(settings))
     assert not cost.fits and cost.seconds == 0
     assert re.search(r"takes at least \d+ kB of memory, and 100 kB are free\.", cost.refusal)
     assert advice in cost.refusal
@@ -69,7 +72,7 @@ def test_a_run_that_cannot_fit_is_refused_without_training(name, advice, config,
 def test_a_run_whose_measured_memory_is_too_high_is_refused_with_its_size(config, settings, monkeypatch):
     monkeypatch.setattr(probe, "free_memory_bytes", lambda: 10_000_000)
     monkeypatch.setattr(probe, "peak_memory_bytes", lambda: hardware.memory_bytes() + 1_500_000_000)
-    cost = probe.measure(config(), settings)
+    cost = probe.measure(config(), make_registry(settings), make_sources(settings))
     assert (
         "LoRA of dsum-t5-base with batches of 2 takes 1.5 GB of memory" in cost.refusal and cost.trained_parameters > 0
     )

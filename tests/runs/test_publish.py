@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dsum_demo.composition import hub_probe
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.runs.publish import push
 from dsum_demo.runs.store import Run, Runs, RunState
@@ -169,16 +170,16 @@ def test_push_without_a_token_explains_how_to_log_in(run, hub):
 
 def test_push_offline_raises(run, settings):
     with pytest.raises(TrainingError, match=r"mine cannot be uploaded. Offline: HF_HUB_OFFLINE is set"):
-        push(run, "me/mine", settings)
+        push(run, "me/mine", hub_probe(settings))
 
 
 @pytest.mark.parametrize("name", ["mine", "me/mine/x", "/mine", "me/", "", "https://x/y", "me/../you"])
 def test_an_invalid_repository_name_raises(run, settings, name):
     with pytest.raises(InputError, match="is not a repository name; give owner/name"):
-        push(run, name, settings)
+        push(run, name, hub_probe(settings))
 
 
 def test_pushing_a_run_without_a_model_raises(settings):
     run = Runs(settings.runs_dir).create(CONFIG, "empty")
     with pytest.raises(InputError, match="empty is queued and has no model to upload"):
-        push(run, "me/mine", settings)
+        push(run, "me/mine", hub_probe(settings))

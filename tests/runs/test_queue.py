@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from dsum_demo.composition import make_run_queue
 from dsum_demo.errors import InputError, Stopped, TrainingError
 from dsum_demo.runs import queue as jobs_module
 from dsum_demo.runs.limits import PUBLIC
@@ -29,7 +30,7 @@ PATIENCE = 120.0  # seconds; a child process imports torch first
 @pytest.fixture
 def jobs(settings) -> Iterator[RunQueue]:
     """A queue without its polling thread: tests call `poll`, or `until`, which polls."""
-    app = RunQueue(settings)
+    app = make_run_queue(settings)
     yield app
     end_all(app)
 
@@ -96,7 +97,7 @@ def test_a_run_survives_its_app_and_the_next_app_stops_resumes_and_detects_its_c
     assert psutil.Process(pid).nice() > psutil.Process().nice(), "the app has priority"
     jobs.close()
 
-    later = RunQueue(settings)
+    later = make_run_queue(settings)
     assert later.current().name == "running" and later.curve(run).steps
     assert [other.name for other in later.queued()] == ["waiting"]
     later.poll()
@@ -125,7 +126,7 @@ def test_a_run_survives_its_app_and_the_next_app_stops_resumes_and_detects_its_c
 
 def test_two_apps_start_a_run_once(jobs, settings, monkeypatch, tmp_path):
     write_script(monkeypatch, tmp_path, "echo started; exec sleep 60")
-    other = RunQueue(settings)
+    other = make_run_queue(settings)
     run = jobs.submit(config(), "once")
     for app in (jobs, other) * 5:
         app.poll()
@@ -210,7 +211,7 @@ def test_resuming_a_queued_or_finished_run_raises(jobs):
 
 
 def test_poll_does_nothing_while_another_app_holds_the_lock(jobs, settings):
-    other = RunQueue(settings)
+    other = make_run_queue(settings)
     jobs.submit(config(), "mine")
     with other._locked():
         assert jobs.poll() is True
@@ -218,7 +219,7 @@ def test_poll_does_nothing_while_another_app_holds_the_lock(jobs, settings):
 
 
 def test_a_public_space_limits_queued_and_kept_runs_and_separates_visitors(settings: Settings):
-    public = RunQueue(replace(settings, public=True))
+    public = make_run_queue(replace(settings, public=True))
     mine = public.submit(config(), "mine", owner="secret")
     assert (
         public.may_change(mine, "secret") and not public.may_change(mine, "other") and not public.may_change(mine, "")
@@ -235,16 +236,16 @@ def test_a_public_space_limits_queued_and_kept_runs_and_separates_visitors(setti
     for number in range(PUBLIC["kept_runs"] + 2):
         public.submit(config(), f"later{number}").write_status(RunState.FINISHED)
     assert len(public.runs.all()) == PUBLIC["kept_runs"] + 1
-    assert RunQueue(settings).may_change(mine, ""), "without public mode every run may be changed"
+    assert make_run_queue(settings).may_change(mine, ""), "without public mode every run may be changed"
 
 
 def test_probe_returns_the_cost_and_raises_for_invalid_configs(settings):
-    cost = probe(config(max_steps=7), settings)
+    cost = probe(config(max_steps=7), settings.as_environment())
     assert cost["steps"] == 7 and 0 < cost["share"] < 1 and cost["refusal"] == "" and cost["seconds"] > 0
     with pytest.raises(InputError, match="nowhere"):
-        probe(replace(config(), data=DataConfig("/nowhere.csv")), settings)
+        probe(replace(config(), data=DataConfig("/nowhere.csv")), settings.as_environment())
     with pytest.raises(Stopped):
-        probe(config(), settings, lambda: True)
+        probe(config(), settings.as_environment(), lambda: True)
 
 
 def test_a_failed_probe_raises_with_the_reason(settings, monkeypatch, tmp_path):
@@ -255,11 +256,11 @@ def test_a_failed_probe_raises_with_the_reason(settings, monkeypatch, tmp_path):
     ):
         write_script(monkeypatch, tmp_path, script)
         with pytest.raises(TrainingError, match=message):
-            probe(config(), settings)
+            probe(config(), settings.as_environment())
     monkeypatch.setattr("dsum_demo.runs.worker.PROBE_SECONDS", 0.2)
     write_script(monkeypatch, tmp_path, "sleep 60")
     with pytest.raises(TrainingError, match="more than"):
-        probe(config(), settings)
+        probe(config(), settings.as_environment())
 
 
 def test_default_names_exit_codes_and_last_errors(tmp_path):

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.data.examples import fingerprint
 from dsum_demo.errors import DataError, InputError, ModelUnavailableError, TrainingError, UnknownModelError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.models.registry import Registry
-from dsum_demo.runs.runner import DISCARDED, execute, seconds_of
-from dsum_demo.runs.store import Run, Runs, RunState
+from dsum_demo.runs import runner
+from dsum_demo.runs.runner import DISCARDED, seconds_of
+from dsum_demo.runs.store import Run, Runs, RunState, RunStatus
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.dataset import sample_csv
@@ -31,6 +32,10 @@ TRAINING = TrainingConfig("lora", {"r": 4}, max_steps=4, batch_size=1, evaluatio
 def config(tmp_path) -> RunConfig:
     (tmp_path / "rows.csv").write_text(sample_csv())
     return RunConfig("dsum-t5-base", TRAINING, DataConfig(str(tmp_path / "rows.csv")))
+
+
+def execute(run: Run, settings: Settings, **options) -> RunStatus:
+    return runner.execute(run, make_registry(settings), make_sources(settings), **options)
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_a_run_stopped_with_keep_is_a_model_and_can_be_resumed(runs, config, set
     status = execute(run, settings, on_event=stop_after(run, 2))
     assert (status.state is RunState.STOPPED and "step 3 of 4" in status.reason) or "step 2 of 4" in status.reason
     assert run.result()["stopped"] and run.stop_request() is None
-    assert Registry(settings).spec("mine").trained_parameters == run.result()["trained_parameters"]
+    assert make_registry(settings).spec("mine").trained_parameters == run.result()["trained_parameters"]
     assert execute(run, settings).state is RunState.FINISHED
     curve = read_curve(run.events_file)
     assert [point["step"] for point in curve.steps] == [1, 2, 3, 4]
@@ -119,7 +124,7 @@ def test_a_run_stopped_with_discard_keeps_its_history_but_no_weights(runs, confi
     assert (status.state, status.reason) == (RunState.STOPPED, DISCARDED)
     assert not run.best.exists() and not run.checkpoints.exists() and run.result() is None
     with pytest.raises(UnknownModelError):
-        Registry(settings).spec("mine")
+        make_registry(settings).spec("mine")
     assert [each.name for each in runs.all()] == ["mine"]
     assert len(read_curve(run.events_file).steps) >= 2
 
@@ -192,7 +197,7 @@ def test_a_run_that_fails_after_an_evaluation_keeps_its_best_weights_as_a_model(
     assert run.status().state is RunState.FAILED
     record = run.result()
     assert record["reason"] == "The training loss became nan at step 3." and record["best"]["step"] <= 2
-    assert Registry(settings).spec("mine").size_bytes == record["checkpoint_bytes"]
+    assert make_registry(settings).spec("mine").size_bytes == record["checkpoint_bytes"]
     assert "became nan" in (run.folder / "README.md").read_text()
     assert execute(run, settings).state is RunState.FINISHED, "it can be resumed from its last checkpoint"
     assert run.result()["reason"] == ""
@@ -230,7 +235,11 @@ def test_an_unavailable_base_or_data_source_fails_the_run_with_the_error(runs, c
 def test_a_run_that_does_not_fit_in_memory_fails_before_training(runs, config, settings):
     run, asked = runs.create(config.as_record()), []
     with pytest.raises(TrainingError, match=r"takes 9\.9 GB"):
-        execute(run, settings, check_memory=lambda setup: asked.append(setup.base.name) or "It takes 9.9 GB.")
+        execute(
+            run,
+            settings,
+            check_memory=lambda setup: asked.append(setup.base.name) or "It takes 9.9 GB.",
+        )
     assert asked == ["dsum-t5-base"] and run.status().state is RunState.FAILED and not run.checkpoints.exists()
 
 
@@ -242,9 +251,3 @@ def test_resuming_with_changed_data_raises(runs, config, settings, tmp_path):
         execute(run, settings)
     (tmp_path / "rows.csv").write_text(sample_csv())
     assert execute(run, settings).state is RunState.FINISHED
-
-
-def test_a_public_space_refuses_local_files(runs, config, settings: Settings):
-    run = runs.create(config.as_record())
-    with pytest.raises(InputError, match="This Space trains on the samples or an uploaded file only"):
-        execute(run, replace(settings, public=True))

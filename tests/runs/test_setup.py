@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.runs.setup import set_up
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 
@@ -19,7 +20,7 @@ def test_truncated_dialogues_are_named_with_the_turns_that_they_lose(settings, t
     config = RunConfig(
         "dsum-t5-base", TrainingConfig(max_source_tokens=limit), DataConfig(str(tmp_path / "rows.jsonl"))
     )
-    setup = set_up(config, settings)
+    setup = set_up(config, make_registry(settings), make_sources(settings))
     fitted = setup.family.prompt.fit(setup.tokenizer, long, limit)
     assert fitted.turns_left_out > 0
     assert setup.data.notes[-1] == (

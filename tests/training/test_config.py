@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dsum_demo.errors import InputError
-from dsum_demo.runs.limits import PUBLIC, check_allowed, uploads_dir
+from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.training.config import (
     TRAINING_FIELDS,
     DataConfig,
@@ -161,17 +161,8 @@ def test_a_preset_is_converted_to_a_run_config():
     assert (config.base, config.preset, config.data.source) == ("dsum-t5-base", "smoke", "samples")
 
 
-@pytest.fixture
-def public(settings):
-    return replace(settings, public=True)
-
-
-def test_there_are_no_limits_outside_a_public_space(settings):
-    check_allowed(RunConfig("flan-t5-large", TrainingConfig(batch_size=512), DataConfig("/etc/passwd")), settings)
-
-
-def test_the_smoke_preset_is_allowed_on_a_public_space(public):
-    check_allowed(preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM"), public)
+def test_the_smoke_preset_is_allowed_on_a_public_space(tmp_path):
+    check_allowed(preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -186,28 +177,28 @@ def test_the_smoke_preset_is_allowed_on_a_public_space(public):
         ({"compile": True}, "does not compile"),
     ],
 )
-def test_a_run_over_the_limits_of_a_public_space_raises(public, changes, sentence):
+def test_a_run_over_the_limits_of_a_public_space_raises(tmp_path, changes, sentence):
     smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
     with pytest.raises(InputError, match=sentence):
-        check_allowed(replace(smoke, training=replace(smoke.training, **changes)), public)
+        check_allowed(replace(smoke, training=replace(smoke.training, **changes)), tmp_path)
 
 
-def test_another_base_raises_on_a_public_space(public):
+def test_another_base_raises_on_a_public_space(tmp_path):
     with pytest.raises(InputError, match="This Space trains dsum-t5-base only"):
-        check_allowed(preset("smoke").run_config("flan-t5-base", "SEQ_2_SEQ_LM"), public)
+        check_allowed(preset("smoke").run_config("flan-t5-base", "SEQ_2_SEQ_LM"), tmp_path)
 
 
-def test_a_public_space_accepts_uploads_but_no_other_path(public, tmp_path):
+def test_a_public_space_accepts_uploads_but_no_other_path(tmp_path):
     smoke = preset("smoke").run_config("dsum-t5-base", "SEQ_2_SEQ_LM")
-    folder = uploads_dir(public)
+    folder = tmp_path / "data" / "uploads"
     folder.mkdir(parents=True)
     (folder / "rows.csv").write_text("x")
     (tmp_path / "secret.csv").write_text("x")
     (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
-    check_allowed(replace(smoke, data=DataConfig(str(folder / "rows.csv"))), public)
+    check_allowed(replace(smoke, data=DataConfig(str(folder / "rows.csv"))), folder)
     for source in (str(tmp_path / "secret.csv"), str(folder / "link.csv"), str(folder / ".." / ".." / "secret.csv"),
                    str(folder), "dialogsum", "someone/repository"):  # fmt: skip
         for data in (DataConfig(source), DataConfig("samples", validation_source=source)):
             with pytest.raises(InputError, match="on the samples or an uploaded file only"):
-                check_allowed(replace(smoke, data=data), public)
+                check_allowed(replace(smoke, data=data), folder)
     assert PUBLIC["uploaded_rows"] > 0 and PUBLIC["waiting_runs"] > 0

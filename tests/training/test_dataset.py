@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dsum_demo.composition import make_sources
 from dsum_demo.data.examples import Example, fingerprint
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.training.config import DataConfig
@@ -62,7 +63,7 @@ def test_the_sample_file_can_be_used_for_training(tmp_path, settings):
     found = preview(tmp_path / "sample.csv")
     assert found.problems == () and found.count == 3
     assert "\n" in found.rows[0]["dialogue"]
-    assert len(read_training_data(DataConfig(str(tmp_path / "sample.csv")), settings).train) == 2
+    assert len(read_training_data(DataConfig(str(tmp_path / "sample.csv")), make_sources(settings)).train) == 2
 
 
 @pytest.mark.parametrize("given", [{}, {"dialogue": "chat"}, {"dialogue": "CHAT", "summary": "summary1"}])
@@ -73,11 +74,11 @@ def test_training_uses_the_first_summary_column(tmp_path, given):
 
 
 def test_the_samples_are_split_by_the_seed(settings):
-    data = read_training_data(DataConfig(validation_share=0.2), settings)
+    data = read_training_data(DataConfig(validation_share=0.2), make_sources(settings))
     assert (len(data.train), len(data.validation)) == (23, 6) and not overlap(data.train, data.validation)
     assert data.notes == ("The data has no validation part: 6 of 29 dialogues were split off (seed 0).",)
-    again = read_training_data(DataConfig(validation_share=0.2), settings)
-    other = read_training_data(DataConfig(validation_share=0.2, split_seed=1), settings)
+    again = read_training_data(DataConfig(validation_share=0.2), make_sources(settings))
+    other = read_training_data(DataConfig(validation_share=0.2, split_seed=1), make_sources(settings))
     assert again == data and other.validation != data.validation and other.fingerprint != data.fingerprint
 
 
@@ -99,14 +100,14 @@ def test_both_parts_get_at_least_one_of_two_dialogues(count, sizes):
 def test_a_folders_validation_file_is_used(tmp_path, settings):
     write(tmp_path, rows(5), "train.jsonl")
     write(tmp_path, rows(2, start=10), "validation.jsonl")
-    data = read_training_data(DataConfig(str(tmp_path)), settings)
+    data = read_training_data(DataConfig(str(tmp_path)), make_sources(settings))
     assert (len(data.train), len(data.validation), data.notes) == (5, 2, ())
 
 
 def test_a_folder_without_a_training_file_raises_with_the_file_name(tmp_path, settings):
     write(tmp_path, rows(5), "data.jsonl")
     with pytest.raises(DataError, match=r"has no train\.csv or train file ending in \.tsv, \.jsonl"):
-        read_training_data(DataConfig(str(tmp_path)), settings)
+        read_training_data(DataConfig(str(tmp_path)), make_sources(settings))
 
 
 def test_dialogsum_has_both_parts(tmp_path, settings):
@@ -114,21 +115,21 @@ def test_dialogsum_has_both_parts(tmp_path, settings):
 
     for name, start in (("train", 0), ("validation", 50)):
         write(tmp_path, [{"id": f"{name}_{n}", **row} for n, row in enumerate(rows(4, start))], f"{name}.jsonl")
-    data = read_training_data(DataConfig("dialogsum"), replace(settings, dialogsum_dir=tmp_path))
+    data = read_training_data(DataConfig("dialogsum"), make_sources(replace(settings, dialogsum_dir=tmp_path)))
     assert [e.id for e in data.train] == [f"train_{n}" for n in range(4)] and len(data.validation) == 4
 
 
 def test_dialogues_in_both_parts_are_removed_from_training_with_a_note(tmp_path, settings):
     train = write(tmp_path, rows(6))
     validation = write(tmp_path, [*rows(2), *rows(1, start=20)], "validation.jsonl")
-    data = read_training_data(DataConfig(train, validation), settings)
+    data = read_training_data(DataConfig(train, validation), make_sources(settings))
     assert (len(data.train), len(data.validation)) == (4, 3)
     assert data.notes == ("2 dialogues are also in the validation part and were removed from training.",)
 
 
 def test_rows_without_text_and_repeated_pairs_are_skipped_with_a_note(tmp_path, settings):
     file = write(tmp_path, [*rows(4), {"dialogue": "", "summary": "x"}, *rows(2), {"dialogue": "x", "summary": ""}])
-    data = read_training_data(DataConfig(file), settings)
+    data = read_training_data(DataConfig(file), make_sources(settings))
     assert len(data.train) + len(data.validation) == 4
     assert "rows.jsonl: skipped row 5 (no dialogue), row 8 (no summary)." in data.notes
     assert "2 repeated dialogues were removed." in data.notes
@@ -136,8 +137,8 @@ def test_rows_without_text_and_repeated_pairs_are_skipped_with_a_note(tmp_path, 
 
 def test_the_limit_samples_by_the_seed(tmp_path, settings):
     file = write(tmp_path, rows(30))
-    data = read_training_data(DataConfig(file, limit=5), settings)
-    assert len(data.train) == 5 and read_training_data(DataConfig(file, limit=5), settings) == data
+    data = read_training_data(DataConfig(file, limit=5), make_sources(settings))
+    assert len(data.train) == 5 and read_training_data(DataConfig(file, limit=5), make_sources(settings)) == data
 
 
 @pytest.mark.parametrize(
@@ -150,14 +151,14 @@ def test_the_limit_samples_by_the_seed(tmp_path, settings):
 )
 def test_a_file_without_usable_rows_raises(tmp_path, settings, content, error, sentence):
     with pytest.raises(error, match=sentence) as refused:
-        read_training_data(DataConfig(write(tmp_path, content)), settings)
+        read_training_data(DataConfig(write(tmp_path, content)), make_sources(settings))
     if "no row" in sentence:
         assert refused.value.rows == (1, 2)
 
 
 def test_a_missing_file_raises(settings):
     with pytest.raises(InputError, match=r"There is no file 'nowhere\.csv'"):
-        read_training_data(DataConfig("nowhere.csv"), settings)
+        read_training_data(DataConfig("nowhere.csv"), make_sources(settings))
 
 
 def test_the_fingerprint_ignores_spacing_and_case():

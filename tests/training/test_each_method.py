@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dsum_demo.composition import make_registry, make_sources, make_store
 from dsum_demo.generation.streaming import generate
 from dsum_demo.models.catalog import Kind
 from dsum_demo.models.prompts import DEFAULT_PROMPT
-from dsum_demo.models.registry import Registry, State
-from dsum_demo.models.store import ModelStore
+from dsum_demo.models.registry import State
 from dsum_demo.runs.runner import execute
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
@@ -30,7 +30,7 @@ def test_a_trained_model_is_registered_and_summarizes_and_the_base_is_unchanged(
     training = TrainingConfig(name, SMALL.get(name, {}), max_steps=2, batch_size=1, evaluations=2, warmup_share=0,
                               max_source_tokens=64, max_target_tokens=16)  # fmt: skip
     config = RunConfig("dsum-t5-base", training, DataConfig(str(tmp_path / "rows.csv")))
-    store = ModelStore(Registry(settings), settings)
+    store = make_store(settings)
     original = store.load(store.registry.spec("dsum-t5-base"))
     before = {key: tensor.clone() for key, tensor in original.model.state_dict().items()}
     decode = replace(store.registry.default_family.decode, max_new_tokens=12)
@@ -39,7 +39,7 @@ def test_a_trained_model_is_registered_and_summarizes_and_the_base_is_unchanged(
     file = (settings.root / "models" / "dsum-t5-base" / "model.safetensors").read_bytes()
 
     run = Runs(settings.runs_dir).create(config.as_record(), name)
-    assert execute(run, settings).state is RunState.FINISHED
+    assert execute(run, make_registry(settings), make_sources(settings)).state is RunState.FINISHED
     record = json.loads((run.folder / "result.json").read_text())
     assert (record["method"], record["steps"], record["family"]) == (name, 2, "dsum-t5")
 

@@ -19,7 +19,7 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.ui import html
 from dsum_demo.ui.compare import cards, charts, families, tab
 from dsum_demo.ui.compare import dialogue_input as dialogue
-from dsum_demo.ui.models_tab import models_table
+from dsum_demo.ui.models_tab import show_models
 from dsum_demo.ui.services import Services
 
 DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
@@ -348,6 +348,6 @@ def test_a_selected_model_stays_selected_if_it_still_exists(services):
 
 
 def test_the_models_table_has_every_model_with_its_state(services):
-    table = models_table(services.registry)
+    table = show_models(services, "")
     for row in services.registry.as_rows():
         assert row["name"] in table and f"state {row['state']}" in table

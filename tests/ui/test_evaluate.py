@@ -16,7 +16,7 @@ from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import RECORDED, UPLOAD, BackgroundEvaluation, EvaluationQueue, Wanted, broken_rows
 from dsum_demo.evaluation.records import Evaluation, Published
 from dsum_demo.evaluation.report import Report, build_report, paired
-from dsum_demo.evaluation.storage import write_evaluation
+from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.rouge import ROUGE_TYPES
@@ -114,7 +114,7 @@ def test_finished_run_is_saved_with_every_system_on_every_example(services, key,
     assert evaluation.finished and len(evaluation.examples) == 12
     assert all(set(example.outputs) == set(TRIO) for example in evaluation.examples)
     assert key in [one.name for one in services.evaluations.saved.list()]
-    again = EvaluationQueue(services.settings, services.store).get(key)
+    again = Services.start(services.settings).evaluations.get(key)
     assert again is not None and again.report == services.evaluations.get(key).report
 
 
@@ -771,7 +771,8 @@ def test_delete_asks_first_and_refuses_shipped_evaluations(services, tiny_root, 
     root = tmp_path / "root"
     write_evaluation(evaluation, root / "evaluations" / "trio")
     having = SimpleNamespace(
-        evaluations=EvaluationQueue(Settings(root=root, data_dir=tmp_path, family="dsum-t5"), None), settings=Settings()
+        evaluations=EvaluationQueue(None, None, SavedEvaluations(tmp_path, root / "evaluations"), None),
+        settings=Settings(),
     )
     question, _, said = saved.ask_delete(having, "trio")
     assert question["visible"] is False and "cannot be deleted" in said

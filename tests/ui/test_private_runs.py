@@ -52,7 +52,7 @@ def run(public, tmp_path) -> Run:
 def finished(services: Services, tmp_path: Path) -> Run:
     file = tmp_path / FILE
     file.write_text(f'dialogue,summary\n"{DIALOGUE}",Zelda has a scan.\n')
-    kept = upload.keep_upload(services.settings, file, HERS)
+    kept = upload.keep_upload(file, services.uploads_dir(HERS))
     config = RunConfig("dsum-t5-base", TrainingConfig(max_steps=3), DataConfig(source=str(kept)))
     run = services.jobs.submit(config, NAME, HERS)
     log = EventLog(run.events_file)
@@ -246,9 +246,9 @@ def test_each_zip_has_a_different_hash(public, run):
 
 def test_hide_paths_makes_server_paths_relative(settings):
     text = f'{settings.data_dir}/runs/a, "{settings.root}/models" and /elsewhere/b'
-    assert hide_paths(text, settings) == 'runs/a, "models" and /elsewhere/b'
-    assert hide_paths("/elsewhere/b", settings, {"/elsewhere/b": "b"}) == "b"
-    assert hide_paths('  File "/usr/lib/python3/x.py", line 1', settings) == '  File "x.py", line 1'
+    assert hide_paths(text, (settings.data_dir, settings.root)) == 'runs/a, "models" and /elsewhere/b'
+    assert hide_paths("/elsewhere/b", (), {"/elsewhere/b": "b"}) == "b"
+    assert hide_paths('  File "/usr/lib/python3/x.py", line 1', ()) == '  File "x.py", line 1'
 
 
 def test_every_visitor_sees_all_runs_without_public_mode(settings, tmp_path):

@@ -174,7 +174,7 @@ def test_target_modules_are_those_of_the_model(services, settings):
     assert "q" in training_form.module_choices(services, "lora", "flan-t5-base"), (
         "the usual names if the base model is not downloaded"
     )
-    assert training_form.base_choices(services.registry) == [("dsum-t5 (12.5 M, trained from scratch)", "dsum-t5-base")]
+    assert training_form.base_choices(services) == [("dsum-t5 (12.5 M, trained from scratch)", "dsum-t5-base")]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_command_line_describes_the_same_run(services, name):
 
 
 def describe(services: Services, file: Path, *given: str | None) -> tuple:
-    kept = upload.keep_upload(services.settings, file)
+    kept = upload.keep_upload(file, services.uploads_dir(""))
     return upload.describe_file(services, "upload", str(kept), "", "dsum-t5-base", 20, *(given or (None,) * 3))
 
 
@@ -244,7 +244,7 @@ def test_upload_is_stored_and_previewed_with_problems_by_row(services, tmp_path)
     assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue (skipped)" in shown
     assert "row 3: the same dialogue as row 1" in shown and "the model reads 20: " in shown
     assert "<b>hello" not in shown and "my-chats.csv" in shown
-    assert upload.keep_upload(services.settings, file) == Path(path), "the same file is stored once"
+    assert upload.keep_upload(file, services.uploads_dir("")) == Path(path), "the same file is stored once"
 
 
 def test_undetected_columns_can_be_selected(services, tmp_path):
@@ -282,7 +282,7 @@ def test_server_path_is_previewed_like_an_upload(services, tmp_path, public):
 def test_uploaded_file_is_the_training_data(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi,A greets.\n")
-    kept = upload.keep_upload(services.settings, file)
+    kept = upload.keep_upload(file, services.uploads_dir(""))
     values = filled(services, source="upload", uploaded=str(kept)) | {
         "columns.dialogue": "one",
         "columns.summary": "two",
@@ -306,7 +306,7 @@ def test_public_space_offers_only_allowed_sources(public, tmp_path):
     assert [value for _, value in training_form.source_choices(public)] == ["samples", "upload"]
     for name in presets():
         config = training_form.read_form(public, filled(public, name))
-        check_allowed(config, public.settings)
+        check_allowed(config, public.settings.uploads_dir)
     (update,) = training_start.start_run(public, "me", None, filled(public, source="place", place="/etc/passwd"))
     assert "samples or an uploaded file" in update["problem"]
     (update,) = training_start.ask_cost(public, filled(public, source="upload", uploaded="/etc/passwd"))
@@ -316,7 +316,7 @@ def test_public_space_offers_only_allowed_sources(public, tmp_path):
     long = tmp_path / "long.csv"
     long.write_text(HEADER + "A: hi,A.\n" * (PUBLIC["uploaded_rows"] + 1))
     with pytest.raises(DataError, match="allows at most"):
-        upload.keep_upload(public.settings, long)
+        upload.keep_upload(long, tmp_path, PUBLIC["uploaded_rows"])
 
 
 def test_public_visitors_can_change_only_their_own_runs(public):

@@ -119,8 +119,8 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
         close = gr.Button("Close", elem_id="evaluation-close", scale=1, min_width=90)
     if public:
         gr.HTML(
-            f"<p>On this public page an evaluation is limited to {most(UPLOAD, services.settings)} dialogues or "
-            f"{most(RECORDED, services.settings):,} recorded rows, and is not saved: use the Download tab to keep it."
+            f"<p>On this public page an evaluation is limited to {most(UPLOAD, public)} dialogues or "
+            f"{most(RECORDED, public):,} recorded rows, and is not saved: use the Download tab to keep it."
             "</p>",
             elem_classes="hint",
         )
@@ -289,7 +289,7 @@ def wanted(
 
 
 def _limit_info(services: Services, source: str) -> str:
-    most_here = most(source, services.settings)
+    most_here = most(source, services.settings.public)
     return f"A random sample; at most {most_here:,} here." if most_here else "A random sample; 0 uses everything."
 
 

@@ -166,7 +166,9 @@ def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[
     the run has no result, for corrections.
     """
     if run.over:
-        said = notice(run.error, "error") if run.error else notice(_stopped(run), "") if run.stopping else ""
+        said = notice(_stopped(run), "") if run.stopping else ""
+        if run.error:
+            said = notice(services.told(run.error), "error")
         chooser = chooser_update(services, run.key, run.key, run.title) if run.key else gr.skip()
         hidden = gr.update(visible=False)
         idle = gr.update(value="Stop", interactive=True)

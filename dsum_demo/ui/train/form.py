@@ -17,9 +17,7 @@ import gradio as gr
 from dsum_demo.data.sources import DIALOGSUM, SAMPLES
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.models.architectures import Architecture
-from dsum_demo.models.registry import Registry
 from dsum_demo.runs.limits import PUBLIC, within_limits
-from dsum_demo.settings import Settings
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
 from dsum_demo.training.presets import Preset, preset, presets
@@ -103,13 +101,14 @@ def field_component(each: Field, value: Any = None, visible: bool = True, note: 
     return gr.Number(value, step=1 if each.kind == "whole" else 0.001, **common)
 
 
-def public_note(name: str, settings: Settings) -> str:
-    return f" At most {PUBLIC[name]} here." if settings.public and name in PUBLIC else ""
+def public_note(name: str, public: bool) -> str:
+    return f" At most {PUBLIC[name]} here." if public and name in PUBLIC else ""
 
 
-def base_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
+def base_choices(services: Services, ask: bool = True) -> list[tuple[str, str]]:
     """(label, name) of the base models that can be trained here. ask: whether to check the Hub."""
-    families = registry.families() if ask and not registry.settings.public else [registry.training_family]
+    registry = services.registry
+    families = registry.families() if ask and not services.settings.public else [registry.training_family]
     usable = [family for family in families if registry.availability(family.base).usable]
     return [(family.title, family.base.name) for family in usable or [registry.training_family]]
 
@@ -142,17 +141,18 @@ def explain_method(row: Method) -> str:
     return f'<p class="hint">{escape(row.explanation)} {paper}</p>'
 
 
-def explain_preset(name: str | None, settings: Settings, task_type: str) -> str:
+def explain_preset(name: str | None, task_type: str, public: bool) -> str:
     if not name or name not in presets():
         return '<p class="hint">Custom settings.</p>'
-    more = " Limited to the samples and this Space’s maximum settings." if settings.public else ""
+    more = " Limited to the samples and this Space’s maximum settings." if public else ""
     return f'<p class="hint">{escape(preset(name).notes[task_type])}{more}</p>'
 
 
 def preset_config(services: Services, name: str, base: str) -> RunConfig:
     """The preset for this base model, within the limits of a public Space."""
     chosen: Preset = preset(name)
-    return within_limits(chosen.run_config(base, architecture_of_base(services, base).task_type), services.settings)
+    config = chosen.run_config(base, architecture_of_base(services, base).task_type)
+    return within_limits(config) if services.settings.public else config
 
 
 def architecture_of_base(services: Services, base: str) -> Architecture:

@@ -50,15 +50,15 @@ def plain(*value: str, **more: Any) -> gr.HTML:
 
 def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict[str, Any]]:
     """(the form, the other components of the left column by name); inside the caller's column."""
-    registry, settings = services.registry, services.settings
+    public = services.settings.public
     chosen = method(first.training.method, first.training.task_type)
     left: dict[str, Any] = {}
-    if settings.public:
+    if public:
         plain(notice(_public_rules()))
     preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
-    left["noted"] = plain(explain_preset(FIRST_PRESET, settings, first.training.task_type))
+    left["noted"] = plain(explain_preset(FIRST_PRESET, first.training.task_type, public))
     base = gr.Dropdown(
-        base_choices(registry, ask=False), value=first.base, label="Base model", filterable=False, elem_id="train-base"
+        base_choices(services, ask=False), value=first.base, label="Base model", filterable=False, elem_id="train-base"
     )
     way = gr.Dropdown(method_choices(), value=chosen.name, label="Method", filterable=False, elem_id="train-method")
     left["explained"] = plain(explain_method(chosen))
@@ -106,7 +106,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     options = {key: options[key] for key in option_fields()}
     with gr.Accordion("Training settings", open=False, elem_id="train-settings"), gr.Row():
         training = {
-            each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, settings))
+            each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, public))
             for each in TRAINING_FIELDS
         }
     kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}

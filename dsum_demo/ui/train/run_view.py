@@ -27,7 +27,6 @@ from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
 from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, run_card, state_of
 from dsum_demo.utils.files import tail
-from dsum_demo.utils.path_redaction import hide_paths
 
 KEPT_ZIP_SECONDS = 600
 KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
@@ -221,7 +220,7 @@ def without_paths(services: Services, run: Run, text: str) -> str:
     """`text` of the run with server paths removed; data files keep their name."""
     data = config_of(run).get("data", {})
     sources = [str(data[key]) for key in ("source", "validation_source") if data.get(key)]
-    return hide_paths(text, services.settings, {path: source_title(path) for path in sources if "/" in path})
+    return services.without_paths(text, {path: source_title(path) for path in sources if "/" in path})
 
 
 def _drop_zips(services: Services, run: Run) -> None:

@@ -14,7 +14,7 @@ import gradio as gr
 
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DsumError, InputError
-from dsum_demo.runs.limits import check_allowed, is_own_upload
+from dsum_demo.runs.limits import check_allowed
 from dsum_demo.runs.queue import default_name
 from dsum_demo.runs.worker import probe
 from dsum_demo.training.config import RunConfig, with_method
@@ -59,7 +59,7 @@ def _filled(services: Services, config: RunConfig, preset: str | None, values: V
     training = config.training
     return {
         **updates,
-        "noted": explain_preset(preset, services.settings, training.task_type),
+        "noted": explain_preset(preset, training.task_type, services.settings.public),
         "explained": explain_method(METHODS[training.method]),
         "kept": {"method": training.method, "options": {}, "task_type": training.task_type},
     }
@@ -100,7 +100,7 @@ def choose_base(services: Services, kept: Mapping[str, Any], values: Values) -> 
 
 def restore(services: Services, saved: Values | None, names: tuple[str, ...]) -> dict[str, Update]:
     """After the page was loaded: the available base models, and the form that this browser saved."""
-    bases = base_choices(services.registry)
+    bases = base_choices(services)
     saved = saved if isinstance(saved, Mapping) and set(names) <= set(saved) else None
     if saved is None:
         return {"base": gr.update(choices=bases)}
@@ -126,7 +126,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         del updates[name]  # set after the file has been read
     return {
         **updates,
-        "noted": explain_preset(saved["preset"], services.settings, task_type),
+        "noted": explain_preset(saved["preset"], task_type, services.settings.public),
         "explained": explain_method(METHODS[chosen]),
         "kept": {"method": chosen, "options": {}, "task_type": task_type},
     }
@@ -182,10 +182,10 @@ def start_run(
 def _config(services: Services, values: Values, owner: str) -> RunConfig:
     """The run in the form. Raises InputError if this app refuses it or it uses another visitor's file."""
     config = read_form(services, values)
-    check_allowed(config, services.settings)
     if services.settings.public:
+        check_allowed(config, services.settings.uploads_dir)
         for source in (config.data.source, config.data.validation_source):
-            if source and source != SAMPLES and not is_own_upload(source, services.settings, owner):
+            if source and source != SAMPLES and not services.is_own_upload(source, owner):
                 raise InputError("This Space trains on the samples or an uploaded file only.")
     return config
 
@@ -202,7 +202,7 @@ def measure(services: Services, config: RunConfig) -> Iterator[float | dict[str,
 
     def work() -> None:
         try:
-            answer["cost"] = probe(config, services.settings, stop.is_set)
+            answer["cost"] = probe(config, services.settings.as_environment(), stop.is_set)
         except DsumError as error:
             answer["error"] = error
 

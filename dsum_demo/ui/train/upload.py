@@ -19,9 +19,8 @@ from dsum_demo.data.tables import PACKED_ENDINGS, read_table
 from dsum_demo.errors import DataError, DsumError, ModelError
 from dsum_demo.models.loading import load_tokenizer
 from dsum_demo.models.registry import Registry
-from dsum_demo.runs.limits import PUBLIC, is_own_upload, own_uploads_dir
+from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.runs.queue import source_title
-from dsum_demo.settings import Settings
 from dsum_demo.training.dataset import Preview, preview, sample_csv
 from dsum_demo.ui.columns import ROLES, fill_choosers, hide_choosers
 from dsum_demo.ui.html import notice
@@ -35,11 +34,10 @@ SHOWN_CHARS = 160
 Update = Any  # gradio's updates are plain dictionaries
 
 
-def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
-    """A permanent copy, because gradio deletes uploads after an hour. The same file is stored once, on a public Space
-    once per visitor.
+def keep_upload(file: Path, folder: Path, max_rows: int | None = None) -> Path:
+    """A permanent copy in `folder`, because gradio deletes uploads after an hour. The same file is stored once.
 
-    Raises DataError for a file that is not a table, or has more rows than a public Space allows.
+    Raises DataError for a file that is not a table or has more than `max_rows` rows.
     """
     ending = next(
         (kind for kind in sorted(PACKED_ENDINGS, key=len, reverse=True) if file.name.lower().endswith(kind)), None
@@ -47,11 +45,11 @@ def keep_upload(settings: Settings, file: Path, owner: str = "") -> Path:
     if ending is None:
         raise DataError(f"{file.name} has an unsupported file type; use one of: {', '.join(PACKED_ENDINGS)}.")
     rows = len(read_table(file))
-    if settings.public and rows > PUBLIC["uploaded_rows"]:
-        raise DataError(f"{file.name} has {rows:,} rows; this Space allows at most {PUBLIC['uploaded_rows']:,}.")
+    if max_rows is not None and rows > max_rows:
+        raise DataError(f"{file.name} has {rows:,} rows; this Space allows at most {max_rows:,}.")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     stem = safe_name(file.name[: -len(ending)]) or "dialogues"
-    kept = own_uploads_dir(settings, owner) / f"{digest}__{stem}{ending}"
+    kept = folder / f"{digest}__{stem}{ending}"
     kept.parent.mkdir(parents=True, exist_ok=True)
     if not kept.exists():
         shutil.copyfile(file, kept)
@@ -65,7 +63,8 @@ def take_upload(
     if not file:
         return (gr.skip(),) * (2 + len(ROLES))
     try:
-        kept = keep_upload(services.settings, Path(file), owner)
+        max_rows = PUBLIC["uploaded_rows"] if services.settings.public else None
+        kept = keep_upload(Path(file), services.uploads_dir(owner), max_rows)
     except DsumError as error:
         return (*(gr.skip(),) * (1 + len(ROLES)), notice(str(error).replace(str(Path(file).parent) + "/", ""), "error"))
     return (str(kept), *describe_file(services, UPLOAD, str(kept), "", base, limit, None, None, None, owner=owner))
@@ -158,7 +157,7 @@ def _problems(found: Preview) -> str:
 def _file(services: Services, source: str, uploaded: str, place: str, owner: str) -> Path | None:
     if source == UPLOAD and uploaded:
         # The value comes from the browser and is not trusted.
-        return Path(uploaded) if is_own_upload(uploaded, services.settings, owner) else None
+        return Path(uploaded) if services.is_own_upload(uploaded, owner) else None
     if source == PLACE and place and not services.settings.public:
         file = Path(place.strip()).expanduser()
         return file if file.is_file() else None
