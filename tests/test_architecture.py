@@ -94,11 +94,15 @@ def test_importing_loads_nothing_heavy(module):
     assert loaded_by(f"import {module}").isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["missing.txt"], ["README.md", "--family", "gpt"], ["README.md", "--beams", "99"]]
-)
-def test_compare_rejects_wrong_arguments_before_it_imports_torch(arguments):
-    call = f"from dsum_demo.cli.main import main; assert main({['compare', *arguments]}) == 2"
+def test_wrong_arguments_are_rejected_before_anything_heavy_is_imported(tmp_path):
+    wrong = [
+        "compare missing.txt", "compare README.md --family gpt", "compare README.md --beams 99",
+        "score missing.csv --references a --systems b", "push nowhere me/mine",
+        "evaluate --data missing.csv", "evaluate --data samples --systems gpt", "evaluate --data samples --beams 99",
+        "train --set r=0", "train --preset best", "train --base gpt", "train --resume nowhere",
+        f"study --out {tmp_path} --seeds a", f"study --out {tmp_path} --methods qlora",
+    ]  # fmt: skip
+    call = f"from dsum_demo.cli.main import main; assert {{main(each.split()) for each in {wrong}}} == {{2}}"
     assert loaded_by(call).isdisjoint(HEAVY)
 
 

@@ -178,6 +178,9 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         return
     registry = make_registry(settings)
     specs = _specs(registry, options)
+    wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
+    decode = registry.family(specs[0].family).decode
+    decode = replace(decode, **{name: value for name, value in wanted.items() if value is not None})
     broken: dict[int, str] | None = {} if options.skip_broken else None
     examples = make_sources(settings).read(
         options.data, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
@@ -187,8 +190,6 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.runner import evaluate
 
-    wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
-    decode = registry.family(specs[0].family).decode
     cache = OutputCache(None if options.no_cache else settings.outputs_file)
     if cache.problem:
         say(f"dsum: {cache.problem}")
@@ -197,7 +198,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         specs,
         examples,
         data=options.data,
-        decode=replace(decode, **{name: value for name, value in wanted.items() if value is not None}),
+        decode=decode,
         policy=options.policy,
         reading=options.reading or "dialogues",
         seed=options.seed,

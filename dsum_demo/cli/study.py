@@ -41,11 +41,10 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
     import json
     from dataclasses import asdict
 
-    from dsum_demo.runs.setup import find_base
     from dsum_demo.study.report import finding, method_rows, read_study
     from dsum_demo.study.runner import PARTS, StudyPlan, run_study
 
-    family, base = find_base(make_registry(settings), options.base)
+    family = make_registry(settings).family_to_train(options.base)
     given = {
         "methods": tuple(name.strip() for name in options.methods.split(",") if name.strip()),
         "source": options.data,
@@ -58,7 +57,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
         "seeds": _numbers(options.seeds),
         "task_type": family.architecture.task_type,
     }
-    plan = StudyPlan(base.name, **{name: value for name, value in given.items() if value})
+    plan = StudyPlan(family.base.name, **{name: value for name, value in given.items() if value})
     for progress in run_study(plan, settings, options.out, parts=(options.only,) if options.only else PARTS):
         left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
         say(f"dsum: {progress.done} of {progress.total}: {progress.note}{left}")

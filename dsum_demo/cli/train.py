@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from dsum_demo.errors import InputError, ModelError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration, size
+from dsum_demo.utils.ranks import is_main, world_size
 
 if TYPE_CHECKING:
     from dsum_demo.runs.setup import Setup
@@ -66,11 +66,11 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         return _probe(config, settings)
     if options.resume:
         _resumed(runs, options.resume, settings)
-    from dsum_demo.runs.runner import execute, is_main
+    run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
+    from dsum_demo.runs.runner import execute
     from dsum_demo.utils.hardware import die_first
 
     die_first()
-    run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
     if is_main():
         say(f"dsum: run {run.name} in {run.folder}")
 
@@ -102,15 +102,14 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     """The config of the arguments. Raises InputError or UnknownModelError."""
-    from dsum_demo.runs.setup import find_base
     from dsum_demo.training.config import RunConfig, TrainingConfig, apply_settings, with_method
     from dsum_demo.training.presets import preset
 
-    family, base = find_base(make_registry(settings), options.base)
+    family = make_registry(settings).family_to_train(options.base)
     task_type = family.architecture.task_type
-    config = RunConfig(base.name, TrainingConfig(task_type=task_type))
+    config = RunConfig(family.base.name, TrainingConfig(task_type=task_type))
     if options.preset:
-        config = preset(options.preset).run_config(base.name, task_type)
+        config = preset(options.preset).run_config(family.base.name, task_type)
     if options.method:
         config = replace(config, training=with_method(config.training, options.method))
     data: dict[str, Any] = {"source": options.data} if options.data else {}
@@ -144,7 +143,7 @@ def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], boo
     from dsum_demo.runs.setup import may_not_fit
     from dsum_demo.runs.worker import probe
 
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or not may_not_fit(setup, load_config(setup.folder)):
+    if world_size() > 1 or not may_not_fit(setup, load_config(setup.folder)):
         return ""
     say("dsum: the memory may not be sufficient; measuring three steps first")
     return str(probe(setup.config, settings.as_environment(), should_stop)["refusal"])
@@ -153,7 +152,6 @@ def check_memory(setup: Setup, settings: Settings, should_stop: Callable[[], boo
 @contextmanager
 def stopping_on_signals(run: Run) -> Iterator[None]:
     """The first Ctrl-C or a SIGTERM stops the run and keeps the best weights; a second Ctrl-C ends the process."""
-    from dsum_demo.runs.runner import is_main
 
     def stop(number: int, frame: Any) -> None:
         if number == signal.SIGINT:
@@ -202,14 +200,12 @@ class Lines:
 
 def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run:
     """A new run, created by the main process, which broadcasts its name to the others."""
-    from dsum_demo.runs.runner import is_main
-
     config = config_of(options, settings) if is_main() else None
     name = [""]
     if config is not None:
         wanted = options.name or config.preset or f"{config.base}-{config.training.method}"
         name = [runs.create(config.as_record(), wanted).name]
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if world_size() > 1:
         _share(name)
     return Run(runs.folder / name[0])
 

@@ -6,14 +6,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dsum_demo.errors import InputError
+from dsum_demo.utils.fields import Field
+
+DECODING_FIELDS = (
+    Field("max_new_tokens", "whole", 96, "The maximum length of a summary, in tokens.", 1, 512),
+    Field("num_beams", "whole", 1, "1 is greedy search or sampling, and streams; more is beam search.", 1, 8),
+    Field("do_sample", "flag", False, "Sample from the distribution of the next token."),
+    Field("temperature", "number", 1.0, "Divides the logits; used in sampling.", 0.1, 2.0),
+    Field("seed", "whole", 0, "Seeds sampling.", 0, 2**32 - 1),
+    Field("no_repeat_ngram_size", "whole", 0, "N-grams of this size occur once in a summary; 0 turns it off.", 0, 10),
+    Field("length_penalty", "number", 1.0, "Beam search prefers longer texts if it is larger.", -2.0, 4.0),
+)
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """Decoding settings, the same for all systems of a comparison. Raises InputError for values out of range.
-
-    max_new_tokens: 1 to 512. num_beams: 1 (greedy or sampling, streams) to 8. temperature: 0.1 to 2, used in sampling.
-    no_repeat_ngram_size: 0 (off) to 10.
+    """Decoding settings, the same for all systems of a comparison; DECODING_FIELDS describes them. Raises InputError
+    for values out of bounds.
     """
 
     max_new_tokens: int = 96
@@ -25,23 +34,8 @@ class DecodingConfig:
     length_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        bounds = {
-            "max_new_tokens": (1, 512),
-            "num_beams": (1, 8),
-            "temperature": (0.1, 2.0),
-            "seed": (0, 2**32 - 1),
-            "no_repeat_ngram_size": (0, 10),
-            "length_penalty": (-2.0, 4.0),
-        }
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}; give a number from {low} to {high}.")
-            if isinstance(low, int):
-                # Web forms send 96.0 for 96.
-                if value != int(value):
-                    raise InputError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
-                object.__setattr__(self, name, int(value))
+        for each in DECODING_FIELDS:
+            object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
         if self.do_sample and self.num_beams > 1:
             raise InputError(f"Sampling with {self.num_beams} beams is not supported; choose beams or sampling.")
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.errors import ModelError, ModelUnavailableError, SettingsError, UnknownModelError
+from dsum_demo.errors import InputError, ModelError, ModelUnavailableError, SettingsError, UnknownModelError
 from dsum_demo.hub.client import HubProbe, cache_room, cached_folder, no_room
 from dsum_demo.hub.source import Source, SourceKind
 from dsum_demo.models.adapters import check_adapter
@@ -148,6 +148,20 @@ class Registry:
             raise UnknownModelError(
                 f"There is no family {name!r}; choose one of: {', '.join(self._families)}."
             ) from None
+
+    def family_to_train(self, name: str) -> Family:
+        """The family whose base model is trained, by its name or the base's; "" means the Train tab's default.
+
+        Raises UnknownModelError for an unknown name and InputError for a fine-tuned model.
+        """
+        if not name:
+            return self.training_family
+        if name in self._families:
+            return self._families[name]
+        spec = self.spec(name)
+        if spec.kind is not Kind.BASE:
+            raise InputError(f"{name} is fine-tuned already; train its base model {spec.base} instead.")
+        return self._families[spec.family]
 
     def spec(self, name: str) -> ModelSpec:
         """Raises UnknownModelError with the known models."""

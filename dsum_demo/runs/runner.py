@@ -28,6 +28,7 @@ from dsum_demo.training.events import Event, EventLog, read_curve, read_events
 from dsum_demo.training.loop import train, use_bf16
 from dsum_demo.utils import hardware
 from dsum_demo.utils.files import write_atomically
+from dsum_demo.utils.ranks import is_main, world_size
 
 CURVE_POINTS = 200
 TURN_POLL_SECONDS = 0.2
@@ -73,10 +74,6 @@ def execute(
         except Exception as error:
             _fail(run, f"{type(error).__name__}: {error}")
             raise
-
-
-def is_main() -> bool:
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _wait_for_turn(run: Run, stack: ExitStack, notify: Callable[[str], None]) -> None:
@@ -202,7 +199,7 @@ def _write_environment(run: Run, setup: Setup, resume: bool) -> None:
             **{name: version(name) for name in packages},
             **hardware.describe(),
             "precision": "bf16" if use_bf16(setup.config.training) else "fp32",
-            "processes": int(os.environ.get("WORLD_SIZE", 1)),
+            "processes": world_size(),
             "seed": setup.config.training.seed,
             "family": setup.family.name,
             "base": setup.base.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dsum_demo.data.examples import Example
 from dsum_demo.data.sources import Sources
-from dsum_demo.errors import InputError, ModelUnavailableError
+from dsum_demo.errors import ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
 from dsum_demo.models.architectures import architecture_of
-from dsum_demo.models.catalog import Family, Kind, ModelSpec
+from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
 from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry
@@ -27,6 +26,7 @@ from dsum_demo.training.dataset import TrainingData, read_training_data
 from dsum_demo.training.loop import check_architecture
 from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.hardware import free_memory_bytes
+from dsum_demo.utils.ranks import local_rank
 
 # A conservative estimate of the activation memory of a training step, per dialogue token, layer and channel. It only
 # decides whether a run is probed before it starts.
@@ -56,25 +56,9 @@ class Setup:
     def load_model(self) -> Any:
         """Load the base model in float32 for training. Raises ModelUnavailableError or UnsafeWeightsError."""
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(local_rank())
         prompt = self.family.prompt
         return load_whole(self.folder, self.tokenizer, torch.float32, prompt).requires_grad_(True)
-
-
-def find_base(registry: Registry, name: str) -> tuple[Family, ModelSpec]:
-    """Return a family and its base model by the name of either; "" means the Train tab's default.
-
-    Raises UnknownModelError for an unknown name and InputError for a fine-tuned model.
-    """
-    families = {family.name: family for family in registry.families()}
-    if not name:
-        return registry.training_family, registry.training_family.base
-    if name in families:
-        return families[name], families[name].base
-    spec = registry.spec(name)
-    if spec.kind is not Kind.BASE:
-        raise InputError(f"{name} is fine-tuned already; train its base model {spec.base} instead.")
-    return families[spec.family], spec
 
 
 def set_up(
@@ -85,7 +69,8 @@ def set_up(
     should_stop: StopAsked = lambda: False,
 ) -> Setup:
     """Load the inputs of a run; downloads the base model if necessary. Raises DsumError if something is missing."""
-    family, base = find_base(registry, config.base)
+    family = registry.family_to_train(config.base)
+    base = family.base
     check_architecture(config.training, family.architecture, base.name)
     data = read_training_data(config.data, sources)
     available = registry.availability(base)

@@ -18,7 +18,6 @@ from typing import Any
 from dsum_demo.composition import make_registry, make_sources, make_store
 from dsum_demo.data.examples import Example, draw
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
-from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import signature
 from dsum_demo.models.architectures import ENCODER_DECODER
@@ -282,6 +281,8 @@ class _StudyState:
         """Return ROUGE F1 per example, in order, without references that ROUGE cannot read; rounded to four digits to
         keep the file small.
         """
+        from dsum_demo.evaluation.runner import evaluate  # imports torch, which a wrong argument need not wait for
+
         registry = make_registry(self.settings)
         spec: ModelSpec = registry.spec(model)
         *_, last = evaluate(

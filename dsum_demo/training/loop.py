@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -42,6 +41,7 @@ from dsum_demo.training.methods import linear_modules, method
 from dsum_demo.training.trainer import Trainer, token_loss
 from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.hardware import peak_memory_bytes
+from dsum_demo.utils.ranks import is_main, world_size
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def train(
     if not train_pairs or not validation_pairs:
         raise InputError("Training needs at least one pair for training and one for validation.")
     best, checkpoints = folder / "best", folder / "checkpoints"
-    if int(os.environ.get("RANK", 0)) == 0:
+    if is_main():
         recover(best)
     batch, accumulation = config.batch_size, config.accumulation
     steps = planned_steps(len(train_pairs), config)
@@ -156,7 +156,7 @@ def train(
 
 def planned_steps(dialogues: int, config: TrainingConfig) -> int:
     """Return the total number of optimizer steps, with WORLD_SIZE processes."""
-    together = config.batch_size * config.accumulation * int(os.environ.get("WORLD_SIZE", 1))
+    together = config.batch_size * config.accumulation * world_size()
     return config.max_steps or math.ceil(config.epochs * math.ceil(dialogues / together))
 
 
@@ -290,7 +290,7 @@ def _arguments(
 ) -> TrainingArguments:
     every = math.ceil(steps / config.evaluations)  # the last step is always evaluated
     evaluated = EVALUATION_BATCH * batch // config.batch_size
-    share = math.ceil(validation / int(os.environ.get("WORLD_SIZE", 1)))  # incomplete batches are padded
+    share = math.ceil(validation / world_size())  # incomplete batches are padded
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
