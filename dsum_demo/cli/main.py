@@ -1,5 +1,5 @@
-"""The command line: `dsum models | compare | score | evaluate | train | push | study | serve`. Results go to standard
-output, everything else to standard error.
+"""The command line: `dsum models | compare | score | evaluate | train | push | study | review | serve`. Results go to
+standard output, everything else to standard error.
 
 Each command imports what it needs, so `--help` and input errors need no heavy imports. Exit codes: 0 success, 1 a model
 failed, 2 invalid input, 130 interrupted."""
@@ -16,6 +16,7 @@ from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, add_co
 from dsum_demo.cli.evaluate import add_evaluate
 from dsum_demo.cli.models import run_models
 from dsum_demo.cli.push import run_push
+from dsum_demo.cli.review import add_review
 from dsum_demo.cli.score import run_score
 from dsum_demo.cli.serve import run_serve
 from dsum_demo.cli.study import add_study
@@ -86,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
     push.set_defaults(run=run_push)
 
     add_study(commands)
+
+    add_review(commands)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +11,7 @@ from dsum_demo.evaluation.report import Report
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
-from dsum_demo.utils.formatting import escape_formula
+from dsum_demo.utils.formatting import csv_line, markdown_cell, markdown_table
 
 
 def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
@@ -23,7 +21,7 @@ def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
     """
     columns = [column for metric in METRICS.values() for column in metric.columns]
     references = max((len(example.references) for example in evaluation.examples), default=0)
-    yield _line(
+    yield csv_line(
         [
             *"id row fingerprint topics words turns speakers system kind summary".split(),
             *columns,
@@ -40,7 +38,7 @@ def examples_csv(evaluation: Evaluation, report: Report) -> Iterator[str]:
         about += [example.words, example.turns, example.speakers]
         texts = [example.dialogue, *example.references, *[""] * (references - len(example.references))]
         for name, output in example.outputs.items():
-            yield _line(
+            yield csv_line(
                 [
                     *about,
                     name,
@@ -74,28 +72,28 @@ def report_json(evaluation: Evaluation, report: Report) -> str:
 
 def report_markdown(evaluation: Evaluation, report: Report) -> str:
     """Tables for a README or a pull request, with the signature under each."""
-    lines = [f"# Evaluation on {_cell(report.data)}", ""]
+    lines = [f"# Evaluation on {markdown_cell(report.data)}", ""]
     if report.signature is None:
         return "\n".join([*lines, "There are no scores yet.", ""])
     signature = ["", f"{shown_unit()} with 95 % intervals. {report.signature.text}", ""]
     if report.recovery:
         lines += [f"**{report.recovery.sentence}**", ""]
     headings = [metric.heading for metric in METRICS.values()]
-    titles = {system.name: _cell(system.title) for system in evaluation.systems}
+    titles = {system.name: markdown_cell(system.title) for system in evaluation.systems}
     rows: list[tuple[str, Mapping[str, Interval]]] = [(titles[s.name], s.f1) for s in report.systems]
     rows += [(f"{title} (for comparison)", f1) for title, f1 in scale(report)]
-    lines += _table(["System", *headings], ([name, *scores(f1)] for name, f1 in rows))
+    lines += markdown_table(["System", *headings], ([name, *scores(f1)] for name, f1 in rows))
     lines += signature
     if report.differences:
         lines += ["## Paired differences", ""]
-        lines += _table(
+        lines += markdown_table(
             ["Difference", *headings],
             ([f"{titles[d.system]} − {titles[d.baseline]}", *scores(d.f1, signed=True)] for d in report.differences),
         )
         lines += signature
     lines += ["## Checks", ""]
     names = [titles[system.name] for system in report.systems]
-    lines += _table(
+    lines += markdown_table(
         ["Check", *names, "How it is computed", "What it misses"],
         (
             [check.title, *(checked(check, s.checks[check.name]) for s in report.systems), check.how, check.misses]
@@ -105,24 +103,28 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
     lines += signature
     for by in dict.fromkeys(part.by for part in report.slices):
         lines += [f"## By {by}: {METRICS[HEADLINE].title}", ""]
-        lines += _table(
+        lines += markdown_table(
             [by.capitalize(), "n", *names],
             (
-                [_cell(part.name), str(part.n), *(scores(part.f1[s.name], [HEADLINE])[0] for s in report.systems)]
+                [
+                    markdown_cell(part.name),
+                    str(part.n),
+                    *(scores(part.f1[s.name], [HEADLINE])[0] for s in report.systems),
+                ]
                 for part in report.slices
                 if part.by == by
             ),
         )
         lines += signature
     if report.published:
-        lines += [f"## Published scores: {_cell(report.published.title)}", ""]
-        lines += _table(
+        lines += [f"## Published scores: {markdown_cell(report.published.title)}", ""]
+        lines += markdown_table(
             ["System", "ROUGE-1", "ROUGE-2", "ROUGE-L"],
             ([kind, *(f"{value:.2f}" for value in values)] for kind, values in report.published.scores.items()),
         )
-        lines += ["", f"{_cell(report.published.source)}. Reported by others, not computed here.", ""]
+        lines += ["", f"{markdown_cell(report.published.source)}. Reported by others, not computed here.", ""]
     if report.warnings:
-        lines += ["## Warnings", "", *(f"- {_cell(warning.text)}" for warning in report.warnings), ""]
+        lines += ["## Warnings", "", *(f"- {markdown_cell(warning.text)}" for warning in report.warnings), ""]
     return "\n".join(lines)
 
 
@@ -169,17 +171,3 @@ def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[
         with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.writelines(content)
     return [folder / name for name in contents]
-
-
-def _line(cells: Iterable[object]) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerow([escape_formula(c) if isinstance(c, str) else c for c in cells])
-    return file.getvalue()
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -91,7 +91,7 @@ def agreement(
 
 
 def _sentence(alpha: Interval) -> str:
-    low = "" if alpha.low is None else f" [{alpha.low:.2f}, {alpha.high:.2f}]"
+    low = "" if alpha.low is None or alpha.high is None else f" [{alpha.low:.2f}, {alpha.high:.2f}]"
     n = f"{alpha.n} dialogue{'s' if alpha.n > 1 else ''} with several reviewers"
     start = f"Krippendorff’s alpha of the ranks is {alpha.mean:.2f}{low} on {n}: "
     if alpha.mean >= RELIABLE:

@@ -44,7 +44,8 @@ class MetricAgreement:
 
     @property
     def sentence(self) -> str:
-        with_interval = "" if self.share.low is None else f" [{100 * self.share.low:.0f}, {100 * self.share.high:.0f}]"
+        low, high = self.share.low, self.share.high
+        with_interval = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
         who = "Another reviewer" if self.name == PEOPLE else self.title
         return f"{who} agrees with people in {100 * self.share.mean:.0f} %{with_interval} of {self.pairs:,} pairs."
 
@@ -99,7 +100,7 @@ def metric_agreement(
                 against[one.verdict.item] = None
         share = ratio(list(table.values()), seed=seed, resamples=resamples)
         pairs = int(sum(row[1] for row in table.values()))
-        rows.append(share and MetricAgreement(name, title, direction, share, pairs, equal, tuple(against)))
+        rows.append(MetricAgreement(name, title, direction, share, pairs, equal, tuple(against)) if share else None)
     return [row for row in rows if row]
 
 
@@ -122,4 +123,4 @@ def _people(
                     against[item] = None
     share = ratio(list(table.values()), seed=seed, resamples=resamples)
     pairs = int(sum(row[1] for row in table.values()))
-    return share and MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(against))
+    return MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(against)) if share else None

@@ -286,7 +286,9 @@ def _pairs(
         results.append(
             PairResult(
                 *pair,
-                **{what: len(ones) for what, ones in outcomes.items()},
+                won=len(outcomes["won"]),
+                tied=len(outcomes["tied"]),
+                lost=len(outcomes["lost"]),
                 preferred=ratio(list(rows.values()), seed=seed, resamples=resamples),
                 decision=decision,
                 sentence=_decided(review, pair, decision),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 STATIC = Path(__file__).with_name("static")
@@ -22,3 +24,16 @@ def call(function: str, *first: object) -> str:
     """The `js` of a gradio event: `dsum.function` of static/*.js with `first`, then the event's inputs."""
     arguments = "".join(f"{json.dumps(value)}, " for value in first)
     return f"(...values) => dsum.{function}({arguments}...values)"
+
+
+def html_page(title: str, body: str, style_sheets: Sequence[str], script: str) -> str:
+    """A self-contained page with plotly.js. title: plain text. body: HTML. The others are files in static/."""
+    import plotly.offline
+
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{read(*style_sheets)}</style>"
+        f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>{body}"
+        f"<script>{read(script)}</script></body></html>\n"
+    )

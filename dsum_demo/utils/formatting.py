@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def escape_formula(text: str) -> str:
-    """A cell that a spreadsheet shows instead of running."""
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+    """A cell that a spreadsheet shows instead of running; `unescape_formula` restores the text."""
+    return "'" + text if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """The text that `escape_formula` was given."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """One line of a CSV file, with `escape_formula` for texts."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerow([escape_formula(c) if isinstance(c, str) else c for c in cells])
+    return file.getvalue()
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def markdown_cell(text: str) -> str:
+    """A text that stays in its cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def size(count: float) -> str:

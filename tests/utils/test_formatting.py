@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsum_demo.utils.formatting import duration, first_line, millions, size
+from dsum_demo.utils.formatting import duration, escape_formula, first_line, millions, size, unescape_formula
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,11 @@ def test_counts_have_three_digits(count, text):
 )
 def test_first_line_of_an_error_is_short_and_never_empty(message, text):
     assert first_line(ValueError(message)) == text and len(text) <= 300
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plain", "=1", "+1", "-1", "@a", "\ta", "\ra", "'quoted'", "'=1", "''-1", "'", "''"]
+)
+def test_an_escaped_cell_is_not_a_formula_and_is_restored(text):
+    escaped = escape_formula(text)
+    assert not escaped.startswith(("=", "+", "-", "@", "\t", "\r")) and unescape_formula(escaped) == text

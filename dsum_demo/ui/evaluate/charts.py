@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from statistics import fmean
@@ -21,25 +20,16 @@ from dsum_demo.evaluation.report import Report, paired
 from dsum_demo.evaluation.slices import Slice
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
-from dsum_demo.ui.appearance import HUMAN, Look, system_looks, system_titles
-from dsum_demo.ui.charts import GRID, dressed
+from dsum_demo.ui.appearance import HUMAN, system_looks, system_titles
+from dsum_demo.ui.charts import GRID, LINE, Chart, bar_marker, dressed, error_bars
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 LEAD3_COLOR = "#7d6b9e"
 MOST_POINTS = 1_500  # per system; more are slow and unreadable
 MOST_RANKS = 1_000
-LINE = "rgba(136,136,136,0.9)"
 SLICE_TITLES = {
     "topic": "By topic", "length": "By the dialogue’s length", "speakers": "By number of speakers",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure and its finding in one sentence. figure: None if there is nothing to draw; `title` then states why."""
-
-    title: str
-    figure: go.Figure | None
 
 
 def means_chart(evaluation: Evaluation, report: Report) -> Chart:
@@ -57,10 +47,10 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
             x=[i + places[system.name] for i, _ in kept],
             y=[100 * mean.mean for _, mean in kept],
             width=width * 0.92,
-            error_y=_error_bars([mean for _, mean in kept]),
+            error_y=error_bars([mean for _, mean in kept]),
             customdata=[[titles[i], _interval_text(mean)] for i, mean in kept],
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + names[system.name] + "</extra>",
-            marker=_bar_marker(look),
+            marker=bar_marker(look),
         )
     for title, levels in scale(report):
         is_human = levels is report.human
@@ -205,7 +195,7 @@ def slices_chart(evaluation: Evaluation, report: Report, by: str, rouge: str) ->
         figure.add_scatter(
             name=names[system.name], mode="markers", x=[100 * mean.mean for mean in means],
             y=[rows - 1 - row - (place - (len(shown) - 1) / 2) * 0.22 for row, _ in kept],
-            error_x=_error_bars(means), marker={"color": styles[system.name].color, "symbol": symbol, "size": 10},
+            error_x=error_bars(means), marker={"color": styles[system.name].color, "symbol": symbol, "size": 10},
             customdata=[[part.name, _interval_text(mean)] for (_, part), mean in zip(kept, means, strict=True)],
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + names[system.name] + "</extra>",
         )  # fmt: skip
@@ -262,23 +252,6 @@ def _add_published(figure: go.Figure, evaluation: Evaluation, report: Report, pl
         marker={"symbol": "diamond-open", "size": 11, "color": LINE, "line": {"width": 2}},
         hovertemplate="%{customdata[0]}<extra>published</extra>",
     )  # fmt: skip
-
-
-def _bar_marker(look: Look) -> dict[str, Any]:
-    return {
-        "color": look.color,
-        "line": {"color": look.color, "width": 1},
-        "pattern": {"shape": look.pattern, "fgcolor": "white", "size": 7, "solidity": 0.2},
-    }
-
-
-def _error_bars(means: Sequence[Interval]) -> dict[str, Any]:
-    """Error bars to the ends of each interval; none for a mean without an interval."""
-    return {
-        "type": "data", "symmetric": False, "color": LINE, "thickness": 1.8, "width": 4,
-        "array": [100 * (mean.high - mean.mean) if mean.high is not None else 0 for mean in means],
-        "arrayminus": [100 * (mean.mean - mean.low) if mean.low is not None else 0 for mean in means],
-    }  # fmt: skip
 
 
 def _interval_text(mean: Interval) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-import plotly.offline
-
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
 from dsum_demo.metrics.scores import HEADLINE
-from dsum_demo.ui.assets import read
+from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.evaluate import tables
-from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
+from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.evaluate.example_detail import example_view
 from dsum_demo.ui.evaluate.example_table import Selection, columns, select
 from dsum_demo.ui.html import SHARED
@@ -27,7 +25,7 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         "Scores": _scores(evaluation, report),
         "Differences": _differences(evaluation, report),
         "Slices": "".join(
-            _chart(slices_chart(evaluation, report, by, HEADLINE), f"by-{by}")
+            slices_chart(evaluation, report, by, HEADLINE).html(f"by-{by}")
             + tables.slices_table(evaluation, report, by, HEADLINE)
             for by in ("topic", "length", "speakers")
         ),
@@ -35,40 +33,28 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         "Examples": _examples(evaluation, report),
     }
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>dsum: evaluation of {escape(report.data)}</title>"
-        f"<style>{read('shared.css', 'evaluate.css', 'report.css')}</style>"
-        f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>"
+    return html_page(
+        f"dsum: evaluation of {report.data}",
         f"<h1>Evaluation of {escape(report.data)}</h1>{tables.facts(evaluation, report, report.data)}"
-        f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}"
-        f"<script>{read('report.js')}</script></body></html>\n"
+        f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}",
+        ("shared.css", "evaluate.css", "report.css"),
+        "report.js",
     )
 
 
 def _scores(evaluation: Evaluation, report: Report) -> str:
     parts = f"<details><summary>Precision, recall and F1</summary>{tables.parts_table(evaluation, report)}</details>"
-    return _chart(means_chart(evaluation, report), "means") + tables.means_table(evaluation, report) + parts
+    return means_chart(evaluation, report).html("means") + tables.means_table(evaluation, report) + parts
 
 
 def _differences(evaluation: Evaluation, report: Report) -> str:
     charts = "".join(
-        _chart(differences_chart(evaluation, one.system, one.baseline, HEADLINE), f"pair-{number}")
+        differences_chart(evaluation, one.system, one.baseline, HEADLINE).html(f"pair-{number}")
         for number, one in enumerate(report.differences)
         if one.f1
     )
-    length = _chart(length_chart(evaluation, HEADLINE), "length")
+    length = length_chart(evaluation, HEADLINE).html("length")
     return charts + tables.differences_table(evaluation, report) + length
-
-
-def _chart(chart: Chart, name: str) -> str:
-    heading = f"<h3>{escape(chart.title)}</h3>"
-    if chart.figure is None:
-        return heading
-    config = {"displayModeBar": False, "responsive": True}
-    drawn = chart.figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config)
-    return f'{heading}<div class="chart">{drawn}</div>'
 
 
 def _examples(evaluation: Evaluation, report: Report) -> str:

@@ -15,8 +15,9 @@ from dsum_demo.evaluation.report import Report
 from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.metrics.scores import HEADLINE
 from dsum_demo.ui.appearance import system_titles
+from dsum_demo.ui.charts import Chart
 from dsum_demo.ui.evaluate import tables
-from dsum_demo.ui.evaluate.charts import Chart, differences_chart, length_chart, means_chart, slices_chart
+from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 

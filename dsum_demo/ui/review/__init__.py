@@ -1,0 +1,1 @@
+"""The Review tab: people judge summaries blind."""

@@ -1,0 +1,174 @@
+"""The report of a review as a self-contained HTML page: charts, tables, and every item with its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from dsum_demo.review.preferences import counted
+from dsum_demo.review.records import Review, ReviewItem, Verdict
+from dsum_demo.review.report import HOW_DECIDED, HOW_INTERVALS, HOW_WORTH, ReviewReport
+from dsum_demo.review.report_text import (
+    ERROR_HEADS,
+    PAIR_HEADS,
+    SYSTEM_HEADS,
+    error_rows,
+    percent,
+    quality_sentences,
+    summary_line,
+    system_rows,
+)
+from dsum_demo.ui.appearance import system_looks, system_titles
+from dsum_demo.ui.assets import html_page
+from dsum_demo.ui.html import card, html_table, notice
+from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
+
+HOW_METRICS = (
+    "The share of pairs with a preference in which the metric prefers the same summary; equal values count half. Half "
+    "is chance."
+)
+
+
+def review_html(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport) -> str:
+    """The whole page. verdicts: the last revisions (`ReviewStore.verdicts`). Numbers link to their items below."""
+    places = {item.id: number for number, item in enumerate(items, 1)}
+    sections = {
+        "Systems": _systems(review, report),
+        "Pairs": _pairs(review, report, places),
+        "Reviewers": _reviewers(report, places),
+        "Metrics against people": _metrics(report, places),
+        "Marked errors": _errors(report, places),
+        "Items": _items(review, items, verdicts),
+    }
+    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items() if content)
+    notes = "".join(notice(note, "warning") for note in report.notes)
+    return html_page(
+        f"dsum: review {review.name}",
+        f"<h1>Review: {escape(review.name)}</h1><p>{escape(summary_line(report))}</p>{notes}{body}",
+        ("shared.css", "evaluate.css", "report.css"),
+        "report.js",
+    )
+
+
+def _systems(review: Review, report: ReviewReport) -> str:
+    chart = worths_chart(review, report).html("worths")
+    if not report.systems:
+        return chart
+    return chart + html_table(SYSTEM_HEADS, _escaped(system_rows(report))) + _hint(f"{HOW_WORTH} {HOW_INTERVALS}")
+
+
+def _pairs(review: Review, report: ReviewReport, places: dict[str, int]) -> str:
+    if not report.pairs:
+        return ""
+    titles = system_titles(review.systems)
+    rows = [
+        [
+            escape(f"{titles[pair.first]} against {titles[pair.second]}"),
+            *(_linked(str(getattr(pair, what)), pair.items[what], places) for what in ("won", "tied", "lost")),
+            escape(percent(pair.preferred)),
+        ]
+        for pair in report.pairs
+    ]
+    return pairs_chart(review, report).html("pairs") + html_table(PAIR_HEADS, rows) + _hint(HOW_DECIDED)
+
+
+def _reviewers(report: ReviewReport, places: dict[str, int]) -> str:
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in quality_sentences(report))
+    fast = "".join(
+        f"<li>{escape(one.name)}, faster than reading: {_linked('', one.hasty, places)}</li>"
+        for one in report.reviewers
+        if one.hasty
+    )
+    bad = f"<li>All bad: {_linked('', report.all_bad_items, places)}</li>" if report.all_bad_items else ""
+    return f"<ul>{sentences}{fast}{bad}</ul>"
+
+
+def _metrics(report: ReviewReport, places: dict[str, int]) -> str:
+    chart = metrics_chart(report).html("metrics")
+    if not report.metrics:
+        return chart
+    rows = [
+        [
+            escape(row.title), escape(percent(row.share)), str(row.pairs), str(row.equal), escape(row.direction),
+            _linked(str(len(row.against)), row.against, places),
+        ]
+        for row in report.metrics
+    ]  # fmt: skip
+    heads = ("Metric or check", "Agrees with people", "Pairs", "Equal values", "Direction", "Items against it")
+    return chart + html_table(heads, rows) + _hint(HOW_METRICS)
+
+
+def _errors(report: ReviewReport, places: dict[str, int]) -> str:
+    if not report.errors:
+        return ""
+    shown = [rate for rate in report.errors if rate.marked or rate.kind == "any"]
+    rows = [
+        [*cells, _linked("", rate.items, places)]
+        for cells, rate in zip(_escaped(error_rows(report)), shown, strict=True)
+    ]
+    return html_table((*ERROR_HEADS, "Items"), rows)
+
+
+def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict]) -> str:
+    """Each item with its texts and verdicts, folded."""
+    names, looks = system_titles(review.systems), system_looks(review.systems)
+    by_item: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_item.setdefault(verdict.item, []).append(verdict)
+    folded = []
+    for number, item in enumerate(items, 1):
+        own = by_item.get(item.id, [])
+        cards = "".join(
+            card(
+                looks[name].css_class, names[name], f"{len(counted(own))} verdicts",
+                f'<p class="summary" dir="auto">{escape(text.text)}</p>', _marks(own, name), copyable=False,
+            )
+            for name, text in item.texts.items()
+        )  # fmt: skip
+        lines = "".join(f'<p dir="auto">{escape(line)}</p>' for line in item.dialogue.splitlines())
+        references = "".join(f'<p class="hint" dir="auto">Reference: {escape(text)}</p>' for text in item.references)
+        answers = "".join(f"<li>{_answer(verdict, names)}</li>" for verdict in own)
+        folded.append(
+            f"<details><summary>{escape(item.id)} ({len(own)} answers)</summary>"
+            # A link to it opens the folded element around it.
+            f'<section class="example" id="item-{number}"><div class="example-grid"><div class="example-text">'
+            f'<div class="turns" tabindex="0" aria-label="Dialogue">{lines}</div>{references}</div>'
+            f'<div class="example-cards">{cards}</div></div><ul>{answers}</ul></section></details>'
+        )
+    return "".join(folded)
+
+
+def _marks(verdicts: Iterable[Verdict], name: str) -> str:
+    kinds = [span.kind for verdict in verdicts for span in verdict.spans if span.system == name]
+    return escape(", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds)))
+
+
+def _answer(verdict: Verdict, names: dict[str, str]) -> str:
+    again = " (again)" if verdict.round else ""
+    if verdict.skipped:
+        what = f"skipped: {verdict.skipped}"
+    elif verdict.all_bad:
+        what = "all bad"
+    else:
+        places = sorted(set(verdict.ranks.values()))
+        what = " > ".join(
+            " = ".join(names[name] for name, rank in verdict.ranks.items() if rank == place) for place in places
+        )
+    comment = f" – “{verdict.comment}”" if verdict.comment else ""
+    return escape(f"{verdict.reviewer}{again}: {what} ({verdict.seconds:.0f} s){comment}")
+
+
+def _linked(count: str, ids: Sequence[str], places: dict[str, int]) -> str:
+    """A number with links to its items, folded; without a number the links alone."""
+    links = ", ".join(f'<a href="#item-{places[one]}">{escape(one)}</a>' for one in ids)
+    if not count:
+        return links
+    return f"<details><summary>{count}</summary>{links}</details>" if ids else count
+
+
+def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    return [[escape(cell) for cell in row] for row in rows]
+
+
+def _hint(text: str) -> str:
+    return f'<p class="hint">{escape(text)}</p>'
