@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 from dsum_demo.data.conversations.reader import Reading
@@ -30,6 +31,7 @@ from dsum_demo.models.adapter_scaling import check_strength
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
+from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
 from dsum_demo.utils.formatting import escape_formula
 from dsum_demo.utils.threads import run_in_thread
@@ -73,7 +75,8 @@ class Comparison:
     """A comparison's input and results.
 
     reading: how the text was read, such as a chat export; its dialogue is `dialogue`. fitted: None until the first
-    model's tokenizer is loaded.
+    model's tokenizer is loaded. recorded: the date (YYYY-MM-DD) of a saved evaluation from which the summaries are; ""
+    if they were generated for this comparison.
     """
 
     family: Family
@@ -84,6 +87,7 @@ class Comparison:
     fitted: FittedDialogue | None = None
     signature: Signature | None = field(default=None)
     reading: Reading | None = None
+    recorded: str = ""
 
     @property
     def original(self) -> SystemResult | None:
@@ -120,10 +124,40 @@ class Comparison:
             "reading": self.reading.as_dict() if self.reading else None,
             "references": list(self.references),
             "decode": self.decode.as_dict(),
+            "recorded": self.recorded,
             "warnings": list(self.warnings),
             "turns_left_out": self.fitted.turns_left_out if self.fitted else 0,
+            "cut_inside_turn": bool(self.fitted and self.fitted.cut_inside_turn),
             "systems": [_system_dict(system) for system in self.systems],
         }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], registry: Registry) -> Comparison:
+        """Read the result of `as_dict`; scores are computed again from the texts, and `fitted` has no token ids.
+
+        Raises KeyError, TypeError, ValueError or AttributeError for other data, and a DsumError for values that are
+        invalid or models that the registry does not have.
+        """
+        reading = read_dialogue(raw["dialogue"], as_is=True)
+        if raw["reading"]:
+            of = raw["reading"]
+            dropped = {str(kind): int(number) for kind, number in of["dropped"].items()}
+            reading = replace(reading, format=str(of["format"]), dropped=dropped)
+        references = clean_references(raw["references"])
+        recorded = date.fromisoformat(raw["recorded"]).isoformat() if raw["recorded"] else ""
+        left_out = int(raw["turns_left_out"])
+        kept = reading.turns - left_out
+        return cls(
+            registry.family(raw["family"]),
+            reading.dialogue,
+            references,
+            DecodingConfig(**raw["decode"]),
+            tuple(_system(system, references, registry) for system in raw["systems"]),
+            FittedDialogue(reading.dialogue, (), kept, left_out, bool(raw["cut_inside_turn"])),
+            signature(n=1, references=len(references)) if references else None,
+            reading,
+            recorded,
+        )
 
     def as_json(self) -> str:
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n"
@@ -178,7 +212,38 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "seconds": generation.seconds if generation else None,
         "first_token_seconds": generation.first_token_seconds if generation else None,
         "tokens_per_second": generation.tokens_per_second if generation else None,
+        "hit_length_limit": bool(generation and generation.hit_length_limit),
     }
+
+
+def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registry) -> SystemResult:
+    """Read a finished system's result of `_system_dict`."""
+    text, first = str(raw["summary"]), raw["first_token_seconds"]
+    if raw["phase"] not in ("done", "stopped", "failed"):
+        raise ValueError(f"A kept system's phase is done, stopped or failed, not {raw['phase']!r}.")
+    generation = (
+        Generation(
+            text,
+            int(raw["new_tokens"]),
+            float(raw["seconds"]),
+            None if first is None else float(first),
+            finished=raw["phase"] == "done",
+            stopped=raw["phase"] == "stopped",
+            hit_length_limit=bool(raw["hit_length_limit"]),
+        )
+        if raw["seconds"] is not None
+        else None
+    )
+    return SystemResult(
+        registry.spec(raw["name"]),
+        raw["phase"],
+        generation=generation,
+        parameters=raw["parameters"],
+        trained_parameters=raw["trained_parameters"],
+        scores=score_summary(text, references) if raw["phase"] == "done" and references and text else None,
+        error=str(raw["error"]),
+        strength=check_strength(raw["strength"]),
+    )
 
 
 def clean_references(references: Sequence[str]) -> tuple[str, ...]:

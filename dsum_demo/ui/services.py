@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dsum_demo.comparison import Comparison
 from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
 from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError
 from dsum_demo.evaluation.background import EvaluationQueue
 from dsum_demo.evaluation.output_cache import OutputCache
+from dsum_demo.evaluation.recorded_comparison import recorded_samples
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
@@ -25,7 +27,8 @@ from dsum_demo.utils.path_redaction import hide_paths
 class Services:
     """One app's settings, models, samples, evaluations and runs. The event handlers take what they need from here.
 
-    running: for each session with a comparison, the event that stops it. speed: this machine's, None until measured.
+    recorded: the samples' shipped summaries, by family and dialogue. running: for each session with a comparison, the
+    event that stops it. speed: this machine's, None until measured.
     """
 
     settings: Settings
@@ -33,6 +36,7 @@ class Services:
     store: ModelStore
     samples: list[Example]
     jobs: RunQueue
+    recorded: Mapping[tuple[str, str], Comparison] = field(default_factory=dict)
     running: dict[str, threading.Event] = field(default_factory=dict)
     speed: Speed | None = None
     evaluations: EvaluationQueue = field(init=False)
@@ -54,7 +58,8 @@ class Services:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        return cls(settings, registry, make_store(settings, registry), samples, make_run_queue(settings))
+        recorded = recorded_samples(settings.shipped_evaluations_dir, registry)
+        return cls(settings, registry, make_store(settings, registry), samples, make_run_queue(settings), recorded)
 
     def told(self, error: object) -> str:
         """The error text that a visitor sees: on a public Space without the server's paths."""
@@ -82,6 +87,14 @@ class Services:
         event = self.running.get(session)
         if event:
             event.set()
+
+    def finish(self, session: str, event: threading.Event | None) -> None:
+        """Mark the comparison of `event` as finished, unless the session has started another."""
+        if event is not None and self.running.get(session) is event:
+            del self.running[session]
+
+    def is_running(self, session: str) -> bool:
+        return session in self.running
 
     def forget(self, session: str) -> None:
         """Stop the comparison of a session that has ended, and remove it."""

@@ -69,6 +69,28 @@ def choose_long_sampling(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
+def test_the_page_opens_on_recorded_summaries_and_a_reload_keeps_generated_ones(new_page):
+    page = new_page()
+    expect(page.locator("#warnings")).to_contain_text("recorded on", timeout=PATIENCE)
+    for system in SYSTEMS:
+        expect(page.locator(f"#card-{system} .text")).not_to_be_empty()
+    expect(page.locator("#headline")).to_contain_text("highest ROUGE-1")
+    expect(page.locator("#examples input")).not_to_have_value("")
+
+    paste(page, DIALOGUE, REFERENCE)
+    expect(page.locator("#card-full")).to_contain_text("The summary appears here.", timeout=PATIENCE)
+    expect(page.locator("#warnings")).not_to_contain_text("recorded on")
+    compare(page)
+    expect(page.locator("#headline")).to_contain_text("highest ROUGE-1", timeout=PATIENCE)
+    page.wait_for_function("localStorage.getItem('dsum-comparison') !== null", timeout=PATIENCE)
+    before = [summary(page, system) for system in SYSTEMS]
+    page.reload()
+    for system, text in zip(SYSTEMS, before, strict=True):
+        expect(page.locator(f"#card-{system} .text")).to_have_text(text, timeout=PATIENCE)
+    expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+    expect(page.locator("#examples input")).to_have_value("", timeout=PATIENCE)
+
+
 def test_three_summaries_stream_and_the_bars_have_the_heights_of_the_scores(new_page):
     page = new_page()
     paste(page, reference=REFERENCE)

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from types import SimpleNamespace
 
 import pytest
@@ -42,6 +43,10 @@ def with_text(comparison: Comparison, text: str) -> Comparison:
     """The comparison with `text` as the full fine-tune's summary."""
     result = replace(comparison.systems[1], generation=Generation(text, 5, 1.0, 0.1, finished=True))
     return replace(comparison, systems=(comparison.systems[0], result, comparison.systems[2]))
+
+
+def html_text(card: str) -> str:
+    return unescape(re.sub("<[^>]+>", "", card))
 
 
 # Cards
@@ -297,6 +302,104 @@ def test_a_requested_stop_ends_the_comparison(services):
     assert not last["scores"]["visible"] and "no model completed a summary" in last["no_rouge"]
     services.forget("stopped")
     assert "stopped" not in services.running
+
+
+@pytest.fixture
+def with_recorded(services, comparison):
+    """Services whose first sample has recorded summaries."""
+    sample = services.samples[0]
+    recorded = replace(
+        comparison, dialogue=sample.dialogue, references=sample.references, recorded="2026-03-04", fitted=None
+    )
+    return replace(services, recorded={(comparison.family.name, sample.dialogue): recorded})
+
+
+def typed_sample(services, number: int = 0) -> tuple[str, ...]:
+    sample = services.samples[number]
+    return (sample.dialogue, *dialogue._padded(sample.references))
+
+
+def reopened(services, kept, typed, opened=None, session="reload") -> dict:
+    family = services.registry.default_family.name
+    example, chosen, *rest = tab.reopen(
+        services, kept, opened, family, "", *typed, SimpleNamespace(session_hash=session)
+    )
+    return {"example": example, "family": chosen, **dict(zip(tab.RESULTS, rest[-len(tab.RESULTS) :], strict=True))}
+
+
+def test_the_page_opens_on_an_example_with_its_recorded_summaries(with_recorded, comparison):
+    shown = dict(
+        zip(
+            tab.RESULTS,
+            tab._example_results(with_recorded, comparison.family.name, typed_sample(with_recorded)),
+            strict=True,
+        )
+    )
+    assert "recorded on 4 March 2026" in shown["warnings"] and shown["scores"]["visible"] and shown["chart"].data
+    assert comparison.systems[1].summary in html_text(shown[Kind.FULL]) and "tokens/s" not in shown[Kind.FULL]
+
+
+def test_an_example_without_recorded_summaries_has_empty_cards(with_recorded, comparison):
+    shown = dict(
+        zip(
+            tab.RESULTS,
+            tab.show_example(with_recorded, comparison.family.name, *typed_sample(with_recorded, 1)),
+            strict=True,
+        )
+    )
+    assert all("appears here" in shown[kind] for kind in tab.KINDS)
+    assert shown["comparison"] is None and not shown["scores"]["visible"]
+
+
+def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparison_stays(with_recorded, comparison):
+    name, request = comparison.family.name, SimpleNamespace(session_hash="edited")
+    recorded = next(iter(with_recorded.recorded.values()))
+    typed = typed_sample(with_recorded)
+
+    def follow(shown, *typed):
+        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, shown, name, *typed, request), strict=True))
+
+    nothing = {"__type__": "update"}
+    assert all(update == nothing for update in follow(recorded, *typed).values())
+    assert follow(recorded, typed[0] + "\nA: More.", *typed[1:])["comparison"] is None
+    assert all(update == nothing for update in follow(comparison, DIALOGUE, "", "", "").values())
+    with_recorded.begin("edited")
+    assert all(update == nothing for update in follow(recorded, "A: Other.\nB: Yes.", "", "", "").values())
+    with_recorded.forget("edited")
+
+
+def test_a_reload_keeps_the_comparison_of_the_typed_dialogue(services, comparison):
+    kept = json.loads(json.dumps(tab.keep(comparison)))
+    shown = reopened(services, kept, (DIALOGUE, *REFERENCES, ""))
+    assert shown["comparison"] == replace(comparison, fitted=replace(comparison.fitted, source_ids=()))
+    assert shown["family"] == comparison.family.name and shown["example"] is None
+    assert comparison.systems[1].summary in html_text(shown[Kind.FULL]) and "recorded" not in shown["warnings"]
+    other = reopened(services, kept, ("A: Something else.\nB: Yes.", "", "", ""))
+    assert other["comparison"] is None and "appears here" in other[Kind.FULL]
+
+
+@pytest.mark.parametrize("kept", [None, [], "x", 5, {}, {"dialogue": DIALOGUE}, {"dialogue": DIALOGUE, "reading": 1}])
+def test_a_kept_comparison_that_cannot_be_read_gives_the_example(with_recorded, kept):
+    shown = reopened(with_recorded, kept, typed_sample(with_recorded))
+    assert shown["comparison"].recorded and shown["example"] == with_recorded.samples[0].id
+
+
+def test_a_reload_during_a_comparison_of_the_session_changes_nothing(services, comparison):
+    services.begin("busy")
+    shown = reopened(services, tab.keep(comparison), (DIALOGUE, *REFERENCES, ""), session="busy")
+    assert shown["comparison"] == {"__type__": "update"} == shown["family"]
+    services.forget("busy")
+
+
+def test_a_finished_comparison_no_longer_counts_as_running(services):
+    services.begin("one")
+    run(services, session="one")
+    assert not services.is_running("one")
+
+
+def test_another_family_shows_its_recorded_summaries_of_the_example(with_recorded, comparison):
+    changed = tab.change_family(with_recorded, comparison.family.name, "", *typed_sample(with_recorded))
+    assert changed[tab.RESULTS.index("comparison") - len(tab.RESULTS)].recorded == "2026-03-04"
 
 
 def test_a_new_comparison_of_a_session_stops_the_previous_one(services):

@@ -33,11 +33,16 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class DialogueInput:
-    """The components that other parts of the tab use. as_is: the detected format that the user turned off, or ""."""
+    """The components and events that other parts of the tab use.
+
+    as_is: the detected format that the user turned off, or "". chosen: after an example was chosen.
+    """
 
     dialogue: gr.Textbox
     as_is: gr.State
     references: list[gr.Textbox]
+    examples: gr.Dropdown
+    chosen: Any
     start: gr.Button
     stop: gr.Button
     problem: gr.HTML
@@ -70,7 +75,9 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
         clear = gr.Button("Clear", elem_id="clear", scale=1, min_width=70)
     problem = gr.HTML(elem_id="problem")
     undo = gr.Button("Undo: restore the previous text", size="sm", visible=False, elem_id="undo")
-    examples = gr.Dropdown(example_choices(services), value=None, label="Examples by topic", elem_id="examples")
+    examples = gr.Dropdown(
+        example_choices(services), value=sample and sample.id, label="Examples by topic", elem_id="examples"
+    )
     with gr.Accordion(f"Reference summaries (optional, up to {MAX_REFERENCES})", open=False, elem_id="references"):
         references = [
             gr.Textbox(text, label=f"Reference {number}", lines=2, max_lines=5)
@@ -86,7 +93,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
 
     typed = [dialogue, *references]
     replaced = [*typed, before, undo, problem]
-    examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
+    chosen = examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     described = [reading, switch]
@@ -98,7 +105,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     # In the browser only: an answer from the server could overwrite what the user has typed in the meantime.
     page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
     gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
-    return DialogueInput(dialogue, as_is, references, start, stop, problem)
+    return DialogueInput(dialogue, as_is, references, examples, chosen, start, stop, problem)
 
 
 def uses_as_is(dialogue: str, as_is: str) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from types import MethodType
 from typing import Any, ClassVar
 
 import gradio as gr
 
-from dsum_demo.comparison import Comparison, stream_comparison
+from dsum_demo.comparison import Comparison, clean_references, stream_comparison
+from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -52,6 +55,10 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     """Build the tab and its events. `family` is the page's family dropdown, `owner` the visitor's secret."""
     registry = services.registry.seen_by("")  # the page is built once, for all visitors
     first = registry.default_family
+    sample = services.samples[0] if services.samples else None
+    recorded = services.recorded.get((first.name, sample.dialogue)) if sample else None
+    shown = dict(zip(RESULTS, shown_results(first, recorded), strict=True))
+    kept = gr.BrowserState(None, storage_key="dsum-comparison", secret="dsum")
     with gr.Row():
         with gr.Column(scale=4, min_width=310):
             typing = build_dialogue_input(page, services)
@@ -59,8 +66,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                 decoding = _build_decoding(first.decode)
         with gr.Column(scale=9, min_width=310):
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
-            right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(None)}
-            right["warnings"] = gr.HTML(elem_id="warnings")
+            right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(recorded)}
+            right["warnings"] = gr.HTML(shown["warnings"], elem_id="warnings")
             choosers, strengths = [], []
             with gr.Row(elem_id="cards"):
                 for kind in KINDS:
@@ -75,14 +82,11 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                                 elem_id=f"choose-{kind}",
                             )
                         )
-                        right[kind] = gr.HTML(
-                            cards.empty_card(kind, default_of(first, kind)),
-                            elem_id=f"card-{kind}",
-                        )
+                        right[kind] = gr.HTML(shown[kind], elem_id=f"card-{kind}")
                         if kind is not Kind.BASE:
                             strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
-            right["human"] = gr.HTML(elem_id="card-human")
-            with gr.Row(visible=False, elem_id="options") as right["options"]:
+            right["human"] = gr.HTML(shown["human"], elem_id="card-human")
+            with gr.Row(visible=recorded is not None, elem_id="options") as right["options"]:
                 highlight = gr.Radio(
                     cards.HIGHLIGHTS,
                     value=html.NO_HIGHLIGHT,
@@ -90,14 +94,14 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                     elem_id="highlight",
                     scale=2,
                 )
-                right["downloads"] = gr.HTML(elem_id="downloads", scale=1, min_width=290)
+                right["downloads"] = gr.HTML(shown["downloads"], elem_id="downloads", scale=1, min_width=290)
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
-            with gr.Column(visible=False, elem_id="scores") as right["scores"]:
-                right["headline"] = gr.HTML(elem_id="headline")
-                right["chart"] = gr.Plot(show_label=False, container=False, elem_id="chart")
-                right["signature"] = gr.HTML(elem_classes="hint", elem_id="signature")
+            with gr.Column(visible=recorded is not None, elem_id="scores") as right["scores"]:
+                right["headline"] = gr.HTML(shown["headline"], elem_id="headline")
+                right["chart"] = gr.Plot(shown["chart"], show_label=False, container=False, elem_id="chart")
+                right["signature"] = gr.HTML(shown["signature"], elem_classes="hint", elem_id="signature")
                 with gr.Accordion("Precision, recall and F1", open=False, elem_id="parts"):
-                    right["table"] = gr.HTML()
+                    right["table"] = gr.HTML(shown["table"])
             right["no_rouge"] = gr.HTML(elem_id="no-rouge")
 
     outputs = [right[name] for name in RESULTS]
@@ -111,6 +115,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
         **QUIET,
     )
     run.success(end, None, controls, queue=False, **QUIET)
+    run.success(keep, right["comparison"], kept, **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
@@ -121,14 +126,28 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
     dependent = [note, *choosers, *decoding[-2:], *outputs]
     # Not `change`: `show_model` also changes the family and updates the rest itself.
-    family.input(MethodType(change_family, services), [family, owner], dependent, **QUIET)
+    family.input(MethodType(change_family, services), [family, owner, *typing.typed], dependent, **QUIET)
     for chooser, slider in zip(choosers[1:], strengths, strict=True):
         chooser.change(MethodType(offer_strength, services.registry), [chooser, owner], slider, **QUIET)
-    page.load(MethodType(refresh, services), None, family, **QUIET).then(
+    opened = page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_own_family, services), [owner, family, *choosers], [note, *choosers], **QUIET
     )
+    everything = CompareTab([family, *dependent])
+    reopened = [typing.examples, *everything.shown]
+    opened.then(
+        MethodType(reopen, services), [kept, right["comparison"], family, owner, *typing.typed], reopened, **QUIET
+    )
+    typing.chosen.then(MethodType(show_example, services), [family, *typing.typed], outputs, **QUIET)
+    typing.dialogue.change(
+        MethodType(follow_dialogue, services),
+        [right["comparison"], family, *typing.typed],
+        outputs,
+        trigger_mode="always_last",
+        queue=False,
+        **QUIET,
+    )
     page.unload(MethodType(say_goodbye, services))
-    return CompareTab([family, *dependent])
+    return everything
 
 
 def _build_decoding(decode: DecodingConfig) -> list[gr.components.Component]:
@@ -167,6 +186,18 @@ def results(**changes: Update) -> tuple[Update, ...]:
     if changes:
         raise InputError(f"The Compare tab has no {', '.join(changes)}; it has {', '.join(RESULTS)}.")
     return tuple(updates.values())
+
+
+def shown_results(
+    family: Family, comparison: Comparison | None, wanted: Mapping[Kind, ModelSpec] | None = None
+) -> tuple[Update, ...]:
+    """A finished comparison without highlighting, or empty cards, by default of the family's default models."""
+    if comparison is None:
+        specs = {kind: default_of(family, kind) for kind in KINDS} | dict(wanted or {})
+        empty = {kind: cards.empty_card(kind, spec) for kind, spec in specs.items()}
+        return results(**empty, **_emptied(), **_no_scores(), problem="", warnings="", human="", comparison=None)
+    shown = _no_scores() | _finished(comparison, html.NO_HIGHLIGHT)
+    return results(**shown, problem="", warnings=_recorded(comparison) + _warnings(comparison))
 
 
 def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
@@ -243,6 +274,88 @@ def run_comparison(
             yield results(**_finished(comparison, highlight))
     except DsumError as error:
         yield results(problem=html.notice(services.told(error), "error"))
+    finally:
+        services.finish(request.session_hash or "", stop)
+
+
+def keep(comparison: Comparison | None) -> dict[str, Any] | None:
+    """What the browser keeps across reloads."""
+    return comparison.as_dict() if comparison else None
+
+
+def reopen(
+    services: Services,
+    kept: Any,
+    comparison: Comparison | None,
+    family_name: str,
+    owner: str,
+    dialogue: str,
+    reference1: str,
+    reference2: str,
+    reference3: str,
+    request: gr.Request,
+) -> tuple[Update, ...]:
+    """After a reload: the comparison that the browser kept if it is of the typed dialogue, else the example's.
+
+    Updates of the examples dropdown and of `CompareTab.shown`. `comparison` is the one that the page opened with.
+    """
+    typed = (dialogue, reference1, reference2, reference3)
+    example = next((sample.id for sample in services.samples if sample.dialogue == dialogue), None)
+    registry = services.registry.seen_by(owner)
+    unchanged = [gr.skip()] * CompareTab.PARTS
+    if services.is_running(request.session_hash or ""):
+        return (example, *unchanged)
+    with contextlib.suppress(DsumError, KeyError, TypeError, ValueError, AttributeError):
+        found = Comparison.from_dict(kept, registry)
+        if _is_of(services, found, typed):
+            specs = dict(zip(KINDS, (system.spec for system in found.systems), strict=False))
+            return (example, found.family.name, *_begin_with(services, registry, found.family, specs, found))
+    return (
+        example,
+        *unchanged[: -len(RESULTS)],
+        *follow_dialogue(services, comparison, family_name, *typed, request=request),
+    )
+
+
+def show_example(services: Services, family_name: str, *typed: str) -> tuple[Update, ...]:
+    """The recorded summaries of the chosen example, or empty cards if there are none."""
+    return _example_results(services, family_name, typed)
+
+
+def follow_dialogue(
+    services: Services,
+    comparison: Comparison | None,
+    family_name: str,
+    dialogue: str,
+    reference1: str,
+    reference2: str,
+    reference3: str,
+    request: gr.Request,
+) -> tuple[Update, ...]:
+    """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one."""
+    typed = (dialogue, reference1, reference2, reference3)
+    running = services.is_running(request.session_hash or "")
+    if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed))):
+        return results()
+    return _example_results(services, family_name, typed)
+
+
+def _example_results(services: Services, family_name: str, typed: Sequence[str]) -> tuple[Update, ...]:
+    family = services.registry.family(family_name)
+    found = services.recorded.get((family_name, typed[0]))
+    return shown_results(family, found if found and _is_of(services, found, typed) else None)
+
+
+def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
+    """Whether the comparison is of the typed dialogue and references."""
+    dialogue, *references = typed
+    ignored = references_of_others(services, dialogue, references)
+    own = [reference for index, reference in enumerate(references) if index not in ignored]
+    try:
+        typed_input = (read_dialogue(dialogue).dialogue, clean_references(own))
+    except InputError:
+        return False
+    return typed_input == (comparison.dialogue, comparison.references)
 
 
 def decode_config(
@@ -262,10 +375,11 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
     return results(**_texts(comparison, highlight), legend=cards.legend(comparison, highlight))
 
 
-def change_family(services: Services, chosen: str, owner: str = "") -> tuple[Update, ...]:
-    """Switch to another family: empty cards, its models and its decoding defaults."""
+def change_family(services: Services, chosen: str, owner: str, *typed: str) -> tuple[Update, ...]:
+    """Switch to another family: its models, decoding defaults and, for an example, recorded summaries."""
     registry = services.registry.seen_by(owner)
-    return _begin_with(services, registry, registry.family(chosen), {})
+    described = _begin_with(services, registry, registry.family(chosen), {})
+    return (*described[: -len(RESULTS)], *_example_results(services, chosen, typed))
 
 
 def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
@@ -275,7 +389,11 @@ def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Up
 
 
 def _begin_with(
-    services: Services, registry: Registry, family: Family, wanted: Mapping[Kind, ModelSpec]
+    services: Services,
+    registry: Registry,
+    family: Family,
+    wanted: Mapping[Kind, ModelSpec],
+    comparison: Comparison | None = None,
 ) -> tuple[Update, ...]:
     offered = {kind: variants(registry, family, kind) for kind in KINDS}
     for kind, spec in wanted.items():
@@ -285,14 +403,7 @@ def _begin_with(
         *(gr.update(**offered[kind]) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
-        *results(
-            **{kind: cards.empty_card(kind, wanted.get(kind) or default_of(family, kind)) for kind in KINDS},
-            **_emptied(),
-            problem="",
-            warnings="",
-            human="",
-            comparison=None,
-        ),
+        *shown_results(family, comparison, wanted),
     )
 
 
@@ -330,6 +441,19 @@ def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
         if index < len(comparison.systems)
     }
     return {**bodies, "human": cards.human_card(comparison, highlight)}
+
+
+def _no_scores() -> dict[str, Update]:
+    return dict.fromkeys(("headline", "signature", "table", "downloads"), "") | {"chart": None}
+
+
+def _recorded(comparison: Comparison) -> str:
+    if not comparison.recorded:
+        return ""
+    day = date.fromisoformat(comparison.recorded)
+    return html.notice(
+        f"Example: recorded on {day.day} {day:%B %Y} with these models. Press Compare to generate the summaries now."
+    )
 
 
 def _emptied() -> dict[str, Update]:

@@ -1,0 +1,79 @@
+"""Comparisons from saved evaluations: one example's summaries as the Compare tab shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.data.dialogues import read_dialogue
+from dsum_demo.errors import DataError, DsumError, InputError
+from dsum_demo.evaluation.records import Evaluation, ExampleRecord
+from dsum_demo.evaluation.storage import read_evaluation
+from dsum_demo.generation.streaming import Generation
+from dsum_demo.metrics.scores import signature
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import FittedDialogue
+from dsum_demo.models.registry import Registry
+from dsum_demo.utils.files import child_folders
+
+SAMPLES = "samples"
+
+
+def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry: Registry) -> Comparison:
+    """The outputs of `example` as a finished comparison, with the date on which they were recorded.
+
+    Raises InputError for an example without texts, UnknownModelError for a model that the registry does not have.
+    """
+    if example.dialogue is None:
+        raise InputError(f"Example {example.id} was saved without its texts.")
+    reading = read_dialogue(example.dialogue)
+    results, left_out = [], 0
+    for system in evaluation.systems:
+        output = example.outputs[system.name]
+        left_out = max(left_out, output.turns_left_out)
+        results.append(
+            SystemResult(
+                registry.spec(system.name),
+                phase="done",
+                generation=Generation(
+                    output.text,
+                    output.tokens or 0,
+                    output.seconds or 0.0,
+                    finished=True,
+                    hit_length_limit=output.hit_length_limit,
+                ),
+                parameters=system.parameters,
+                trained_parameters=system.trained_parameters,
+                scores=dict(output.scores) or None,
+            )
+        )
+    return Comparison(
+        registry.family(evaluation.family),
+        reading.dialogue,
+        example.references,
+        DecodingConfig(**evaluation.decode),
+        tuple(results),
+        FittedDialogue(reading.dialogue, (), (example.turns or 0) - left_out, left_out),
+        signature(n=1, references=len(example.references)) if example.references else None,
+        reading,
+        recorded=evaluation.created[:10],
+    )
+
+
+def recorded_samples(folder: Path, registry: Registry) -> Mapping[tuple[str, str], Comparison]:
+    """The comparisons of every saved evaluation of the samples in `folder`, by family and dialogue.
+
+    Evaluations that cannot be read, or name a model that the registry does not have, are left out.
+    """
+    found: dict[tuple[str, str], Comparison] = {}
+    for saved in child_folders(folder):
+        try:
+            evaluation = read_evaluation(saved)
+            if evaluation.data == SAMPLES and evaluation.family:
+                for example in evaluation.examples:
+                    comparison = recorded_comparison(evaluation, example, registry)
+                    found[evaluation.family, comparison.dialogue] = comparison
+        except (DataError, DsumError):
+            continue
+    return found
