@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.data.dialogues import read_dialogue
@@ -52,7 +53,7 @@ def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry
         registry.family(evaluation.family),
         reading.dialogue,
         example.references,
-        DecodingConfig(**evaluation.decode),
+        DecodingConfig(**dict[str, Any](evaluation.decode or {})),
         tuple(results),
         FittedDialogue(reading.dialogue, (), (example.turns or 0) - left_out, left_out),
         signature(n=1, references=len(example.references)) if example.references else None,

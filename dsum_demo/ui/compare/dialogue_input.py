@@ -76,7 +76,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     problem = gr.HTML(elem_id="problem")
     undo = gr.Button("Undo: restore the previous text", size="sm", visible=False, elem_id="undo")
     examples = gr.Dropdown(
-        example_choices(services), value=sample and sample.id, label="Examples by topic", elem_id="examples"
+        example_choices(services), value=sample.id if sample else None, label="Examples by topic", elem_id="examples"
     )
     with gr.Accordion(f"Reference summaries (optional, up to {MAX_REFERENCES})", open=False, elem_id="references"):
         references = [
