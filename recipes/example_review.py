@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from dsum_demo.evaluation.storage import SavedEvaluations
+from dsum_demo.evaluation.storage import read_evaluation
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.review.bias import reading_seconds
 from dsum_demo.review.metric_agreement import values_of
@@ -35,7 +35,7 @@ NOISE, TIE, BAD = 0.5, 0.15, -1.6  # standard deviation; a smaller difference is
 
 def example_review(store: ReviewStore, *, limit: int | None = None, seed: int = 0) -> Review:
     """Store the review and the simulated reviewers' verdicts."""
-    evaluation = SavedEvaluations(Settings(offline=True)).open(EVALUATION)
+    evaluation = read_evaluation(Settings().shipped_evaluations_dir / EVALUATION)
     settings = ReviewSettings(verdicts_per_item=len(REVIEWERS), seed=seed)
     draft = draft_from_evaluation(evaluation, "Example with simulated verdicts", limit=limit, settings=settings)
     review = store.create(replace(draft, simulated=True))

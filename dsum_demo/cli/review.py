@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import DONE, say
 from dsum_demo.errors import InputError
+from dsum_demo.review.storage import ReviewStore
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
     from dsum_demo.review.records import Review
-    from dsum_demo.review.storage import ReviewStore
 
 FORMATS = ("jsonl", "csv", "preferences")
 
@@ -54,8 +54,8 @@ def add_review(commands: Any) -> None:
     report.set_defaults(run=run_report)
 
 
-def run_list(options: argparse.Namespace) -> int:
-    store = _store()
+def run_list(options: argparse.Namespace, settings: Settings) -> int:
+    store = ReviewStore(settings.reviews_file)
     rows = [(review, store.reviewers(review.id)) for review in store.list()]
     if options.json:
         raw = [
@@ -77,11 +77,11 @@ def run_list(options: argparse.Namespace) -> int:
     return DONE
 
 
-def run_export(options: argparse.Namespace) -> int:
+def run_export(options: argparse.Namespace, settings: Settings) -> int:
     """Raises InputError if the file exists."""
     from dsum_demo.review.export import preference_jsonl, review_jsonl, verdicts_csv
 
-    store = _store()
+    store = ReviewStore(settings.reviews_file)
     review = _find(store, options.review)
     if options.out.exists():
         raise InputError(f"{options.out} exists; give a new file.")
@@ -101,20 +101,20 @@ def run_export(options: argparse.Namespace) -> int:
     return DONE
 
 
-def run_import(options: argparse.Namespace) -> int:
+def run_import(options: argparse.Namespace, settings: Settings) -> int:
     from dsum_demo.review.export import import_review
 
-    found = import_review(_store(), options.file)
+    found = import_review(ReviewStore(settings.reviews_file), options.file)
     state = "created" if found.created else "merged into"
     print(f"{state} {found.review.id} ({found.review.name}): {found.new} new verdicts")
     return DONE
 
 
-def run_report(options: argparse.Namespace) -> int:
+def run_report(options: argparse.Namespace, settings: Settings) -> int:
     from dsum_demo.review.report import build_review_report
     from dsum_demo.review.report_text import review_json, review_markdown, write_review_exports
 
-    store = _store()
+    store = ReviewStore(settings.reviews_file)
     review = _find(store, options.review)
     items = store.items(review.id)
     report = build_review_report(
@@ -138,12 +138,6 @@ def run_report(options: argparse.Namespace) -> int:
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("review", metavar="REVIEW", help="id or name (see `dsum review list`)")
-
-
-def _store() -> ReviewStore:
-    from dsum_demo.review.storage import ReviewStore
-
-    return ReviewStore(Settings.from_environment().reviews_file)
 
 
 def _find(store: ReviewStore, wanted: str) -> Review:
