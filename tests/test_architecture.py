@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,8 +35,8 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} has a relative import, which this test does not follow"
             yield node.module or ""
-            if node.module == "dsum_demo":
-                yield from (f"dsum_demo.{alias.name}" for alias in node.names)
+            if node.module and node.module.split(".")[0] == "dsum_demo":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize(("name", "path"), [pytest.param(n, p, id=str(p.relative_to(ROOT))) for n, p in modules()])
@@ -54,9 +55,26 @@ def test_every_package_is_listed_and_every_listed_package_exists():
     assert {name for name, _ in modules()} - ENTRY_POINTS == set(ORDER)
 
 
-@pytest.mark.parametrize("package", sorted(path.parent for path in PACKAGE.rglob("__init__.py")), ids=str)
-def test_every_package_has_a_docstring(package):
-    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+def public_modules(package: str) -> list[str]:
+    """The modules in a package's `__all__`, which other packages may import."""
+    tree = ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
+    assert len(re.findall(r"[.!?](?:\s|$)", ast.get_docstring(tree) or "")) >= 2, f"{package}: two sentences or more"
+    return next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+
+
+@pytest.mark.parametrize("package", sorted(name for name in ORDER if (PACKAGE / name).is_dir()))
+def test_other_packages_import_exactly_the_public_modules_of_a_package(package):
+    """A package's docstring explains it, and `__all__` lists the modules that are for others."""
+    taken = set()
+    for name, path in modules():
+        if name != package:
+            found = [module.split(".")[2] for module in imports(path) if module.startswith(f"dsum_demo.{package}.")]
+            taken |= {module for module in found if (PACKAGE / package / module).is_dir() or is_module(package, module)}
+    assert public_modules(package) == sorted(taken)
+
+
+def is_module(package: str, name: str) -> bool:
+    return (PACKAGE / package / f"{name}.py").is_file()
 
 
 def test_no_two_classes_share_a_name():

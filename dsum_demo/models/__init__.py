@@ -1,1 +1,18 @@
-"""Which models exist and how they are loaded: catalog, registry, prompts, adapters, fast paths, the model store."""
+"""Which models exist, whether they are available, and how they are loaded. `registry` lists them without importing
+torch; `store` loads them, and the systems of a family share the base model's tensors.
+"""
+
+__all__ = [
+    "adapter_scaling",
+    "adapters",
+    "architectures",
+    "catalog",
+    "decoding",
+    "estimates",
+    "loading",
+    "peft_types",
+    "prompts",
+    "registry",
+    "store",
+    "t5_fast_path",
+]

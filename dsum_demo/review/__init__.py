@@ -1,1 +1,5 @@
-"""Blind review of summaries by people: storage, assignment, statistics of the verdicts, exports."""
+"""Blind review of summaries by people: storage, assignment of items, statistics of the verdicts, and exports. Reviewers
+never see which system wrote a text.
+"""
+
+__all__ = ["export", "metric_agreement", "preferences", "records", "report", "report_text", "storage"]

@@ -1,1 +1,5 @@
-"""Studies: fine-tuning methods compared with the same budget, quality against cost."""
+"""Compares fine-tuning methods with the same base model, data, budget and seeds: quality against cost. A study is saved
+after each step and can be resumed.
+"""
+
+__all__ = ["report", "runner"]

@@ -1,1 +1,5 @@
-"""Readers of pasted conversations: chat exports, transcripts, e-mail threads and JSON, as `Name: text` turns."""
+"""Recognizes pasted conversations (chat exports, transcripts, e-mail threads and JSON) and turns them into lines `Name:
+text`. A text that fits no format is used as it is.
+"""
+
+__all__ = ["files", "reader"]
