@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 
 from dsum_demo.comparison import Comparison, compare
-from dsum_demo.data.examples import Example
+from dsum_demo.composition import make_registry, saved_evaluations
+from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import InputError, UnknownModelError
+from dsum_demo.evaluation.output_cache import OutputCache, identify
 from dsum_demo.evaluation.recorded_comparison import recorded_comparison, recorded_samples
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import write_evaluation
 from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.settings import Settings
 
 EXAMPLES = [
     Example(
@@ -65,6 +68,19 @@ def test_an_evaluation_without_texts_or_of_an_unknown_model_is_left_out(any_stor
         recorded_comparison(renamed, renamed.examples[0], any_store.registry)
     with pytest.raises(InputError, match="without its texts"):
         recorded_comparison(evaluation, replace(evaluation.examples[0], dialogue=None), any_store.registry)
+
+
+def test_the_shipped_samples_are_recorded_with_the_shipped_weights(tmp_path):
+    settings = Settings(offline=True, data_dir=tmp_path)
+    registry, cache, saved = make_registry(settings), OutputCache(), saved_evaluations(settings)
+    found = recorded_samples(settings.shipped_evaluations_dir, registry)
+    samples = {sample.dialogue for sample in read_samples(settings.samples_file)}
+    assert {family for family, _ in found} == {"smollm2-135m", "dsum-t5"}
+    for family in ("smollm2-135m", "dsum-t5"):
+        assert {dialogue for of, dialogue in found if of == family} == samples
+    for shipped in saved.list():
+        for system in saved.open(shipped.name).systems:
+            assert system.weights == identify(registry.spec(system.name), registry, cache).weights, shipped.name
 
 
 def test_a_comparison_is_equal_after_json(any_store, evaluation):
