@@ -11,6 +11,7 @@ causal_store       the same of a trio of tiny decoder-only models: GGUF files an
 checkout           for both architectures a copy of their root that a test may change, its names and modules
 any_store          tiny_store and causal_store: a test that uses it runs for both architectures
 tiny_environment   os.environ for a child process that sees the same root
+forked_python      a program that runs `dsum` in a child process without the time to import torch
 root, settings     a copy of tiny_root that a test may change, and the Settings for it
 save_gguf          saves a decoder-only model and its tokenizer as a GGUF file, quantized
 save_adapter       saves a PEFT adapter for a model, trained or not
@@ -26,6 +27,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -39,7 +42,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # hypothesis writes files even if tests configure no database.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "dsum-hypothesis")))
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -406,6 +409,24 @@ def tiny_environment(tiny_settings) -> dict[str, str]:
 @pytest.fixture
 def root(tiny_root, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_root, tmp_path / "root"))
+
+
+@pytest.fixture(scope="session")
+def forked_python(tmp_path_factory) -> Iterator[str]:
+    """A program that runs `-m dsum_demo` as `sys.executable` does, in a forked process."""
+    folder = tmp_path_factory.mktemp("forked")
+    socket, program = folder / "socket", folder / "python"
+    command = Path(__file__).parent / "forked" / "command.py"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{command}" "{socket}" "$@"\n')
+    program.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.forked.server", str(socket), str(program)], cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdin and server.stdout and server.stdout.readline() == "ready\n"
+    yield str(program)
+    server.stdin.close()
+    server.wait(timeout=30)
 
 
 @pytest.fixture

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def say_in_handler(text: str) -> None:
+    """Like `say`, for signal handlers: they may interrupt a `print`, which cannot be called again before it ends."""
+    os.write(2, f"{text}\n".encode())
 
 
 def add_column_option(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.cli.console import add_column_option, say, say_in_handler
 from dsum_demo.composition import make_registry, make_sources, make_store, saved_evaluations
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
@@ -242,7 +242,7 @@ def _stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
+        say_in_handler("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, say
+from dsum_demo.cli.console import add_column_option, say, say_in_handler
 from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError, ModelError
@@ -159,7 +159,7 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
         # Do not overwrite a stop request that discards the weights.
         if is_main() and run.stop_request() is None:
             run.request_stop(keep=True)
-            say("dsum: stopping; the best weights are kept. Press Ctrl-C again to exit immediately.")
+            say_in_handler("dsum: stopping; the best weights are kept. Press Ctrl-C again to exit immediately.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -6,7 +6,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -137,10 +136,10 @@ def test_an_unavailable_model_exits_with_1_and_keeps_the_other_results(dsum):
     assert [system["name"] for system in json.loads(result.stdout)["report"]["systems"]] == ["dsum-t5-base"]
 
 
-def test_ctrl_c_saves_the_results_so_far_and_exits_with_130(environment, tmp_path, dsum):
+def test_ctrl_c_saves_the_results_so_far_and_exits_with_130(environment, tmp_path, dsum, forked_python):
     arguments = ("--data", "samples", "--beams", "2", "--max-new-tokens", "40")
     process = subprocess.Popen(
-        [sys.executable, "-m", "dsum_demo", "evaluate", *arguments],
+        [forked_python, "-m", "dsum_demo", "evaluate", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path,
     )  # fmt: skip
     cache, deadline = tmp_path / "data" / "outputs.sqlite", time.monotonic() + 120

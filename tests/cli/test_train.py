@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dsum_demo.cli.console import say
 from dsum_demo.cli.main import build_parser, main
-from dsum_demo.cli.train import config_of
+from dsum_demo.cli.train import config_of, stopping_on_signals
 from dsum_demo.composition import make_registry
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.settings import Settings
@@ -150,10 +152,10 @@ def test_resume_starts_a_queued_run(here, capsys):
     assert queued.status().state is RunState.FINISHED
 
 
-def test_ctrl_c_stops_the_run_and_keeps_the_best_weights_and_a_checkpoint(here):
+def test_ctrl_c_stops_the_run_and_keeps_the_best_weights_and_a_checkpoint(here, forked_python):
     words = ["--data", "rows.csv", "--name", "long", *SMALL, "--set", "max_steps=100000", "--set", "evaluations=1000"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [forked_python, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )  # fmt: skip
     try:
@@ -175,10 +177,26 @@ def test_ctrl_c_stops_the_run_and_keeps_the_best_weights_and_a_checkpoint(here):
     assert [path.name for path in run.checkpoints.iterdir()] == [f"checkpoint-{stopped_at}"]
 
 
-def test_a_killed_run_is_crashed_and_can_be_resumed(here):
+def test_ctrl_c_while_a_line_is_printed_stops_the_run(here, monkeypatch):
+    class Interrupted(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return len(data)
+
+    run = Runs(here.runs_dir).create(parsed(here).as_record(), "mine")
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BufferedWriter(Interrupted()), line_buffering=True))
+    with stopping_on_signals(run):
+        say("a line")
+    assert run.stop_request() == "keep"
+
+
+def test_a_killed_run_is_crashed_and_can_be_resumed(here, forked_python):
     words = ["--data", "rows.csv", "--name", "crash", *SMALL, "--set", "max_steps=12", "--set", "evaluations=6"]
     child = subprocess.Popen(
-        [sys.executable, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [forked_python, "-m", "dsum_demo", "train", *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )  # fmt: skip
     for line in child.stderr:

@@ -30,10 +30,13 @@ CHROMIUM = next(
 expect.set_options(timeout=60_000)
 
 
-def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
+COLD = (sys.executable, "-u", "app.py")
+
+
+def start_app(environment: dict[str, str], command: tuple[str, ...] = COLD) -> tuple[subprocess.Popen[str], str]:
     """Start the app and return its process and its address when it is ready."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "app.py"], cwd=ROOT, env=environment, text=True,
+        command, cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     said = []
@@ -48,13 +51,14 @@ def start_app(environment: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
 
 
 @pytest.fixture(scope="session")
-def app_url(tmp_path_factory) -> Iterator[str]:
+def app_url(tmp_path_factory, forked_python) -> Iterator[str]:
     data = tmp_path_factory.mktemp("data")
     environment = {
         **os.environ, "HF_HUB_OFFLINE": "1", "DSUM_DATA_DIR": str(data), "GRADIO_TEMP_DIR": str(data / "gradio"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
-    process, url = start_app(environment)
+    # Its child processes, which train, are forked too.
+    process, url = start_app(environment, (forked_python, "-m", "dsum_demo", "serve"))
     yield url
     process.terminate()
     process.wait(timeout=30)

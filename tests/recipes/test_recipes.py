@@ -19,7 +19,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config
 
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
@@ -582,12 +582,15 @@ def test_the_start_is_seeded_and_looks_at_the_token_before(tokenizer):
 
 
 @pytest.fixture
-def one_core(monkeypatch) -> None:
-    """Pretraining takes every core that there is; where another run has them, small steps would wait at each turn."""
+def narrow(monkeypatch) -> None:
+    """The model with all its layers, a quarter as wide, and one core: others' use of the cores would slow each step."""
+    monkeypatch.setattr(
+        pretraining, "T5Config", lambda **kwargs: T5Config(**{**kwargs, "d_model": 64, "d_kv": 16, "d_ff": 256})
+    )
     monkeypatch.setattr(pretraining.os, "cpu_count", lambda: 1)
 
 
-def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(examples, tokenizer, tmp_path, one_core):
+def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(examples, tokenizer, tmp_path, narrow):
     def run(folder: str, **options):
         return pretrain(examples, tokenizer, tmp_path / folder, steps=3, compiled=False, **options)
 

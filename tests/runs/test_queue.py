@@ -27,6 +27,11 @@ from dsum_demo.utils.files import tail
 PATIENCE = 120.0  # seconds; a child process imports torch first
 
 
+@pytest.fixture(autouse=True)
+def quick_children(forked_python, monkeypatch) -> None:
+    monkeypatch.setattr("sys.executable", forked_python)
+
+
 @pytest.fixture
 def jobs(settings) -> Iterator[RunQueue]:
     """A queue without its polling thread: tests call `poll`, or `until`, which polls."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,13 @@ PLAN = StudyPlan(
     "dsum-t5-base", methods=("lora",), source="samples", validation="samples", validation_share=0.2,
     validation_limit=3, dialogues=8, batch_size=4, steps=2, search_steps=1, seeds=(1,), factors=(0.3, 1.0), beyond=1,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_children(forked_python) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.executable", forked_python)
+        yield
 
 
 @pytest.fixture(scope="module")
