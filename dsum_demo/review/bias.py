@@ -1,4 +1,7 @@
-"""Signs of biased or careless judging: the first card wins too often, longer texts win, verdicts without reading."""
+"""Signs of biased or careless judging: the first card wins too often, longer texts win, verdicts without reading.
+
+numpy is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -88,10 +91,9 @@ def reading_seconds(item: ReviewItem) -> float:
 
 def _sum_of_trials(chances: Sequence[float]) -> list[float]:
     """The distribution of the number of successes of independent trials."""
-    found = [1.0]
+    import numpy as np
+
+    found = np.ones(1)
     for chance in chances:
-        found = [
-            (found[n] * (1 - chance) if n < len(found) else 0.0) + (found[n - 1] * chance if n else 0.0)
-            for n in range(len(found) + 1)
-        ]
-    return found
+        found = np.convolve(found, (1 - chance, chance))
+    return [float(one) for one in found]

@@ -108,19 +108,26 @@ def _fit(counts: np.ndarray, design: np.ndarray) -> np.ndarray:
     """The parameters by (…, parameter) of a multinomial logit model; its likelihood is concave."""
     import numpy as np
 
-    size = design.shape[-1]
-    estimate = np.zeros((*counts.shape[:-2], size))
+    rows, outcomes, size = design.shape
+    flat = design.reshape(rows * outcomes, size)
+    products = (flat[:, :, None] * flat[:, None, :]).reshape(rows * outcomes, size * size)
+    shape = counts.shape[:-2]
+    # Resamples start at the estimate of their mean.
+    estimate = np.zeros(size) if not shape else _fit(counts.mean(axis=tuple(range(len(shape)))), design)
+    estimate = np.broadcast_to(estimate, (*shape, size))
     totals = counts.sum(axis=-1)
-    observed = np.einsum("...ro,rop->...p", counts, design)
+    observed = counts.reshape(*shape, -1) @ flat
     for _ in range(STEPS):
-        odds = np.einsum("rop,...p->...ro", design, estimate)
+        odds = (estimate @ flat.T).reshape(*shape, rows, outcomes)
         shares = np.exp(odds - odds.max(axis=-1, keepdims=True))
         shares /= shares.sum(axis=-1, keepdims=True)
+        expected = totals[..., None] * shares
+        weights = expected.reshape(*shape, -1)
+        gradient = observed - weights @ flat - _RIDGE * estimate
+        # The covariance of the design: the mean of its products minus the products of its means.
         means = np.einsum("...ro,rop->...rp", shares, design)
-        gradient = observed - np.einsum("...r,...rp->...p", totals, means) - _RIDGE * estimate
-        weighted = (totals[..., None] * shares)[..., None] * design
-        curvature = np.einsum("...rop,roq->...pq", weighted, design)
-        curvature -= np.einsum("...rp,...rq->...pq", totals[..., None] * means, means)
+        scaled = np.sqrt(totals)[..., None] * means
+        curvature = (weights @ products).reshape(*shape, size, size) - np.swapaxes(scaled, -1, -2) @ scaled
         step = np.linalg.solve(curvature + _RIDGE * np.eye(size), gradient[..., None])[..., 0]
         estimate = estimate + np.clip(step, -2.0, 2.0)  # a full step can overshoot where the likelihood is flat
         if np.abs(step).max() < TOLERANCE:

@@ -506,10 +506,16 @@ def _answered(database: sqlite3.Connection, review_id: str, reviewer: str) -> li
 
 def _skipped(database: sqlite3.Connection, review_id: str) -> dict[str, set[str]]:
     """The items that each reviewer skipped in the first round."""
+    # Beside MAX, SQLite returns the other columns of the row that has the maximum: the last revision.
+    rows = database.execute(
+        "SELECT reviewer, item, skipped, MAX(created || printf('%012d', number)) FROM verdicts "
+        "WHERE review = ? AND round = 0 GROUP BY reviewer, item",
+        (review_id,),
+    )
     found: dict[str, set[str]] = {}
-    for verdict in _verdicts(database, review_id, round=0):
-        if verdict.skipped:
-            found.setdefault(verdict.reviewer, set()).add(verdict.item)
+    for reviewer, item, skipped, _ in rows:
+        if skipped:
+            found.setdefault(reviewer, set()).add(item)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -66,14 +67,17 @@ def pairs_chart(review: Review, report: ReviewReport) -> Chart:
                 hovertemplate=f"{title}: {count} of {total} verdicts<extra></extra>",
             )  # fmt: skip
             shown.add(title)
+    figure.update_xaxes(zeroline=False)
     dressed(figure, "", height=110 + 52 * len(report.pairs), margin={"l": 8, "r": 10, "t": 12, "b": 40})
     labels = [f"{names[pair.first]}<br>against {names[pair.second]}" for pair in reversed(report.pairs)]
     figure.update_layout(
         barmode="stack",
+        uniformtext={"minsize": 11, "mode": "hide"},
         xaxis={"title": {"text": "verdicts, %"}, "range": [0, 100], "gridcolor": GRID},
         yaxis={"tickvals": list(range(len(labels))), "ticktext": labels, "showgrid": False, "automargin": True},
     )
-    return Chart(" ".join(pair.sentence for pair in report.pairs), figure)
+    decided = sum(pair.decision.decided for pair in report.pairs)
+    return Chart(f"{decided} of {len(report.pairs)} differences {'is' if decided == 1 else 'are'} decided.", figure)
 
 
 def metrics_chart(report: ReviewReport) -> Chart:
@@ -93,16 +97,22 @@ def metrics_chart(report: ReviewReport) -> Chart:
         hovertemplate="%{customdata[0]}<extra></extra>",
     )  # fmt: skip
     figure.add_vline(x=50, line={"color": LINE, "width": 2, "dash": "dash"})
-    dressed(figure, "", height=80 + 30 * len(rows), margin={"l": 8, "r": 10, "t": 12, "b": 40})
+    figure.update_xaxes(zeroline=False)
+    dressed(figure, "", height=80 + 36 * len(rows), margin={"l": 8, "r": 10, "t": 12, "b": 40})
     figure.update_layout(
-        xaxis={"title": {"text": "agrees with people, % of pairs (50: chance)"}, "range": [0, 100], "gridcolor": GRID},
+        xaxis={"title": {"text": "% of pairs"}, "range": [0, 100], "gridcolor": GRID},
         yaxis={
-            "tickvals": list(range(len(rows))), "ticktext": [escape(row.title, quote=False) for row in rows],
+            "tickvals": list(range(len(rows))), "ticktext": [_wrapped(row.title) for row in rows],
             "showgrid": False, "automargin": True, "range": [-0.6, len(rows) - 0.4],
         },
     )  # fmt: skip
     best = max((row for row in report.metrics if row.name != PEOPLE), key=lambda row: row.share.mean, default=rows[-1])
     return Chart(best.sentence, figure)
+
+
+def _wrapped(title: str) -> str:
+    """A title in short lines, so that the plot has room on a phone."""
+    return "<br>".join(escape(line, quote=False) for line in wrap(title, 20))
 
 
 def _titles(review: Review) -> dict[str, str]:

@@ -69,7 +69,9 @@ def _pairs(review: Review, report: ReviewReport, places: dict[str, int]) -> str:
         ]
         for pair in report.pairs
     ]
-    return pairs_chart(review, report).html("pairs") + html_table(PAIR_HEADS, rows) + _hint(HOW_DECIDED)
+    sentences = "".join(f"<li>{escape(pair.sentence)}</li>" for pair in report.pairs)
+    table = html_table(PAIR_HEADS, rows)
+    return pairs_chart(review, report).html("pairs") + table + f"<ul>{sentences}</ul>" + _hint(HOW_DECIDED)
 
 
 def _reviewers(report: ReviewReport, places: dict[str, int]) -> str:
