@@ -221,8 +221,8 @@ class ReviewStore:
         this returns. The same answer again is not stored twice.
 
         ranks: one per displayed card, 1 is best, equal ranks are ties; instead of ranks, `all_bad` or a reason to skip.
-        seconds: how long the item was displayed. Raises InputError for an invalid answer, for an item that was not
-        asked, and for a verdict after the names were revealed.
+        seconds: how long the item was displayed, all revisions together. Raises InputError for an invalid answer, for
+        an item that was not asked, and for a verdict after the names were revealed.
         """
         with self._writing() as database:
             task = _task(database, _review(database, review_id), reviewer, item, round)
