@@ -113,7 +113,7 @@ class Comparison:
     def warnings(self) -> tuple[str, ...]:
         """Warnings about the input, one sentence each: no dialogue, not in English, or truncated."""
         truncated = (self.fitted.note,) if self.fitted and self.fitted.note else ()
-        return (*doubts(self.dialogue), *truncated)
+        return (*doubts(self.dialogue, self.reading.turns if self.reading else 0), *truncated)
 
     def as_dict(self) -> dict[str, Any]:
         """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""

@@ -25,7 +25,7 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     text = _read_text(options.file)
     reading = read_dialogue(text, as_is=options.as_is)
     say(f"dsum: {reading.sentence}" + ("" if options.as_is or not reading.format else " --as-is keeps the text."))
-    for doubt in doubts(reading.dialogue):
+    for doubt in doubts(reading.dialogue, reading.turns):
         say(f"dsum: {doubt}")
     registry = make_registry(settings)
     family = registry.family(options.family) if options.family else registry.default_family

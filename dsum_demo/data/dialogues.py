@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from dsum_demo.data.conversations.cleaning import clean_lines
 from dsum_demo.data.conversations.language import is_foreign
 from dsum_demo.data.conversations.names import distinct, split_heads
-from dsum_demo.data.conversations.reader import Reading, clean_lines, read_conversation
+from dsum_demo.data.conversations.reader import Reading, read_conversation
 from dsum_demo.data.values import is_empty
 from dsum_demo.errors import InputError
 
@@ -39,10 +40,13 @@ def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False)
 
 
 @lru_cache(maxsize=8)  # called after every step of a comparison
-def doubts(dialogue: str) -> tuple[str, ...]:
-    """Warnings about a text, one sentence each: it is not a dialogue, or not in English."""
+def doubts(dialogue: str, turns: int = 0) -> tuple[str, ...]:
+    """Warnings about a text, one sentence each: it is not a dialogue, or not in English.
+
+    turns: their number in the format that the dialogue was read from; 0 counts them by their names.
+    """
     found = []
-    turns = count_turns(dialogue)
+    turns = turns or count_turns(dialogue)
     if turns < MIN_TURNS:
         found.append(
             f"This text does not look like a dialogue: {turns or 'no'} line{'' if turns == 1 else 's'} of the form "

@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsum_demo.data.conversations.names import split_heads
-from dsum_demo.data.conversations.structured import SPEAKER_KEYS, TEXT_KEYS, is_turn, turns_of
+from dsum_demo.data.conversations.structured import (
+    SPEAKER_KEYS,
+    TEXT_KEYS,
+    is_other,
+    is_turn,
+    normal_key,
+    turn_rows,
+    turns_of,
+)
 
 # Texts for missing values.
 _MISSING = frozenset(("nan", "none", "null", "n/a", "na", "<na>", "#n/a", "nat"))
@@ -33,10 +41,10 @@ def read_dialogue_value(value: Any) -> str | None:
     value = _parsed(value)
     if isinstance(value, Mapping):
         value = _rows(value)
-    if isinstance(value, list) and any(map(is_turn, value)):
-        if not all(isinstance(turn, Mapping) for turn in value):
+    if isinstance(value, list) and (rows := turn_rows(value)) is not None:
+        if any(map(is_other, rows)):
             return None
-        turns = turns_of(value).turns
+        turns = turns_of(rows).turns
         return "\n".join(f"{turn.speaker}: {turn.text}" if turn.speaker else turn.text for turn in turns)
     texts = _texts(value)
     if texts is None:
@@ -105,7 +113,9 @@ def _parsed(value: Any) -> Any:
 
 def _rows(value: Mapping[str, Any]) -> Any:
     """The turns of an object with one list of turns, or with lists of speakers and of texts, as in datasets."""
-    lists = {key: part for key, part in value.items() if isinstance(part, Sequence) and not isinstance(part, str)}
+    lists = {
+        normal_key(key): part for key, part in value.items() if isinstance(part, Sequence) and not isinstance(part, str)
+    }
     speakers = next((lists[key] for key in SPEAKER_KEYS if key in lists), None)
     texts = next((lists[key] for key in TEXT_KEYS if key in lists), None)
     if speakers is not None and texts is not None and len(speakers) == len(texts):

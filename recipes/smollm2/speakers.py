@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _LABEL = re.compile(r"#Person\d+#")
 _TURN = re.compile(r"^(#Person\d+#): ?(.*)$", re.MULTILINE)
@@ -36,7 +36,8 @@ def _hash(text: str) -> int:
 
 
 def name_speakers(dialogue: str, summary: str, names: Sequence[str], rng: random.Random) -> tuple[str, str]:
-    """The pair with a different name for each label; unchanged where it is unclear who is who.
+    """The pair with a different name for each label; unchanged where it is unclear who is who. Raises ValueError if the
+    names run out.
 
     DialogSum's annotators write a speaker's own name where the dialogue gives it away, so a label that the summary does
     not mention may be a person whom it does: that speaker keeps this name.
@@ -52,15 +53,28 @@ def name_speakers(dialogue: str, summary: str, names: Sequence[str], rng: random
             mapping.update((label, name) for name in called)
     text = f"{dialogue}\n{summary}"
     for label in labels:
-        while label not in mapping:
-            name = rng.choice(names)
-            if name not in text and name not in mapping.values():
-                mapping[label] = name
+        if label not in mapping:
+            # A name of another person, or within another word, would be ambiguous.
+            mapping[label] = _unused_name(names, text, mapping.values(), rng)
 
     def replaced(part: str) -> str:
         return _LABEL.sub(lambda match: mapping.get(match[0], match[0]), part)
 
     return replaced(dialogue), replaced(summary)
+
+
+def _unused_name(names: Sequence[str], text: str, taken: Collection[str], rng: random.Random) -> str:
+    """A random name that the text does not contain. Raises ValueError if every name is in the text or taken."""
+
+    def is_free(name: str) -> bool:
+        return name not in text and name not in taken
+
+    for _ in range(100):  # nearly always enough, and faster than a list of the free names
+        if is_free(name := rng.choice(names)):
+            return name
+    if not (free := list(filter(is_free, names))):
+        raise ValueError(f"The {len(names)} names are all in the dialogue or taken; give more names.")
+    return rng.choice(free)
 
 
 def _is_called(label: str, name: str, dialogue: str) -> bool:

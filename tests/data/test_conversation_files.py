@@ -82,6 +82,28 @@ def test_a_word_transcript_is_read():
     assert reading.dialogue == "Ivo Marek: Is the café <open> at 9?\nPetra Vogel: Yes & early."
 
 
+def test_a_text_box_and_a_moved_paragraph_are_read_once():
+    def paragraph(content: str) -> str:
+        return f"<w:p>{content}</w:p>"
+
+    def run(text: str) -> str:
+        return f"<w:r><w:t>{text}</w:t></w:r>"
+
+    box = f"<w:txbxContent>{paragraph(run('Petra: In the box.'))}</w:txbxContent>"
+    body = (
+        paragraph(run("Ivo: Where?") + f"<w:r><mc:AlternateContent><mc:Choice>{box}</mc:Choice>"
+                  f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent></w:r>")
+        + paragraph(f"<w:moveFrom>{run('Ivo: Thanks.')}</w:moveFrom>")
+        + paragraph(f"<w:moveTo>{run('Ivo: Thanks.')}</w:moveTo><w:del><w:r><w:delText>Gone</w:delText></w:r></w:del>")
+    )  # fmt: skip
+    names = f"xmlns:w='{NAMESPACE}' xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("word/document.xml", f"<w:document {names}><w:body>{body}</w:body></w:document>")
+    lines = [line for line in read_file_text(file.getvalue(), "call.docx").text.split("\n") if line]
+    assert lines == ["Ivo: Where?", "Petra: In the box.", "Ivo: Thanks."]
+
+
 @pytest.mark.parametrize(
     "data",
     [

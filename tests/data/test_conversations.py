@@ -66,6 +66,11 @@ def minutes(i: int) -> str:
     return f"{(7 * i) % 60:02}"
 
 
+def bytes_as_text(text: str) -> str:
+    """UTF-8 read as Latin-1, as Facebook writes it."""
+    return text.encode().decode("latin-1")
+
+
 def half(i: int) -> str:
     return "AP"[i % 2]
 
@@ -82,6 +87,8 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     "WhatsApp, Chinese": in_lines(lambda i: f"2023/9/{1 + i} {'上下'[i % 2]}午{1 + i}:{minutes(i)} - "),
     "WhatsApp, Chinese date": in_lines(lambda i: f"[2023年9月{1 + i}日 18:{minutes(i)}:07] "),
     "WhatsApp Web": in_lines(lambda i: f"[{1 + i}:{minutes(i)} {half(i)}M, 9/{1 + i}/2023] "),
+    "WhatsApp, Korean": in_lines(lambda i: f"2023년 9월 {1 + i}일 오{'전후'[i % 2]} {1 + i}:{minutes(i)}, "),
+    "WhatsApp, Japanese": in_lines(lambda i: f"[2023年9月{1 + i}日(土) 18:{minutes(i)}:07] "),
     "Signal": in_lines(lambda i: f"[2023-09-{1 + i:02} 18:{minutes(i)}] "),
     "ISO log": in_lines(lambda i: f"2023-09-{1 + i:02}T18:{minutes(i)}:10Z "),
     "bracketed times": in_lines(lambda i: f"[18:{minutes(i)}] "),
@@ -91,6 +98,18 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     "Slack, two lines": in_blocks(lambda i, who: f"{who}\n  {1 + i}:{minutes(i)} {half(i)}M"),
     "Discord": in_blocks(lambda i, who: f"{who} — Yesterday at {1 + i}:{minutes(i)} {half(i)}M", "\n"),
     "Discord, dated": in_blocks(lambda i, who: f"{who} — {1 + i:02}/09/2023 18:{minutes(i)}", "\n"),
+    "Discord, three lines": in_blocks(lambda i, who: f"{who}\n — \n{1 + i:02}/09/2023 18:{minutes(i)}", "\n"),
+    "Discord, exported": in_blocks(lambda i, who: f"[{1 + i:02}-Sep-23 0{1 + i % 9}:{minutes(i)} PM] {who}"),
+    "Slack, with a status below": in_blocks(lambda i, who: f"{who}\n:palm_tree:  {1 + i % 9}:{minutes(i)} {half(i)}M"),
+    "Teams copy, with a comma": in_blocks(lambda i, who: f"{who}, Yesterday {1 + i % 9}:{minutes(i)} {half(i)}M", "\n"),
+    "Zoom transcript": in_blocks(lambda i, who: f"[{who}] 18:{minutes(i)}:44"),
+    "iMessage": in_blocks(lambda i, who: f"Sep {1 + i:02}, 2023  {1 + i % 9}:{minutes(i)}:01 {half(i)}M\n{who}"),
+    "Messenger copy": in_blocks(lambda i, who: f"{who} sent", "\n"),
+    "printed mails": in_blocks(
+        lambda i, who: (
+            f"{who} <a{i}@example.org>\tFri, Sep {1 + i}, 2023 at {1 + i % 9}:{minutes(i)} AM\nTo: b@example.org"
+        )
+    ),
     "Teams copy": in_blocks(lambda i, who: f"[9/{1 + i} {1 + i}:{minutes(i)} {half(i)}M] {who}", "\n"),
     "Teams in Word": in_blocks(lambda i, who: f"{who}   {i}:{minutes(i)}"),
     "Otter": in_blocks(lambda i, who: f"{who}  {i}:{minutes(i)} "),
@@ -108,6 +127,42 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     "Zoom chat": lambda chat: "\n".join(
         f"18:{minutes(i)}:44\t From  {who}  to  Everyone:\n" + "\n".join(f"\t{line}" for line in lines)
         for i, (who, lines) in enumerate(chat)
+    ),
+    "KakaoTalk": lambda chat: "\n".join(
+        f"[{who}] [오{'전후'[i % 2]} {1 + i % 9}:{minutes(i)}] " + "\n".join(lines)
+        for i, (who, lines) in enumerate(chat)
+    ),
+    "tabs, WeeChat": lambda chat: "\n".join(
+        f"2023-09-01 18:{minutes(i)}:10\t{'@' * (i % 2)}{who}\t{' '.join(lines)}" for i, (who, lines) in enumerate(chat)
+    ),
+    "tabs, LINE": lambda chat: (
+        "[LINE] Chat history\n\n2023/09/01(Fri)\n"
+        + "\n".join(f"18:{minutes(i)}\t{who}\t" + "\n".join(lines) for i, (who, lines) in enumerate(chat))
+    ),
+    "pairs": lambda chat: json.dumps([[who, "\n".join(lines)] for who, lines in chat]),
+    "objects by speaker": lambda chat: json.dumps([{who: "\n".join(lines)} for who, lines in chat]),
+    "other keys": lambda chat: json.dumps(
+        {"result": {"Sentences": [{"Speaker Name": who, "transcript": "\n".join(lines)} for who, lines in chat]}}
+    ),
+    "nodes, ChatGPT": lambda chat: json.dumps(
+        [
+            {
+                "title": "x",
+                "mapping": {
+                    str(i): {"id": i, "message": {"author": {"role": who}, "content": {"parts": ["\n".join(lines)]}}}
+                    for i, (who, lines) in enumerate(chat)
+                },
+            }
+        ]
+    ),
+    "newest first, Messenger": lambda chat: json.dumps(
+        {
+            "participants": [],
+            "messages": [
+                {"sender_name": bytes_as_text(who), "timestamp_ms": i, "content": bytes_as_text("\n".join(lines))}
+                for i, (who, lines) in reversed(list(enumerate(chat)))
+            ],
+        }
     ),
     "turn list": lambda chat: json.dumps([{"speaker": who, "text": "\n".join(lines)} for who, lines in chat]),
     "turn lines": lambda chat: "\n".join(json.dumps({"from": who, "value": "\n".join(lines)}) for who, lines in chat),
@@ -241,6 +296,89 @@ def test_prose_is_not_changed(lines):
             {"leading lines": 3, "notices": 1},
         ),
         (
+            "18:00\t-->\tivo (~i@h) has joined #move\n18:01\t@ivo\tWho comes?\n18:02\tpetra\tI do\n"
+            "18:03\t *\tpetra packs",
+            ["ivo: Who comes?", "petra: I do", "petra: packs"],
+            {"notices": 1},
+        ),
+        (
+            "[9.3.23, 18:01] Ivo: Who comes?\n[9.3.23, 18:02] Me: I do\n[9.3.23, 18:03] Ivo: Questo messaggio è stato "
+            "eliminato\n[9.3.23, 18:04] Ivo: 此消息已删除\n[9.3.23, 18:05] Ivo: Esta mensagem foi apagada\n"
+            "[9.3.23, 18:06] Ivo: Dit bericht is verwijderd",
+            ["Ivo: Who comes?", "Me: I do"],
+            {"notices": 4},
+        ),
+        (
+            "kestrel_42\nBOT\n —\nToday at 6:01 PM\nWho comes?\nowl — Today at 6:02 PM\nI do\n🎉\n2",
+            ["kestrel_42: Who comes?", "owl: I do"],
+            {"reactions": 1},
+        ),
+        (
+            "Budget Review\nMay 6, 2024, 9:00AM\n31m 4s\n\nIvo Marek   0:03\nWho comes?\n\nPetra Vogel   0:09\nI do.",
+            ["Ivo Marek: Who comes?", "Petra Vogel: I do."],
+            {"leading lines": 2},
+        ),
+        (
+            "Call of 6 May\n00:00:00\n\nIvo: Who comes?\nPetra: I do.\n00:05:00\n\nIvo: Good.",
+            ["Call of 6 May", "Ivo: Who comes?", "Petra: I do.", "Ivo: Good."],
+            {"time stamps": 2},
+        ),
+        (
+            "1\n00:00:01,000 --> 00:00:03,000\n- Ivo: Who comes?\n-Petra: I do.\n\n2\n00:00:04,000 --> 00:00:06,000\n"
+            "- IVO: Only you,\nnobody else?\n- Petra: Yes.",
+            ["Ivo: Who comes?", "Petra: I do.", "Ivo: Only you, nobody else?", "Petra: Yes."],
+            {"cue ids": 2},
+        ),
+        (
+            "1\n00:00:01,000 --> 00:00:03,000\n– Who comes?\n– I do.\n\n2\n00:00:04,000 --> 00:00:06,000\nGood.",
+            ["Who comes?", "I do.", "Good."],
+            {"cue times": 2},
+        ),
+        (
+            "1\n00:00:01,000 --> 00:00:03,000\n[Ivo] Who comes?\n\n2\n00:00:04,000 --> 00:00:06,000\n>> [Petra] I do.",
+            ["Ivo: Who comes?", "Petra: I do."],
+            {"cue times": 2},
+        ),
+        (
+            json.dumps(
+                {
+                    "chats": {
+                        "list": [
+                            {
+                                "name": "x",
+                                "messages": [
+                                    {"type": "service", "actor": "Ivo", "action": "create_group", "text": ""},
+                                    {
+                                        "type": "message",
+                                        "from": None,
+                                        "from_id": "user7",
+                                        "text": ["Who ", {"type": "bold", "text": "comes?"}],
+                                    },
+                                    {"type": "message", "from": "Petra", "text": "", "photo": "x"},
+                                    {"type": "message", "from": "Petra", "text": "I do\x07 at 6"},
+                                    {"odd": 1},
+                                ],
+                            },
+                            {"name": "y", "messages": [{"from": "Zoë", "text": "hi"}, {"from": "Ivo", "text": "ho"}]},
+                        ]
+                    }
+                }
+            ),
+            ["user7: Who comes?", "Petra: I do at 6"],
+            {"notices": 1, "empty messages": 1, "other entries": 1, "further conversations": 1},
+        ),
+        (
+            json.dumps(
+                [
+                    {"user": "U1", "text": "Who comes?"},
+                    {"user": "U3", "subtype": "channel_join", "text": "joined"},
+                    {"user": "U2", "text": "I do \x1b[1mnow\x1b[0m\u2028ok"},
+                ]
+            ),
+            ["U1: Who comes?", "U2: I do now ok"],
+            {"notices": 1},
+        ),
+        (
             '{"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who comes?"}]}',
             ["user: Who comes?"],
             {"notices": 1},
@@ -273,6 +411,38 @@ def test_notices_and_reactions_are_removed_and_counted(text, left, dropped):
             "From: Petra Vogel <p@example.org>\nSent: Monday, May 6, 2024 9:14\nTo: Ivo\nSubject: Van\n\n"
             "Is there a van?",
             ["Petra Vogel: Is there a van?", "Ivo Marek: The van is booked."],
+        ),
+        *(
+            (f"Yes.\n\n{attribution}\n\n> Is there a van?", ["Petra Vogel: Is there a van?", "Sender: Yes."])
+            for attribution in (
+                "W dniu 6.05.2024 o 09:14, Petra Vogel <p@example.org> pisze:",
+                "Op ma 6 mei 2024 om 09:14 schreef Petra Vogel <p@example.org>:",
+                "Den mån 6 maj 2024 kl 09:14 skrev Petra Vogel <p@example.org>:",
+                "Le lun. 6 mai 2024 à 09:14, Petra Vogel <p@example.org> a écrit :",
+                "Il giorno lun 6 mag 2024 alle ore 09:14 Petra Vogel <p@example.org> ha scritto:",
+                "пн, 6 мая 2024 г. в 09:14, Petra Vogel <p@example.org>:",
+                "Petra Vogel <p@example.org> 于2024年5月6日周一 09:14写道：",
+                "2024年5月6日(月) 9:14 Petra Vogel <p@example.org>:",
+            )
+        ),
+        *(
+            (
+                f"It is.\n\n{sender}: Petra Vogel <p@example.org>\n{sent}: 6. 5. 2024 09:14\n{to}: Ivo Marek\n"
+                f"{title}: Van\n\n"
+                "Is it booked?",
+                ["Petra Vogel: Is it booked?", "Ivo Marek: It is."],
+            )
+            for sender, sent, to, title in (
+                ("From", "Sent", "To", "Subject"),
+                ("Von", "Gesendet", "An", "Betreff"),
+                ("De", "Envoyé", "À", "Objet"),
+                ("De", "Enviado el", "Para", "Asunto"),
+                ("Od", "Wysłano", "Do", "Temat"),
+                ("От", "Отправлено", "Кому", "Тема"),
+                ("发件人", "发送时间", "收件人", "主题"),
+                ("差出人", "送信日時", "宛先", "件名"),
+                ("Van", "Verzonden", "Aan", "Onderwerp"),
+            )
         ),
     ],
 )
@@ -342,6 +512,25 @@ def test_any_text_can_be_read(text):
         (["I would say: no.", "I would say: no.", "We all agreed: yes."], []),
         (["مريم: مرحبا", "דנה: שלום", "小林: 你好"], ["مريم", "דנה", "小林"]),
         (["x" * 41 + ": too long"], []),
+        (["Me: Hi.", "mum: Hi!", "me: When?", "mum: Six."], ["Me", "mum"]),
+        (["Step 1: Mix the flour.", "Step 2: Bake it.", "Cook: Done."], ["Cook"]),
+        (["Soup", "Ingredients: 2 leeks", "Prep time: 10 minutes", "Serves: 4", "Level: easy", "Tip: add salt"], []),
+        (["Brand: Acme", "Color: red", "Weight: 3 kg", "Price: 20"], []),
+        (["Breakfast: 8:00", "Lunch: 12:30", "Doors open: 18:30", "End: 23:00"], []),
+        (["First name: Ivo", "Last name: Marek", "Born: 1990", "Eyes: blue"], []),
+        (["def run(x: int) -> str:", "if x: return 'a'", "else: pass", 'raise ValueError("bad: x")'], []),
+        (["Re: your letter", "Subject: Van", "WARN: wet floor", "ERROR: full", "ERROR: full"], []),
+        (
+            [
+                "Attendees: Ivo, Petra",
+                "Action item: Ivo writes the report",
+                "Ivo: I will do it later.",
+                "Next meeting: Friday",
+            ],
+            ["Ivo"],
+        ),
+        (["Ana: hi", "Bo: hey", "Cal: hello there", "Dee: hi all"], ["Ana", "Bo", "Cal", "Dee"]),
+        (["Question: Why?", "Answer: No idea.", "Question: And now?", "Answer: Wait."], ["Question", "Answer"]),
     ],
 )
 def test_speakers_are_names_and_not_headings_or_sentences(lines, expected):

@@ -75,6 +75,11 @@ def test_a_name_in_the_text_is_given_to_no_speaker():
     assert sorted(line.split(":")[0] for line in dialogue.split("\n")) == ["Bo", "Cem"]
 
 
+def test_more_speakers_than_names_raise():
+    with pytest.raises(ValueError, match="The 2 names are all in the dialogue or taken; give more names"):
+        name_speakers("#Person1#: Ada left.\n#Person2#: Oh.", "Ada left.", ["Ada", "Bo"], random.Random(1))
+
+
 def test_informal_writing_changes_capitals_and_full_stops_only():
     dialogue = "Ada: Are you there?\nBo: Yes. I am here.\nAda: I see."
     written = write_informally(dialogue, random.Random(0))

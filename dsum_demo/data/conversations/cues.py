@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from dsum_demo.data.conversations.names import is_speaker, same, split_heads
 from dsum_demo.data.conversations.turns import Parsed, Turn
@@ -14,7 +15,8 @@ _TIMING = re.compile(
 )
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)? ([^>\n]{1,80})>")
 _TAG = re.compile(r"</?[a-z][^<>]{0,60}>|<[\d:.]{5,15}>|\{\\[^{}]{1,40}\}", re.IGNORECASE)
-_HEAD = re.compile(r"(?:>> ?|[-–] )?([^:：\n]{1,60}?) ?[:：] ?(.*)")
+_HEAD = re.compile(r"(?:>{1,3} ?|[-–—] ?)?(?:([^:：\n\[\]]{1,60}?) ?[:：]|\[([^:：\n\[\]]{1,60})\] ?[:：]?) ?(.*)")
+_DASH = re.compile(r"[-–—]{1,2} ?(?=\S)|>{2,3} ?")
 _SENTENCE_END = tuple('.?!…。？！"”»)')
 
 
@@ -33,15 +35,22 @@ def read_cues(text: str) -> Parsed | None:
     if not filled[0].startswith("WEBVTT") and (first > 1 or split_heads(filled[:first]) not in ([], [None])):
         return None
     dropped: Counter[str] = Counter()
-    spoken = [cue for lines in _cues(lines, dropped) for cue in _voices(lines)]
+    cues = _cues(lines, dropped)
+    dialogues = any(map(_has_several, cues))
+    spoken = [voice for cue in cues for voice in _voices(cue)]
     heads = [_HEAD.fullmatch(line) if not who else None for who, line in spoken]
-    labels = Counter(same(head[1]) for head in heads if head)
+    labels = Counter(same(head[1] or head[2]) for head in heads if head)
     turns: list[Turn] = []
     for (who, line), head in zip(spoken, heads, strict=True):
-        if head and is_speaker(head[1], labels[same(head[1])], expected=labels.total() * 2 >= len(spoken)):
-            who, line = head[1], head[2]
+        label = (head[1] or head[2]) if head else ""
+        changed = bool(_DASH.match(line)) and (dialogues or line.startswith(">"))  # marks another, unknown speaker
+        if head and is_speaker(label, labels[same(label)], expected=labels.total() * 2 >= len(spoken)):
+            who, line, changed = label, head[3], False
+        line = _DASH.sub("", line, count=1) if changed else line
         last = turns[-1] if turns else None
-        if last and (not who or same(who) == same(last.speaker)) and not last.text.endswith(_SENTENCE_END):
+        if changed:
+            turns.append(Turn("", line))
+        elif last and (not who or same(who) == same(last.speaker)) and not last.text.endswith(_SENTENCE_END):
             turns[-1] = Turn(last.speaker, f"{last.text} {line}".strip())
         elif line:
             turns.append(Turn(who or (last.speaker if last else ""), line))
@@ -84,8 +93,24 @@ def _with_names(cues: list[list[str]]) -> list[list[str]]:
     return [[f"{cue[0]}: {cue[1]}", *cue[2:]] if name else cue for cue, name in zip(cues, named, strict=True)]
 
 
+def _has_several(cue: Sequence[str]) -> bool:
+    """Whether several lines of a cue begin with a dash, the first one too: one per speaker."""
+    return len(cue) > 1 and bool(_DASH.match(cue[0])) and any(map(_DASH.match, cue[1:]))
+
+
+def _joined(lines: list[str]) -> list[str]:
+    return [" ".join(lines)]
+
+
 def _voices(lines: list[str]) -> list[tuple[str, str]]:
-    """(speaker or "", text) of each voice in a cue."""
+    """(speaker or "", text) of each voice in a cue, and of each line that begins with a dash if there are several."""
+    if _has_several(lines):
+        starts = [at for at, line in enumerate(lines) if not at or _DASH.match(line)]
+        return [
+            voice
+            for at, end in zip(starts, [*starts[1:], None], strict=True)
+            for voice in _voices(_joined(lines[at:end]))
+        ]
     text = " ".join(lines)
     parts = _VOICE.split(text)
     found = [("", parts[0]), *zip(parts[1::2], parts[2::2], strict=True)]

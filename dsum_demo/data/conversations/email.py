@@ -10,22 +10,34 @@ from dsum_demo.data.conversations.names import is_name_like, split_heads
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
 UNNAMED = "Sender"
+_WROTE = (
+    r"\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|skrev|kirjoitti|napsal|yazdı|пишет|писал)\b"
+    r"|\bpisze/?|\bnapisał(?:\(a\)|a)?|\bнаписала?(?:\(а\))?"
+)
 _QUOTED = re.compile(r"(?:> ?)+")
 _ATTRIBUTION = re.compile(
-    r"(?:on|am|le|el|em|il|op) .{6,160}\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef)\b.{0,80}[:：]"
-    r"|.{4,120}写道[:：]",
+    rf"(?:on|am|le|el|em|il|op|den|w dniu|в) .{{6,160}}(?:{_WROTE}).{{0,80}}[:：]"
+    rf"|.{{4,120}}(?:写道|寫道|のメール|님이 작성)[:：]|(?:\w{{2,4}}\.?, )?\d.{{8,60}}<[^<>\s]+@[^<>\s]+>[:：]",
     re.IGNORECASE,
 )
-_VERBS = re.compile(r"\b(?:wrote|schrieb|a écrit|escribió|escreveu|ha scritto|schreef)\b|写道", re.IGNORECASE)
+_VERBS = re.compile(rf"{_WROTE}|写道|寫道", re.IGNORECASE)
 _LAST_TIME = re.compile(r".*(?:\d{1,2}[:.h]\d{2}(?: ?[ap]\.?m\b\.?)?(?: ?[+-]\d{4})?|\d{4}|于)", re.IGNORECASE)
-_FROM = re.compile(r"\*?(?:from|von|de|da|van|发件人)\*? ?[:：]\*? ?(.+)", re.IGNORECASE)
+_FROM = re.compile(
+    r"\*?(?:from|von|de|da|van|fra|från|od|от|发件人|寄件者|寄件人|差出人|보낸 사람)\*? ?[:：]\*? ?(.+)", re.IGNORECASE
+)
+_DATE = (
+    r"sent|date|gesendet|datum|enviado(?: el| em)?|fecha|data|envoyé|inviato|verzonden|sendt|skickat|wysłano|отправлено"
+    r"|дата|发送时间|寄件日期|送信日時|日時|보낸 날짜"
+)
+_TITLE = r"subject|betreff|asunto|assunto|objet|oggetto|onderwerp|emne|ämne|temat|тема|主题|主旨|件名|제목"
+_TO = r"to|an|para|à|a|aan|til|till|do|кому|收件人|收件者|宛先|받는 사람"
 _HEADER = re.compile(
-    r"\*?(?:from|to|cc|bcc|sent|date|subject|reply-to|message-id|received|type|attachments?|importance|von|an|gesendet|datum|"
-    r"betreff|de|para|enviado(?: el| em)?|fecha|data|asunto|assunto|à|envoyé|objet|a|inviato|oggetto|发件人|收件人|"
-    r"发送时间|主题)\*? ?[:：]\*? ?(.*)",
+    rf"\*?(?:from|cc|kopie|copia|kopi|bcc|reply-to|message-id|received|type|attachments?|importance|von|de|da|van|fra|från|"
+    rf"od|от|发件人|寄件者|寄件人|差出人|抄送|{_DATE}|{_TO}|{_TITLE})\*? ?[:：]\*? ?(.*)",
     re.IGNORECASE,
 )
-_SUBJECT = re.compile(r"\*?(?:subject|betreff|asunto|assunto|objet|oggetto|主题)\*? ?[:：]\*? ?(.*)", re.IGNORECASE)
+_SUBJECT = re.compile(rf"\*?(?:{_TITLE})\*? ?[:：]\*? ?(.*)", re.IGNORECASE)
+_RECIPIENT = re.compile(rf"\*?(?:{_TO})\*? ?[:：]\*? ?([^;]+)", re.IGNORECASE)
 _RULE = re.compile(
     r"[-_= ]{3,}|-{2,} ?(?:original message|forwarded message|ursprüngliche nachricht|mensaje original|"
     r"mensagem original|message d'origine)[ -]*-{2,}|begin forwarded message:",
@@ -34,7 +46,7 @@ _RULE = re.compile(
 _FOOTER = re.compile(
     r"(?:sent|gesendet|enviado|envoyé) (?:from|von|desde|do|de) (?:my|mein|mi|meu|mon)\b.*|get outlook for.*", re.I
 )
-_REPLY = re.compile(r"(?:re|aw|antw|rv|res|sv|回复) ?[:：]", re.IGNORECASE)
+_REPLY = re.compile(r"(?:re|aw|antw|rv|res|sv|vs|odp|ynt|r|回复|答复|回覆|返信) ?[:：]", re.IGNORECASE)
 _CLOSING = re.compile(
     r"(?:best|kind|warm|many)?,? ?(?:regards|wishes|thanks|thank you|cheers|best|yours|sincerely|love|"
     r"(?:viele|liebe|beste|mit freundlichen)? ?gr(?:ü(?:ß|ss)en?|uß|uss)|lg|vg|saludos|abrazos?|abraços?|"
@@ -47,6 +59,7 @@ _CLOSING = re.compile(
 class _Mail:
     author: str
     subject: str = ""
+    recipient: str = ""
     lines: list[str] = field(default_factory=list)
     depth: int = 0
 
@@ -60,7 +73,7 @@ def read_thread(text: str) -> Parsed | None:
     bare = [_QUOTED.sub("", line, count=1) if line.startswith(">") else line for line in lines]
     headers = [at for at, line in enumerate(bare) if _FROM.fullmatch(line) and _has_headers(bare[at + 1 : at + 6])]
     attributions = [at for at, line in enumerate(bare) if _ATTRIBUTION.fullmatch(line)]
-    if not attributions and len(headers) < 2:
+    if not attributions and not headers:
         return None
     filled = [line for line in lines if line]
     if bare == lines and not headers and 2 * sum(map(bool, split_heads(filled))) >= len(filled):
@@ -72,6 +85,9 @@ def read_thread(text: str) -> Parsed | None:
         return None
     if _newest_first(written, bool(attributions)):
         written.reverse()
+    top, below = (written[-1], written[-2]) if mails[0] is written[-1] else (written[0], written[1])
+    if not top.author and not attributions:
+        top.author = below.recipient  # the answer above the headers is by the recipient of that mail
     authors = [mail.author for mail in written if mail.author]
     turns = []
     for mail in written:
@@ -85,7 +101,7 @@ def read_thread(text: str) -> Parsed | None:
 
 def _has_headers(lines: list[str]) -> bool:
     return any(_HEADER.fullmatch(line) for line in lines[:2]) and any(
-        _SUBJECT.fullmatch(line) or re.match(r"(?:sent|date|to)\b", line, re.I) for line in lines
+        _SUBJECT.fullmatch(line) or re.match(rf"(?:{_DATE}|{_TO}) ?[:：]", line, re.I) for line in lines
     )
 
 
@@ -93,7 +109,11 @@ def _whole_attributions(lines: list[str]) -> list[str]:
     """Join attributions that a mail program wrapped over two lines."""
     joined: list[str] = []
     for line in lines:
-        if joined and re.match(r"(?:> ?)*(?:On|Am|Le|El|Em|Il) ", joined[-1]) and not _ATTRIBUTION.search(joined[-1]):
+        if (
+            joined
+            and re.match(r"(?:> ?)*(?:On|Am|Le|El|Em|Il|Op|Den|W dniu) ", joined[-1])
+            and not _ATTRIBUTION.search(joined[-1])
+        ):
             whole = f"{joined[-1]} {_QUOTED.sub('', line, count=1)}"
             if _ATTRIBUTION.fullmatch(_QUOTED.sub("", whole, count=1) if whole.startswith(">") else whole):
                 joined[-1] = whole
@@ -125,6 +145,8 @@ def _split(
             in_headers, signature = True, False
             dropped["headers"] += 1
         elif in_headers and content and (header := _HEADER.fullmatch(content)):
+            if (recipient := _RECIPIENT.fullmatch(content)) and not mails[-1].recipient:
+                mails[-1].recipient = _address_name(recipient[1])
             subject = _SUBJECT.fullmatch(content)
             mails[-1].subject = subject[1] if subject else mails[-1].subject
             dropped["headers"] += bool(header)
@@ -148,8 +170,10 @@ def _split(
 
 def _author(attribution: str) -> str:
     name = re.sub(r"[:：]$", "", attribution)
-    name = _LAST_TIME.sub("", _VERBS.sub(" ", name))
-    return _address_name(re.sub(r"^[ ,·]*(?:uhr|um)?[ ,]*", "", name, flags=re.IGNORECASE))
+    name = re.sub(r" {2,}", " ", _VERBS.sub(" ", name))
+    after = re.sub(r"^[ ,·]*(?:uhr|um)?[ ,]*", "", _LAST_TIME.sub("", name), flags=re.IGNORECASE)
+    before = re.match(r"[^\d<>]{1,60}<[^<>\s]+@[^<>\s]+>", name)
+    return _address_name(after or (before[0] if before else ""))
 
 
 def _address_name(sender: str) -> str:
@@ -168,6 +192,8 @@ def _address_name(sender: str) -> str:
 def _newest_first(mails: list[_Mail], quoting: bool) -> bool:
     if quoting:
         return mails[0].depth < mails[-1].depth or all(mail.depth == mails[0].depth for mail in mails)
+    if not mails[0].author and not mails[0].subject:
+        return True  # a text above the headers of another mail answers it
     return bool(_REPLY.match(mails[0].subject)) and not _REPLY.match(mails[-1].subject)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -15,6 +16,10 @@ ENDINGS = (".txt", ".vtt", ".srt", ".json", ".jsonl", ".docx", ".md", ".csv")
 LARGEST_DOCUMENT_BYTES = 50_000_000  # uncompressed; a small zip file can contain gigabytes
 _BODY = "word/document.xml"
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+
+_BREAKS = {f"{_WORD}tab": " ", f"{_WORD}br": "\n", f"{_WORD}cr": "\n"}
+# Elements whose text is in the document a second time: text boxes for old programs, and moved text at its old place.
+_COPIES = ("{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback", f"{_WORD}moveFrom")
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,23 @@ def _word_text(data: bytes, name: str) -> str:
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         raise InputError(f"{name} is not a valid Word document ({error}); save it as .docx or .txt.") from None
-    return "\n".join(_paragraph(node) for node in root.iter(f"{_WORD}p"))
+    return "\n".join("".join(_pieces(paragraph)) for paragraph in _paragraphs(root))
 
 
-def _paragraph(paragraph: ElementTree.Element) -> str:
-    pieces = {f"{_WORD}tab": " ", f"{_WORD}br": "\n", f"{_WORD}cr": "\n"}
-    return "".join(
-        node.text or "" if node.tag == f"{_WORD}t" else pieces.get(node.tag, "") for node in paragraph.iter()
-    )
+def _paragraphs(node: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """The paragraphs in a document, those in text boxes after the one that the box belongs to."""
+    for child in node:
+        if child.tag == f"{_WORD}p":
+            yield child
+        if child.tag not in _COPIES:
+            yield from _paragraphs(child)
+
+
+def _pieces(node: ElementTree.Element) -> Iterator[str]:
+    """The texts in a paragraph, without its text boxes."""
+    for child in node:
+        if child.tag == f"{_WORD}t":
+            yield child.text or ""
+        elif child.tag not in (*_COPIES, f"{_WORD}txbxContent"):
+            yield _BREAKS.get(child.tag, "")
+            yield from _pieces(child)

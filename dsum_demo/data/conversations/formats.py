@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from dsum_demo.data.conversations.stamps import DATED, STAMP, TIME
 
+# Around the name in a line that had tabs; a private character, which texts do not contain.
+NICK_MARK = "\ue000"
 _LINE_NAME = r"(?P<who>[^:：\n]{1,60}?)"
 _HEAD_NAME = r"(?P<who>[^:：\n\[\]<>|]{1,60}?)"
 _BADGE = r"(?: ?:[a-z0-9_+-]{1,40}:){0,2}(?: ?\[?\b(?:APP|BOT)\b\]?)?"
@@ -20,7 +22,8 @@ class Format:
 
     heads: patterns of a message's first line, with the groups `who`, `stamp`, and `text` if the message starts on the
     same line. notice: pattern of a line written by the program. least: the minimum share of lines that are heads.
-    whole: whether the head is a separate line. titles: more specific titles by pattern of the first head.
+    whole: whether the head is a separate line. clear: whether the head cannot be a sentence, so that any short name is
+    one. titles: more specific titles by pattern of the first head.
     """
 
     title: str
@@ -28,6 +31,7 @@ class Format:
     notice: re.Pattern[str] | None = None
     least: float = 0.1
     whole: bool = False
+    clear: bool = False
     titles: tuple[tuple[str, re.Pattern[str]], ...] = ()
 
     def titled(self, head: str) -> str:
@@ -58,10 +62,15 @@ FORMATS = (
             rf"(?P<stamp>{STAMP}) \|? ?(?P<who>[^\s:|]{{1,30}}) \| (?P<text>.*)",
         ),
         _one(
-            rf"(?:\[?{STAMP}\]? )?\|? ?(?:-!-|\*\*\*|<--|-->|[←→]|--|==) .*|--- (?:log|day) .*"
+            rf"(?:\[?{STAMP}\]? )?\|? ?(?:-!-|\*{{3,4}}|<--|-->|[←→]|--|==) .*|--- (?:log|day) .*"
             rf"|(?:\[?{STAMP}\]? )?\* \S+ (?:\(.*\) )?(?:has )?(?:joined|left|quit|sets mode).*"
         ),
         least=0.4,
+    ),
+    Format(
+        "log with tabs",
+        _all(rf"(?P<stamp>\[?{STAMP}\]?) {NICK_MARK}[@+%&~!]?(?P<who>[^:{NICK_MARK}]{{1,40}}){NICK_MARK} (?P<text>.*)"),
+        _one(rf"\[?{STAMP}\]? -!- .*"),
     ),
     Format(
         "chat export",
@@ -78,15 +87,17 @@ FORMATS = (
         "Telegram copy",
         _all(rf"{_HEAD_NAME},? (?P<stamp>\[{DATED}\]):?"),
         whole=True,
+        clear=True,
     ),
     Format(
         "Discord copy",
         _all(rf"{_HEAD_NAME}{_BADGE} ?(?P<stamp>[—–] ?{STAMP})(?: ?\(edited\))?"),
         whole=True,
+        clear=True,
     ),
     Format(
         "Rev transcript",
-        _all(rf"{_HEAD_NAME}(?: ?[:：])? ?(?P<stamp>[(\[]{TIME}[)\]]) ?(?:{_COLON}(?P<text>.*)|$)"),
+        _all(rf"{_HEAD_NAME}{_BADGE}(?: ?[:：])? ?(?P<stamp>[(\[]{TIME}[)\]]) ?(?:{_COLON}(?P<text>.*)|$)"),
         whole=True,
         titles=(("Slack copy", _one(r"\[.*\b[ap]\.?m\.?\]")),),
     ),
@@ -97,15 +108,46 @@ FORMATS = (
             rf"{_HEAD_NAME} ?\(\d{{4,12}}\) (?P<stamp>{STAMP})",
         ),
         whole=True,
+        clear=True,
     ),
     Format(
         "Teams copy",
         _all(rf"(?P<stamp>\[{STAMP}\]) {_HEAD_NAME}"),
         whole=True,
+        clear=True,
+        titles=(
+            ("Discord export", _one(r"^\[\d{1,2}-[a-z]{3}-\d{2} ")),
+            ("iMessage export", _one(r"^\[.*\d:\d\d:\d\d")),
+        ),
+    ),
+    Format(
+        "Zoom transcript",
+        _all(rf"\[{_HEAD_NAME}\] (?P<stamp>{STAMP})"),
+        whole=True,
+        clear=True,
+    ),
+    Format(
+        "mails with addresses",
+        _all(rf"{_HEAD_NAME} <[^<>\s]+@[^<>\s]+> (?P<stamp>{DATED})"),
+        _one(r"(?:to|cc|bcc|reply-to): .*"),
+        whole=True,
+        clear=True,
+        least=0.05,
+    ),
+    Format(
+        "KakaoTalk export",
+        _all(rf"\[{_HEAD_NAME}\] (?P<stamp>\[{TIME}\]) (?P<text>.*)"),
+    ),
+    Format(
+        "Messenger copy",
+        _all(rf"{_HEAD_NAME} sent"),
+        whole=True,
+        clear=True,
+        least=0.15,
     ),
     Format(
         "transcript with times",
-        _all(rf"{_HEAD_NAME}{_BADGE} (?P<stamp>{STAMP}|\[{TIME}\])"),
+        _all(rf"{_HEAD_NAME}{_BADGE},? (?P<stamp>{STAMP}|\[{TIME}\])"),
         whole=True,
         titles=(
             ("Otter or Teams transcript", _one(r" (?:0?0:)?0?[0-4]:\d{2}$")),
@@ -139,21 +181,31 @@ _NOTICES = (
     r"(?:image|video|audio|sticker|gif|document|contact card|media|photo|voice message|poll) (?:omitted|not included)",
     r"(?:bild|video|audio|sticker|gif|dokument|medien) (?:weggelassen|ausgeschlossen)",
     r"(?:imagen|video|audio|sticker|gif|documento) omitid[ao]",
-    r"(?:imagem|vídeo|áudio|figurinha|gif) (?:ocultad[ao]|omitid[ao])",
+    r"(?:imagem|vídeo|áudio|figurinha|gif|documento) (?:ocultad[ao]|omitid[ao])",
+    r"(?:immagine|video|audio|sticker|gif|documento) omess[ao]|(?:afbeelding|video|audio|sticker|gif) weggelaten",
+    r"(?:изображение|видео|аудио|стикер|документ|gif) (?:отсутствует|опущен[оа]?|пропущен[оа]?)",
+    r"(?:图像|图片|圖片|视频|影片|音频|語音訊息|贴图|貼圖|文件|文档|gif)已?(?:忽略|略過|省略)|忽略(?:图像|图片|视频|文件)",
     r"(?:image|vidéo|audio|sticker|gif|document) (?:absente?|omise?)",
     r"(?:this|you deleted this|you unsent this) message(?: was deleted| was unsent)?(?: by .{1,40})?\.?"
-    r"|message deleted\.?|deleted message\.?|this message has been deleted\.?|\[?deleted\]?",
+    r"|message deleted\.?|deleted message\.?|this message has been deleted\.?|\[?deleted\]?|null",
     r"(?:diese nachricht wurde|du hast diese nachricht) gelöscht\.?",
     r"(?:se eliminó|eliminaste|este mensaje fue eliminado).{0,20}",
-    r"(?:mensagem apagada|(?:esta mensagem foi|você) apagou?a?d?a?.{0,20})",
-    r"ce message a été supprimé\.?"
-    r"|vous avez supprimé ce message\.?|.{0,30}撤回了?(?:一条|了)?消息|此消息已(?:被)?删除。?|null",
+    r"(?:mensagem apagada|esta mensagem foi apagada|você apagou esta mensagem).{0,20}",
+    r"ce message a été supprimé\.?|vous avez supprimé ce message\.?",
+    r"questo messaggio è stato eliminato\.?|hai eliminato questo messaggio\.?",
+    r"dit bericht (?:is|werd) verwijderd\.?|je hebt dit bericht verwijderd\.?",
+    r"ta wiadomość została usunięta\.?|usunięto tę wiadomość\.?|bu mesaj silindi\.?|bu mesajı sildiniz\.?",
+    r"(?:данное |это )?сообщение удалено\.?|вы удалили (?:данное|это) сообщение\.?",
+    r"pesan ini telah dihapus\.?|anda telah menghapus pesan ini\.?|تم حذف هذه الرسالة\.?|הודעה זו נמחקה\.?",
+    r".{0,30}撤回了?(?:一条|一則|了)?(?:消息|訊息)"
+    r"|(?:此|该|這則|这条)(?:消息|訊息)已(?:被)?(?:删除|刪除|撤回)。?|[你您]已?(?:删除|刪除)了?(?:此|这条|這則)(?:消息|訊息)。?",
+    r"このメッセージは削除されました。?|(?:이 메시지는 삭제되었습니다|삭제된 메시지입니다)\.?",
     r"missed (?:voice|video|group)? ?(?:voice|video)? ?call.{0,30}|verpasster (?:sprach|video)anruf.{0,30}"
     r"|llamada (?:perdida|de voz perdida).{0,30}|chamada (?:de voz|de vídeo) perdida.{0,30}",
     r"appel (?:vocal|vidéo)? ?manqué.{0,30}",
     r"\S{1,120}\.(?:jpe?g|png|gif|webp|mp4|mov|opus|ogg|mp3|m4a|pdf|vcf|docx?|xlsx?) \([^()]{4,40}\)",
     r"\[ ?(?:photo|video|sticker|voice message|audio|file|gif|album|location|contact|poll|фотография|стикер|видео|"
-    r"图片|表情|文件|语音|视频) ?\]",
+    r"图片|表情|文件|语音|视频|사진|동영상|이모티콘|スタンプ|写真|動画|貼圖|圖片) ?\]",
     r"\[(?:forwarded from|in reply to|reply to|weitergeleitet von|reenviado de|encaminhado de|"
     r"transféré de) [^\[\]]{1,80}\]",
     r"transcribed by https?://\S+.*|replying to [\"“].*[\"”]:?|joined #\S+\.?"

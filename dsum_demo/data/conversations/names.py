@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 MAX_NAME = 40
 _CLEAR_HEAD = re.compile(r"([^:：\n]{1,40}?)\s?(?::(?=\s|$)|：(?!//))\s*")
@@ -37,7 +38,9 @@ _HEADINGS = frozenset(
     "therefore|anyway|fact|facts|fun fact|news|good news|bad news|breaking|disclaimer|background|context|overview|"
     "introduction|details|description|ingredients|directions|instructions|requirements|rules|list|items|"
     "participants|attendees|present|absent|speakers|minutes|transcript|recording|status|type|name|names|id|password|"
-    "username|code|error|am|pm|a.m.|p.m.|uhr|utc|gmt|http|https|ftp|mailto|file|chapter|section|input|output|command|verdict|expected|actual|usage|license|author|authors|keywords|abstract|part|table|figure|page|version|"
+    "username|code|error|warn|info|debug|fatal|critical|action item|next meeting|day|week|lesson|exercise|task|phase|"
+    "slide|scene|act|round|level|item|rule|stage|tier|total|pros|cons|else|try|finally|default|am|pm|"
+    "a.m.|p.m.|uhr|utc|gmt|http|https|ftp|mailto|file|chapter|section|input|output|command|verdict|expected|actual|usage|license|author|authors|keywords|abstract|part|table|figure|page|version|"
     "monday|tuesday|wednesday|thursday|friday|saturday|sunday|today|tomorrow|yesterday|tonight|morning|afternoon|"
     "evening|january|february|march|july|september|october|november|december|"
     "hinweis|achtung|betreff|datum|ort|zeit|uhrzeit|thema|anmerkung|beispiel|zusammenfassung|wichtig|erinnerung|von|"
@@ -46,8 +49,10 @@ _HEADINGS = frozenset(
 )
 # Roles in an interview are speakers only if they recur.
 _ROLES = frozenset("q a question answer frage antwort pregunta respuesta pergunta resposta réponse".split())
+# How chat programs name the user. These are speakers only if they recur or something else suggests one.
+_SELVES = frozenset("me you i myself ich du yo tú moi toi eu você io ik ja я ty 我 你 나 私 أنا אני".split())
 _PHONE = re.compile(r"\+?[\d\s().\-/]{6,24}")
-_NUMBERED = re.compile(r"#?[^\W\d_]+[ _-]?\d{1,3}#?")
+_NUMBERED = re.compile(r"#?([^\W\d_]+)[ _-]?\d{1,3}#?")
 _SUFFIX = re.compile(r"\s*\((?:you|guest|external|unverified|host|co-host|me|gast|extern|sie|invitado|invité)\)$", re.I)
 
 
@@ -64,7 +69,7 @@ def same(label: str) -> str:
 def is_name_like(label: str) -> bool:
     """Whether the label alone looks like a name: a few capitalized words, a numbered label, a phone number."""
     label = person(label)
-    if _PHONE.fullmatch(label) or _NUMBERED.fullmatch(label):
+    if _PHONE.fullmatch(label) or (_NUMBERED.fullmatch(label) and _may_be_name(label)):
         return True
     words = [bare for word in label.split() if (bare := word.strip("()[]\"'“”‘’.-_#@&/|·"))]
     letters = [word for word in words if any(c.isalpha() for c in word)]
@@ -86,6 +91,8 @@ def is_speaker(label: str, times: int, *, expected: bool = False) -> bool:
     if is_name_like(label):
         return True
     words = len(label.split())
+    if same(label) in _SELVES:
+        return expected or times > 1
     if expected and not any(c.isalnum() for c in label):
         return words <= 3  # an emoji
     return _may_be_name(label) and ((times > 1 and words <= 4) or (expected and words <= 2))
@@ -98,7 +105,12 @@ def _may_be_name(label: str) -> bool:
         not re.search(r"[?!;…<>{}=]|[,，。] |//|\.$(?<!\b\w\.)(?<!r\.)", name)
         and " ".join(words).strip("#*_() ") not in _HEADINGS
         and not _SENTENCE_WORDS.intersection(words)
+        and not (len(words) > 1 and name.split()[-1] in _HEADINGS)  # "Prep time", but not "Tom Price"
+        and name.count("(") == name.count(")")
+        and name.count('"') % 2 == 0
         and not name[:1].isdigit()
+        and not ((numbered := _NUMBERED.fullmatch(name)) and numbered[1].casefold() in _HEADINGS)  # "Step 1"
+        and not re.search(r"\d{6}", name)
         and any(c.isalpha() for c in name)
         and not (_is_unspaced(name) and len(name) > 10)
     )
@@ -114,6 +126,8 @@ def split_heads(lines: Sequence[str]) -> list[tuple[str, str] | None]:
     labels = Counter(same(head[0]) for head in clear if head)
     tight_labels = Counter(same(head[0]) for head in tight if head)
     filled = sum(1 for line in lines if line)
+    if _is_list(clear, labels):
+        return [None] * len(lines)
     most = filled > 1 and 5 * labels.total() >= 4 * filled
     all_labels = labels + tight_labels
     most_tight = filled > 1 and 5 * all_labels.total() >= 4 * filled
@@ -126,6 +140,18 @@ def split_heads(lines: Sequence[str]) -> list[tuple[str, str] | None]:
         else:
             found.append(None)
     return found
+
+
+def _is_list(heads: Sequence[tuple[str, str] | None], labels: Counter[str]) -> bool:
+    """Whether the lines are a form or a list, such as "Color: red": four or more labels, which do not recur and of
+    which some cannot be names, before short texts.
+    """
+    found = [head for head in heads if head]
+    if len(found) < 4 or max(labels.values()) > 1 or any(len(who.split()) > 3 for who, _ in found):
+        return False
+    if all(_may_be_name(who) for who, _ in found):
+        return False
+    return median(len(text.split()) for _, text in found) <= 2
 
 
 def distinct(labels: Iterable[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +10,11 @@ from functools import lru_cache
 from itertools import pairwise
 
 from dsum_demo.data.conversations import cues, email, structured
+from dsum_demo.data.conversations.cleaning import SYSTEM, clean_lines, visible
 from dsum_demo.data.conversations.formats import (
     EDITED,
     FORMATS,
+    NICK_MARK,
     Format,
     is_emoji,
     is_event,
@@ -22,16 +23,11 @@ from dsum_demo.data.conversations.formats import (
     is_reaction,
 )
 from dsum_demo.data.conversations.names import distinct, is_name_like, is_speaker, person, same, split_heads
-from dsum_demo.data.conversations.stamps import only_a_day, only_a_stamp, shape
+from dsum_demo.data.conversations.stamps import STAMP, only_a_day, only_a_stamp, shape
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
-_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Invisible joiners that are part of emoji and of words in Persian, Arabic and Indic scripts.
-_JOINERS = "\u200c\u200d"
-# WhatsApp on iOS puts this mark before its own texts in every language.
-_SYSTEM = "\u200e"
-_SYSTEM_TEXT = re.compile(rf"(?<=[:：] ){_SYSTEM}+|(?<=[:：]){_SYSTEM}+")
 _ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
+_CLOCK = re.compile(r"\[?\d{1,2}:\d{2}:\d{2}\]?")
 _ORDINARY_TURN = re.compile(r"[^:：*]+: \S")
 _LONGEST_HEAD = 160
 _MANY = 5
@@ -82,37 +78,47 @@ def read_conversation(text: str) -> Reading:
         reading = read_conversation(records[0])
         rest = {"further dialogues": len(records) - 1} if records[1:] else {}
         return replace(reading, format=reading.format or "record of a data set", dropped={**reading.dropped, **rest})
-    visible = _visible(text)
+    cleaned = visible(_with_nicks(text))
     for read in _READERS:
-        if parsed := read(visible):
+        if parsed := read(cleaned):
             return _as_reading(parsed)
     return _as_reading(_plain(clean_lines(text)))
 
 
-def clean_lines(text: str) -> list[str]:
-    """The lines of a text without invisible characters and blank lines, with single spaces."""
-    return [line for line in _visible(text.replace(_SYSTEM, "")).split("\n") if line]
+_TABBED = re.compile(rf"\s*(\[?{STAMP}\]?)\t+ *(\S[^\t\n]{{0,40}}?) *\t+(.*)", re.IGNORECASE)
 
 
-def _visible(text: str) -> str:
-    """The text without invisible characters, with single spaces; blank lines and WhatsApp's mark are kept."""
-    text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
-    kept = "\n\t" + _JOINERS + _SYSTEM
-    text = "".join(c for c in text if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
-    lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
-    marked = (_SYSTEM_TEXT.sub("\0", line).replace(_SYSTEM, "").replace("\0", _SYSTEM).strip() for line in lines)
-    return re.sub(" {2,}", " ", "\n".join(marked))
+def _with_nicks(text: str) -> str:
+    """The text with the names marked in lines of time, name and message between tabs, as WeeChat and LINE write."""
+    lines = text.split("\n") if "\t" in text else []
+    found = [_TABBED.fullmatch(line.rstrip("\r")) for line in lines]
+    if 5 * sum(map(bool, found)) < sum(map(bool, map(str.strip, lines))) or sum(map(bool, found)) < 2:
+        return text
+
+    def line_of(match: re.Match[str]) -> str:
+        stamp, who, said = match.groups()
+        if who == "*":  # an action: "* Ana waves"
+            who, _, said = said.strip().partition(" ")
+        marked = f"{NICK_MARK}{who}{NICK_MARK}" if any(map(str.isalnum, who)) else "-!-"
+        return f"{stamp} {marked} {said}"
+
+    return "\n".join(line_of(match) if match else line for match, line in zip(found, lines, strict=True))
 
 
 def _plain(lines: Sequence[str]) -> Parsed:
-    """The lines unchanged, except that speakers are followed by an ASCII colon and a space."""
-    return Parsed(
-        "",
-        [
-            Turn(*head, line if _ORDINARY_HEAD.match(line) else "") if head else Turn("", line)
-            for line, head in zip(lines, split_heads(lines), strict=True)
-        ],
-    )
+    """The lines unchanged, except that speakers are followed by an ASCII colon and a space, and that times on lines of
+    their own, as in transcripts of Google Meet, are removed.
+    """
+    spoken = [line for line in lines if not _CLOCK.fullmatch(line)]
+    heads = split_heads(spoken)
+    times = len(lines) - len(spoken)
+    if times and 2 * sum(map(bool, heads)) < len(spoken):
+        spoken, heads, times = list(lines), split_heads(lines), 0
+    turns = [
+        Turn(*head, line if _ORDINARY_HEAD.match(line) else "") if head else Turn("", line)
+        for line, head in zip(spoken, heads, strict=True)
+    ]
+    return Parsed("transcript with times" if times else "", turns, Counter({"time stamps": times}))
 
 
 def _as_reading(parsed: Parsed) -> Reading:
@@ -155,20 +161,31 @@ def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
     heads: list[re.Match[str] | None] = []
     for match in found:
         often = labels[same(match["who"])] if match else 0
-        # After a date, every label that recurs is a contact: "Anna from Work", "mom and dad".
-        contact = dated and often > 1
+        # After a date, every label that recurs or is short is a contact: "Anna from Work", "Me".
+        contact = match is not None and dated and (often > 1 or _is_short(match["who"]))
         heads.append(match if match and (contact or is_speaker(match["who"], often, expected=True)) else None)
     if form.whole:  # a sentence may also end with a name and a time
-        heads = [m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1)) else None for m in heads]
+        heads = [
+            m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1, expected=form.clear)) else None
+            for m in heads
+        ]
     # A message may quote another log: if most stamps have one shape, heads of other shapes need a known speaker.
     shapes = Counter(shape(_stamp(match)) for match in heads if match)
     if not shapes:
         return heads
+    title, *others = [match for match in heads if match]
+    other_shapes = {shape(_stamp(match)) for match in others}
+    if form.whole and len(others) > 1 == len(other_shapes) and shape(_stamp(title)) not in other_shapes:
+        heads[heads.index(title)] = None  # the title and the date of a transcript
     usual, times = shapes.most_common(1)[0]
     if times < 3 or 5 * times < 4 * shapes.total():
         return heads
     known = {same(match["who"]) for match in heads if match and shape(_stamp(match)) == usual}
     return [m if m and (shape(_stamp(m)) == usual or same(m["who"]) in known) else None for m in heads]
+
+
+def _is_short(label: str) -> bool:
+    return len(label.split()) < 3 and not re.search(r"[^\w .'’~@+&-]", label)
 
 
 def _match(form: Format, line: str) -> re.Match[str] | None:
@@ -184,24 +201,66 @@ def _stamp(match: re.Match[str]) -> str:
 
 
 def _joined_heads(lines: Sequence[str]) -> list[str]:
-    """The lines, with a name and the time below it, as copied from Slack and Teams, joined into one head."""
-    lines = [line for line in lines if line not in ("—", "–")]  # Discord puts a dash between name and time
+    """The lines, with a name and the time below it, as copied from Slack and Teams, joined into one head; a time and
+    the name below it, as exported from iMessage, too.
+    """
+    lines = _with_dashes(lines)
     filled = [line for line in lines if line]
-    above = Counter(one for one, other in pairwise(filled) if only_a_stamp(other))
+    above = Counter(one for one, other in pairwise(filled) if _below_name(other))
+    below = Counter(other for one, other in pairwise(filled) if only_a_stamp(one))
+    stamp_first = bool(filled and only_a_stamp(filled[0])) and all(
+        is_speaker(n, below[n], expected=True) for n in below
+    )
     joined: list[str] = []
     last = ""
     for line in lines:
-        if line and len(line) <= 60 and only_a_stamp(line.lstrip("—– ")):
+        if stamp_first and line and joined and only_a_stamp(last):
+            at = max(i for i, other in enumerate(joined) if other)
+            joined[at] = f"[{last.strip('[]()')}] {line}"
+            last = line
+            continue
+        if line and not stamp_first and (stamp := _below_name(line)):
             at = next((i for i in range(len(joined) - 1, -1, -1) if joined[i]), -1)
             before = at < 1 or not joined[at - 1] or is_reaction(joined[at - 1])
             full_name = " " in last and is_name_like(last)
-            if at >= 0 and last and is_speaker(last, above[last]) and (before or full_name or above[last] > 1):
-                joined[at] += f" {line}"
+            dashed = stamp[0] in "—–" and is_speaker(last, above[last], expected=True)
+            if (
+                at >= 0
+                and last
+                and (dashed or (is_speaker(last, above[last]) and (before or full_name or above[last] > 1)))
+            ):
+                joined[at] += f" {stamp}"
                 last = ""
                 continue
         joined.append(line)
         last = line or last
     return joined
+
+
+_BADGES = ("BOT", "APP", "OP", "SERVER")
+_STATUS = re.compile(r"(?::[a-z0-9_+'-]{1,40}: ?|[^\w\s\d.,;:!?()'\"…/\[\]—–-]{1,8} ?)+", re.IGNORECASE)
+
+
+def _below_name(line: str) -> str:
+    """The time in a line below a name, with the dash of Discord and without a status emoji; "" for other lines."""
+    text = _STATUS.sub("", line, count=1) if len(line) <= 100 else ""
+    return text if text and len(text) <= 60 and only_a_stamp(text.lstrip("—– ")) else ""
+
+
+def _with_dashes(lines: Sequence[str]) -> list[str]:
+    """The lines without badges, and with a dash on a line alone moved to the time below it, as Discord copies them."""
+    found: list[str] = []
+    dash = ""
+    for at, line in enumerate(lines):
+        following = next((other for other in lines[at + 1 :] if other), "")
+        if line in ("—", "–"):
+            dash = f"{line} "
+        elif line in _BADGES and (following in ("—", "–") or _below_name(following)):
+            continue
+        else:
+            found.append(dash * bool(line and only_a_stamp(line)) + line)
+            dash = dash if not line else ""
+    return found
 
 
 def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | None]) -> Parsed | None:
@@ -220,7 +279,7 @@ def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | 
             messages.append((head["who"], [text.strip()] if text.strip() else []))
         elif form.notice and (own := form.notice.fullmatch(line)) and _is_own(form, own, usual):
             dropped["notices"] += 1
-            in_notice = True
+            in_notice = "stamp" in own.re.groupindex
         elif in_notice:
             continue
         elif not messages:
@@ -250,9 +309,9 @@ def _message(parts: Sequence[str], dropped: Counter[str]) -> str:
     kept: list[str] = []
     counting = False
     for at, part in enumerate(parts):
-        text = EDITED.sub("", part.lstrip(_SYSTEM)).strip()
+        text = EDITED.sub("", part.lstrip(SYSTEM)).strip()
         # Reactions and events are below a text; a first line such as "<3" or "I just left the call." is a message.
-        if part.startswith(_SYSTEM) or is_notice(text) or (at and is_event(text)):
+        if part.startswith(SYSTEM) or is_notice(text) or (at and is_event(text)):
             dropped["notices"] += 1
         elif (is_reaction if at else is_quoting_reaction)(text):
             dropped["reactions"] += bool(text)

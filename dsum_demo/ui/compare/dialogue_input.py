@@ -123,7 +123,7 @@ def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str
     used = read
     if kept := uses_as_is(dialogue, as_is):
         used = read_dialogue(dialogue, as_is=True)
-    doubtful = "".join(notice(doubt, "warning") for doubt in doubts(used.dialogue))
+    doubtful = "".join(notice(doubt, "warning") for doubt in doubts(used.dialogue, used.turns))
     if not read.format:
         return doubtful or f'<p class="hint">{escape(used.sentence)}</p>', hidden
     title = f"Used as it is, not read as {read.format}: {used.sentence}" if kept else used.sentence
