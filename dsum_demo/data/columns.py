@@ -67,21 +67,22 @@ def guess_columns(columns: Iterable[str], given: GivenColumns | None = None, tak
 
 def describe_guess(columns: Iterable[str], given: GivenColumns | None = None) -> str:
     """Which columns `guess_columns` takes as dialogue and summary, if another one fits too or its name is not that of
-    the role: "“text” is read as the dialogue (“chat” would fit too)." "" if nothing was guessed.
+    the role: "“text” is read as the dialogue (“chat” would fit too)." "" if neither is the case.
     """
     columns, given = tuple(columns), given or {}
     found = guess_columns(columns, given)
     used = {column for names in found.values() for column in names}
-    parts, certain = [], True
+    parts = []
     for role in ("dialogue", "summary"):
         if given.get(role) or not found[role]:
             continue
         usual = (*USUAL_COLUMNS[role], *NUMBERED.get(role, ()))
         others = [column for column in columns if column not in used and column.casefold() in usual]
-        certain &= not others and all(column.casefold() in NUMBERED.get(role, (role,)) for column in found[role])
+        if not others and all(column.casefold() in NUMBERED.get(role, (role,)) for column in found[role]):
+            continue
         fit = f" ({_quoted(others)} would fit too)" if others else ""
         parts.append(f"{_quoted(found[role])} {'is' if len(found[role]) == 1 else 'are'} read as the {role}{fit}")
-    return "" if certain else f"Guessed by name: {', '.join(parts)}."
+    return f"Guessed by name: {', '.join(parts)}." if parts else ""
 
 
 def parse_columns(texts: Sequence[str]) -> dict[str, str]:

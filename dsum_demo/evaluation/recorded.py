@@ -20,7 +20,7 @@ from dsum_demo.data.values import describe_value, read_dialogue_value, read_labe
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.records import BrokenRow, Evaluation, EvaluationProgress, ExampleRecord, SystemInfo
 from dsum_demo.evaluation.scoring import check_reading, new_record, score_output
-from dsum_demo.evaluation.warnings import unread_warnings
+from dsum_demo.evaluation.warnings import warnings_of
 from dsum_demo.metrics.rouge import too_long
 from dsum_demo.metrics.scores import Score, Signature, f1_of, mean_scores, signature
 
@@ -184,6 +184,7 @@ def _groups(examples: Mapping[int, Example], outputs: Mapping[int, Mapping[str, 
 
 
 YIELD_SECONDS = 0.5
+SCORE_WARNINGS = ("no_tokens", "unread", "empty")  # those that `score_file` reports; it has no intervals and dialogues
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def score_file(
     return ScoreReport(
         signature(n=len(examples), references=max(e.reference_count for e in examples), policy=policy),
         {name: mean_scores([example.outputs[name].scores for example in examples]) for name in systems},
-        (*notes, *(warning.text for warning in unread_warnings(last.evaluation, examples))),
+        (*notes, *(w.text for w in warnings_of(last.evaluation, examples, 0) if w.kind in SCORE_WARNINGS)),
     )
 
 

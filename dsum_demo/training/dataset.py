@@ -215,7 +215,8 @@ def _without_duplicates(examples: list[Example], notes: list[str]) -> list[Examp
     # A dialogue with a second summary is additional training data; a repeated pair is not.
     kept = list({(fingerprint(e.dialogue), e.references): e for e in reversed(examples)}.values())[::-1]
     if len(kept) < len(examples):
-        notes.append(f"{len(examples) - len(kept)} repeated dialogues were removed.")
+        count = len(examples) - len(kept)
+        notes.append(f"{count:,} repeated dialogue{' was' if count == 1 else 's were'} removed.")
     return kept
 
 
@@ -224,7 +225,9 @@ def _without_overlap(train: list[Example], other: Sequence[Example], name: str, 
     if not shared:
         return train
     kept = [example for example in train if fingerprint(example.dialogue) not in shared]
-    notes.append(f"{len(train) - len(kept)} dialogues are also in the {name} part and were removed from training.")
+    count = len(train) - len(kept)
+    are = "dialogue is also in the {} part and was" if count == 1 else "dialogues are also in the {} part and were"
+    notes.append(f"{count:,} {are.format(name)} removed from training.")
     return kept
 
 

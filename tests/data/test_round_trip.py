@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from dsum_demo.data.examples import read_samples
 from dsum_demo.data.tables import read_table
 
 # csv writes a lone carriage return without quotes, and no other control character is text.
@@ -69,7 +70,10 @@ def layouts(rows: Rows) -> dict[str, object]:
     return {
         "list": rows,
         "data": {"data": rows, "version": 1},
+        "named": {"rows": rows},
         "columns": columns,
+        "index": {str(i): row for i, row in enumerate(rows)},
+        "table": {"schema": {"fields": [{"name": name, "type": "string"} for name in columns]}, "data": rows},
         "frame": {name: {str(i): text for i, text in enumerate(texts)} for name, texts in columns.items()},
         "split": {
             "columns": list(columns),
@@ -82,7 +86,7 @@ def layouts(rows: Rows) -> dict[str, object]:
 @few(40)
 @given(
     rows=ROWS,
-    layout=st.sampled_from(["list", "data", "columns", "frame", "split", "lines"]),
+    layout=st.sampled_from(["list", "data", "named", "columns", "index", "table", "frame", "split", "lines"]),
     ending=st.sampled_from(["json", "jsonl", "ndjson"]),
     indent=st.sampled_from([None, 2]),
     ascii_only=st.booleans(),
@@ -97,12 +101,62 @@ def test_json_rows(tmp_path_factory, rows, layout, ending, indent, ascii_only, e
         ending = "json" if layout == "columns" else ending
         text = json.dumps(layouts(rows)[layout], ensure_ascii=ascii_only, indent=indent)
     file = packed(tmp_path_factory.mktemp("rows"), f"rows.{ending}", text.encode(encoding), packing)
+    if layout == "index":
+        rows = [{"id": str(i), **row} for i, row in enumerate(rows)]
     assert read_table(file) == rows
 
 
-@few(10)
-@given(rows=ROWS, packing=PACKINGS)
-def test_parquet_rows(tmp_path_factory, rows, packing):
+@few(20)
+@given(rows=ROWS, packing=PACKINGS, compression=st.sampled_from(["none", "snappy", "gzip", "zstd"]))
+def test_parquet_rows(tmp_path_factory, rows, packing, compression):
     content = io.BytesIO()
-    parquet.write_table(pyarrow.Table.from_pylist(rows), content)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), content, compression=compression)
     assert read_table(packed(tmp_path_factory.mktemp("rows"), "rows.parquet", content.getvalue(), packing)) == rows
+
+
+TURNS = st.lists(
+    st.tuples(
+        st.sampled_from(["Maya", "Tom Ito", "#Person1#", "Zoë"]), st.text("abcé. ,;?'\"", min_size=1, max_size=30)
+    ),
+    min_size=2,
+    max_size=6,
+).filter(lambda turns: all(any(map(str.isalnum, text)) for _, text in turns) and len({who for who, _ in turns}) > 1)
+LAYOUTS = {
+    "text": lambda turns: "\n".join(f"{who}: {text}" for who, text in turns),
+    "lines": lambda turns: [f"{who}: {text}" for who, text in turns],
+    "turns": lambda turns: [{"speaker": who, "text": text} for who, text in turns],
+    "messages": lambda turns: [{"role": who, "content": text} for who, text in turns],
+    "other keys": lambda turns: [{"Speaker Name": who, "Utterance": text} for who, text in turns],
+    "pairs": lambda turns: [[who, text] for who, text in turns],
+    "columns": lambda turns: {"speaker": [who for who, _ in turns], "text": [text for _, text in turns]},
+}
+
+
+@few(80)
+@given(
+    dialogues=st.lists(TURNS, min_size=1, max_size=4),
+    layout=st.sampled_from(list(LAYOUTS)),
+    ending=st.sampled_from(["csv", "tsv", "json", "jsonl", "parquet"]),
+    names=st.sampled_from([("dialogue", "summary"), ("Conversation", "TARGET"), ("messages", "reference")]),
+)
+def test_dialogues_in_any_layout_are_the_same_examples(tmp_path_factory, dialogues, layout, ending, names):
+    rows = [{names[0]: LAYOUTS[layout](turns), names[1]: f"Summary {i}."} for i, turns in enumerate(dialogues)]
+    file = tmp_path_factory.mktemp("rows") / f"rows.{ending}"
+    if ending in ("csv", "tsv"):
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, delimiter="," if ending == "csv" else "\t")
+            writer.writerow(names)
+            for row in rows:
+                value = row[names[0]]
+                writer.writerow([value if isinstance(value, str) else json.dumps(value), row[names[1]]])
+    elif ending == "parquet":
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    else:
+        text = json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows))
+        file.write_text(text, encoding="utf-8")
+    read = read_samples(file)
+    assert [" ".join(example.dialogue.split()) for example in read] == [
+        " ".join(" ".join(f"{who}: {text}".split()) for who, text in turns) for turns in dialogues
+    ]
+    assert [len(example.dialogue.split("\n")) for example in read] == [len(turns) for turns in dialogues]
+    assert [example.references for example in read] == [(f"Summary {i}.",) for i in range(len(dialogues))]

@@ -165,3 +165,11 @@ def test_recorded_outputs_have_no_tokens_and_no_times(recorded):
     assert output.tokens is None and output.seconds is None and recorded.decode is None and recorded.recorded
     assert len(output.by_reference) == 3 and output.checks["length"] > 0
     assert [system.kind for system in recorded.systems] == ["base", "full", "adapter"]
+
+
+def test_empty_outputs_and_repeated_ids_are_reported_with_the_scores(write):
+    report = score_file(write('id,human,a\nk,the cat,.\nk,the dog,None\nm,the bird,"the bird"\n'), ["human"], ["a"])
+    assert report.warnings == (
+        "Ids repeat in rows 1, 2; row numbers are added to them, as in “k (row 1)”.",
+        "a: 2 of 3 summaries are empty and score 0.",
+    )

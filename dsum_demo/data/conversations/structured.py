@@ -183,7 +183,7 @@ def _unwrapped(entry: Any) -> Any:
 def _oldest_first(rows: Rows) -> Rows:
     """The rows reversed if all of them have times that decrease, as in exports of Facebook."""
     for key in _TIME_KEYS:
-        times = [row.get(key) for row in map(_normal, (row for row in rows if isinstance(row, Mapping)))]
+        times: list[Any] = [row.get(key) for row in map(_normal, (row for row in rows if isinstance(row, Mapping)))]
         sortable = all(isinstance(t, int | float) for t in times) or all(
             isinstance(t, str) and re.match(r"\d{4}-\d\d-\d\d|\d{9,}(?:\.\d+)?$", t) for t in times
         )
@@ -209,7 +209,7 @@ def _title(value: Any) -> str:
 
 
 def _normal(row: Any) -> dict[str, Any]:
-    return {normal_key(key): value for key, value in reversed(row.items())} if isinstance(row, Mapping) else {}
+    return {normal_key(key): value for key, value in reversed(list(row.items()))} if isinstance(row, Mapping) else {}
 
 
 def _is_service(row: Mapping[str, Any]) -> bool:
