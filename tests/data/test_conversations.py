@@ -309,6 +309,82 @@ def test_prose_is_not_changed(lines):
             {"notices": 4},
         ),
         (
+            "Raj P\n  Sun 3:05 PM\nreplied to a thread: deploy?\nWorks for me.\n3 files\nYou\n  Sun 3:06 PM\nok\n"
+            "Raj P\n  Sun 3:07 PM\nwas added to #ops by Ivo.",
+            ["Raj P: Works for me.", "You: ok"],
+            {"reactions": 1, "notices": 2},
+        ),
+        (
+            "18:01:00 From Tunde A to Everyone:\n\tWho comes?\n18:01:30 De María José a Todos:\n\tI do",
+            ["Tunde A: Who comes?", "María José: I do"],
+            {"time stamps": 2},
+        ),
+        ("> Ivo: Who comes?\n> Petra: I do\n> Ivo: Good", ["Ivo: Who comes?", "Petra: I do", "Ivo: Good"], {}),
+        ("1. Ivo: Who comes?\n2. Petra: I do", ["Ivo: Who comes?", "Petra: I do"], {}),
+        ("Speaker Name\tTranscript\nIvo\tWho comes?\nPetra\tI do", ["Ivo: Who comes?", "Petra: I do"], {}),
+        (
+            "**Q: Who comes?**\n\nA: I do\n\n**Q: Why?**\n\nA: Fun",
+            ["Q: Who comes?", "A: I do", "Q: Why?", "A: Fun"],
+            {},
+        ),
+        ("Q1: Who comes?\nA1: I do\nQ2: Why?\nA2: Fun", ["Q: Who comes?", "A: I do", "Q: Why?", "A: Fun"], {}),
+        ("You said:\nWho comes?\nChatGPT said:\nI do\nand you", ["You: Who comes?", "ChatGPT: I do and you"], {}),
+        (
+            json.dumps(
+                {
+                    "value": [
+                        {
+                            "from": {"user": {"displayName": "Ivo"}},
+                            "body": {"contentType": "html", "content": "<p>Who &amp; when?</p>"},
+                        },
+                        {
+                            "from": {"user": {"displayName": "Petra"}},
+                            "body": {"contentType": "text", "content": "I do"},
+                        },
+                    ]
+                }
+            ),
+            ["Ivo: Who & when?", "Petra: I do"],
+            {},
+        ),
+        (
+            json.dumps(
+                {
+                    "contents": [
+                        {"role": "user", "parts": [{"text": "Who comes?"}]},
+                        {"role": "model", "parts": [{"text": "I do"}]},
+                    ]
+                }
+            ),
+            ["user: Who comes?", "model: I do"],
+            {},
+        ),
+        (
+            json.dumps(
+                {
+                    "results": {
+                        "utterances": [{"speaker": 0, "transcript": "Who comes?"}, {"speaker": 1, "transcript": "I do"}]
+                    }
+                }
+            ),
+            ["Speaker 0: Who comes?", "Speaker 1: I do"],
+            {},
+        ),
+        (
+            json.dumps(
+                {
+                    "guild": {},
+                    "messages": [
+                        {"type": "Default", "content": "Who comes?", "author": {"name": "ivo", "nickname": "Ivo"}},
+                        {"type": "GuildMemberJoin", "content": "Joined the server.", "author": {"name": "zoe"}},
+                        {"type": "Reply", "content": "I do", "author": {"name": "petra"}},
+                    ],
+                }
+            ),
+            ["Ivo: Who comes?", "petra: I do"],
+            {"notices": 1},
+        ),
+        (
             "kestrel_42\nBOT\n —\nToday at 6:01 PM\nWho comes?\nowl — Today at 6:02 PM\nI do\n🎉\n2",
             ["kestrel_42: Who comes?", "owl: I do"],
             {"reactions": 1},
@@ -411,6 +487,12 @@ def test_notices_and_reactions_are_removed_and_counted(text, left, dropped):
             "From: Petra Vogel <p@example.org>\nSent: Monday, May 6, 2024 9:14\nTo: Ivo\nSubject: Van\n\n"
             "Is there a van?",
             ["Petra Vogel: Is there a van?", "Ivo Marek: The van is booked."],
+        ),
+        (
+            "Sounds good!\n\nSent from my iPhone\n\n> On Jan 12, 2025, at 9:14 AM, Petra Vogel (<p@example.org>) "
+            "wrote:\n> \n"
+            "> Can we meet?\n> — Petra",
+            ["Petra Vogel: Can we meet?", "Sender: Sounds good!"],
         ),
         *(
             (f"Yes.\n\n{attribution}\n\n> Is there a van?", ["Petra Vogel: Is there a van?", "Sender: Yes."])

@@ -129,11 +129,11 @@ def _split(
     mails = [_Mail("")]
     in_headers = signature = False
     for at, line in enumerate(lines):
-        depth = line[: len(line) - len(bare[at])].count(">")
+        depth = _depth(line, bare[at])
         content = bare[at]
         if at in attributions:
-            quoted = next((other.startswith(">") for other in lines[at + 1 :] if other), False)
-            level = depth + 1 if quoted else depth
+            following = next((i for i in range(at + 1, len(lines)) if bare[i]), at)
+            level = max(depth, _depth(lines[following], bare[following]))  # Apple Mail quotes its attribution too
             authors[level] = _author(content)
             mails.append(_Mail(authors[level], depth=level))
             signature = False
@@ -168,6 +168,10 @@ def _split(
     return mails
 
 
+def _depth(line: str, bare: str) -> int:
+    return line[: len(line) - len(bare)].count(">")
+
+
 def _author(attribution: str) -> str:
     name = re.sub(r"[:：]$", "", attribution)
     name = re.sub(r" {2,}", " ", _VERBS.sub(" ", name))
@@ -179,7 +183,7 @@ def _author(attribution: str) -> str:
 def _address_name(sender: str) -> str:
     """ "Nora Lind" of `"Lind, Nora" <nora@example.org>`, or the part before the @ without a name."""
     sender = re.sub(r"\[mailto:[^\]]*\]", "", sender)
-    name = re.sub(r"[<(\[][^<>()\[\]]*[@+][^<>()\[\]]*[>)\]]", "", sender).strip(" \"'*,")
+    name = re.sub(r"\(?[<(\[][^<>()\[\]]*[@+][^<>()\[\]]*[>)\]]\)?", "", sender).strip(" \"'*,")
     if not name:
         found = re.search(r"([^\s<>@]+)@", sender)
         return found[1] if found else ""
@@ -200,6 +204,7 @@ def _newest_first(mails: list[_Mail], quoting: bool) -> bool:
 def _sign_off(mail: _Mail) -> str:
     """Remove a closing such as "Best regards," and the name below it; return the name, "" without one."""
     *body, last = mail.lines
+    last = last.lstrip("—–- ")
     closed = bool(body and _CLOSING.fullmatch(body[-1]))
     if not is_name_like(last) or not body or not (closed or (mail.author and mail.author.startswith(last))):
         return ""

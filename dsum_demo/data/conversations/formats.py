@@ -12,6 +12,7 @@ NICK_MARK = "\ue000"
 _LINE_NAME = r"(?P<who>[^:：\n]{1,60}?)"
 _HEAD_NAME = r"(?P<who>[^:：\n\[\]<>|]{1,60}?)"
 _BADGE = r"(?: ?:[a-z0-9_+-]{1,40}:){0,2}(?: ?\[?\b(?:APP|BOT)\b\]?)?"
+_SPOKE = "said"
 _COLON = r" ?[:：] ?"
 _AFTER_STAMP = r"[ ,;:|–—-]{0,4}"
 
@@ -51,7 +52,7 @@ FORMATS = (
         "Zoom chat",
         _all(
             rf"(?P<stamp>{STAMP}) (?:from|von|de|da|van) (?P<who>[^:\n]{{1,60}}?)"
-            rf"(?: (?:to|an|a|à|para|aan) [^:\n]{{1,60}})?{_COLON}(?P<text>.*)"
+            rf"(?: (?:to|an|(?-i:a)|à|para|aan) [^:\n]{{1,60}})?{_COLON}(?P<text>.*)"
         ),
     ),
     Format(
@@ -139,8 +140,8 @@ FORMATS = (
         _all(rf"\[{_HEAD_NAME}\] (?P<stamp>\[{TIME}\]) (?P<text>.*)"),
     ),
     Format(
-        "Messenger copy",
-        _all(rf"{_HEAD_NAME} sent"),
+        "copy from Messenger or ChatGPT",
+        _all(rf"{_HEAD_NAME} (?:sent|{_SPOKE} ?[:：])"),
         whole=True,
         clear=True,
         least=0.15,
@@ -163,14 +164,15 @@ FORMATS = (
     Format(
         "interview",
         _all(
-            r"(?P<who>q|a|question|answer|frage|antwort|pregunta|respuesta|pergunta|resposta|réponse) ?\d{0,3} ?"
-            r"[.:：)](?: |$)(?P<text>.*)"
+            r"(?:\*\*|__)?(?P<who>q|a|question|answer|frage|antwort|pregunta|respuesta|pergunta|resposta|réponse)"
+            r" ?\d{0,3} ?[.:：)](?:\*\*|__)?(?: |$)(?P<text>.*?)(?:\*\*|__)?"
         ),
     ),
     Format(
         "Markdown with bold names",
         _all(
-            r"(?:[-*>] )?(?:\*\*|__)(?P<who>[^:：*_\n]{1,60}?)(?:[:：] ?(?:\*\*|__)|(?:\*\*|__) ?[:：]) ?(?P<text>.*)"
+            r"(?:[-*>] )?(?:\*\*|__)(?P<who>[^:：*_\n]{1,60}?)(?:[:：] ?(?:\*\*|__)|(?:\*\*|__) ?[:：]) ?(?P<text>.*)",
+            r"\*\*(?P<who>[^:：*_\n]{1,60}?)[:：] (?P<text>[^*\n]*)\*\*",
         ),
     ),
 )
@@ -205,10 +207,11 @@ _NOTICES = (
     r"appel (?:vocal|vidéo)? ?manqué.{0,30}",
     r"\S{1,120}\.(?:jpe?g|png|gif|webp|mp4|mov|opus|ogg|mp3|m4a|pdf|vcf|docx?|xlsx?) \([^()]{4,40}\)",
     r"\[ ?(?:photo|video|sticker|voice message|audio|file|gif|album|location|contact|poll|фотография|стикер|видео|"
-    r"图片|表情|文件|语音|视频|사진|동영상|이모티콘|スタンプ|写真|動画|貼圖|圖片) ?\]",
+    r"图片|表情|文件|语音|视频|사진|동영상|이모티콘|スタンプ|写真|動画|貼圖|圖片)(?: [^\w\s\[\]]{1,8})? ?\]",
     r"\[(?:forwarded from|in reply to|reply to|weitergeleitet von|reenviado de|encaminhado de|"
     r"transféré de) [^\[\]]{1,80}\]",
     r"transcribed by https?://\S+.*|replying to [\"“].*[\"”]:?|joined #\S+\.?"
+    r"|replied to a thread:.*|was added to #\S+ by .{1,60}"
     r"|set the channel (?:topic|purpose|description).*",
 )
 # Users may write these too, so they are removed only below other text.
@@ -222,7 +225,7 @@ _REACTIONS = (
     r"(?:reacted to|removed a .{1,20} reaction from) [\"“].*",
     r"(?:liked|loved|disliked|emphasized|questioned|laughed at) [\"“].*[\"”]",
     r"(?:(?::[a-z0-9_+'-]{1,40}:|[^\w\s\d.,;:!?()'\"…/-]{1,8}) ?\d{1,4} ?)+",
-    r"\d{1,4} (?:replies|reply|reactions?|(?:like|heart|laugh|sad|angry|surprised) reactions?\.?)",
+    r"\d{1,4} (?:replies|reply|reactions?|files?|(?:like|heart|laugh|sad|angry|surprised) reactions?\.?)",
     r"(?:like|heart|laugh) \d{1,3}",
     r"view thread|last reply .{1,40}|also sent to the channel|\(?edited\)?|view newer replies|new",
 )

@@ -27,6 +27,9 @@ from dsum_demo.data.conversations.stamps import STAMP, only_a_day, only_a_stamp,
 from dsum_demo.data.conversations.turns import Parsed, Turn
 
 _ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
+_NUMBERED_ROLE = re.compile(r"(?:q|a|question|answer|frage|antwort) ?\d{1,3}:", re.IGNORECASE)
+_USER = ("You", "Me")
+_ITEM = re.compile(r"(?:>|\d{1,4}[.)]|[-*•–])\s+")
 _CLOCK = re.compile(r"\[?\d{1,2}:\d{2}:\d{2}\]?")
 _ORDINARY_TURN = re.compile(r"[^:：*]+: \S")
 _LONGEST_HEAD = 160
@@ -78,6 +81,8 @@ def read_conversation(text: str) -> Reading:
         reading = read_conversation(records[0])
         rest = {"further dialogues": len(records) - 1} if records[1:] else {}
         return replace(reading, format=reading.format or "record of a data set", dropped={**reading.dropped, **rest})
+    if "\t" in text.lstrip().split("\n", 1)[0] and (table := structured.read_csv(text)):
+        return _as_reading(table)
     cleaned = visible(_with_nicks(text))
     for read in _READERS:
         if parsed := read(cleaned):
@@ -106,9 +111,15 @@ def _with_nicks(text: str) -> str:
 
 
 def _plain(lines: Sequence[str]) -> Parsed:
-    """The lines unchanged, except that speakers are followed by an ASCII colon and a space, and that times on lines of
-    their own, as in transcripts of Google Meet, are removed.
+    """The lines unchanged, except that speakers are followed by an ASCII colon and a space, and that times on separate
+    lines, as in transcripts of Google Meet, are removed.
     """
+    if len(lines) > 1 and all(map(_ITEM.match, lines)):
+        items = [_ITEM.sub("", line, count=1) for line in lines]
+        if 5 * sum(map(bool, heads := split_heads(items))) >= 4 * len(items):
+            return Parsed(
+                "list of turns", [Turn(*head) if head else Turn("", i) for i, head in zip(items, heads, strict=True)]
+            )
     spoken = [line for line in lines if not _CLOCK.fullmatch(line)]
     heads = split_heads(spoken)
     times = len(lines) - len(spoken)
@@ -141,7 +152,8 @@ def _by_heads(text: str) -> Parsed | None:
     lines = _joined_heads(text.split("\n"))
     filled = sum(1 for line in lines if line)
     named = sum(1 for head in split_heads(lines) if head)  # already `Name: text`
-    if named == filled and all(_ORDINARY_TURN.match(line) for line in lines if line):
+    ordinary = all(_ORDINARY_TURN.match(line) and not _NUMBERED_ROLE.match(line) for line in lines if line)
+    if named == filled and ordinary:
         return None
     best: tuple[int, Format, list[re.Match[str] | None]] | None = None
     for form in FORMATS:
@@ -166,7 +178,9 @@ def _heads(form: Format, lines: Sequence[str]) -> list[re.Match[str] | None]:
         heads.append(match if match and (contact or is_speaker(match["who"], often, expected=True)) else None)
     if form.whole:  # a sentence may also end with a name and a time
         heads = [
-            m if m and (labels[same(m["who"])] > 1 or is_speaker(m["who"], 1, expected=form.clear)) else None
+            m
+            if m and (labels[same(m["who"])] > 1 or m["who"] in _USER or is_speaker(m["who"], 1, expected=form.clear))
+            else None
             for m in heads
         ]
     # A message may quote another log: if most stamps have one shape, heads of other shapes need a known speaker.
@@ -227,7 +241,10 @@ def _joined_heads(lines: Sequence[str]) -> list[str]:
             if (
                 at >= 0
                 and last
-                and (dashed or (is_speaker(last, above[last]) and (before or full_name or above[last] > 1)))
+                and (
+                    dashed
+                    or ((last in _USER or is_speaker(last, above[last])) and (before or full_name or above[last] > 1))
+                )
             ):
                 joined[at] += f" {stamp}"
                 last = ""

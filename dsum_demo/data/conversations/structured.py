@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -24,6 +25,7 @@ SPEAKER_KEYS = (
 )  # fmt: skip
 TEXT_KEYS = (
     "text", "content", "value", "message", "utterance", "body", "sentence", "msg", "line", "speech", "caption",
+    "parts",
 )  # fmt: skip
 # The text of a turn if it has a speaker too; else a whole dialogue.
 _LONG_TEXT_KEYS = ("transcript", "dialogue", "dialog")
@@ -36,6 +38,9 @@ _RECORD_KEYS = ("dialogue", "dialog", "transcript")
 _NOT_SPEAKERS = ("system", "developer", "tool", "function")
 _SERVICE_SUBTYPE = re.compile(
     r"(?:channel|group|bot)_(?:join|leave|topic|purpose|name|archive|add|remove)\w*|pinned_item"
+)
+_SERVICE_TYPE = re.compile(
+    r"service|GuildMemberJoin|ChannelPinnedMessage|ChannelNameChange|Recipient\w+|ThreadCreated|Call"
 )
 _DEEPEST = 6
 
@@ -52,6 +57,8 @@ def read_json(text: str) -> Parsed | None:
     if rows is None:
         return None
     parsed = turns_of(_oldest_first(rows), _title(value))
+    if not parsed.turns:
+        return None
     return replace(parsed, dropped=parsed.dropped + dropped)
 
 
@@ -118,7 +125,11 @@ def read_csv(text: str) -> Parsed | None:
     header = text.lstrip("\n").split("\n", 1)[0]
     for separator in ",;\t":
         columns = [normal_key(name.strip().strip('"')) for name in header.split(separator)]
-        if len(columns) < 2 or not set(columns) & set(SPEAKER_KEYS) or not set(columns) & set(TEXT_KEYS):
+        if (
+            len(columns) < 2
+            or not set(columns) & set(SPEAKER_KEYS)
+            or not set(columns) & {*TEXT_KEYS, *_LONG_TEXT_KEYS}
+        ):
             continue
         csv.field_size_limit(LONGEST_FIELD)
         try:
@@ -214,7 +225,7 @@ def _normal(row: Any) -> dict[str, Any]:
 
 def _is_service(row: Mapping[str, Any]) -> bool:
     return bool(
-        row.get("type") == "service"
+        _SERVICE_TYPE.fullmatch(str(row.get("type")))
         or str(row.get("role")).casefold() in _NOT_SPEAKERS
         or (isinstance(row.get("author"), Mapping) and str(row["author"].get("role")).casefold() in _NOT_SPEAKERS)
         or _SERVICE_SUBTYPE.fullmatch(str(row.get("subtype")))
@@ -228,11 +239,11 @@ def _has_text(row: Mapping[str, Any]) -> bool:
 def _speaker(row: Mapping[str, Any]) -> str:
     for key in (*SPEAKER_KEYS, *_ID_KEYS):
         value = row.get(key)
-        if isinstance(value, Mapping):
+        while isinstance(value, Mapping):
             inner = _normal(value)
-            value = next((inner[name] for name in _NAME_KEYS if isinstance(inner.get(name), str) and inner[name]), None)
+            value = next((inner[name] for name in _NAME_KEYS if inner.get(name)), None)
         if isinstance(value, str | int) and str(value).strip():
-            return str(value)
+            return f"Speaker {value}" if str(value).isdecimal() and len(str(value)) < 4 else str(value)
     return ""
 
 
@@ -248,7 +259,10 @@ def _pieces(value: Any) -> Iterator[str]:
         for part in value:
             yield from _pieces(part)
     elif isinstance(value, Mapping):
-        yield from _pieces(value.get("text") or value.get("parts"))
+        content = next((value[key] for key in ("text", "content", "parts") if value.get(key)), None)
+        if isinstance(content, str) and str(value.get("contentType")).casefold() == "html":
+            content = html.unescape(re.sub(r"<[^<>]+>", " ", content))
+        yield from _pieces(content)
 
 
 def _repaired(text: str) -> str:
