@@ -1,6 +1,7 @@
-"""Compares dsum with the notebook's code for the three-way comparison of a family with FLAN-T5-base's shape.
+"""Compares dsum with the notebook's code for the three-way comparison: FLAN-T5-base's shape, or the embedded trio.
 
     python benchmarks/three_way.py            # two cores, about five minutes, 2 GB of disk in a temporary folder
+    python benchmarks/three_way.py --embedded # the embedded SmolLM2 trio, a sample of 10 turns
 
 Notebook: original, fully fine-tuned and a third model with PEFT, each loaded separately in fp32, kept in memory, and
 run one after the other. dsum: `ModelStore` and `compare`. The sides alternate for several rounds, each in its own
@@ -30,6 +31,7 @@ NEW_TOKENS = 48
 SOURCE_TOKENS = 230
 REPEATS = 4  # timed comparisons per process, after a warm-up
 NAMES = ("dsum-t5-base", "dsum-t5-full", "dsum-t5-lora")
+EMBEDDED = ("smollm2-135m", "smollm2-135m-dialogsum", "smollm2-135m-dialogsum-lora")
 
 
 def make_family(folder: Path) -> None:
@@ -136,8 +138,73 @@ def run_dsum(folder: Path) -> dict[str, Any]:
     return measured(started, write)
 
 
-def measured(started: float, write: Any) -> dict[str, Any]:
-    """Seconds of the first comparison, with loading, and of later ones (median), and the process's peak bytes."""
+def run_notebook_embedded(folder: Path) -> dict[str, Any]:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    started = time.perf_counter()
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models" / EMBEDDED[0])
+
+    def load(name: str) -> Any:
+        [file] = (ROOT / "models" / name).glob("*.gguf")
+        return AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+
+    original, full, third = load(EMBEDDED[0]), load(EMBEDDED[1]), load(EMBEDDED[0])
+    adapted = PeftModel.from_pretrained(third, ROOT / "adapters" / EMBEDDED[2], is_trainable=False)
+    text = f"{_sample()}\n\nSummarize the conversation above in one or two sentences."
+    turns = [{"role": "user", "content": text}]
+
+    def write() -> list[int]:
+        lengths = []
+        for model in (original, full, adapted):
+            inputs = tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+            output = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+            new = output[0, inputs["input_ids"].shape[1] :]
+            tokenizer.decode(new, skip_special_tokens=True)
+            lengths.append(len(new))
+        return lengths
+
+    return measured(started, write, equal=False)
+
+
+def run_dsum_embedded(folder: Path) -> dict[str, Any]:
+    from dsum_demo.comparison import compare
+    from dsum_demo.composition import make_store
+    from dsum_demo.models.decoding import DecodingConfig
+    from dsum_demo.settings import Settings
+
+    started = time.perf_counter()
+    store = make_store(Settings(data_dir=folder, offline=True, family=EMBEDDED[0]))
+    family = store.registry.default_family
+    specs = [store.registry.spec(name) for name in EMBEDDED]
+    text = _sample()
+
+    def write() -> list[int]:
+        comparison = compare(store, family, specs, text, decode=DecodingConfig(max_new_tokens=NEW_TOKENS))
+        return [system.generation.new_tokens if system.generation else 0 for system in comparison.systems]
+
+    return measured(started, write, equal=False)
+
+
+def _sample() -> str:
+    from dsum_demo.data.examples import read_samples
+
+    return read_samples(ROOT / "samples" / "dialogues.jsonl")[0].dialogue
+
+
+def measured(started: float, write: Any, *, equal: bool = True) -> dict[str, Any]:
+    """Seconds of the first comparison, with loading, and of later ones (median), and the process's peak bytes.
+
+    equal: every text must have NEW_TOKENS tokens.
+    """
     seconds, processor = [], []
     for _ in range(REPEATS + 1):
         worked = time.process_time()
@@ -145,12 +212,13 @@ def measured(started: float, write: Any) -> dict[str, Any]:
         seconds.append(time.perf_counter() - started)
         processor.append(time.process_time() - worked)
         started = time.perf_counter()
-        assert lengths == [NEW_TOKENS] * 3, f"Texts of unequal length cannot be compared: {lengths}"
+        assert not equal or lengths == [NEW_TOKENS] * 3, f"Texts of unequal length cannot be compared: {lengths}"
     return {
         "first": seconds[0],
         "writing": statistics.median(seconds[1:]),
         "processor": statistics.median(processor[1:]),
         "peak": _peak_bytes(),
+        "tokens": sum(lengths),
     }
 
 
@@ -181,6 +249,7 @@ def report(rounds: list[dict[str, dict[str, Any]]]) -> None:
         ("loading and the first three, s", "first", 1.0),
         ("three summaries, s", "writing", 1.0),
         ("three summaries, processor s", "processor", 1.0),
+        ("tokens", "tokens", 1.0),
         ("peak memory, GB", "peak", 1e-9),
     ]
     print(f"{'median of ' + str(len(rounds)) + ' rounds':34}{'notebook':>10}{'dsum':>10}{'ratio':>8}")
@@ -195,20 +264,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="folder in which the family is kept for reuse")
-    parser.add_argument("--task", choices=["family", "notebook", "dsum"], help=argparse.SUPPRESS)
+    parser.add_argument("--embedded", action="store_true", help="the embedded SmolLM2 trio")
+    tasks = {
+        "family": make_family,
+        "notebook": run_notebook,
+        "dsum": run_dsum,
+        "notebook-embedded": run_notebook_embedded,
+        "dsum-embedded": run_dsum_embedded,
+    }
+    parser.add_argument("--task", choices=list(tasks), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
-        tasks = {"family": make_family, "notebook": run_notebook, "dsum": run_dsum}
         print(json.dumps(tasks[arguments.task](arguments.folder)))
         return
     with tempfile.TemporaryDirectory(prefix="dsum-benchmark-") as temporary:
         folder = arguments.folder or Path(temporary)
-        if not (folder / "dialogue.txt").is_file():
+        suffix = "-embedded" if arguments.embedded else ""
+        if not suffix and not (folder / "dialogue.txt").is_file():
             in_a_process("family", folder, arguments.cores)
         rounds = []
         for number in range(1, arguments.rounds + 1):
-            rounds.append({side: in_a_process(side, folder, arguments.cores) for side in ("notebook", "dsum")})
+            rounds.append(
+                {side: in_a_process(f"{side}{suffix}", folder, arguments.cores) for side in ("notebook", "dsum")}
+            )
             print(f"round {number}: {json.dumps(rounds[-1])}", file=sys.stderr)
         report(rounds)
 
