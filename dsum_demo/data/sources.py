@@ -134,10 +134,11 @@ _OTHER_WAYS = "Set DSUM_DIALOGSUM to a folder with its splits, or use the sample
 def _cached(split: str) -> list[Row] | None:
     """The split from the cache of datasets, or None. Never uses the network."""
     import datasets
-    from datasets.packaged_modules.cache.cache import Cache
 
     datasets.logging.set_verbosity_error()  # it warns whenever its cache is used
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        from datasets.packaged_modules.cache.cache import Cache  # undocumented; without it the split is downloaded
+
         name = DIALOGSUM_ON_HUB.split("/")[-1]
         builder = Cache(dataset_name=name, repo_id=DIALOGSUM_ON_HUB, version="auto", hash="auto")
         return list(builder.as_dataset(split=split))

@@ -41,7 +41,8 @@ class BatchState:
         start = model.generation_config.decoder_start_token_id
         tokens = torch.full((len(names), 1), start, dtype=torch.long, device=mask.device)
         steps = DynamicCache()
-        steps.layer_class_to_replicate = _RoomyLayer
+        if hasattr(DynamicLayer, "lazy_initialization"):
+            steps.layer_class_to_replicate = _RoomyLayer
         rows = cls(names, tokens, mask, EncoderDecoderCache(steps, DynamicCache()), [0.0] * len(names))
         rows._add(model, states, choose)
         return rows

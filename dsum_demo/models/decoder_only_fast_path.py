@@ -11,15 +11,19 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+
+try:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
+except ImportError:  # undocumented; without them transformers' own attention runs
+    sdpa_attention_forward = None  # type: ignore[assignment]
 
 NAME = "grouped"
 
 
 def group_queries(model: Any) -> None:
     """Replace torch's attention for new tokens by this one, in place."""
-    if model.config._attn_implementation == "sdpa":
+    if sdpa_attention_forward is not None and getattr(model.config, "_attn_implementation", "") == "sdpa":
         model.set_attn_implementation(NAME)
 
 
@@ -53,5 +57,6 @@ def _attend(
     return found.reshape(texts, 1, heads, size), None
 
 
-AttentionInterface.register(NAME, _attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+if sdpa_attention_forward is not None:
+    AttentionInterface.register(NAME, _attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)

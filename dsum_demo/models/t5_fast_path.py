@@ -73,10 +73,11 @@ def fuse_gelu(model: Any) -> None:
 def step_by_step(model: Any) -> None:
     """Use the fast path in a T5's decoder, in place; other models are not modified."""
     decoder = model.get_decoder()
-    if type(decoder) is T5Stack and _CAN_RECORD_REGISTRY is not None:
+    recorded = getattr(decoder, "_can_record_outputs", None)
+    if type(decoder) is T5Stack and _CAN_RECORD_REGISTRY is not None and recorded is not None:
         decoder.__class__ = StepDecoder
         # transformers registers recordable outputs by class when a model is built.
-        _CAN_RECORD_REGISTRY[decoder] = decoder._can_record_outputs
+        _CAN_RECORD_REGISTRY[decoder] = recorded
 
 
 def read_texts(encoder: T5Stack, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:

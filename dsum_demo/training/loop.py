@@ -106,7 +106,7 @@ def train(
     architecture = architecture_of(model.config.model_type)
     watched = validation_pairs[: config.validation_sample]
     rows = EncodedDataset(tokenizer, train_pairs, watched, config, architecture, prompt)
-    attention = model.config._attn_implementation
+    attention = getattr(model.config, "_attn_implementation", None)
     use_training_attention(model)
     last = last_complete(checkpoints) if resume else None
     started = time.monotonic()
@@ -136,7 +136,8 @@ def train(
             trainer.save_best()  # stopped before the first evaluation
         trainer.accelerator.wait_for_everyone()
     finally:
-        model.set_attn_implementation(attention)
+        if attention:
+            model.set_attn_implementation(attention)
     return TrainingResult(
         folder=best,
         parameters=rows.parameters,
