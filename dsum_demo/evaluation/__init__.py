@@ -13,6 +13,7 @@ __all__ = [
     "recovery",
     "report",
     "runner",
+    "scoring",
     "slices",
     "storage",
     "training_data",

@@ -2,4 +2,4 @@
 never see which system wrote a text.
 """
 
-__all__ = ["export", "metric_agreement", "preferences", "records", "report", "report_text", "storage"]
+__all__ = ["export", "metric_agreement", "preferences", "records", "report", "report_text", "sources", "storage"]

@@ -19,6 +19,7 @@ from dsum_demo.ui.compare.tab import build_compare_tab
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
 from dsum_demo.ui.methods_tab import build_methods_tab
 from dsum_demo.ui.models_tab import build_models_tab
+from dsum_demo.ui.review.tab import build_review_tab
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
@@ -48,6 +49,8 @@ def build_demo(services: Services) -> gr.Blocks:
                 compare_tab = build_compare_tab(demo, services, family, memory.owner)
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
                 build_evaluate_tab(services, evaluate, family, memory.owner)
+            with gr.Tab("Review", id="review") as review:
+                build_review_tab(demo, services, tabs, review, compare_tab, memory)
             with gr.Tab("Train", id="train"):
                 build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):

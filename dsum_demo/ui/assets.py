@@ -15,9 +15,9 @@ def read(*names: str) -> str:
 
 
 # In the order in which their rules apply.
-STYLE_SHEETS = [STATIC / name for name in ("shared.css", "evaluate.css", "page.css", "train.css")]
+STYLE_SHEETS = [STATIC / name for name in ("shared.css", "evaluate.css", "page.css", "train.css", "review.css")]
 # For the document's head: gradio runs it before it draws the page, so that every event finds its function.
-SCRIPTS = f"<script>{read('page.js', 'evaluate.js', 'train.js')}</script>"
+SCRIPTS = f"<script>{read('page.js', 'evaluate.js', 'train.js', 'review.js')}</script>"
 
 
 def call(function: str, *first: object) -> str:

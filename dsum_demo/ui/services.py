@@ -17,6 +17,7 @@ from dsum_demo.evaluation.recorded_comparison import recorded_samples
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
+from dsum_demo.review.storage import ReviewStore
 from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
@@ -25,7 +26,8 @@ from dsum_demo.utils.path_redaction import hide_paths
 
 @dataclass(repr=False)
 class Services:
-    """One app's settings, models, samples, evaluations and runs. The event handlers take what they need from here.
+    """One app's settings, models, samples, evaluations, reviews and runs, from which event handlers take what
+    they need.
 
     recorded: the samples' shipped summaries, by family and dialogue. running: for each session with a comparison, the
     event that stops it. speed: this machine's, None until measured.
@@ -40,6 +42,7 @@ class Services:
     running: dict[str, threading.Event] = field(default_factory=dict)
     speed: Speed | None = None
     evaluations: EvaluationQueue = field(init=False)
+    reviews: ReviewStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.evaluations = EvaluationQueue(
@@ -50,6 +53,7 @@ class Services:
             max_chars=self.settings.max_input_chars,
             public=self.settings.public,
         )
+        self.reviews = ReviewStore(self.settings.reviews_file)
 
     @classmethod
     def start(cls, settings: Settings) -> Services:

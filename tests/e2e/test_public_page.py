@@ -25,7 +25,7 @@ SECRETS = ("bluebird", "clinicnotes", "Zelda", "Quentin")
 NOTES = "dialogue,summary\n" + "".join(
     f"Nurse: Zelda has scan {number} on Monday.,Zelda has scan {number}; Quentin drives.\n" for number in range(16)
 )
-TABS = ("Compare", "Evaluate", "Train", "Methods", "Models")
+TABS = ("Compare", "Evaluate", "Review", "Train", "Methods", "Models")
 HTTP_SECRET = "secret of whoever calls by HTTP"
 
 

@@ -45,9 +45,13 @@ RESULTS = (
 
 @dataclass(frozen=True)
 class CompareTab:
-    """The outputs of `show_model`: the family dropdown and everything that depends on the family."""
+    """shown: the outputs of `show_model`, which are the family dropdown and everything that depends on the family.
+    comparison: the one on the screen. review: the button that starts a review of it.
+    """
 
     shown: list[Any]
+    comparison: gr.State
+    review: gr.Button
     PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
 
 
@@ -94,6 +98,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                     elem_id="highlight",
                     scale=2,
                 )
+                review = gr.Button("Review this blind", size="sm", elem_id="review-this", scale=0, min_width=150)
                 right["downloads"] = gr.HTML(shown["downloads"], elem_id="downloads", scale=1, min_width=290)
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
             with gr.Column(visible=recorded is not None, elem_id="scores") as right["scores"]:
@@ -132,7 +137,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     opened = page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_own_family, services), [owner, family, *choosers], [note, *choosers], **QUIET
     )
-    everything = CompareTab([family, *dependent])
+    everything = CompareTab([family, *dependent], right["comparison"], review)
     reopened = [typing.examples, *everything.shown]
     opened.then(
         MethodType(reopen, services), [kept, right["comparison"], family, owner, *typing.typed], reopened, **QUIET

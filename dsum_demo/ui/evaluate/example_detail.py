@@ -101,17 +101,15 @@ def _system_card(
         css,
         title,
         " · ".join(what),
-        body + _scores(evaluation, output) + _checks(output),
-        _footer(output),
+        body + scores_table(evaluation.policy, output) + checks_list(output),
+        output_footer(output),
         copyable=bool(output.text),
     )
 
 
-def _scores(evaluation: Evaluation, output: Output) -> str:
+def scores_table(policy: str, output: Output) -> str:
     """F1 x 100 over all references (by the policy) and for each one; – where a metric reads nothing in a reference."""
-    rows = [
-        [POLICY_TITLES[evaluation.policy] if len(output.by_reference) > 1 else common_unit(), *_cells(output.scores)]
-    ]
+    rows = [[POLICY_TITLES[policy] if len(output.by_reference) > 1 else common_unit(), *_cells(output.scores)]]
     if len(output.by_reference) > 1:
         rows += [[f"Ref. {n}", *_cells(scores)] for n, scores in enumerate(output.by_reference, 1)]
     return html_table([common_unit(), *_short()], rows, "small")
@@ -125,7 +123,8 @@ def _short() -> list[str]:
     return [metric.short for metric in METRICS.values()]
 
 
-def _checks(output: Output) -> str:
+def checks_list(output: Output) -> str:
+    """The results of all checks that apply to the output."""
     rows = [
         f"<dt>{escape(check.title)}</dt><dd>{escape(_value(check, value, output))}</dd>"
         for check in CHECKS
@@ -142,7 +141,8 @@ def _value(check: Check, value: float, output: Output) -> str:
     return f"{value:.2f} ×" if check.unit == "ratio" else f"{100 * value:.0f} %"
 
 
-def _footer(output: Output) -> str:
+def output_footer(output: Output) -> str:
+    """Length, and what was truncated."""
     parts = [f"{len(words(output.text))} words"]
     if output.tokens is not None:
         parts.append(f"{output.tokens} tokens")

@@ -41,11 +41,8 @@ if (address.searchParams.get('view') === 'api') {
   }).observe(document, {subtree: true, childList: true});
 }
 
-// The Copy buttons of all cards. The fallback is for pages in a frame that may not write to the clipboard.
-document.addEventListener('click', async (event) => {
-  const button = event.target.closest('.copy');
-  if (!button) return;
-  const text = [...button.closest('.card, .command').querySelectorAll('.text')].map((part) => part.innerText.trim()).join('\n');
+// The fallback is for pages in a frame that may not write to the clipboard.
+dsum.copyText = async (text) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -56,6 +53,14 @@ document.addEventListener('click', async (event) => {
     document.execCommand('copy');
     area.remove();
   }
+};
+
+// The Copy buttons of all cards.
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('.copy');
+  if (!button) return;
+  const text = [...button.closest('.card, .command').querySelectorAll('.text')].map((part) => part.innerText.trim()).join('\n');
+  await dsum.copyText(text);
   const before = button.textContent;
   button.textContent = 'Copied';
   setTimeout(() => { button.textContent = before; }, 1500);

@@ -32,19 +32,22 @@ Update = Any  # gradio's updates are plain dictionaries
 
 @dataclass(frozen=True)
 class BrowserMemory:
-    """The state in a visitor's browser: the form, and the secret that identifies the owner of a run.
+    """The state in a visitor's browser: the form, the secret that identifies the owner of a run or a review, and the
+    names that were given as a reviewer, by the review's token.
 
     Create it outside of the tabs: gradio does not read browser state inside a tab that was never opened.
     """
 
     form: gr.BrowserState
     owner: gr.BrowserState
+    names: gr.BrowserState
 
     @classmethod
     def build(cls) -> BrowserMemory:
         return cls(
             gr.BrowserState(None, storage_key="dsum-training", secret="dsum"),
             gr.BrowserState("", storage_key="dsum-owner", secret="dsum"),
+            gr.BrowserState({}, storage_key="dsum-reviewer", secret="dsum"),
         )
 
 

@@ -1,0 +1,292 @@
+"""The Review tab: its layout, and the handlers that start, open and continue a review.
+
+The page sends one event for all actions of a reviewer; its data names the action and the review's token. A visitor with
+the token, which is in the review's link, may review; results are closed to a reviewer who has not finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.comparison import Comparison
+from dsum_demo.errors import DsumError, InputError
+from dsum_demo.evaluation.output_cache import identify
+from dsum_demo.review.records import ErrorSpan, Review, ReviewTask
+from dsum_demo.review.sources import draft_from_comparison
+from dsum_demo.ui.assets import call
+from dsum_demo.ui.compare.tab import CompareTab
+from dsum_demo.ui.events import clicked
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.review import desk
+from dsum_demo.ui.review.start import (
+    build_review_form,
+    offer_evaluations,
+    review_list,
+    samples_draft,
+    wanted_review,
+)
+from dsum_demo.ui.review.visitor import Visitor
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.train.tab import BrowserMemory
+
+READERS_AT_ONCE = 8  # concurrent handlers; each takes milliseconds
+MOST_SPANS = 200  # in one verdict
+PARTS = ("notice", "start", "list", "desk", "names")
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def build_review_tab(
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: gr.Tab, compare: CompareTab, memory: BrowserMemory
+) -> None:
+    """Build and connect the tab, which is one of `tabs`. A comparison on the screen of `compare` can be reviewed."""
+    parts: dict[str, Any] = {"names": memory.names}
+    link = gr.Textbox(visible=False)  # the token in the page's address, which a script reads
+    parts["notice"] = gr.HTML(elem_id="review-notice")
+    with gr.Column(elem_id="review-begin") as parts["start"]:
+        form = build_review_form(services)
+        parts["list"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-list")
+    parts["desk"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-desk")
+    browser, drawn = [memory.owner, memory.names], [parts[name] for name in PARTS]
+
+    shared: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
+    for part in ("list", "desk"):
+        parts[part].click(MethodType(act, services), browser, drawn, **shared).then(
+            None, None, None, js=call("reviewAnswered"), **QUIET
+        )
+    tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [parts["list"], form.evaluation], **QUIET)
+    form.samples.click(MethodType(start_samples, services), browser, drawn, **shared)
+    form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared)
+    page.load(MethodType(follow_link, services), [*browser, link], [tabs, *drawn], js=call("reviewLink"), **QUIET)
+    compare.review.click(
+        MethodType(review_comparison, services), [compare.comparison, *browser], [tabs, *drawn], **shared
+    )
+
+
+def parts(**changes: Update) -> tuple[Update, ...]:
+    """Updates in the order of PARTS; components that are not named keep their value."""
+    updates = tuple(changes.pop(name, gr.skip()) for name in PARTS)
+    if changes:
+        raise TypeError(f"Unknown parts: {', '.join(sorted(changes))}.")
+    return updates
+
+
+def open_tab(services: Services, secret: str, names: Any, chosen: str | None) -> tuple[Update, ...]:
+    """(the list, the chooser of evaluations)."""
+    return review_list(services, Visitor.read(secret, names)), offer_evaluations(services, chosen)
+
+
+def follow_link(services: Services, secret: str, names: Any, token: str) -> tuple[Update, ...]:
+    """(tabs, PARTS): open the review of the page's address, if it names one."""
+    if not token or not isinstance(token, str):
+        return gr.skip(), *parts()
+    try:
+        visitor, review = Visitor.read(secret, names), services.reviews.by_token(token)
+        return gr.update(selected="review"), *_show(services, visitor, review)
+    except DsumError as error:
+        return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
+
+
+def start_samples(services: Services, secret: str, names: Any) -> tuple[Update, ...]:
+    """Review the shipped evaluation without any question."""
+    try:
+        review = services.reviews.create(samples_draft(services), secret)
+        return _show(services, Visitor.read(secret, names).joined(review, ""), review)
+    except DsumError as error:
+        return parts(notice=notice(services.told(error), "error"))
+
+
+def start(services: Services, secret: str, names: Any, *values: Any) -> tuple[Update, ...]:
+    """Start the review in the form; its creator is the first reviewer. After an error the form keeps its values."""
+    try:
+        draft = wanted_review(services, *values)
+        reviewer = values[10]
+        visitor = Visitor.read(secret, names)
+        review = services.reviews.create(draft, secret)
+        return _show(
+            services, visitor.joined(review, reviewer), review, _left_out(draft.identical, draft.without_dialogue)
+        )
+    except DsumError as error:
+        return parts(notice=notice(services.told(error), "error"))
+
+
+def review_comparison(services: Services, comparison: Comparison | None, secret: str, names: Any) -> tuple[Update, ...]:
+    """(tabs, PARTS): start a review of the comparison on the screen."""
+    try:
+        if comparison is None:
+            raise InputError("There is no comparison yet; press Compare first.")
+        review = services.reviews.create(
+            draft_from_comparison(comparison, weights=_weights(services, comparison)), secret
+        )
+        visitor = Visitor.read(secret, names).joined(review, "")
+        return gr.update(selected="review"), *_show(services, visitor, review)
+    except DsumError as error:
+        return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
+
+
+def act(services: Services, secret: str, names: Any, event: gr.EventData) -> tuple[Update, ...]:
+    """One action of a reviewer. A verdict is on disk when this answers."""
+    return perform(services, Visitor.read(secret, names), clicked(event))
+
+
+def perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> tuple[Update, ...]:
+    try:
+        return _perform(services, visitor, data)
+    except DsumError as error:
+        return parts(notice=notice(services.told(error), "error"))
+
+
+def _perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> tuple[Update, ...]:
+    action, store = data.get("do"), services.reviews
+    if action == "leave":
+        return parts(notice="", desk="", start=gr.update(visible=True), list=review_list(services, visitor))
+    review = store.by_token(_text(data, "token"))
+    if action == "view":
+        return _show(services, visitor, review)
+    if action == "delete":
+        return _delete(services, visitor, review)
+    if action == "join":
+        return _show(services, visitor.joined(review, data.get("name", "")), review)
+    reviewer = visitor.reviewer(review)
+    if not reviewer:
+        return _show(services, visitor, review)
+    item, round = _text(data, "item"), _integer(data.get("round"), 0)
+    if action == "submit":
+        _save(services, review, reviewer, item, round, data)
+        if review.settings.reveal == "item":
+            store.reveal(review.id, reviewer, item, round)
+            return _desk(services, visitor, review, store.task(review.id, reviewer, item, round))
+        return _show(services, visitor, review)
+    if action == "skip":
+        seconds = _seconds(data.get("seconds"))
+        reason = _text(data, "reason").strip()
+        if not reason:
+            raise InputError("Give a reason to skip this item.")
+        store.save_verdict(
+            review.id, reviewer, item, round, skipped=reason, comment=_text(data, "comment"), seconds=seconds
+        )
+        return _show(services, visitor, review)
+    if action == "open":
+        return _desk(services, visitor, review, store.task(review.id, reviewer, item, round))
+    if action == "reveal":
+        store.reveal(review.id, reviewer)
+        return _show(services, visitor, review)
+    if action in ("next", "end"):
+        return _show(services, visitor, review)
+    raise InputError(f"Unknown action {action!r}; reload the page.")
+
+
+def _save(services: Services, review: Review, reviewer: str, item: str, round: int, data: Mapping[str, Any]) -> None:
+    task = services.reviews.task(review.id, reviewer, item, round)
+    bad = data.get("bad") is True
+    ranks = data.get("ranks")
+    ranks = [] if bad or not isinstance(ranks, list) else [_integer(rank, 0) for rank in ranks]
+    if not bad and (not ranks or 0 in ranks):
+        raise InputError("Rank every summary, or press 0 if all are bad.")
+    services.reviews.save_verdict(
+        review.id,
+        reviewer,
+        item,
+        round,
+        ranks=ranks,
+        all_bad=bad,
+        spans=_spans(task, data.get("spans")),
+        comment=_text(data, "comment"),
+        seconds=_seconds(data.get("seconds")) + (task.verdict.seconds if task.verdict else 0),
+    )
+
+
+def _spans(task: ReviewTask, raw: Any) -> list[ErrorSpan]:
+    """The marks that the page sent: kind, start, end, and the number of the card, or none for all cards."""
+    if not isinstance(raw, list) or len(raw) > MOST_SPANS:
+        raise InputError(f"The marked errors are not a list of at most {MOST_SPANS}; reload the page.")
+    spans = []
+    for span in raw:
+        if not isinstance(span, dict):
+            raise InputError(f"A marked error is {span!r}; reload the page.")
+        card = span.get("card")
+        systems = task.cards[card].systems if type(card) is int and 0 <= card < len(task.cards) else ("",)
+        spans.append(
+            ErrorSpan(_text(span, "kind"), _integer(span.get("start"), -1), _integer(span.get("end"), -1), systems[0])
+        )
+    return spans
+
+
+def _show(services: Services, visitor: Visitor, review: Review, said: str = "") -> tuple[Update, ...]:
+    """The review for this visitor: joining, the next item, or the end."""
+    reviewer = visitor.reviewer(review)
+    if not reviewer:
+        return _shown(visitor, desk.join_view(review), said)
+    task = services.reviews.next_task(review.id, reviewer)
+    if task is not None:
+        return _desk(services, visitor, review, task, said)
+    progress = services.reviews.progress(review.id, reviewer)
+    return _shown(visitor, desk.end_view(review, progress, services.reviews.tasks(review.id, reviewer)), said)
+
+
+def _desk(services: Services, visitor: Visitor, review: Review, task: ReviewTask, said: str = "") -> tuple[Update, ...]:
+    store = services.reviews
+    progress, answered = store.progress(review.id, task.reviewer), store.tasks(review.id, task.reviewer)
+    if task.revealed:
+        view = desk.revealed_view(review, task, progress, answered, last=progress.remaining == 0)
+    else:
+        view = desk.item_view(review, task, progress, answered)
+    return _shown(visitor, view, said)
+
+
+def _shown(visitor: Visitor, view: str, said: str = "") -> tuple[Update, ...]:
+    return parts(notice=notice(said), start=gr.update(visible=False), desk=view, names=dict(visitor.names))
+
+
+def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Update, ...]:
+    """The page has asked for confirmation."""
+    if not visitor.owns(review, services.settings.public):
+        raise InputError("Only the browser that started a review can delete it.")
+    services.reviews.delete(review.id)
+    return parts(notice=notice(f"Deleted {review.name}."), list=review_list(services, visitor))
+
+
+def _weights(services: Services, comparison: Comparison) -> dict[str, str]:
+    """Fingerprints of the compared models' files by name; without those of files that have changed or gone since."""
+    found = {}
+    for result in comparison.systems:
+        with contextlib.suppress(DsumError):
+            if identity := identify(result.spec, services.registry, services.evaluations.cache):
+                found[result.spec.name] = identity.weights
+    return found
+
+
+def _left_out(identical: int, without_dialogue: int) -> str:
+    said = []
+    if identical:
+        what = "dialogue was" if identical == 1 else "dialogues were"
+        said.append(f"{identical:,} {what} left out because all systems wrote the same text.")
+    if without_dialogue:
+        what = "example was" if without_dialogue == 1 else "examples were"
+        said.append(f"{without_dialogue:,} {what} left out because the dialogue is not available.")
+    return " ".join(said)
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def _integer(value: Any, otherwise: int) -> int:
+    """Numbers in HTML attributes arrive as text."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return otherwise
+
+
+def _seconds(value: Any) -> float:
+    number = float(value) if isinstance(value, int | float) else 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0

@@ -1,0 +1,76 @@
+"""What a visitor of the Review tab may do. Everything that a browser sends can be anything: gradio's private endpoints
+answer direct HTTP requests.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dsum_demo.errors import InputError
+from dsum_demo.review.records import Review, check_name
+from dsum_demo.review.storage import ReviewStore
+from dsum_demo.utils.ownership import digest
+
+LONGEST_REVIEWER = 60  # characters; the storage's limit leaves room for the suffix
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One browser. secret: of the browser, "" if it keeps none. names: the name given in each review, "" for none, by
+    the review's token; of these reviews the browser has the link.
+    """
+
+    secret: str
+    names: Mapping[str, str]
+
+    @classmethod
+    def read(cls, secret: Any, names: Any) -> Visitor:
+        """The visitor of the values in the browser; other types count as empty."""
+        kept = names if isinstance(names, dict) else {}
+        return cls(
+            secret if isinstance(secret, str) else "",
+            {k: v for k, v in kept.items() if isinstance(k, str) and isinstance(v, str)},
+        )
+
+    def reviewer(self, review: Review) -> str:
+        """The reviewer's id, as in exports: the name and a suffix that only this browser gets, so that
+        another browser cannot change the verdicts by giving the same name. "" if the visitor has not joined.
+        """
+        if not self.secret or review.token not in self.names:
+            return ""
+        suffix = digest(f"{review.owner}\n{review.id}\n{self.secret}")[:6]
+        name = self.names[review.token]
+        return f"{name} ({suffix})" if name else f"reviewer-{suffix}"
+
+    def joined(self, review: Review, name: Any) -> Visitor:
+        """The visitor as a reviewer. A name that was given before stays. Raises InputError for an invalid name."""
+        if not self.secret:
+            raise InputError("This browser keeps no data of this page; allow it to, or leave its private mode.")
+        if review.token in self.names:
+            return self
+        given = name.strip() if isinstance(name, str) else ""
+        if len(given) > LONGEST_REVIEWER:
+            raise InputError(f"The name has {len(given)} characters; give at most {LONGEST_REVIEWER}.")
+        return Visitor(self.secret, {**self.names, review.token: check_name(given, "The reviewer") if given else ""})
+
+    def owns(self, review: Review, public: bool) -> bool:
+        """Whether the visitor may manage the review: on a public page only its creator."""
+        if not public:
+            return True
+        return bool(self.secret and review.owner) and hmac.compare_digest(review.owner, digest(self.secret))
+
+    def reviews(self, store: ReviewStore, public: bool) -> list[Review]:
+        """Those to list, newest first: all, or on a public page those that the visitor started or joined."""
+        if not public:
+            return store.list()
+        found = {review.id: review for review in store.list(self.secret)}
+        for token in self.names:
+            try:
+                review = store.by_token(token)
+            except InputError:
+                continue  # deleted
+            found[review.id] = review
+        return sorted(found.values(), key=lambda review: review.created, reverse=True)

@@ -1,0 +1,442 @@
+"""The Review tab's handlers, without a browser: a real store, recorded outputs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import threading
+from dataclasses import replace
+from html import unescape
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dsum_demo.errors import InputError
+from dsum_demo.evaluation.storage import write_evaluation
+from dsum_demo.review.records import Review
+from dsum_demo.settings import Settings
+from dsum_demo.ui.review import start as review_start
+from dsum_demo.ui.review import tab
+from dsum_demo.ui.review.visitor import Visitor
+from dsum_demo.ui.services import Services
+
+COLUMNS = ["human1", "human2", "human3"]
+SYSTEMS = ["original", "full", "lora"]
+SKIP = {"__type__": "update"}
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def services(tiny_root, tmp_path) -> Services:
+    return Services.start(Settings(root=tiny_root, data_dir=tmp_path / "data", offline=True, family="dsum-t5"))
+
+
+@pytest.fixture(scope="module")
+def outputs_file(recorded_file, tmp_path_factory) -> Path:
+    """The first five dialogues of the recorded outputs."""
+    file = tmp_path_factory.mktemp("outputs") / "outputs.csv"
+    with (
+        recorded_file.open(encoding="utf-8", newline="") as stream,
+        file.open("w", encoding="utf-8", newline="") as few,
+    ):
+        csv.writer(few).writerows(islice(csv.reader(stream), 6))
+    return file
+
+
+@pytest.fixture
+def public(services) -> Services:
+    return Services.start(replace(services.settings, public=True))
+
+
+class Browser:
+    """One browser: its secret and names, and the view that the app answered with last."""
+
+    def __init__(self, services: Services, secret: str):
+        self.services, self.secret, self.names = services, secret, {}
+        self.said = self.view = self.listed = ""
+
+    def see(self, answer: tuple) -> Browser:
+        found = dict(zip(tab.PARTS, answer, strict=True))
+        for part, name in (("notice", "said"), ("desk", "view"), ("list", "listed"), ("names", "names")):
+            if found[part] != SKIP:
+                setattr(self, name, found[part])
+        return self
+
+    def do(self, action: str, **data) -> Browser:
+        event = SimpleNamespace(_data={**self.place, "do": action, **data})
+        return self.see(tab.act(self.services, self.secret, self.names, event))
+
+    def rank(self, *ranks: int, **data) -> Browser:
+        return self.do("submit", ranks=list(ranks), spans=[], seconds=5, **data)
+
+    def follow(self, token: str) -> Browser:
+        return self.see(tab.follow_link(self.services, self.secret, self.names, token)[1:])
+
+    @property
+    def place(self) -> dict[str, str]:
+        return {
+            name: unescape(value) for name, value in re.findall(r'data-(token|item|round)="([^"]*)"', self.view)[:3]
+        }
+
+    @property
+    def cards(self) -> int:
+        return self.view.count("data-card=")
+
+    @property
+    def kind(self) -> str:
+        return re.search(r'data-view="(\w+)"', self.view)[1]
+
+
+def form(table: Path, **changes) -> list:
+    values = {
+        "source": review_start.FILE, "evaluation": None, "systems": [], "file": str(table),
+        "references": COLUMNS, "outputs": SYSTEMS, "name": "Fruit", "items": 3, "verdicts": 2,
+        "reveal": "end", "reviewer": "Ana", "dialogue": "dialogue", "summary": None, "id": "id",
+    }  # fmt: skip
+    return list((values | changes).values())
+
+
+def begin(services: Services, table: Path, secret: str = "secret of Ana", **changes) -> Browser:
+    browser = Browser(services, secret)
+    return browser.see(tab.start(services, secret, {}, *form(table, **changes)))
+
+
+def only_review(services: Services) -> Review:
+    (review,) = services.reviews.list()
+    return review
+
+
+def finish(browser: Browser) -> Browser:
+    while browser.kind == "item":
+        browser.rank(*range(1, browser.cards + 1))
+    return browser
+
+
+def test_started_review_opens_on_an_item_that_names_no_system(services, outputs_file):
+    browser = begin(services, outputs_file)
+    assert browser.kind == "item" and browser.cards == 3
+    review = only_review(services)
+    assert (review.name, review.items, review.settings.verdicts_per_item) == ("Fruit", 3, 2)
+    assert not any(f">{name}" in browser.view or f'"{name}' in browser.view for name in SYSTEMS)
+    assert list(services.reviews.reviewers(review.id)) == []
+    task = services.reviews.next_task(review.id, Visitor.read(browser.secret, browser.names).reviewer(review))
+    texts = [unescape(text) for text in re.findall(r'class="markable summary"[^>]*>([^<]*)<', browser.view)]
+    assert texts == [card.text for card in task.cards]
+
+
+def test_verdict_is_stored_before_the_next_item_is_shown(services, outputs_file):
+    browser = begin(services, outputs_file)
+    first = browser.place
+    task_text = re.search(r'class="markable summary"[^>]*>([^<]*)<', browser.view)[1]
+    browser.do(
+        "submit", ranks=[2, 1, 1], comment="Short.", seconds=7.5,
+        spans=[{"kind": "invented", "card": 0, "start": 0, "end": 3},
+               {"kind": "missing", "card": None, "start": 1, "end": 4},
+               {"kind": "missing", "card": 2, "start": 1, "end": 4}],
+    )  # fmt: skip
+    assert browser.place["item"] != first["item"]
+    (verdict,) = services.reviews.verdicts(only_review(services).id)
+    assert verdict.item == first["item"] and verdict.comment == "Short." and verdict.seconds == 7.5
+    by_card = [verdict.ranks[systems[0]] for systems in verdict.order]
+    assert by_card == [2, 1, 1]
+    assert verdict.reviewer.startswith("Ana (")
+    marks = {(span.kind, span.system, span.start, span.end) for span in verdict.spans}
+    (first_card, *_, last_card) = (systems[0] for systems in verdict.order)
+    assert marks == {("invented", first_card, 0, 3), ("missing", "", 1, 4), ("missing", last_card, 1, 4)}
+    assert len(unescape(task_text)) > 3
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"ranks": [1, None, 2]}, "Rank every summary"),
+        ({"ranks": "123"}, "Rank every summary"),
+        ({"ranks": [1, 2]}, "ranks are [1, 2]"),
+        ({"ranks": [1, 2, 9]}, "whole numbers from 1 to 4"),
+        ({"ranks": [1, 2, 3], "spans": [{"kind": "rude", "card": 0, "start": 0, "end": 1}]}, "kind of error is"),
+        ({"ranks": [1, 2, 3], "spans": [{"kind": "invented", "card": 0, "start": 0, "end": 10**6}]}, "marked error"),
+        ({"ranks": [1, 2, 3], "spans": [{"kind": "invented", "card": 7, "start": 0, "end": 1}]}, "marked for system"),
+        ({"ranks": [1, 2, 3], "spans": [{"kind": "invented", "start": 0, "end": 1}]}, "marked for system"),
+        ({"ranks": [1, 2, 3], "spans": "all"}, "not a list"),
+        ({"ranks": [1, 2, 3], "spans": [4]}, "A marked error is 4"),
+        ({"ranks": [1, 2, 3], "spans": [{}] * 201}, "at most 200"),
+        ({"ranks": [1, 2, 3], "comment": "x" * 2_001}, "shorten it"),
+        ({"ranks": [1, 2, 3], "item": "sample_99"}, "was not asked"),
+        ({"ranks": [1, 2, 3], "round": 1}, "was not asked"),
+    ],
+)  # fmt: skip
+def test_invalid_verdict_is_refused_and_the_item_stays_open(services, outputs_file, data, said):
+    browser = begin(services, outputs_file)
+    before = browser.view
+    browser.do("submit", **{"spans": [], **data})
+    assert said in browser.said and 'role="alert"' in browser.said
+    assert browser.view == before
+    assert services.reviews.verdicts(only_review(services).id) == []
+
+
+@pytest.mark.parametrize("seconds", [None, "7", -3, float("nan"), float("inf"), [1]])
+def test_time_that_is_not_a_positive_number_counts_as_zero(services, outputs_file, seconds):
+    begin(services, outputs_file).do("submit", ranks=[1, 2, 3], spans=[], seconds=seconds)
+    (verdict,) = services.reviews.verdicts(only_review(services).id)
+    assert verdict.seconds == 0
+
+
+def test_all_bad_and_skipped_items(services, outputs_file):
+    browser = begin(services, outputs_file)
+    browser.do("submit", bad=True, ranks=[None] * 3, spans=[])
+    browser.do("skip", reason="  ")
+    assert "Give a reason" in browser.said
+    browser.do("skip", reason="I know this dialogue.", seconds=2)
+    bad, skipped = services.reviews.verdicts(only_review(services).id)
+    assert bad.all_bad and not bad.ranks
+    assert skipped.skipped == "I know this dialogue." and skipped.seconds == 2
+    assert 'aria-label="Item 2, skipped, can be changed"' in browser.view
+
+
+def test_verdict_can_be_revised_until_the_reveal(services, outputs_file):
+    browser = begin(services, outputs_file)
+    item = browser.place
+    browser.rank(1, 2, 3)
+    browser.do("open", item=item["item"], round="0")
+    draft = json.loads(unescape(re.search(r'data-draft="([^"]*)"', browser.view)[1]))
+    assert draft["ranks"] == [1, 2, 3] and "submit to change it" in browser.view
+    browser.rank(3, 2, 1)
+    (verdict,) = services.reviews.verdicts(only_review(services).id)
+    assert verdict.revision == 1 and verdict.seconds == 10
+    assert [verdict.ranks[systems[0]] for systems in verdict.order] == [3, 2, 1]
+    finish(browser)
+    assert browser.kind == "end" and "Reveal the systems" in browser.view
+    browser.do("reveal")
+    browser.do("open", item=item["item"], round="0")
+    assert browser.kind == "revealed" and "can be changed" not in browser.view
+    browser.rank(1, 1, 1, **item)
+    assert "can no longer be changed" in browser.said
+
+
+def test_reveal_before_the_end_is_refused(services, outputs_file):
+    browser = begin(services, outputs_file)
+    browser.rank(1, 2, 3).do("reveal")
+    assert "items remain" in browser.said and browser.kind == "item"
+
+
+def test_end_reveals_names_scores_and_checks(services, outputs_file):
+    browser = finish(begin(services, outputs_file)).do("reveal")
+    assert "Your mean rank" in browser.view
+    answered = services.reviews.tasks(only_review(services).id, next(iter(services.reviews.reviewers(
+        only_review(services).id))))  # fmt: skip
+    assert len(answered) == 4  # three items, one of them twice
+    browser.do("open", item=answered[0].item.id, round="0")
+    for said in (*SYSTEMS, "R1", "Share copied", "your rank 1", "Human"):
+        assert said in browser.view
+
+
+def test_reveal_after_each_item(services, outputs_file):
+    browser = begin(services, outputs_file, reveal="item")
+    item = browser.place["item"]
+    browser.rank(1, 1, 2)
+    assert browser.kind == "revealed" and browser.place["item"] == item
+    assert "your rank 1, shared" in browser.view and all(name in browser.view for name in SYSTEMS)
+    browser.do("next")
+    assert browser.kind == "item" and browser.place["item"] != item
+
+
+def test_identical_texts_share_a_card_and_equal_items_are_left_out(services, tmp_path):
+    file = tmp_path / "outputs.csv"
+    rows = ["id,dialogue,reference,one,two,three"]
+    rows += ["a,Tom: Hi.,Tom greets.,Hi.,Hi.,Hello."]
+    rows += ["b,Ana: Yes.,Ana agrees.,Yes.,Yes.,Yes."]
+    rows += [f"c,Ana: {EVIL}.,Ana agrees.,{EVIL}1,{EVIL}2,{EVIL}3"]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    browser = begin(services, file, references=["reference"], outputs=["one", "two", "three"], items=0)
+    assert "1 dialogue was left out because all systems wrote the same text." in browser.said
+    seen = {}
+    while browser.kind == "item":
+        assert "<img" not in browser.view
+        seen[browser.place["item"]] = browser.cards
+        browser.rank(*range(1, browser.cards + 1))
+    assert seen == {"a": 2, "c": 3}
+    verdict = next(v for v in services.reviews.verdicts(only_review(services).id) if v.item == "a")
+    assert verdict.ranks["one"] == verdict.ranks["two"] != verdict.ranks["three"]
+
+
+def test_carriage_returns_survive_the_html_parser(services, tmp_path):
+    file = tmp_path / "outputs.jsonl"
+    row = {"id": "a", "dialogue": "Tom: Hi.\r\nAna: Yes.", "reference": "They talk.", "one": "Hi.", "two": "Yes."}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    browser = begin(services, file, references=["reference"], outputs=["one", "two"], items=0)
+    dialogue = services.reviews.items(only_review(services).id)[0].dialogue
+    shown = unescape(re.search(r'class="markable turns"[^>]*>([^<]*)<', browser.view)[1].replace("&#13;", "\r"))
+    assert shown == dialogue
+
+
+def test_second_reviewer_follows_the_link_and_sees_no_verdict_of_the_first(services, outputs_file):
+    ana = finish(begin(services, outputs_file))
+    review = only_review(services)
+    ben = Browser(services, "secret of Ben").follow(review.token)
+    assert ben.kind == "join" and "You see 3 dialogues" in ben.view
+    ben.do("join", name="Ben")
+    assert ben.kind == "item" and "Ana" not in ben.view
+    finish(ben)
+    names = services.reviews.reviewers(review.id)
+    assert sorted(name.split(" (")[0] for name in names) == ["Ana", "Ben"]
+    assert ana.kind == "end"
+
+
+def test_same_name_in_another_browser_is_another_reviewer(services, outputs_file):
+    begin(services, outputs_file).rank(1, 2, 3)
+    review = only_review(services)
+    other = Browser(services, "another secret").follow(review.token).do("join", name="Ana")
+    assert "0 of 4 answered" in other.view
+    other.rank(3, 2, 1)
+    assert len(services.reviews.reviewers(review.id)) == 2
+
+
+def test_reviewer_continues_on_another_day(services, outputs_file):
+    browser = begin(services, outputs_file).rank(1, 2, 3)
+    review, item = only_review(services), browser.place
+    later = Browser(Services.start(services.settings), browser.secret)
+    later.names = browser.names
+    later.follow(review.token)
+    assert later.place == item and "1 of 4 answered" in later.view
+
+
+def test_reviewer_without_a_name_gets_a_random_id(services, outputs_file):
+    begin(services, outputs_file, reviewer="").rank(1, 2, 3)
+    (name,) = services.reviews.reviewers(only_review(services).id)
+    assert re.fullmatch(r"reviewer-[0-9a-f]{6}", name)
+
+
+@pytest.mark.parametrize(("name", "said"), [("x" * 61, "61 characters"), ("a\nb", "in one line")])
+def test_invalid_name_is_refused(services, outputs_file, name, said):
+    begin(services, outputs_file)
+    browser = Browser(services, "b").follow(only_review(services).token).do("join", name=name)
+    assert said in browser.said and browser.kind == "join"
+
+
+def test_browser_that_keeps_no_data_cannot_review(services, outputs_file):
+    begin(services, outputs_file)
+    browser = Browser(services, "").follow(only_review(services).token).do("join", name="Eva")
+    assert "keeps no data" in browser.said
+
+
+@pytest.mark.parametrize("names", [None, [], {"token": 3}, "x"])
+def test_whatever_the_browser_sends_as_names_is_read(names):
+    assert Visitor.read("s", names).names == {}
+
+
+def test_wrong_link_and_unknown_action(services, outputs_file):
+    browser = begin(services, outputs_file)
+    assert "belongs to no review" in Browser(services, "b").follow("nothing").said
+    assert "Unknown action" in browser.do("explode").said
+    assert "belongs to no review" in browser.do("submit", token=7).said
+    assert tab.follow_link(services, "b", {}, "") == (SKIP, *tab.parts())
+
+
+def test_evaluations_with_texts_can_be_reviewed(services, recorded):
+    write_evaluation(recorded, services.settings.evaluations_dir / "mine")
+    chooser = review_start.offer_evaluations(services, None)
+    assert "mine" in [value for _, value in chooser["choices"]]
+    systems = review_start.offer_systems(services, "mine")
+    assert systems["value"] == SYSTEMS
+    values = form(Path("unused"), source=review_start.EVALUATION, evaluation="mine", systems=["full", "lora"], name="")
+    draft = review_start.wanted_review(services, *values)
+    assert [system.name for system in draft.systems] == ["full", "lora"] and len(draft.items) == 3
+
+
+def test_samples_are_one_click_away(services, recorded):
+    assert "no evaluation of the samples" in Browser(services, "s").see(tab.start_samples(services, "s", {})).said
+    write_evaluation(replace(recorded, data="samples"), services.settings.evaluations_dir / "samples")
+    browser = Browser(services, "s").see(tab.start_samples(services, "s", {}))
+    assert browser.kind == "item" and "of 11" in browser.view
+
+
+def test_evaluation_without_dialogues_is_refused(services, recorded):
+    write_evaluation(replace(recorded, data="other"), services.settings.evaluations_dir / "bare", texts=False)
+    values = form(Path("unused"), source=review_start.EVALUATION, evaluation="bare", systems=SYSTEMS)
+    with pytest.raises(InputError, match="not available"):
+        review_start.wanted_review(services, *values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"file": None}, "No file is uploaded"),
+        ({"source": review_start.EVALUATION}, "No evaluation is chosen"),
+        ({"outputs": ["full"]}, "needs 2 to 4"),
+        ({"outputs": ["full", "nothing"]}, "nothing"),
+        ({"items": -1}, "number of items is -1"),
+        ({"verdicts": 2_000}, "1 to 1000"),
+        ({"reveal": "never"}, "reveal is"),
+        ({"name": "x" * 81}, "1 to 80"),
+    ],
+)
+def test_invalid_form_is_answered_with_the_reason(services, outputs_file, changes, said):
+    browser = begin(services, outputs_file, **changes)
+    assert said in browser.said and str(outputs_file.parent) not in browser.said
+    assert services.reviews.list() == []
+
+
+def test_columns_of_a_file_are_detected(outputs_file, tmp_path):
+    references, outputs, *_, problem = review_start.read_columns(str(outputs_file))
+    assert (references["value"], outputs["value"], problem) == (COLUMNS, SYSTEMS, "")
+    broken = tmp_path / "broken.csv"
+    broken.write_text("", encoding="utf-8")
+    *_, problem = review_start.read_columns(str(broken))
+    assert 'role="alert"' in problem and str(tmp_path) not in problem
+    assert review_start.read_columns(None)[0]["value"] == []
+
+
+def test_list_leads_to_the_reviews_and_deletes_them(services, outputs_file):
+    browser = begin(services, outputs_file).rank(1, 2, 3).do("leave")
+    assert browser.view == "" and "Fruit" in browser.listed and "1 of 4" in browser.listed
+    token = only_review(services).token
+    browser.do("view", token=token)
+    assert browser.kind == "item"
+    browser.do("delete", token=token)
+    assert services.reviews.list() == [] and "No reviews yet" in browser.listed
+
+
+def test_public_visitors_reach_their_own_reviews_and_those_of_their_links(public, outputs_file):
+    ana = begin(public, outputs_file)
+    review = only_review(public)
+    ben = Browser(public, "secret of Ben")
+    assert "Fruit" not in ben.do("leave").listed
+    assert "Fruit" in ana.do("leave").listed and "Delete" in ana.listed
+    ben.do("view", token=review.id)
+    assert "belongs to no review" in ben.said
+    ben.follow(review.token).do("join", name="")
+    ben.do("leave")
+    assert "Fruit" in ben.listed and "Delete" not in ben.listed
+    ben.do("delete", token=review.token)
+    assert "Only the browser that started" in ben.said and public.reviews.list() == [review]
+    eve = Browser(public, "")
+    eve.do("delete", token=review.token)
+    assert "Only the browser that started" in eve.said
+    ana.do("delete", token=review.token)
+    assert public.reviews.list() == []
+    assert "No reviews yet" in ben.do("leave").listed
+
+
+def test_public_review_is_limited(public, outputs_file):
+    begin(public, outputs_file, items=0)
+    assert only_review(public).items <= review_start.MOST_PUBLIC_ITEMS
+
+
+def test_reviewers_who_vote_at_once_lose_no_verdict(services, outputs_file):
+    begin(services, outputs_file, verdicts=50)
+    review = only_review(services)
+
+    def vote(number: int) -> None:
+        browser = Browser(services, f"secret {number}").follow(review.token).do("join", name=f"R{number}")
+        finish(browser)
+
+    threads = [threading.Thread(target=vote, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    verdicts = services.reviews.verdicts(review.id)
+    assert len(verdicts) == 6 * 4 == len({(v.reviewer, v.item, v.round) for v in verdicts})
