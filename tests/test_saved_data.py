@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
+from dsum_demo.data.examples import read_fingerprints
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.export import write_exports
 from dsum_demo.evaluation.output_cache import OutputCache
@@ -71,7 +72,7 @@ def run_facts(run: Run) -> dict[str, Any]:
             "command": RunConfig.from_record(run.config()).command(run.name),
             "base": run.environment().get("base"),
             "data": run.environment().get("data"),
-            "learned_from": sorted(run.fingerprints()),
+            "learned_from": sorted(read_fingerprints(run.folder)),
             "events": [event["event"] for event in read_events(run.events_file)[0]],
             "trained": curve.start["trained_parameters"] if curve.start else None,
             "steps": steps_of(run),
@@ -207,7 +208,7 @@ def test_a_failed_run_has_its_reason_and_keeps_its_best_weights_as_a_model(saved
 def test_a_waiting_run_keeps_its_place_and_its_owner(saved):
     jobs = make_run_queue(replace(saved, public=True))
     (run,) = jobs.queued()
-    assert run.name == "waiting" and jobs.may_change(run, SECRET) and not jobs.may_change(run, "another")
+    assert run.name == "waiting" and jobs.may_see(run, SECRET) and not jobs.may_see(run, "another")
 
 
 def test_a_stopped_run_resumes_and_equals_an_uninterrupted_one(saved, expected):

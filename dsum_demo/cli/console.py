@@ -16,6 +16,11 @@ def say_in_handler(text: str) -> None:
     os.write(2, f"{text}\n".encode())
 
 
+def split_names(text: str) -> list[str]:
+    """The names in a comma-separated argument."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def add_column_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--column",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, say, say_in_handler
+from dsum_demo.cli.console import add_column_option, say, say_in_handler, split_names
 from dsum_demo.composition import make_registry, make_sources, make_store, saved_evaluations
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
@@ -162,8 +162,8 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
 
         for progress in evaluate_recorded(
             Path(options.data),
-            _names(options.references),
-            _names(options.recorded),
+            split_names(options.references),
+            split_names(options.recorded),
             policy=options.policy,
             reading=options.reading or "rows",
             seed=options.seed,
@@ -213,7 +213,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
 
 def _specs(registry: Registry, options: argparse.Namespace) -> list[ModelSpec]:
     if options.systems:
-        return [registry.spec(name) for name in _names(options.systems)]
+        return [registry.spec(name) for name in split_names(options.systems)]
     family = registry.family(options.family) if options.family else registry.default_family
     return [spec for spec in family.default_trio() if spec]
 
@@ -282,7 +282,3 @@ def _tell(notes: list[str]) -> None:
     """Print each note once."""
     while notes:
         say(f"dsum: {notes.pop(0)}")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from dsum_demo.cli.console import DONE, say
+from dsum_demo.cli.console import DONE, say, split_names
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.metrics.scores import METRICS, shown_f1, shown_unit
 from dsum_demo.settings import Settings
@@ -16,8 +16,8 @@ def run_score(options: argparse.Namespace, settings: Settings) -> int:
 
     report = score_file(
         options.file,
-        _columns(options.references),
-        _columns(options.systems),
+        split_names(options.references),
+        split_names(options.systems),
         options.policy,
         parse_columns(options.column),
     )
@@ -31,7 +31,3 @@ def run_score(options: argparse.Namespace, settings: Settings) -> int:
     for warning in report.warnings:
         say(f"dsum: {warning}")
     return DONE
-
-
-def _columns(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

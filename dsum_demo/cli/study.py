@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.cli.console import say
+from dsum_demo.cli.console import say, split_names
 from dsum_demo.composition import make_registry
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
@@ -46,7 +46,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
 
     family = make_registry(settings).family_to_train(options.base)
     given = {
-        "methods": tuple(name.strip() for name in options.methods.split(",") if name.strip()),
+        "methods": tuple(split_names(options.methods)),
         "source": options.data,
         "validation": options.validation,
         "validation_limit": options.limit,

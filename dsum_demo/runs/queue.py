@@ -120,12 +120,8 @@ class RunQueue:
             self._readings.pop(name, None)
 
     def may_see(self, run: Run, owner: str) -> bool:
-        """On a public Space a run is visible only to the visitor who started it."""
+        """Whether `owner` may see, stop, resume, download and delete a run: on a public Space only who started it."""
         return not self._public or is_owner(run.folder, owner)
-
-    def may_change(self, run: Run, owner: str) -> bool:
-        """Every visitor who may see a run may also stop, resume, download and delete it."""
-        return self.may_see(run, owner)
 
     def visible(self, owner: str) -> list[Run]:
         """Return the runs that `owner` may see, newest first."""

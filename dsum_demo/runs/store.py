@@ -31,7 +31,6 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from dsum_demo.data.examples import read_fingerprints
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.utils.files import child_folders, delete_folder, locked, safe_name, write_atomically
 
@@ -111,10 +110,6 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """Return result.json, or None until the run has ended with a model."""
         return self._read("result.json")
-
-    def fingerprints(self) -> frozenset[str]:
-        """Return the fingerprints of all training dialogues; empty until the data has been read."""
-        return read_fingerprints(self.folder)
 
     def status(self) -> RunStatus:
         """Return the current status; a running run whose process has exited is reported as crashed."""

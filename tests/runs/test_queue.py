@@ -226,10 +226,8 @@ def test_poll_does_nothing_while_another_app_holds_the_lock(jobs, settings):
 def test_a_public_space_limits_queued_and_kept_runs_and_separates_visitors(settings: Settings):
     public = make_run_queue(replace(settings, public=True))
     mine = public.submit(config(), "mine", owner="secret")
-    assert (
-        public.may_change(mine, "secret") and not public.may_change(mine, "other") and not public.may_change(mine, "")
-    )
-    assert not public.may_change(public.submit(config(), "without-owner"), "")
+    assert public.may_see(mine, "secret") and not public.may_see(mine, "other") and not public.may_see(mine, "")
+    assert not public.may_see(public.submit(config(), "without-owner"), "")
     for number in range(PUBLIC["waiting_runs"] - 2):
         public.submit(config(), f"run{number}")
     with pytest.raises(InputError, match="The queue is full"):
@@ -241,7 +239,7 @@ def test_a_public_space_limits_queued_and_kept_runs_and_separates_visitors(setti
     for number in range(PUBLIC["kept_runs"] + 2):
         public.submit(config(), f"later{number}").write_status(RunState.FINISHED)
     assert len(public.runs.all()) == PUBLIC["kept_runs"] + 1
-    assert make_run_queue(settings).may_change(mine, ""), "without public mode every run may be changed"
+    assert make_run_queue(settings).may_see(mine, ""), "without public mode every run may be changed"
 
 
 def test_probe_returns_the_cost_and_raises_for_invalid_configs(settings):

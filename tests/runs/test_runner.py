@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dsum_demo.composition import make_registry, make_sources
-from dsum_demo.data.examples import fingerprint
+from dsum_demo.data.examples import fingerprint, read_fingerprints
 from dsum_demo.errors import DataError, InputError, ModelUnavailableError, TrainingError, UnknownModelError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.runs import runner
@@ -100,9 +100,11 @@ def test_fingerprints_are_those_of_the_training_dialogues(runs, config, settings
     run = runs.create(config.as_record())
     execute(run, settings)
     marks = (run.folder / "train_fingerprints.txt").read_text().splitlines()
-    assert len(marks) == 2 and frozenset(marks) == run.fingerprints()
+    assert len(marks) == 2 and frozenset(marks) == read_fingerprints(run.folder)
     dialogues = [line["dialogue"] for line in read_curve(run.events_file).best["summaries"]]
-    assert not run.fingerprints() & {fingerprint(text) for text in dialogues}, "validation dialogues are not included"
+    assert not read_fingerprints(run.folder) & {fingerprint(text) for text in dialogues}, (
+        "validation dialogues are not included"
+    )
 
 
 def test_a_run_stopped_with_keep_is_a_model_and_can_be_resumed(runs, config, settings):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from dsum_demo.data.examples import read_fingerprints
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.runs.store import Run, Runs, RunState, differences
 from dsum_demo.utils.files import safe_name, write_atomically
@@ -88,7 +89,7 @@ def test_a_new_run_is_queued_with_its_config(run):
     assert run.status().state is RunState.QUEUED and run.status().pid is None
     config = run.config()
     assert config["training"] == CONFIG["training"] and config["name"] == "first"
-    assert (run.result(), run.environment(), run.fingerprints()) == (None, {}, frozenset())
+    assert (run.result(), run.environment(), read_fingerprints(run.folder)) == (None, {}, frozenset())
 
 
 def test_a_running_run_with_a_stop_request_is_stopping(run):
