@@ -55,6 +55,11 @@ def test_every_package_is_listed_and_every_listed_package_exists():
     assert {name for name, _ in modules()} - ENTRY_POINTS == set(ORDER)
 
 
+def test_contributing_lists_the_packages_in_this_order():
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == ORDER
+
+
 def public_modules(package: str) -> list[str]:
     """The modules in a package's `__all__`, which other packages may import."""
     tree = ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))

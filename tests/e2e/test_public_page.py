@@ -49,6 +49,7 @@ def public_url(data) -> Iterator[str]:
 def visit(browser: Browser, url: str) -> Page:
     """A page in a new browser context, which is another visitor."""
     page = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True).new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(url)
     page.wait_for_selector("#start")
     return page

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 
+from dsum_demo.cli.main import main
 from dsum_demo.metrics.scores import METRICS, UNICODE_ROUGE, score_summary, signature
 from dsum_demo.metrics.unicode_words import unicode_words
 
@@ -51,13 +50,20 @@ def test_a_reference_without_words_has_no_score_and_the_signature_is_separate(me
     assert "rouge1" not in score_summary("早", ["早"]), "ROUGE itself reads as before"
 
 
-def test_the_setting_adds_the_metric_to_reports(tmp_path):
+@pytest.fixture
+def metrics_afterwards() -> Iterator[None]:
+    """A command changes the metrics of its process."""
+    before = dict(METRICS)
+    yield
+    METRICS.clear()
+    METRICS.update(before)
+
+
+def test_the_setting_adds_the_metric_to_reports(tmp_path, capsys, monkeypatch, metrics_afterwards):
     file = tmp_path / "rows.csv"
     file.write_text("ref,a\nЗоя едет,Зоя едет\n", encoding="utf-8")
-    command = [sys.executable, "-m", "dsum_demo", "score", str(file), "--references", "ref", "--systems", "a", "--json"]
-    for setting, names in (("1", {"unicode_rouge1": 1.0, "unicode_rouge2": 1.0}), ("0", {})):
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "DSUM_UNICODE_ROUGE": setting}
-        )
-        scores = json.loads(done.stdout)["systems"]["a"]
+    for setting, names in (("0", {}), ("1", {"unicode_rouge1": 1.0, "unicode_rouge2": 1.0})):
+        monkeypatch.setenv("DSUM_UNICODE_ROUGE", setting)
+        assert main(["score", str(file), "--references", "ref", "--systems", "a", "--json"]) == 0
+        scores = json.loads(capsys.readouterr().out)["systems"]["a"]
         assert {name: value for name, value in scores.items() if value is not None} == names

@@ -15,7 +15,7 @@ SETTINGS = {"max_steps": 3, "evaluations": 1, "precision": "fp32", "max_source_t
             "lora_dropout": 0, "r": 4, "validation_share": 0.3}  # fmt: skip
 
 
-def test_two_processes_give_the_same_run_as_one(tiny_environment, tmp_path):
+def test_two_processes_give_the_same_run_as_one(tiny_environment, tmp_path, forked_python):
     rows = sample_csv().splitlines(keepends=True)
     (tmp_path / "rows.csv").write_text("".join(rows))
     environment = {**tiny_environment, "DSUM_DATA_DIR": str(tmp_path / "data")}
@@ -24,7 +24,7 @@ def test_two_processes_give_the_same_run_as_one(tiny_environment, tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
               "-m", "dsum_demo"]  # fmt: skip
-    one = [sys.executable, "-m", "dsum_demo", *words, "--name", "one", "--set", "batch_size=2"]
+    one = [forked_python, "-m", "dsum_demo", *words, "--name", "one", "--set", "batch_size=2"]
     two = [*launch, *words, "--name", "two", "--set", "batch_size=1"]
     for command in (one, two):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
