@@ -68,9 +68,9 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         _resumed(runs, options.resume, settings)
     run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
     from dsum_demo.runs.runner import execute
-    from dsum_demo.utils.hardware import die_first
+    from dsum_demo.utils.hardware import prefer_oom_kill
 
-    die_first()
+    prefer_oom_kill()
     if is_main():
         say(f"dsum: run {run.name} in {run.folder}")
 

@@ -51,7 +51,7 @@ class WideningEmbedding(torch.nn.Embedding):
         return super().forward(input).float()
 
 
-def suit_cpu(model: Any) -> None:
+def optimize_for_cpu(model: Any) -> None:
     """Replace the linear layers of a bfloat16 model on the CPU by its fastest ones, in place; skip other models."""
     if not _bfloat16_on_cpu(next(model.parameters())):
         return
@@ -69,7 +69,7 @@ def can_pack() -> bool:
     return available and bool(operators._is_mkldnn_bf16_supported())
 
 
-def leave_rows_in_a_file(model: Any) -> None:
+def offload_embedding(model: Any) -> None:
     """Move the input embedding of a bfloat16 model on the CPU to a memory-mapped temporary file, in place; a text needs
     only some hundred of its rows.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dsum_demo.models.bfloat16 import suit_cpu
+from dsum_demo.models.bfloat16 import optimize_for_cpu
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import device, serving_dtype
 from dsum_demo.models.registry import Registry, State
@@ -154,7 +154,7 @@ def _layer(inputs: int, outputs: int, precision: torch.dtype) -> torch.nn.Linear
         torch.nn.Linear, inputs, outputs, bias=False, dtype=precision, device=device()
     )
     torch.nn.init.ones_(layer.weight)
-    suit_cpu(layer)
+    optimize_for_cpu(layer)
     return layer
 
 

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from dsum_demo.errors import DsumError, IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
 from dsum_demo.models.adapters import adapter_config, base_shapes, check_adapter, check_tensors, reads_base
 from dsum_demo.models.architectures import Architecture, architecture_of
-from dsum_demo.models.bfloat16 import computes_in_float32, leave_rows_in_a_file, suit_cpu, unpack
+from dsum_demo.models.bfloat16 import computes_in_float32, offload_embedding, optimize_for_cpu, unpack
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.utils.checkpoint_files import (
     ADAPTER_FILES,
@@ -164,8 +164,8 @@ def load_whole(
     model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer, prompt))
     architecture.optimize(model)
     model = model.to(device()).eval().requires_grad_(False)
-    suit_cpu(model)
-    leave_rows_in_a_file(model)
+    optimize_for_cpu(model)
+    offload_embedding(model)
     return model
 
 

@@ -117,7 +117,7 @@ class ModelStore:
         tell, stopping = on_progress or (lambda text, share: None), should_stop or (lambda: False)
         with self._turn(spec.family, stopping):
             loaded = self._load(self._touch(spec.family), spec, tell, stopping)
-            self._make_room(keep=spec.family)
+            self._evict(keep=spec.family)
             return loaded
 
     def loaded(self) -> list[str]:
@@ -239,7 +239,7 @@ class ModelStore:
         """Evict models before loading: running out of memory kills the process without an exception."""
         parameters = expected_parameters(folder)
         needed = parameters * serving_dtype(parameters).itemsize
-        self._make_room(keep=spec.family, coming=needed)
+        self._evict(keep=spec.family, coming=needed)
         free = free_memory_bytes()
         if device().type == "cpu" and needed > free:
             raise ModelUnavailableError(
@@ -247,7 +247,7 @@ class ModelStore:
                 "Close other programs or choose a smaller family."
             )
 
-    def _make_room(self, keep: str, coming: int = 0) -> None:
+    def _evict(self, keep: str, coming: int = 0) -> None:
         with self._lock:
             for name in list(self._families):
                 if _bytes_of(self._families.values()) + coming <= self.memory_budget_bytes:

@@ -28,7 +28,7 @@ from dsum_demo.training.loop import (
 )
 from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.formatting import size
-from dsum_demo.utils.hardware import device_name, die_first, free_memory_bytes, memory_bytes, peak_memory_bytes
+from dsum_demo.utils.hardware import device_name, free_memory_bytes, memory_bytes, peak_memory_bytes, prefer_oom_kill
 
 # The rest is left for the system and other programs.
 USABLE_SHARE = 0.9
@@ -79,7 +79,7 @@ def measure(config: RunConfig, registry: Registry, sources: Sources) -> Probe:
     Peak memory is that of the process, so a second call in one process includes the first. Raises DsumError if the run
     cannot be set up.
     """
-    die_first()
+    prefer_oom_kill()
     free, before = free_memory_bytes(), memory_bytes()
     setup = set_up(config, registry, sources)
     training = config.training

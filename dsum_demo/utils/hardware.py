@@ -66,7 +66,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def die_first() -> None:
+def prefer_oom_kill() -> None:
     """If memory runs out, make the kernel kill this process before the app that started it (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")

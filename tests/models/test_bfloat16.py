@@ -19,7 +19,7 @@ from dsum_demo.models.bfloat16 import (
     PackedLinear,
     WideningEmbedding,
     WideningLinear,
-    leave_rows_in_a_file,
+    offload_embedding,
     pack,
     unpack,
     widen,
@@ -126,7 +126,7 @@ def test_rows_of_the_embedding_are_read_from_a_file_without_a_name(plain, served
 @LINUX
 def test_an_embedding_that_is_the_head_or_finds_no_disk_stays_in_memory(folder, kind, tiny_model, monkeypatch):
     tied = tiny_model(1).to(torch.bfloat16).requires_grad_(False)
-    leave_rows_in_a_file(tied)
+    offload_embedding(tied)
     assert "dsum-embedding-" not in mapped(tied.shared.weight) and tied.lm_head.weight is tied.shared.weight
     expected = load_whole(folder, load_tokenizer(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))

@@ -44,5 +44,6 @@ def test_the_machine_is_described_in_plain_values():
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux has this")
 def test_a_process_can_offer_itself_where_memory_runs_out():
     assert ask(
-        "from dsum_demo.utils.hardware import die_first; die_first(); print(open('/proc/self/oom_score_adj').read())"
+        "from dsum_demo.utils.hardware import prefer_oom_kill; prefer_oom_kill(); "
+        "print(open('/proc/self/oom_score_adj').read())"
     ) == [900]
