@@ -319,6 +319,7 @@ def test_prose_is_not_changed(lines):
             ["Tunde A: Who comes?", "María José: I do"],
             {"time stamps": 2},
         ),
+        ("<ivo> who comes?\n<petra> i do\n* ivo packs", ["ivo: who comes?", "petra: i do", "ivo: packs"], {}),
         ("> Ivo: Who comes?\n> Petra: I do\n> Ivo: Good", ["Ivo: Who comes?", "Petra: I do", "Ivo: Good"], {}),
         ("1. Ivo: Who comes?\n2. Petra: I do", ["Ivo: Who comes?", "Petra: I do"], {}),
         ("Speaker Name\tTranscript\nIvo\tWho comes?\nPetra\tI do", ["Ivo: Who comes?", "Petra: I do"], {}),

@@ -30,6 +30,7 @@ _ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
 _NUMBERED_ROLE = re.compile(r"(?:q|a|question|answer|frage|antwort) ?\d{1,3}:", re.IGNORECASE)
 _USER = ("You", "Me")
 _ITEM = re.compile(r"(?:>|\d{1,4}[.)]|[-*•–])\s+")
+_ACTION = re.compile(r"\* (\S{1,30}) (.+)")  # of IRC, without a time
 _CLOCK = re.compile(r"\[?\d{1,2}:\d{2}:\d{2}\]?")
 _ORDINARY_TURN = re.compile(r"[^:：*]+: \S")
 _LONGEST_HEAD = 160
@@ -283,6 +284,7 @@ def _with_dashes(lines: Sequence[str]) -> list[str]:
 def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | None]) -> Parsed | None:
     first = next(match for match in heads if match)
     usual = Counter(shape(_stamp(match)) for match in heads if match).most_common(1)[0][0]
+    known = {same(match["who"]) for match in heads if match}
     dropped: Counter[str] = Counter()
     messages: list[tuple[str, list[str]]] = []
     in_notice = False
@@ -299,6 +301,8 @@ def _gather(form: Format, lines: Sequence[str], heads: Sequence[re.Match[str] | 
             in_notice = "stamp" in own.re.groupindex
         elif in_notice:
             continue
+        elif form.title == "IRC log" and (action := _ACTION.fullmatch(line)) and same(action[1]) in known:
+            messages.append((action[1], [action[2]]))
         elif not messages:
             dropped["leading lines"] += 1
         elif form.whole and messages[-1][1] and only_a_stamp(line):
