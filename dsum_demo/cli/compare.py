@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from dsum_demo.cli.console import DONE, FAILED, say
 from dsum_demo.composition import make_registry, make_store
-from dsum_demo.data.conversations.files import read_file_text
-from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     # All arguments are checked before anything imports torch, which takes seconds.
     text = _read_text(options.file)
+    from dsum_demo.data.dialogues import doubts, read_dialogue
+
     reading = read_dialogue(text, as_is=options.as_is)
     say(f"dsum: {reading.sentence}" + ("" if options.as_is or not reading.format else " --as-is keeps the text."))
     for doubt in doubts(reading.dialogue, reading.turns):
@@ -57,6 +57,8 @@ def _read_text(name: str) -> str:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from None
+    from dsum_demo.data.conversations.files import read_file_text
+
     read = read_file_text(data, "standard input" if name == "-" else name)
     if read.notice:
         say(f"dsum: {read.notice}")
