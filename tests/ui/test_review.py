@@ -420,6 +420,32 @@ def test_public_visitors_reach_their_own_reviews_and_those_of_their_links(public
     assert "No reviews yet" in ben.do("leave").listed
 
 
+def test_results_open_to_reviewers_who_have_finished(services, outputs_file):
+    ana = begin(services, outputs_file, name="Fruit")
+    token = only_review(services).token
+    ana.do("results", token=token)
+    assert "The results open when" in ana.said and ana.kind == "item"
+    finish(ana)
+    ana.do("results", token=token)
+    assert "The results open when" in ana.said  # the systems are not revealed
+    ana.do("reveal")
+    answer = tab.act(services, ana.secret, ana.names, SimpleNamespace(_data={"do": "results", "token": token}))
+    found = dict(zip(tab.PARTS, answer, strict=True))
+    assert "4 verdicts of 1 reviewer" in found["facts"] or "3 verdicts of 1 reviewer" in found["facts"]
+    assert found["systems_chart"]["value"].data and "full" in found["pairs"]
+    assert all(f'download="{name}"' in found["facts"] for name in ("verdicts.csv", "report.json", "report.md"))
+    assert 'id="item-1"' in found["others"] and token not in found["others"]
+
+
+def test_public_results_are_closed_to_visitors_who_did_not_review(public, outputs_file):
+    begin(public, outputs_file)
+    review = only_review(public)
+    other = Browser(public, "secret of Eve").do("results", token=review.token)
+    assert "The results open when" in other.said
+    owner = Browser(public, "secret of Ana")  # whose browser has lost the names
+    assert owner.do("results", token=review.token).said == ""
+
+
 def test_public_review_is_limited(public, outputs_file):
     begin(public, outputs_file, items=0)
     assert only_review(public).items <= review_start.MOST_PUBLIC_ITEMS

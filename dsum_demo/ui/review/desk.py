@@ -117,6 +117,8 @@ def end_view(review: Review, progress: ReviewProgress, answered: Sequence[Review
     else:
         said = "You have answered everything, and the systems are revealed. Open a verdict below to see its systems."
     button = _button("reveal", "Reveal the systems", "primary", enter=True) if open_ else ""
+    if answered and not open_:
+        button = _button("results", "See the results", "primary", enter=True)
     table = "" if open_ or not answered else _own_ranks(review, answered)
     return (
         f"{_open(review, 'end', title)}{_head(review, progress)}<h3>{title}</h3><p>{said}</p>{table}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from dsum_demo.review.preferences import counted
@@ -20,8 +20,11 @@ from dsum_demo.review.report_text import (
 )
 from dsum_demo.ui.appearance import system_looks, system_titles
 from dsum_demo.ui.assets import html_page
+from dsum_demo.ui.charts import Chart
 from dsum_demo.ui.html import card, html_table, notice
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
+
+Draw = Callable[[Chart, str], str]
 
 HOW_METRICS = (
     "The share of pairs with a preference in which the metric prefers the same summary; equal values count half. Half "
@@ -31,15 +34,7 @@ HOW_METRICS = (
 
 def review_html(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport) -> str:
     """The whole page. verdicts: the last revisions (`ReviewStore.verdicts`). Numbers link to their items below."""
-    places = {item.id: number for number, item in enumerate(items, 1)}
-    sections = {
-        "Systems": _systems(review, report),
-        "Pairs": _pairs(review, report, places),
-        "Reviewers": _reviewers(report, places),
-        "Metrics against people": _metrics(report, places),
-        "Marked errors": _errors(report, places),
-        "Items": _items(review, items, verdicts),
-    }
+    sections = review_sections(review, items, verdicts, report, Chart.html)
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items() if content)
     notes = "".join(notice(note, "warning") for note in report.notes)
     return html_page(
@@ -50,14 +45,29 @@ def review_html(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[
     )
 
 
-def _systems(review: Review, report: ReviewReport) -> str:
-    chart = worths_chart(review, report).html("worths")
+def review_sections(
+    review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport, draw: Draw
+) -> dict[str, str]:
+    """The sections by title, empty ones included. draw: shows a chart with a name as HTML."""
+    places = {item.id: number for number, item in enumerate(items, 1)}
+    return {
+        "Systems": _systems(review, report, draw),
+        "Pairs": _pairs(review, report, places, draw),
+        "Reviewers": _reviewers(report, places),
+        "Metrics against people": _metrics(report, places, draw),
+        "Marked errors": _errors(report, places),
+        "Items": _items(review, items, verdicts),
+    }
+
+
+def _systems(review: Review, report: ReviewReport, draw: Draw) -> str:
+    chart = draw(worths_chart(review, report), "worths")
     if not report.systems:
         return chart
     return chart + html_table(SYSTEM_HEADS, _escaped(system_rows(report))) + _hint(f"{HOW_WORTH} {HOW_INTERVALS}")
 
 
-def _pairs(review: Review, report: ReviewReport, places: dict[str, int]) -> str:
+def _pairs(review: Review, report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
     if not report.pairs:
         return ""
     titles = system_titles(review.systems)
@@ -71,7 +81,7 @@ def _pairs(review: Review, report: ReviewReport, places: dict[str, int]) -> str:
     ]
     sentences = "".join(f"<li>{escape(pair.sentence)}</li>" for pair in report.pairs)
     table = html_table(PAIR_HEADS, rows)
-    return pairs_chart(review, report).html("pairs") + table + f"<ul>{sentences}</ul>" + _hint(HOW_DECIDED)
+    return draw(pairs_chart(review, report), "pairs") + table + f"<ul>{sentences}</ul>" + _hint(HOW_DECIDED)
 
 
 def _reviewers(report: ReviewReport, places: dict[str, int]) -> str:
@@ -85,8 +95,8 @@ def _reviewers(report: ReviewReport, places: dict[str, int]) -> str:
     return f"<ul>{sentences}{fast}{bad}</ul>"
 
 
-def _metrics(report: ReviewReport, places: dict[str, int]) -> str:
-    chart = metrics_chart(report).html("metrics")
+def _metrics(report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
+    chart = draw(metrics_chart(report), "metrics")
     if not report.metrics:
         return chart
     rows = [

@@ -254,7 +254,7 @@ def review_list(services: Services, visitor: Visitor) -> str:
 
 def _row_buttons(services: Services, visitor: Visitor, review: Review, token: str, verdict: str) -> str:
     name = escape(review.name)
-    buttons = [("view", verdict), ("link", "Copy link")]
+    buttons = [("view", verdict), ("results", "Results"), ("link", "Copy link")]
     if visitor.owns(review, services.settings.public):
         buttons.append(("delete", "Delete…"))
     shown = "".join(

@@ -24,6 +24,7 @@ from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review import desk
+from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results
 from dsum_demo.ui.review.start import (
     build_review_form,
     offer_evaluations,
@@ -38,7 +39,9 @@ from dsum_demo.ui.train.tab import BrowserMemory
 
 READERS_AT_ONCE = 8  # concurrent handlers; each takes milliseconds
 MOST_SPANS = 200  # in one verdict
-PARTS = ("notice", "start", "list", "desk", "names")
+PARTS = ("notice", "start", "list", "desk", "names", *RESULT_PARTS)
+
+HIDDEN = gr.update(visible=False)
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -54,10 +57,12 @@ def build_review_tab(
         form = build_review_form(services)
         parts["list"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-list")
     parts["desk"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-desk")
+    parts |= build_results()
+
     browser, drawn = [memory.owner, memory.names], [parts[name] for name in PARTS]
 
     shared: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
-    for part in ("list", "desk"):
+    for part in ("list", "desk", "facts"):
         parts[part].click(MethodType(act, services), browser, drawn, **shared).then(
             None, None, None, js=call("reviewAnswered"), **QUIET
         )
@@ -146,10 +151,15 @@ def perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> tu
 def _perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> tuple[Update, ...]:
     action, store = data.get("do"), services.reviews
     if action == "leave":
-        return parts(notice="", desk="", start=gr.update(visible=True), list=review_list(services, visitor))
+        return parts(
+            notice="", desk="", start=gr.update(visible=True), list=review_list(services, visitor), results=HIDDEN
+        )
     review = store.by_token(_text(data, "token"))
     if action == "view":
         return _show(services, visitor, review)
+    if action == "results":
+        check_access(services, visitor, review)
+        return parts(notice="", desk="", start=HIDDEN, **draw_results(services, review))
     if action == "delete":
         return _delete(services, visitor, review)
     if action == "join":
@@ -242,7 +252,7 @@ def _desk(services: Services, visitor: Visitor, review: Review, task: ReviewTask
 
 
 def _shown(visitor: Visitor, view: str, said: str = "") -> tuple[Update, ...]:
-    return parts(notice=notice(said), start=gr.update(visible=False), desk=view, names=dict(visitor.names))
+    return parts(notice=notice(said), start=HIDDEN, desk=view, names=dict(visitor.names), results=HIDDEN)
 
 
 def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Update, ...]:

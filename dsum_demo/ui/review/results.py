@@ -1,0 +1,100 @@
+"""The results of a review on the page, and its downloads."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.errors import InputError
+from dsum_demo.review.records import Review, ReviewItem, Verdict
+from dsum_demo.review.report import ReviewReport, build_review_report
+from dsum_demo.review.report_text import summary_line, write_review_exports
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
+from dsum_demo.ui.review.html_report import review_sections
+from dsum_demo.ui.review.visitor import Visitor
+from dsum_demo.ui.services import Services
+
+# Each chart is below the section of its name.
+CHARTS = ("Systems", "Pairs", "Metrics against people")
+RESULT_PARTS = (
+    "results", "facts", "systems", "systems_chart", "pairs", "pairs_chart", "metrics", "metrics_chart", "others",
+)  # fmt: skip
+TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".json": "application/json", ".md": "text/markdown"}
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def build_results() -> dict[str, Any]:
+    """The components of RESULT_PARTS, hidden."""
+    built: dict[str, Any] = {}
+    with gr.Column(visible=False, elem_id="review-results") as built["results"]:
+        built["facts"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-facts")
+        for name in ("systems", "pairs", "metrics"):
+            built[name] = gr.HTML(elem_id=f"review-{name}")
+            built[f"{name}_chart"] = gr.Plot(show_label=False, container=False, elem_id=f"review-{name}-chart")
+        built["others"] = gr.HTML(elem_id="review-others")
+    return built
+
+
+def check_access(services: Services, visitor: Visitor, review: Review) -> None:
+    """Raises InputError for a reviewer who has not finished and for a visitor who may not manage the review."""
+    reviewer = visitor.reviewer(review)
+    tasks = services.reviews.tasks(review.id, reviewer) if reviewer else []
+    if not reviewer and visitor.owns(review, services.settings.public):
+        return
+    if not tasks or services.reviews.progress(review.id, reviewer).remaining or not all(t.revealed for t in tasks):
+        raise InputError("The results open when you have answered every item and revealed the systems.")
+
+
+def draw_results(services: Services, review: Review) -> dict[str, Update]:
+    """Updates of RESULT_PARTS."""
+    store = services.reviews
+    items, verdicts = store.items(review.id), store.verdicts(review.id)
+    report = build_review_report(review, items, verdicts)
+    sections = review_sections(review, items, verdicts, report, lambda chart, name: f"<h4>{escape(chart.title)}</h4>")
+    charts = {
+        "systems": worths_chart(review, report),
+        "pairs": pairs_chart(review, report),
+        "metrics": metrics_chart(report),
+    }
+    titles = dict(zip(charts, CHARTS, strict=True))
+    drawn: dict[str, Update] = {name: _section(title, sections[title]) for name, title in titles.items()}
+    drawn |= {
+        f"{name}_chart": gr.update(value=chart.figure, visible=chart.figure is not None)
+        for name, chart in charts.items()
+    }
+    drawn["others"] = "".join(_section(title, sections[title]) for title in sections if title not in CHARTS)
+    notes = "".join(notice(note, "warning") for note in report.notes)
+    drawn["facts"] = (
+        f'<div data-view="facts" data-token="{escape(review.token)}"><header class="review-head">'
+        f'<h2>Results of {escape(review.name)}</h2><span class="review-links">'
+        '<button type="button" data-do="view">Back to the review</button>'
+        '<button type="button" data-do="leave">All reviews</button></span></header>'
+        f"<p>{escape(summary_line(report))}</p>{notes}</div>"
+    )
+    drawn["facts"] += _downloads(review, items, store.verdicts(review.id, history=True), report)
+    return {**drawn, "results": gr.update(visible=True)}
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h3>{title}</h3>{content}</section>" if content else ""
+
+
+def _downloads(review: Review, items: Sequence[ReviewItem], history: Sequence[Verdict], report: ReviewReport) -> str:
+    """Links that contain the files, so that no temporary files remain."""
+    links = []
+    with tempfile.TemporaryDirectory() as folder:
+        for file in write_review_exports(review, items, history, report, Path(folder)):
+            data = base64.b64encode(file.read_bytes()).decode()
+            links.append(
+                f'<a class="download" download="{file.name}" '
+                f'href="data:{TYPES[file.suffix]};charset=utf-8;base64,{data}">{file.name}</a>'
+            )
+    return f'<div class="downloads"><span>Download</span>{"".join(links)}</div>'
