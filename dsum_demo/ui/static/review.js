@@ -98,8 +98,10 @@ dsum.reviewAction = async (button, trigger) => {
 
 // The app has answered. After an error the item is still open, with everything that was entered.
 dsum.reviewAnswered = () => {
-  for (const section of document.querySelectorAll('[data-view][aria-busy=true]')) section.setAttribute('aria-busy', 'false');
-  if (dsum.review?.section.isConnected) dsum.sayInReview('');
+  for (const section of document.querySelectorAll('[data-view][aria-busy=true]')) {
+    section.setAttribute('aria-busy', 'false');
+    dsum.sayInReview('');
+  }
 };
 
 dsum.sayInReview = (text) => {
