@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,11 @@ def test_a_killed_run_is_crashed_and_can_be_resumed(here, forked_python):
             break
     child.communicate(timeout=60)
     run = Runs(here.runs_dir).get("crash")
-    assert child.returncode == -signal.SIGKILL and run.status().state is RunState.CRASHED
+    assert child.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while run.status().state is RunState.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.05)  # the forked process is killed after the one that was started
+    assert run.status().state is RunState.CRASHED
     assert main(["train", "--resume", "crash"]) == 0
     assert run.status().state is RunState.FINISHED
     assert [point["step"] for point in read_curve(run.events_file).steps] == list(range(1, 13))

@@ -116,7 +116,7 @@ def test_row_opens_its_example_and_arrow_keys_navigate(evaluated):
     expect(example.locator("h3").first).not_to_have_text(first)
     page.keyboard.press("ArrowLeft")
     expect(example.locator("h3").first).to_have_text(first)
-    page.get_by_label("Copied from the dialogue").check()
+    page.locator("#evaluate-page").get_by_label("Copied from the dialogue").check()
     expect(example.locator("mark.shared")).to_have_count(0)
 
     page.locator("#example-table button[data-sort='words']").click()

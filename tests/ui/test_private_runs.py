@@ -36,6 +36,7 @@ from dsum_demo.utils.path_redaction import hide_paths
 HERS, OTHER = "her secret", "another secret"
 NAME, FILE, DIALOGUE = "bluebird-1a2b3c", "clinic.csv", "Nurse: The scan is on Monday, Zelda."
 NOTHING = {"__type__": "update"}
+EMPTY_TEXTS = ("", "", "", "")
 
 
 @pytest.fixture
@@ -160,7 +161,8 @@ def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
         leaks(answer)
         for answer in (
             theirs.as_rows(), api.list_models(public), models_tab.show_models(public, visitor),
-            models_tab.refresh_models(public, visitor), compare.change_family(public, "dsum-t5", visitor),
+            models_tab.refresh_models(public, visitor),
+            compare.change_family(public, "dsum-t5", visitor, *EMPTY_TEXTS),
             compare.describe_own_family(public, visitor, "dsum-t5", *trio),
             compare.note_family(public, "dsum-t5", visitor), compare.refresh(public),
             evaluation_form.offer_systems(public, "dsum-t5", visitor),
@@ -170,7 +172,8 @@ def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
     assert offer_strength(public.registry, NAME, visitor)["visible"] is False
     assert offer_strength(public.registry, NAME, HERS)["visible"] is True
     for answer in (
-        mine.as_rows(), models_tab.show_models(public, HERS), compare.change_family(public, "dsum-t5", HERS),
+        mine.as_rows(), models_tab.show_models(public, HERS),
+        compare.change_family(public, "dsum-t5", HERS, *EMPTY_TEXTS),
         evaluation_form.offer_new_systems(public, "dsum-t5", HERS),
     ):  # fmt: skip
         assert NAME in shown(answer)
@@ -194,7 +197,7 @@ def test_a_trained_model_generates_only_for_its_owner(public, run, visitor):
 def test_a_trained_model_is_not_a_default_for_other_visitors(public, run):
     shutil.rmtree(public.settings.root / "adapters" / "dsum-t5-lora")
     for visitor in (OTHER, ""):
-        assert NAME not in shown(compare.change_family(public, "dsum-t5", visitor))
+        assert NAME not in shown(compare.change_family(public, "dsum-t5", visitor, *EMPTY_TEXTS))
     assert NAME not in shown(api.compare_dialogue(public, "A: Hello.\nB: Hi."))
 
 

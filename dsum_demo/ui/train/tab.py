@@ -175,8 +175,10 @@ def _connect_form(
     named = [owner, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
     describe = MethodType(describe_own_file, services)
     form.source.change(show_source, form.source, [left["uploading"], form.place], **QUIET)
-    for changed in (form.source.change, form.place.change, form.base.input, *(c.input for c in form.columns.values())):
-        changed(describe, [*named, *form.columns.values()], file, trigger_mode="always_last", **QUIET)
+    # One event, whose last call wins: a call for an earlier choice must not overwrite the preview of an upload.
+    changes = [part.change for part in (form.source, form.place, form.uploaded)]
+    changes += [part.input for part in (form.base, *form.columns.values())]
+    gr.on(changes, describe, [*named, *form.columns.values()], file, trigger_mode="always_last", **QUIET)
     left["file"].upload(
         MethodType(take_upload, services),
         [left["file"], form.base, form.training["max_source_tokens"], owner],
