@@ -322,6 +322,12 @@ def test_browser_that_keeps_no_data_cannot_review(services, outputs_file):
     assert "keeps no data" in browser.said
 
 
+def test_review_of_a_browser_that_keeps_no_data_is_not_stored(services, outputs_file):
+    for answer in (tab.start(services, "", {}, *form(outputs_file)), tab.start_samples(services, "", {})):
+        assert "keeps no data" in Browser(services, "").see(answer).said
+    assert services.reviews.list() == []
+
+
 @pytest.mark.parametrize("names", [None, [], {"token": 3}, "x"])
 def test_whatever_the_browser_sends_as_names_is_read(names):
     assert Visitor.read("s", names).names == {}

@@ -102,8 +102,10 @@ def follow_link(services: Services, secret: str, names: Any, token: str) -> tupl
 def start_samples(services: Services, secret: str, names: Any) -> tuple[Update, ...]:
     """Review the shipped evaluation without any question."""
     try:
+        visitor = Visitor.read(secret, names)
+        visitor.check_secret()
         review = services.reviews.create(samples_draft(services), secret)
-        return _show(services, Visitor.read(secret, names).joined(review, ""), review)
+        return _show(services, visitor.joined(review, ""), review)
     except DsumError as error:
         return parts(notice=notice(services.told(error), "error"))
 
@@ -111,9 +113,10 @@ def start_samples(services: Services, secret: str, names: Any) -> tuple[Update, 
 def start(services: Services, secret: str, names: Any, *values: Any) -> tuple[Update, ...]:
     """Start the review in the form; its creator is the first reviewer. After an error the form keeps its values."""
     try:
+        visitor = Visitor.read(secret, names)
+        visitor.check_secret()
         draft = wanted_review(services, *values)
         reviewer = values[10]
-        visitor = Visitor.read(secret, names)
         review = services.reviews.create(draft, secret)
         return _show(
             services, visitor.joined(review, reviewer), review, _left_out(draft.identical, draft.without_dialogue)
@@ -127,11 +130,11 @@ def review_comparison(services: Services, comparison: Comparison | None, secret:
     try:
         if comparison is None:
             raise InputError("There is no comparison yet; press Compare first.")
-        review = services.reviews.create(
-            draft_from_comparison(comparison, weights=_weights(services, comparison)), secret
-        )
-        visitor = Visitor.read(secret, names).joined(review, "")
-        return gr.update(selected="review"), *_show(services, visitor, review)
+        visitor = Visitor.read(secret, names)
+        visitor.check_secret()
+        draft = draft_from_comparison(comparison, weights=_weights(services, comparison))
+        review = services.reviews.create(draft, secret)
+        return gr.update(selected="review"), *_show(services, visitor.joined(review, ""), review)
     except DsumError as error:
         return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
 

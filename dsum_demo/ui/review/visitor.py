@@ -45,10 +45,14 @@ class Visitor:
         name = self.names[review.token]
         return f"{name} ({suffix})" if name else f"reviewer-{suffix}"
 
-    def joined(self, review: Review, name: Any) -> Visitor:
-        """The visitor as a reviewer. A name that was given before stays. Raises InputError for an invalid name."""
+    def check_secret(self) -> None:
+        """Raises InputError if the browser keeps none: its reviewer could not be found again."""
         if not self.secret:
             raise InputError("This browser keeps no data of this page; allow it to, or leave its private mode.")
+
+    def joined(self, review: Review, name: Any) -> Visitor:
+        """The visitor as a reviewer. A name that was given before stays. Raises InputError for an invalid name."""
+        self.check_secret()
         if review.token in self.names:
             return self
         given = name.strip() if isinstance(name, str) else ""
