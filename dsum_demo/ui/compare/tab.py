@@ -120,6 +120,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
         **QUIET,
     )
     run.success(end, None, controls, queue=False, **QUIET)
+    # A late answer for the example that was shown before may have removed what does not change during a comparison.
+    run.success(redraw, [right["comparison"], highlight], outputs, **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
