@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.data.dialogues import read_dialogue
-from dsum_demo.errors import DataError, DsumError, InputError
+from dsum_demo.data.sources import SAMPLES
+from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord
-from dsum_demo.evaluation.storage import read_evaluation
+from dsum_demo.evaluation.storage import SavedEvaluations, read_evaluation
 from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.scores import signature
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.registry import Registry
-from dsum_demo.utils.files import child_folders
-
-SAMPLES = "samples"
 
 
 def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry: Registry) -> Comparison:
@@ -62,19 +60,18 @@ def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry
     )
 
 
-def recorded_samples(folder: Path, registry: Registry) -> Mapping[tuple[str, str], Comparison]:
-    """The comparisons of every saved evaluation of the samples in `folder`, by family and dialogue.
+def recorded_samples(saved: SavedEvaluations, registry: Registry) -> Mapping[tuple[str, str], Comparison]:
+    """The comparisons of every shipped evaluation of the samples, by family and dialogue.
 
     Evaluations that cannot be read, or name a model that the registry does not have, are left out.
     """
     found: dict[tuple[str, str], Comparison] = {}
-    for saved in child_folders(folder):
-        try:
-            evaluation = read_evaluation(saved)
-            if evaluation.data == SAMPLES and evaluation.family:
-                for example in evaluation.examples:
-                    comparison = recorded_comparison(evaluation, example, registry)
-                    found[evaluation.family, comparison.dialogue] = comparison
-        except (DataError, DsumError):
+    for one in saved.list():
+        if not (one.shipped and one.data == SAMPLES and one.family):
             continue
+        with contextlib.suppress(DsumError):
+            evaluation = read_evaluation(one.folder)
+            for example in evaluation.examples:
+                comparison = recorded_comparison(evaluation, example, registry)
+                found[one.family, comparison.dialogue] = comparison
     return found

@@ -62,7 +62,7 @@ class Services:
             samples = read_samples(settings.samples_file)
         except DataError:
             samples = []
-        recorded = recorded_samples(settings.shipped_evaluations_dir, registry)
+        recorded = recorded_samples(saved_evaluations(settings), registry)
         return cls(settings, registry, make_store(settings, registry), samples, make_run_queue(settings), recorded)
 
     def told(self, error: object) -> str:

@@ -14,7 +14,7 @@ from dsum_demo.errors import InputError, UnknownModelError
 from dsum_demo.evaluation.output_cache import OutputCache, identify
 from dsum_demo.evaluation.recorded_comparison import recorded_comparison, recorded_samples
 from dsum_demo.evaluation.runner import evaluate
-from dsum_demo.evaluation.storage import write_evaluation
+from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.settings import Settings
 
@@ -52,7 +52,7 @@ def test_recorded_samples_are_found_by_family_and_dialogue(any_store, family, ev
     write_evaluation(evaluation, tmp_path / "samples")
     write_evaluation(replace(evaluation, data="dialogsum"), tmp_path / "other")
     (tmp_path / "broken").mkdir()
-    found = recorded_samples(tmp_path, any_store.registry)
+    found = recorded_samples(SavedEvaluations(tmp_path.parent / "none", tmp_path), any_store.registry)
     assert list(found) == [(family.name, example.dialogue) for example in EXAMPLES]
 
 
@@ -63,7 +63,7 @@ def test_an_evaluation_without_texts_or_of_an_unknown_model_is_left_out(any_stor
     outputs = {"gone": evaluation.examples[0].outputs[first.name], **evaluation.examples[0].outputs}
     renamed = replace(renamed, examples=(replace(evaluation.examples[0], outputs=outputs),))
     write_evaluation(renamed, tmp_path / "renamed")
-    assert not recorded_samples(tmp_path, any_store.registry)
+    assert not recorded_samples(SavedEvaluations(tmp_path.parent / "none", tmp_path), any_store.registry)
     with pytest.raises(UnknownModelError, match="gone"):
         recorded_comparison(renamed, renamed.examples[0], any_store.registry)
     with pytest.raises(InputError, match="without its texts"):
@@ -73,7 +73,7 @@ def test_an_evaluation_without_texts_or_of_an_unknown_model_is_left_out(any_stor
 def test_the_shipped_samples_are_recorded_with_the_shipped_weights(tmp_path):
     settings = Settings(offline=True, data_dir=tmp_path)
     registry, cache, saved = make_registry(settings), OutputCache(), saved_evaluations(settings)
-    found = recorded_samples(settings.shipped_evaluations_dir, registry)
+    found = recorded_samples(saved, registry)
     samples = {sample.dialogue for sample in read_samples(settings.samples_file)}
     assert {family for family, _ in found} == {"smollm2-135m", "dsum-t5"}
     for family in ("smollm2-135m", "dsum-t5"):

@@ -322,7 +322,7 @@ def typed_sample(services, number: int = 0) -> tuple[str, ...]:
 def reopened(services, kept, typed, opened=None, session="reload") -> dict:
     family = services.registry.default_family.name
     example, chosen, *rest = tab.reopen(
-        services, kept, opened, family, "", *typed, SimpleNamespace(session_hash=session)
+        services, SimpleNamespace(session_hash=session), kept, opened, family, "", *typed
     )
     return {"example": example, "family": chosen, **dict(zip(tab.RESULTS, rest[-len(tab.RESULTS) :], strict=True))}
 
@@ -357,7 +357,7 @@ def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparis
     typed = typed_sample(with_recorded)
 
     def follow(shown, *typed):
-        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, shown, name, *typed, request), strict=True))
+        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, request, shown, name, *typed), strict=True))
 
     nothing = {"__type__": "update"}
     assert all(update == nothing for update in follow(recorded, *typed).values())

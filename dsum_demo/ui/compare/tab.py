@@ -292,22 +292,18 @@ def keep(comparison: Comparison | None) -> dict[str, Any] | None:
 
 def reopen(
     services: Services,
+    request: gr.Request,
     kept: Any,
     comparison: Comparison | None,
     family_name: str,
     owner: str,
-    dialogue: str,
-    reference1: str,
-    reference2: str,
-    reference3: str,
-    request: gr.Request,
+    *typed: str,
 ) -> tuple[Update, ...]:
     """After a reload: the comparison that the browser kept if it is of the typed dialogue, else the example's.
 
     Updates of the examples dropdown and of `CompareTab.shown`. `comparison` is the one that the page opened with.
     """
-    typed = (dialogue, reference1, reference2, reference3)
-    example = next((sample.id for sample in services.samples if sample.dialogue == dialogue), None)
+    example = next((sample.id for sample in services.samples if sample.dialogue == typed[0]), None)
     registry = services.registry.seen_by(owner)
     unchanged = [gr.skip()] * CompareTab.PARTS
     if services.is_running(request.session_hash or ""):
@@ -320,7 +316,7 @@ def reopen(
     return (
         example,
         *unchanged[: -len(RESULTS)],
-        *follow_dialogue(services, comparison, family_name, *typed, request=request),
+        *follow_dialogue(services, request, comparison, family_name, *typed),
     )
 
 
@@ -330,17 +326,9 @@ def show_example(services: Services, family_name: str, *typed: str) -> tuple[Upd
 
 
 def follow_dialogue(
-    services: Services,
-    comparison: Comparison | None,
-    family_name: str,
-    dialogue: str,
-    reference1: str,
-    reference2: str,
-    reference3: str,
-    request: gr.Request,
+    services: Services, request: gr.Request, comparison: Comparison | None, family_name: str, *typed: str
 ) -> tuple[Update, ...]:
     """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one."""
-    typed = (dialogue, reference1, reference2, reference3)
     running = services.is_running(request.session_hash or "")
     if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed))):
         return results()
