@@ -136,11 +136,7 @@ def scale(report: Report) -> list[tuple[str, Mapping[str, Interval]]]:
 
 def score(interval: Interval, *, signed: bool = False) -> str:
     """A mean × 100 with its interval: "39.00 [38.10, 39.90]"."""
-    sign = "+" if signed else ""
-    mean = f"{100 * interval.mean:{sign}.2f}"
-    if interval.low is None or interval.high is None:
-        return mean
-    return f"{mean} [{100 * interval.low:{sign}.2f}, {100 * interval.high:{sign}.2f}]"
+    return interval.text(digits=2, sign="+" if signed else "")
 
 
 def scores(means: Mapping[str, Interval], names: Iterable[str] = METRICS, *, signed: bool = False) -> list[str]:

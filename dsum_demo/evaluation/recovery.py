@@ -31,10 +31,7 @@ def recovery(resampled: Bootstrap, original: int, full: int, lora: int) -> Recov
     gain = resampled.difference(full, original)
     share = resampled.ratio_of_gains(lora, full, original)
     n = f"{gain.n} dialogue{'' if gain.n == 1 else 's'}"
-    points = f"{100 * gain.mean:+.1f}"
-    if gain.low is not None and gain.high is not None:
-        points += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    points += f" points of ROUGE-1 on {n}"
+    points = f"{gain.text(sign='+')} points of ROUGE-1 on {n}"
     if gain.high is not None and gain.high < 0:
         return Recovery(f"The full fine-tune has no gain to recover: {points}.", "rouge1", None, gain)
     low, high = share.low, share.high
@@ -42,7 +39,7 @@ def recovery(resampled: Bootstrap, original: int, full: int, lora: int) -> Recov
         sentence = f"Too few dialogues to estimate the share of the full fine-tune's gain that LoRA recovers: {points}."
         return Recovery(sentence, "rouge1", None, gain)
     return Recovery(
-        f"LoRA recovers {100 * share.mean:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the full fine-tune's gain over "
+        f"LoRA recovers {share.text(digits=0, unit=' %')} of the full fine-tune's gain over "
         f"the original in ROUGE-1 ({n}).",
         "rouge1",
         share,

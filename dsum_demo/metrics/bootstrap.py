@@ -35,6 +35,16 @@ class Interval:
     def excludes_zero(self) -> bool:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    def text(self, factor: float = 100, digits: int = 1, *, sign: str = "", unit: str = "") -> str:
+        """ "40.8 [39.1, 42.4]": times `factor`, the unit after the mean; only the mean if there is no interval."""
+
+        def shown(value: float) -> str:
+            return f"{factor * value:{sign}.{digits}f}"
+
+        if self.low is None or self.high is None:
+            return shown(self.mean) + unit
+        return f"{shown(self.mean)}{unit} [{shown(self.low)}, {shown(self.high)}]"
+
     def as_dict(self) -> dict[str, float | int | None]:
         return {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
 

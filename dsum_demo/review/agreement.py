@@ -91,9 +91,8 @@ def agreement(
 
 
 def _sentence(alpha: Interval) -> str:
-    low = "" if alpha.low is None or alpha.high is None else f" [{alpha.low:.2f}, {alpha.high:.2f}]"
     n = f"{alpha.n} dialogue{'s' if alpha.n > 1 else ''} with several reviewers"
-    start = f"Krippendorff’s alpha of the ranks is {alpha.mean:.2f}{low} on {n}: "
+    start = f"Krippendorff’s alpha of the ranks is {alpha.text(1, 2)} on {n}: "
     if alpha.mean >= RELIABLE:
         return start + f"reviewers agree reliably (from {RELIABLE})."
     if alpha.mean >= TENTATIVE:

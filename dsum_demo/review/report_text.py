@@ -111,20 +111,12 @@ def quality_sentences(report: ReviewReport) -> list[str]:
 
 def decimal(interval: Interval | None) -> str:
     """ "0.52 [0.44, 0.60]"; – without a value."""
-    if interval is None:
-        return "–"
-    if interval.low is None or interval.high is None:
-        return f"{interval.mean:.2f}"
-    return f"{interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    return "–" if interval is None else interval.text(1, 2)
 
 
 def percent(interval: Interval | None) -> str:
     """ "61 % [52, 70]"; – without a value."""
-    if interval is None:
-        return "–"
-    if interval.low is None or interval.high is None:
-        return f"{100 * interval.mean:.0f} %"
-    return f"{100 * interval.mean:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+    return "–" if interval is None else interval.text(digits=0, unit=" %")
 
 
 def review_json(report: ReviewReport) -> str:

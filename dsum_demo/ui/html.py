@@ -57,19 +57,13 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "
 
 
 def interval(mean: Interval | None, factor: float = 100, digits: int = 1) -> str:
-    """ "40.8 [39.1, 42.4]"; without the interval if there is none."""
-    if mean is None:
-        return "–"
-    if mean.low is None or mean.high is None:
-        return f"{factor * mean.mean:.{digits}f}"
-    return f"{factor * mean.mean:.{digits}f} [{factor * mean.low:.{digits}f}, {factor * mean.high:.{digits}f}]"
+    """ "40.8 [39.1, 42.4]"; – without a value."""
+    return "–" if mean is None else mean.text(factor, digits)
 
 
 def change(mean: Interval | None) -> str:
     """ "+3.1 [+1.0, +5.2]", bold if the interval excludes zero."""
     if mean is None:
         return "–"
-    text = f"{100 * mean.mean:+.1f}"
-    if mean.low is not None and mean.high is not None:
-        text += f" [{100 * mean.low:+.1f}, {100 * mean.high:+.1f}]"
+    text = mean.text(sign="+")
     return f"<b>{text}</b>" if mean.excludes_zero else text
