@@ -379,11 +379,6 @@ class ReviewStore:
                 database.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
-def random_reviewer() -> str:
-    """An id for a reviewer who gives no name."""
-    return f"reviewer-{secrets.token_hex(3)}"
-
-
 def _schema(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 

@@ -331,7 +331,7 @@ def test_the_page_opens_on_an_example_with_its_recorded_summaries(with_recorded,
     shown = dict(
         zip(
             tab.RESULTS,
-            tab._example_results(with_recorded, comparison.family.name, typed_sample(with_recorded)),
+            tab.show_example(with_recorded, comparison.family.name, *typed_sample(with_recorded)),
             strict=True,
         )
     )

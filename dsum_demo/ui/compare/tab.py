@@ -320,11 +320,6 @@ def reopen(
     )
 
 
-def show_example(services: Services, family_name: str, *typed: str) -> tuple[Update, ...]:
-    """The recorded summaries of the chosen example, or empty cards if there are none."""
-    return _example_results(services, family_name, typed)
-
-
 def follow_dialogue(
     services: Services, request: gr.Request, comparison: Comparison | None, family_name: str, *typed: str
 ) -> tuple[Update, ...]:
@@ -332,10 +327,11 @@ def follow_dialogue(
     running = services.is_running(request.session_hash or "")
     if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed))):
         return results()
-    return _example_results(services, family_name, typed)
+    return show_example(services, family_name, *typed)
 
 
-def _example_results(services: Services, family_name: str, typed: Sequence[str]) -> tuple[Update, ...]:
+def show_example(services: Services, family_name: str, *typed: str) -> tuple[Update, ...]:
+    """The recorded summaries of the typed example, or empty cards if there are none."""
     family = services.registry.family(family_name)
     found = services.recorded.get((family_name, typed[0]))
     return shown_results(family, found if found and _is_of(services, found, typed) else None)
@@ -374,7 +370,7 @@ def change_family(services: Services, chosen: str, owner: str, *typed: str) -> t
     """Switch to another family: its models, decoding defaults and, for an example, recorded summaries."""
     registry = services.registry.seen_by(owner)
     described = _begin_with(services, registry, registry.family(chosen), {})
-    return (*described[: -len(RESULTS)], *_example_results(services, chosen, typed))
+    return (*described[: -len(RESULTS)], *show_example(services, chosen, *typed))
 
 
 def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
