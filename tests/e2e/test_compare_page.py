@@ -60,7 +60,7 @@ def summary(page: Page, system: str) -> str:
 
 
 def choose_long_sampling(page: Page) -> None:
-    """Settings under which generation takes long enough to be stopped."""
+    """Settings under which generation takes long enough to be watched and stopped."""
     page.locator("#decoding button").first.click()
     page.get_by_label("Sampling").check()
     page.get_by_label("number input for Temperature").fill("2")
@@ -94,6 +94,7 @@ def test_the_page_opens_on_recorded_summaries_and_a_reload_keeps_generated_ones(
 def test_three_summaries_stream_and_the_bars_have_the_heights_of_the_scores(new_page):
     page = new_page()
     paste(page, reference=REFERENCE)
+    choose_long_sampling(page)
     page.evaluate(
         """() => { window.seen = [];
         new MutationObserver(() => {

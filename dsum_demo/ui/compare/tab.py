@@ -31,7 +31,7 @@ from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
-REDRAW_SECONDS = 0.05  # redrawing more often only keeps the page busy
+REDRAW_SECONDS = 0.2  # drawing takes time from generation
 COMPARISONS_AT_ONCE = 4
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
