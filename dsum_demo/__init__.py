@@ -1,7 +1,7 @@
 """dsum: original, fully fine-tuned and LoRA summaries of a dialogue, side by side, with ROUGE.
 
-The public API: `summarize`, `compare` and `score`. Importing it loads neither torch, transformers nor gradio; they are
-imported when a function needs them.
+The public API: `summarize`, `compare`, `score`, `evaluate` and `load`. Importing it loads neither torch, transformers
+nor gradio; they are imported when a function needs them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dsum_demo.comparison import Comparison
+    from dsum_demo.evaluation.report import Report
     from dsum_demo.metrics.scores import Score
     from dsum_demo.models.decoding import DecodingConfig
-    from dsum_demo.models.store import ModelStore
+    from dsum_demo.models.store import LoadedModel, ModelStore
     from dsum_demo.settings import Settings
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "compare", "score", "summarize"]
+__all__ = ["__version__", "compare", "evaluate", "load", "score", "summarize"]
 
 
 @cache
@@ -69,8 +70,8 @@ def compare(
     from dsum_demo.errors import GenerationError
 
     store = _store()
-    chosen = store.registry.family(family) if family else store.registry.default_family
-    done = run(store, chosen, [spec for spec in chosen.default_trio() if spec], dialogue, references, decode)
+    specs = store.registry.systems(family=family)
+    done = run(store, store.registry.family(specs[0].family), specs, dialogue, references, decode)
     if done.failure:
         raise GenerationError(done.failure)
     return done
@@ -86,3 +87,48 @@ def score(prediction: str, references: Sequence[str]) -> dict[str, Score]:
     _settings()  # they may add metrics
 
     return score_summary(prediction, references)
+
+
+def evaluate(
+    data: str = "samples",
+    systems: Sequence[str] = (),
+    family: str | None = None,
+    limit: int | None = None,
+    policy: str = "mean",
+    seed: int = 0,
+) -> Report:
+    """Evaluate models on a data set: means with confidence intervals, paired differences, checks and warnings.
+
+    data: samples, dialogsum:validation, dialogsum:test, or a file with dialogues and summaries. systems: names of
+    models; without names, a family's trio. limit: size of a random sample. policy: "mean", "best" or "first" of several
+    references. Summaries are cached. Dialogues that a system was trained on are not counted.
+
+    Raises InputError or DataError for invalid arguments or data, UnknownModelError for an unknown name, and
+    GenerationError if no system could be evaluated.
+    """
+    from dsum_demo.composition import make_sources
+    from dsum_demo.errors import GenerationError
+    from dsum_demo.evaluation.output_cache import OutputCache
+    from dsum_demo.evaluation.report import build_report
+    from dsum_demo.evaluation.runner import evaluate as run
+    from dsum_demo.evaluation.training_data import without_training_data
+
+    settings, store = _settings(), _store()
+    specs, examples = store.registry.systems(systems, family), make_sources(settings).read(data)
+    cache = OutputCache(settings.outputs_file)
+    *_, last = run(store, specs, examples, data=data, policy=policy, seed=seed, limit=limit, cache=cache)
+    counted = without_training_data(last.evaluation)
+    if not counted.examples:
+        raise GenerationError(" ".join(system.error for system in counted.systems if system.error))
+    return build_report(counted)
+
+
+def load(model: str) -> LoadedModel:
+    """A model in memory: the transformers model, its tokenizer, its counts of parameters, and for an adapter
+    `at_strength`. Loading it again takes no time, and an adapter shares the memory of its base.
+
+    Raises UnknownModelError for a name that is not in the registry, and ModelUnavailableError,
+    IncompatibleAdapterError or UnsafeWeightsError with the fix.
+    """
+    store = _store()
+    return store.load(store.registry.spec(model))

@@ -42,7 +42,7 @@ def run(tiny_root, tiny_environment, tmp_path):
 
 
 def test_the_library_example_runs(run):
-    run("-c", block("Library").replace("Maya: …", "Maya: Hello"))
+    run("-c", block("Library").replace("Maya: …", "Maya: Hello").replace("smollm2-135m", "dsum-t5-base"))
 
 
 def test_a_model_fine_tuned_as_shown_is_in_the_registry(run):

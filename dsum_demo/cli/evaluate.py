@@ -25,8 +25,6 @@ from dsum_demo.utils.formatting import duration
 if TYPE_CHECKING:
     from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
     from dsum_demo.evaluation.report import Report
-    from dsum_demo.models.catalog import ModelSpec
-    from dsum_demo.models.registry import Registry
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 PROGRESS_SECONDS = 5.0  # between progress lines if the output is not a terminal
@@ -177,7 +175,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             yield progress
         return
     registry = make_registry(settings)
-    specs = _specs(registry, options)
+    specs = registry.systems(split_names(options.systems or ""), options.family)
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = registry.family(specs[0].family).decode
     decode = replace(decode, **{name: value for name, value in wanted.items() if value is not None})
@@ -209,13 +207,6 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         max_chars=settings.max_input_chars,
         should_stop=stop.is_set,
     )
-
-
-def _specs(registry: Registry, options: argparse.Namespace) -> list[ModelSpec]:
-    if options.systems:
-        return [registry.spec(name) for name in split_names(options.systems)]
-    family = registry.family(options.family) if options.family else registry.default_family
-    return [spec for spec in family.default_trio() if spec]
 
 
 def _follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import add_column_option, say, say_in_handler
@@ -102,21 +101,20 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     """The config of the arguments. Raises InputError or UnknownModelError."""
-    from dsum_demo.training.config import RunConfig, TrainingConfig, apply_settings, with_method
-    from dsum_demo.training.presets import preset
+    from dsum_demo.training.presets import requested_config
 
-    family = make_registry(settings).family_to_train(options.base)
-    task_type = family.architecture.task_type
-    config = RunConfig(family.base.name, TrainingConfig(task_type=task_type))
-    if options.preset:
-        config = preset(options.preset).run_config(family.base.name, task_type)
-    if options.method:
-        config = replace(config, training=with_method(config.training, options.method))
     data: dict[str, Any] = {"source": options.data} if options.data else {}
     data |= {"validation_source": options.validation} if options.validation else {}
     if options.column:
         data["columns"] = parse_columns(options.column)
-    config = apply_settings(replace(config, data=replace(config.data, **data)), options.settings)
+    config = requested_config(
+        make_registry(settings),
+        base=options.base,
+        preset_name=options.preset or "",
+        method=options.method or "",
+        data=data,
+        settings=options.settings,
+    )
     _check_allowed(config, settings)
     return config
 

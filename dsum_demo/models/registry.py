@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -172,6 +173,16 @@ class Registry:
             if misfit := next((misfit for misfit in self.misfits if misfit.name == name), None):
                 raise UnknownModelError(f"{name} cannot be used: {misfit.reason}") from None
             raise UnknownModelError(f"There is no model {name!r}; choose one of: {', '.join(specs)}.") from None
+
+    def systems(self, names: Sequence[str] | None = None, family: str | None = None) -> list[ModelSpec]:
+        """The models with these names; without names, those of a family's trio (default: of the default family).
+
+        Raises UnknownModelError.
+        """
+        if names:
+            return [self.spec(name) for name in names]
+        chosen = self.family(family) if family else self.default_family
+        return [spec for spec in chosen.default_trio() if spec]
 
     def availability(self, spec: ModelSpec) -> Availability:
         """Whether `spec` is available, without loading it. Contacts the Hub at most once per process."""

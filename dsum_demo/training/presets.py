@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.errors import InputError
 from dsum_demo.models.architectures import ARCHITECTURES
-from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
+from dsum_demo.models.registry import Registry
+from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig, apply_settings, with_method
 
 FILE = Path(__file__).with_name("presets.toml")
 
@@ -55,3 +57,25 @@ def preset(name: str) -> Preset:
         return presets()[name]
     except KeyError:
         raise InputError(f"There is no preset {name!r}; choose one of: {', '.join(presets())}.") from None
+
+
+def requested_config(
+    registry: Registry,
+    *,
+    base: str = "",
+    preset_name: str = "",
+    method: str = "",
+    data: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+) -> RunConfig:
+    """The config of a base model (default: that of the default family), a preset, a method that replaces the preset's,
+    fields of DataConfig and `FIELD=VALUE` settings, in this order. Raises InputError or UnknownModelError.
+    """
+    family = registry.family_to_train(base)
+    task_type = family.architecture.task_type
+    config = RunConfig(family.base.name, TrainingConfig(task_type=task_type))
+    if preset_name:
+        config = preset(preset_name).run_config(family.base.name, task_type)
+    if method:
+        config = replace(config, training=with_method(config.training, method))
+    return apply_settings(replace(config, data=replace(config.data, **(data or {}))), settings)

@@ -1,43 +1,135 @@
-"""The app's API: `/compare` and `/models`, for programs that call the app through gradio_client."""
+"""The app's API: what a person can do on the page, as documented endpoints and as MCP tools for agents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MethodType
-from typing import Any
+import inspect
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import wraps
+from typing import Any, Literal
 
 import gradio as gr
+from gradio.utils import get_function_description
+from pydantic import ConfigDict, ValidationError, validate_call
 
-from dsum_demo.comparison import compare
-from dsum_demo.errors import DsumError, InputError, ModelError
+from dsum_demo.comparison import clean_references, compare
+from dsum_demo.composition import make_sources
+from dsum_demo.data.examples import Example, to_examples
+from dsum_demo.data.sources import SAMPLES, regroup, source_names
+from dsum_demo.data.tables import Row
+from dsum_demo.errors import DataError, DsumError, GenerationError, InputError
+from dsum_demo.evaluation.background import most
+from dsum_demo.evaluation.report import build_report
+from dsum_demo.evaluation.runner import evaluate
+from dsum_demo.evaluation.training_data import without_training_data
+from dsum_demo.metrics.checks import check_summary as run_checks
+from dsum_demo.metrics.scores import score_summary as run_metrics
+from dsum_demo.metrics.scores import signature as metric_signature
+from dsum_demo.runs.store import Run
+from dsum_demo.training.presets import requested_config
 from dsum_demo.ui.services import Services
 
-COMPARE_PARAMETERS = {
-    "dialogue": "The dialogue to summarize: one turn per line, “Name: text”.",
-    "references": "Up to three human summaries. With references, each summary gets ROUGE scores.",
-    "family": "The name of a model family, as /models lists it. Default: the family that the page starts with.",
-    "as_is": "Use the text as it is instead of reading it as a chat export or transcript. Default: false.",
-}
+# A caller has no browser, and so no runs: it sees what every visitor sees.
+NOBODY = ""
+LONGEST_SHOWN = 80
+SHOWN_STEPS = 20
 
 
 def add_api(page: gr.Blocks, services: Services) -> None:
     """Add the endpoints to `page`, inside its context."""
-    _endpoint(page, MethodType(compare_dialogue, services), "compare", COMPARE_PARAMETERS, "comparison")
-    _endpoint(page, MethodType(list_models, services), "models", {}, "models")
+    for name, function in ENDPOINTS.items():
+        if function in PRIVATE and services.settings.public:
+            continue
+        _add(page, _answering(function, services), name)
 
 
-def _endpoint(
-    page: gr.Blocks, function: Callable[..., Any], name: str, parameters: Mapping[str, str], returned: str
-) -> None:
-    """An endpoint whose parameters have descriptions and whose answer has a name; gr.api leaves both out."""
-    # gr.api reads the signature, which a method has and a partial does not.
+def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
+    """An endpoint whose parameters have the descriptions of the docstring's “Args:”; gr.api leaves them out."""
     listener = gr.api(function, api_name=name)
+    described = get_function_description(function)[1]
     components: dict[int, Any] = page.blocks
-    for key, (label, description) in zip(listener["inputs"], parameters.items(), strict=True):
-        components[key].label = label
+    for key, (parameter, description) in zip(listener["inputs"], described.items(), strict=True):
+        components[key].label = parameter
         components[key].api_info()["additional_description"] = description
     for key in listener["outputs"]:
-        components[key].label = returned
+        components[key].label = "result"
+
+
+def _answering(function: Callable[..., Any], services: Services) -> Callable[..., Any]:
+    """`function` for callers: without its first parameter, with checked arguments, and with gradio's errors."""
+    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    checked = validate_call(config=config)(function)
+
+    whole = inspect.signature(function)
+    signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+
+    if inspect.isgeneratorfunction(function):
+
+        @wraps(function)
+        def answer(*arguments: Any) -> Any:
+            with _gradio_errors(services):
+                # By name, so that errors name the argument.
+                yield from checked(services, **signature.bind(*arguments).arguments)
+    else:
+
+        @wraps(function)
+        def answer(*arguments: Any) -> Any:
+            with _gradio_errors(services):
+                return checked(services, **signature.bind(*arguments).arguments)
+
+    answer.__signature__ = signature  # type: ignore[attr-defined]
+    return answer
+
+
+@contextmanager
+def _gradio_errors(services: Services) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
+        raise gr.Error(f"{place} is {shown}: {first['msg'].lower()}.", print_exception=False) from error
+    except DsumError as error:
+        raise gr.Error(services.told(error), print_exception=False) from error
+
+
+def summarize_dialogue(
+    services: Services,
+    dialogue: str,
+    model: str | None = None,
+    strength: float = 1.0,
+    beams: int | None = None,
+    max_new_tokens: int | None = None,
+    as_is: bool = False,
+) -> dict[str, Any]:
+    """Summarize a dialogue with one model. The result has the summary, its time, and warnings about the input.
+
+    Args:
+        dialogue: The dialogue to summarize: one turn per line, "Name: text", or a chat export or transcript.
+        model: The name of a model, as /models lists it. Default: the full fine-tune of the default family.
+        strength: For an adapter, what its part is multiplied by, 0 to 2. Default: 1, as it was trained.
+        beams: Beam search with this number of beams, 1 to 8. Default: greedy decoding.
+        max_new_tokens: The maximum length of the summary, in tokens. Default: that of the model's family.
+        as_is: Use the text as it is instead of reading it as a chat export or transcript. Default: false.
+    """
+    registry = services.registry.seen_by(NOBODY)
+    spec = registry.spec(model) if model else (registry.default_family.default_trio()[1] or registry.systems()[0])
+    family = registry.family(spec.family)
+    given: dict[str, Any] = {"num_beams": beams, "max_new_tokens": max_new_tokens}
+    decode = replace(family.decode, **{name: value for name, value in given.items() if value is not None})
+    done = compare(
+        services.store, family, [spec], dialogue, decode=decode, max_chars=services.settings.max_input_chars,
+        strengths={spec.name: strength}, as_is=as_is,
+    )  # fmt: skip
+    if done.failure:
+        raise GenerationError(done.failure)
+    found = done.as_dict()
+    return {**found["systems"][0], "warnings": found["warnings"], "reading": found["reading"]}
 
 
 def compare_dialogue(
@@ -47,32 +139,210 @@ def compare_dialogue(
     family: str | None = None,
     as_is: bool = False,
 ) -> dict[str, Any]:
-    """Summarize a dialogue with the original, the full fine-tune and the LoRA model of one family.
+    """Summarize a dialogue with the original, the full fine-tune and the LoRA model of one family, by greedy decoding.
 
-    Decoding is greedy. The answer contains every summary, its times and its scores. A model that fails has an `error`;
-    if all fail, the call fails.
+    The result has every summary, its time and its ROUGE scores. A model that fails has an error; if all fail, the call
+    fails.
+
+    Args:
+        dialogue: The dialogue to summarize: one turn per line, "Name: text", or a chat export or transcript.
+        references: Up to three human summaries. With references, each summary gets ROUGE scores.
+        family: The name of a model family, as /models lists it. Default: the family that the page starts with.
+        as_is: Use the text as it is instead of reading it as a chat export or transcript. Default: false.
     """
-    registry = services.registry.seen_by("")  # API callers own no runs
-    try:
-        if not isinstance(dialogue, str):
-            raise InputError(f"dialogue is {dialogue!r}; it must be a text, one turn per line.")
-        if not isinstance(references, list | None) or not all(isinstance(text, str) for text in references or ()):
-            raise InputError(f"references is {str(references)[:80]!r}; it must be a list of texts, or None.")
-        if not isinstance(family, str | None):
-            raise InputError(f"family is {family!r}; it must be the name of a family, or None.")
-        if not isinstance(as_is, bool):
-            raise InputError(f"as_is is {as_is!r}; it must be true or false.")
-        chosen = registry.family(family) if family else registry.default_family
-        specs = [spec for spec in chosen.default_trio() if spec]
-        limit = services.settings.max_input_chars
-        comparison = compare(services.store, chosen, specs, dialogue, references or (), max_chars=limit, as_is=as_is)
-        if comparison.failure:
-            raise ModelError(comparison.failure)
-    except DsumError as error:
-        raise gr.Error(services.told(error), print_exception=False) from error
-    return comparison.as_dict()
+    registry = services.registry.seen_by(NOBODY)
+    chosen = registry.family(family) if family else registry.default_family
+    done = compare(
+        services.store, chosen, registry.systems(family=chosen.name), dialogue, references or (),
+        max_chars=services.settings.max_input_chars, as_is=as_is,
+    )  # fmt: skip
+    if done.failure:
+        raise GenerationError(done.failure)
+    return done.as_dict()
+
+
+def score_summary(services: Services, summary: str, references: list[str]) -> dict[str, Any]:
+    """Score a summary against human references: ROUGE precision, recall and F1 from 0 to 1, mean over references.
+
+    Args:
+        summary: The summary to score.
+        references: One to three human summaries of the same dialogue.
+    """
+    kept = clean_references(references)
+    _check_length(services, summary)
+    scores = run_metrics(summary, kept)
+    return {
+        "scores": {name: asdict(score) for name, score in scores.items()},
+        "signature": metric_signature(n=1, references=len(kept)).as_dict(),
+    }
+
+
+def check_summary(
+    services: Services, summary: str, dialogue: str | None = None, references: list[str] | None = None
+) -> dict[str, Any]:
+    """Check a summary beyond ROUGE: length, copying, repetition, speakers, names and numbers that are not in the text.
+
+    A check that needs a missing dialogue or reference is null.
+
+    Args:
+        summary: The summary to check.
+        dialogue: The dialogue that it summarizes.
+        references: Up to three human summaries of the same dialogue.
+    """
+    _check_length(services, summary)
+    _check_length(services, dialogue or "")
+    checked = run_checks(summary, dialogue, clean_references(references or ()))
+    return {"checks": checked.values, "not_in_dialogue": list(checked.ungrounded)}
+
+
+def evaluate_models(
+    services: Services,
+    rows: list[dict[str, Any]] | None = None,
+    data: str | None = None,
+    systems: list[str] | None = None,
+    limit: int | None = None,
+    policy: Literal["mean", "best", "first"] = "mean",
+    seed: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Evaluate models on a data set: means with confidence intervals, paired differences, checks and warnings.
+
+    Until the end each result is the progress: done, total and note. The last result has the report.
+
+    Args:
+        rows: The data set: objects with dialogue and summary (or summary1 to summary3), and optionally id.
+        data: Instead of rows: samples, dialogsum:validation or dialogsum:test. Default: samples.
+        systems: Names of models, as /models lists them. Default: the default family's original, full and LoRA.
+        limit: Evaluate a random sample of this many examples. Default: all that this app allows.
+        policy: With several references: mean over them, the best one, or the first.
+        seed: Seeds the sample and the confidence intervals.
+    """
+    registry = services.registry.seen_by(NOBODY)
+    specs = registry.systems(systems)
+    if rows is not None and data is not None:
+        raise InputError("Give either rows or data, not both.")
+    if data is not None and data not in source_names():
+        raise InputError(f"data is {data!r}; give one of: {', '.join(source_names())}. Send other data as rows.")
+    source = "rows" if rows is not None else data or SAMPLES
+    examples = make_sources(services.settings).read(source) if rows is None else _examples(rows)
+    allowed = most(source, services.settings.public)
+    for progress in evaluate(
+        services.store, specs, examples, data=source, policy=policy, seed=seed,
+        limit=allowed if limit is None else min(limit, allowed or limit),
+        cache=services.evaluations.cache, max_chars=services.settings.max_input_chars,
+    ):  # fmt: skip
+        state = {"done": progress.done, "total": progress.total, "note": progress.note}
+        yield state
+    counted = without_training_data(progress.evaluation)
+    if not counted.examples:
+        raise GenerationError(" ".join(system.error for system in progress.evaluation.systems if system.error))
+    report = build_report(counted).as_dict()
+    yield {**state, "report": report, "examples": [example.as_dict() for example in counted.examples]}
 
 
 def list_models(services: Services) -> dict[str, Any]:
     """List every model of every family with its state and, if it is not available, the reason."""
-    return {"models": services.registry.seen_by("").as_rows()}
+    return {"models": services.registry.seen_by(NOBODY).as_rows()}
+
+
+def train_model(
+    services: Services,
+    rows: list[dict[str, Any]] | None = None,
+    data: str | None = None,
+    base: str | None = None,
+    preset: str | None = None,
+    method: str | None = None,
+    settings: list[str] | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Queue a training run. The result has its name; /run shows its progress. Its model appears in /models at the end.
+
+    Args:
+        rows: The training data: objects with dialogue and summary, and optionally id; a part is for validation.
+        data: Instead of rows: samples or dialogsum. Default: samples.
+        base: The name of a base model, as /models lists it. Default: the base that the Train tab starts with.
+        preset: The name of a preset, such as smoke, good-lora or good-full. Default: the method's defaults.
+        method: full, lora, dora, ia3 or another PEFT method. Default: that of the preset, else lora.
+        settings: Training settings and options of the method as FIELD=VALUE, such as max_steps=100 or r=8.
+        name: The name of the run and of its model.
+    """
+    if rows is not None and data is not None:
+        raise InputError("Give either rows or data, not both.")
+    if data is not None and data not in (SAMPLES, "dialogsum"):
+        raise InputError(f"data is {data!r}; give samples or dialogsum. Send other data as rows.")
+    registry = services.registry.seen_by(NOBODY)
+    source = data or ("" if preset else SAMPLES)
+    config = requested_config(
+        registry, base=base or "", preset_name=preset or "", method=method or "",
+        data={"source": source} if source else {}, settings=settings or (),
+    )  # fmt: skip
+    if rows is not None:
+        _examples(rows)
+        file = services.uploads_dir(NOBODY) / f"api-{secrets.token_hex(8)}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(rows), encoding="utf-8")
+        config = replace(config, data=replace(config.data, source=str(file)))
+    return _run_state(services, services.jobs.submit(config, name or ""))
+
+
+def show_run(services: Services, run: str) -> dict[str, Any]:
+    """Show a training run: its state, its latest steps, its validation results and, at the end, its result.
+
+    Args:
+        run: The name of the run, as /train returns it.
+    """
+    return _run_state(services, services.jobs.get(run, NOBODY))
+
+
+def stop_run(services: Services, run: str, keep: bool = True) -> dict[str, Any]:
+    """Stop a training run. It ends after the current step and can be resumed on the page; a queued run is deleted.
+
+    Args:
+        run: The name of the run, as /train returns it.
+        keep: Keep the best weights so far. Default: true.
+    """
+    found = services.jobs.get(run, NOBODY)
+    services.jobs.stop(found.name, keep)
+    # A run that has not started has nothing to show.
+    return _run_state(services, found) if found.folder.exists() else {"run": found.name, "state": "deleted"}
+
+
+def _run_state(services: Services, run: Run) -> dict[str, Any]:
+    status, curve = run.status(), services.jobs.curve(run)
+    return {
+        "run": run.name,
+        "state": str(status.state),
+        "reason": status.reason,
+        "config": run.config(),
+        "steps": curve.steps[-SHOWN_STEPS:],
+        "evaluations": curve.evaluations[-SHOWN_STEPS:],
+        "result": run.result(),
+    }
+
+
+def _examples(rows: Sequence[Row]) -> list[Example]:
+    """The examples of rows, like those of a file. Raises DataError."""
+    if not rows:
+        raise DataError("rows is empty; give objects with dialogue and summary.")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return regroup(to_examples([{name: row.get(name) for name in columns} for row in rows], "rows"))
+
+
+def _check_length(services: Services, text: str) -> None:
+    limit = services.settings.max_input_chars
+    if len(text) > limit:
+        raise InputError(f"The text has {len(text):,} characters; the limit is {limit:,}. Shorten it.")
+
+
+ENDPOINTS: dict[str, Callable[..., Any]] = {
+    "summarize": summarize_dialogue,
+    "compare": compare_dialogue,
+    "score": score_summary,
+    "check": check_summary,
+    "evaluate": evaluate_models,
+    "models": list_models,
+    "train": train_model,
+    "run": show_run,
+    "stop_run": stop_run,
+}
+# A public app does not have these: runs belong to a visitor's browser there.
+PRIVATE = {train_model, show_run, stop_run}

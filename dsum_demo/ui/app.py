@@ -70,6 +70,7 @@ def launch_options(public: bool = True) -> dict[str, object]:
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
+        "mcp_server": True,
         # gradio keeps all values of this many past sessions in memory.
         "state_session_capacity": 200,
         "max_file_size": "5mb" if public else "200mb",
