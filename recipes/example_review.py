@@ -3,8 +3,8 @@
     python -m recipes.example_review FOLDER
 
 The texts are those of a shipped evaluation. No person judged them: each simulated reviewer adds random noise to the
-checks of the summaries. The review, its report and its exports are labelled as simulated. Open it in the app with
-`dsum review import FOLDER/review.jsonl`.
+checks of the summaries. The review, its report and its exports are labelled as simulated. `dsum review import
+FOLDER/review.jsonl` adds it to the reviews of the app.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def run_list(options: argparse.Namespace, settings: Settings) -> int:
             {
                 "id": review.id, "name": review.name, "source": review.source, "created": review.created,
                 "systems": [system.name for system in review.systems], "items": review.items,
-                "reviewers": reviewers, "simulated": review.simulated,
+                "reviewers": reviewers, "simulated": review.simulated, "link": _link(review),
             }
             for review, reviewers in rows
         ]  # fmt: skip
@@ -71,7 +71,10 @@ def run_list(options: argparse.Namespace, settings: Settings) -> int:
     for review, reviewers in rows:
         answers = f"{sum(reviewers.values())} answers of {len(reviewers)} reviewers"
         simulated = " (simulated verdicts)" if review.simulated else ""
-        print(f"{review.id}  {review.created[:10]}  {review.items:>5} items  {answers:<28}  {review.name}{simulated}")
+        print(
+            f"{review.id}  {review.created[:10]}  {review.items:>5} items  {answers:<28}  {_link(review)}  "
+            f"{review.name}{simulated}"
+        )
     if not rows:
         say("dsum: there are no reviews yet; start one in the Review tab.")
     return DONE
@@ -106,7 +109,9 @@ def run_import(options: argparse.Namespace, settings: Settings) -> int:
 
     found = import_review(ReviewStore(settings.reviews_file), options.file)
     state = "created" if found.created else "merged into"
-    print(f"{state} {found.review.id} ({found.review.name}): {found.new} new verdicts")
+    print(
+        f"{state} {found.review.id} ({found.review.name}): {found.new} new verdicts; {_link(found.review)} in the app"
+    )
     return DONE
 
 
@@ -134,6 +139,11 @@ def run_report(options: argparse.Namespace, settings: Settings) -> int:
         (options.out / "report.html").write_text(page, encoding="utf-8", errors="replace")
         say(f"dsum: wrote {options.out}")
     return DONE
+
+
+def _link(review: Review) -> str:
+    """The end of the address in the app."""
+    return f"/?review={review.token}"
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:

@@ -30,13 +30,17 @@ class ReviewSettings:
     verdicts_per_item: how many reviewers are asked for each item. repeat_share: the share of a reviewer's items that
     are asked a second time to measure self-consistency, 0 to 0.5. reveal: when a reviewer sees the systems' names,
     after all items ("end") or after each ("item"); a repeated item must not have been revealed, so "item" needs a
-    repeat_share of 0. seed: of the displayed orders and of the order of items. Raises InputError for other values.
+    repeat_share of 0. seed: of the displayed orders and of the order of items. owner_reviews: whether the creator
+    judges too, and therefore sees no results before finishing. share_results: whether the other reviewers see them
+    after finishing. Raises InputError for other values.
     """
 
     verdicts_per_item: int = 3
     repeat_share: float = 0.1
     reveal: str = "end"
     seed: int = 0
+    owner_reviews: bool = True
+    share_results: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.verdicts_per_item <= 1_000:

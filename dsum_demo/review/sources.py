@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.comparison import Comparison
 from dsum_demo.data.examples import draw
 from dsum_demo.errors import InputError
-from dsum_demo.evaluation.recorded import evaluate_recorded
-from dsum_demo.evaluation.records import Evaluation, ExampleRecord, SystemInfo
+from dsum_demo.evaluation.recorded import read_recorded, recorded_system
+from dsum_demo.evaluation.records import Evaluation, SystemInfo
 from dsum_demo.review.records import ReviewDraft, ReviewItem, ReviewSettings, ReviewText
 
 
@@ -34,20 +36,20 @@ def draft_from_evaluation(
     if unknown := [system for system in names if system not in known]:
         raise InputError(f"The evaluation has no system {unknown[0]!r}; its systems are: {', '.join(known)}.")
     complete = [example for example in evaluation.examples if all(system in example.outputs for system in names)]
-    with_dialogue = [example for example in complete if (example.dialogue or "").strip()]
-    if complete and not with_dialogue:
-        raise InputError(f"The dialogues of {evaluation.data} are not available; reviewers need them to judge.")
-    items = [_item(examples, names) for examples in _same(with_dialogue, names)]
-    different = [item for item in items if len(item.cards) > 1]
-    return ReviewDraft(
-        name=name or f"Review of {evaluation.data}",
-        source=source or evaluation.data,
-        systems=tuple(known[system] for system in names),
-        items=tuple(draw(different, limit, settings.seed)),
-        decode=evaluation.decode,
-        settings=settings,
-        identical=len(items) - len(different),
-        without_dialogue=len(complete) - len(with_dialogue),
+    items = [
+        ReviewItem(
+            id=example.id,
+            dialogue=example.dialogue or "",
+            references=example.references,
+            texts={
+                name: ReviewText(output.text, output.tokens, output.seconds)
+                for name, output in ((name, example.outputs[name]) for name in names)
+            },
+        )
+        for example in complete
+    ]
+    return _draft(
+        name, source or evaluation.data, [known[system] for system in names], items, limit, settings, evaluation.decode
     )
 
 
@@ -64,8 +66,16 @@ def draft_from_file(
     """A review of outputs that were recorded in a file, in the format of `evaluation.recorded.read_recorded`. Raises
     its errors and those of `draft_from_evaluation`.
     """
-    *_, last = evaluate_recorded(file, references, systems, columns=columns)
-    return draft_from_evaluation(last.evaluation, name, limit=limit, settings=settings)
+    items = [
+        ReviewItem(
+            id=row.example.id,
+            dialogue=row.example.dialogue,
+            references=row.example.references,
+            texts={system: ReviewText(text) for system, text in row.outputs.items()},
+        )
+        for row in read_recorded(file, references, systems, columns=columns)
+    ]
+    return _draft(name, file.name, list(map(recorded_system, systems)), items, limit, settings or ReviewSettings())
 
 
 def draft_from_comparison(
@@ -116,21 +126,39 @@ def draft_from_comparison(
     )
 
 
-def _same(examples: Sequence[ExampleRecord], names: Sequence[str]) -> list[list[ExampleRecord]]:
-    """Examples with the same dialogue and the same outputs, in order."""
-    groups: dict[tuple[str, ...], list[ExampleRecord]] = {}
-    for example in examples:
-        key = (example.fingerprint, *(example.outputs[name].text for name in names))
-        groups.setdefault(key, []).append(example)
-    return list(groups.values())
-
-
-def _item(examples: Sequence[ExampleRecord], names: Sequence[str]) -> ReviewItem:
-    first = examples[0]
-    outputs = [(name, first.outputs[name]) for name in names]
-    return ReviewItem(
-        id=first.id,
-        dialogue=first.dialogue or "",
-        references=tuple(dict.fromkeys(text for example in examples for text in example.references)),
-        texts={name: ReviewText(output.text, output.tokens, output.seconds) for name, output in outputs},
+def _draft(
+    name: str,
+    source: str,
+    systems: Sequence[SystemInfo],
+    items: Sequence[ReviewItem],
+    limit: int | None,
+    settings: ReviewSettings,
+    decode: Mapping[str, Any] | None = None,
+) -> ReviewDraft:
+    """A review of a sample of the items that can be ranked; the others are counted."""
+    with_dialogue = [item for item in items if item.dialogue.strip()]
+    if items and not with_dialogue:
+        raise InputError(f"The dialogues of {source} are not available; reviewers need them to judge.")
+    merged = _merged(with_dialogue)
+    different = [item for item in merged if len(item.cards) > 1]
+    return ReviewDraft(
+        name=name or f"Review of {source}",
+        source=source,
+        systems=tuple(systems),
+        items=tuple(draw(different, limit, settings.seed)),
+        decode=decode,
+        settings=settings,
+        identical=len(merged) - len(different),
+        without_dialogue=len(items) - len(with_dialogue),
     )
+
+
+def _merged(items: Sequence[ReviewItem]) -> list[ReviewItem]:
+    """One item for those with the same dialogue and the same texts, with all their references, in order."""
+    groups: dict[tuple[str, ...], list[ReviewItem]] = {}
+    for item in items:
+        groups.setdefault((item.group, *(text.text for text in item.texts.values())), []).append(item)
+    return [
+        replace(same[0], references=tuple(dict.fromkeys(text for item in same for text in item.references)))
+        for same in groups.values()
+    ]

@@ -126,7 +126,7 @@ class ReviewStore:
             return _review(database, review_id)
 
     def list(self, owner: str | None = None) -> list[Review]:
-        """All reviews, newest first; with an owner's secret only that owner's, as on the public profile."""
+        """All reviews, newest first; with an owner's secret only that owner's."""
         where, values = ("", ()) if owner is None else ("WHERE owner = ?", (digest(owner),))
         if owner == "":
             return []
@@ -289,6 +289,12 @@ class ReviewStore:
                 (review_id,),
             )
             return dict(rows.fetchall())
+
+    def asked(self, review_id: str) -> set[str]:
+        """The reviewers who were shown an item."""
+        with self._reading() as database:
+            rows = database.execute("SELECT DISTINCT reviewer FROM assignments WHERE review = ?", (review_id,))
+            return {row[0] for row in rows}
 
     def verdicts(self, review_id: str, reviewer: str | None = None, *, history: bool = False) -> Sequence[Verdict]:
         """The last revision of each verdict, oldest first; with `history` all revisions. Skipped items are included.

@@ -26,7 +26,7 @@ def test_list_shows_the_reviews(dsum, stored):
     result = dsum("review", "list")
     assert result.returncode == 0 and review.id in result.stdout and "24 answers of 2 reviewers" in result.stdout
     (row,) = json.loads(dsum("review", "list", "--json").stdout)["reviews"]
-    assert row["reviewers"] == {"Ana": 12, "Ben": 12} and "token" not in row
+    assert row["reviewers"] == {"Ana": 12, "Ben": 12} and row["link"] == f"/?review={review.token}"
 
 
 def test_list_without_reviews_is_empty(dsum):
@@ -62,8 +62,8 @@ def test_an_exported_review_is_imported_in_another_data_folder(dsum, stored, tmp
     dsum("review", "export", review.id, "--out", "review.jsonl")
     monkeypatch.setenv("DSUM_DATA_DIR", str(tmp_path / "other"))
     first, second = dsum("review", "import", "review.jsonl"), dsum("review", "import", "review.jsonl")
-    assert first.stdout == f"created {review.id} (Weekdays): 24 new verdicts\n"
-    assert second.stdout == f"merged into {review.id} (Weekdays): 0 new verdicts\n"
+    assert first.stdout.startswith(f"created {review.id} (Weekdays): 24 new verdicts; /?review=")
+    assert second.stdout.startswith(f"merged into {review.id} (Weekdays): 0 new verdicts; /?review=")
 
 
 @pytest.mark.parametrize(

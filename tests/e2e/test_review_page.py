@@ -116,6 +116,51 @@ def test_two_reviewers_judge_five_items_by_keyboard_only(new_page, outputs_file,
         ben.locator('a[download="verdicts.csv"]').click()
     rows = list(csv.DictReader(Path(found.value.path()).read_text(encoding="utf-8").splitlines()))
     assert len({(row["item"], row["reviewer"], row["round"]) for row in rows}) == 12
+    with ben.expect_download() as found:
+        ben.get_by_role("button", name="report.html").click()
+    assert found.value.suggested_filename == "report.html"
+    page = Path(found.value.path()).read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "2 reviewers on 5 of 5 dialogues" in page
+
+
+def test_unsent_answers_survive_a_reload(new_page, outputs_file, reload_midway):
+    page = new_page()
+    start_review(page, outputs_file)
+    page.keyboard.press("2")
+    page.locator('.markable[data-source="1"]').focus()
+    for key in ("ArrowRight", "u", "c"):
+        page.keyboard.press(key)
+    page.keyboard.type("Half done.")
+    reload_midway(page)
+    expect(page.locator(".review-status")).to_have_text("Your unsent answer is restored.")
+    expect(page.locator('[data-card="1"] input:checked')).to_have_value("1")
+    expect(page.locator('[data-marks="1"]')).to_contain_text("unclear")
+    expect(page.locator("#review-comment")).to_have_value("Half done.")
+    page.locator("#review-desk section").focus()
+    answer_by_keyboard(page, "31")
+
+    # The second tab of the browser opens the next item, and the sent answer is not taken for an unsent one.
+    expect(page.locator("#review-comment")).to_have_value("")
+    page.keyboard.press("[")
+    expect(page.locator(".review-status")).to_have_text("Ranks: A 3, B 1, C 2.")
+    other = new_page(context=page.context)
+    other.goto(page.url)
+    expect(other.locator(".review-item")).to_contain_text("1 of 6 answered")
+    expect(other.locator("#review-comment")).to_have_value("")
+
+
+def test_another_browser_sees_a_review_only_through_its_link(new_page, outputs_file):
+    owner, other = new_page(), new_page()
+    start_review(owner, outputs_file)
+    owner.get_by_role("button", name="All reviews").click()
+    expect(owner.locator("#review-list")).to_contain_text("outputs.csv")
+    expect(owner.locator("#review-list").get_by_role("button", name="Results")).to_have_count(0)
+    token = owner.locator('#review-list [data-do="link"]').first.get_attribute("data-token")
+    other.get_by_role("tab", name="Review").click()
+    expect(other.locator("#review-list")).to_have_text("No reviews yet.")
+    other.goto(f"{other.url}&review={token}")
+    expect(other.locator("#review-name")).to_be_visible()
+    expect(other.get_by_role("button", name="See the results")).to_have_count(0)
 
 
 def test_a_phone_reviews_by_touch(browser: Browser, new_page, outputs_file):

@@ -115,3 +115,27 @@ def test_a_comparison_with_one_summary_is_not_a_review(tiny_store):
 def test_an_invalid_draft_is_rejected(change, message):
     with pytest.raises(InputError, match=message):
         replace(make_draft(), **change)
+
+
+def test_recorded_outputs_equal_the_review_of_their_evaluation(recorded_file, recorded):
+    columns, systems = ["human1", "human2", "human3"], ["original", "full", "lora"]
+    assert draft_from_file(recorded_file, columns, systems) == draft_from_evaluation(recorded)
+
+
+def test_a_sample_of_a_large_file_has_its_size_and_is_not_scored(tmp_path, monkeypatch):
+    def score(*_):
+        raise AssertionError("a review needs no scores")
+
+    monkeypatch.setattr("dsum_demo.evaluation.recorded.score_output", score)
+    file = tmp_path / "large.csv"
+    rows = [f"{n},Ana: Day {n}?,They meet.,Yes {n}.,{'Yes' if n % 2 else 'No'} {n}." for n in range(3_000)]
+    file.write_text("\n".join(["id,dialogue,reference,one,two", *rows]), encoding="utf-8")
+    draft = draft_from_file(file, ["reference"], ["one", "two"], limit=20)
+    assert (len(draft.items), draft.identical) == (20, 1_500)
+
+
+def test_a_recorded_file_without_dialogues_is_not_a_review(tmp_path):
+    file = tmp_path / "outputs.csv"
+    file.write_text("id,reference,one,two\na,They meet.,Yes.,No.\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"dialogues of outputs\.csv are not available"):
+        draft_from_file(file, ["reference"], ["one", "two"])

@@ -12,14 +12,16 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.storage import write_evaluation
-from dsum_demo.review.records import Review
+from dsum_demo.review.records import Review, ReviewDraft
 from dsum_demo.settings import Settings
 from dsum_demo.ui.review import start as review_start
 from dsum_demo.ui.review import tab
+from dsum_demo.ui.review.results import write_page
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 
@@ -94,7 +96,8 @@ def form(table: Path, **changes) -> list:
     values = {
         "source": review_start.FILE, "evaluation": None, "systems": [], "file": str(table),
         "references": COLUMNS, "outputs": SYSTEMS, "name": "Fruit", "items": 3, "verdicts": 2,
-        "reveal": "end", "reviewer": "Ana", "dialogue": "dialogue", "summary": None, "id": "id",
+        "reveal": "end", "judges": True, "shares": True, "reviewer": "Ana",
+        "dialogue": "dialogue", "summary": None, "id": "id",
     }  # fmt: skip
     return list((values | changes).values())
 
@@ -405,24 +408,26 @@ def test_list_leads_to_the_reviews_and_deletes_them(services, outputs_file):
     assert services.reviews.list() == [] and "No reviews yet" in browser.listed
 
 
-def test_public_visitors_reach_their_own_reviews_and_those_of_their_links(public, outputs_file):
-    ana = begin(public, outputs_file)
-    review = only_review(public)
-    ben = Browser(public, "secret of Ben")
+@pytest.mark.parametrize("app", ["services", "public"])
+def test_visitors_reach_their_own_reviews_and_those_of_their_links(app, outputs_file, request):
+    services = request.getfixturevalue(app)
+    ana = begin(services, outputs_file)
+    review = only_review(services)
+    ben = Browser(services, "secret of Ben")
     assert "Fruit" not in ben.do("leave").listed
     assert "Fruit" in ana.do("leave").listed and "Delete" in ana.listed
     ben.do("view", token=review.id)
     assert "belongs to no review" in ben.said
     ben.follow(review.token).do("join", name="")
     ben.do("leave")
-    assert "Fruit" in ben.listed and "Delete" not in ben.listed
+    assert "Fruit" in ben.listed and "Delete" not in ben.listed and "Results" not in ben.listed
     ben.do("delete", token=review.token)
-    assert "Only the browser that started" in ben.said and public.reviews.list() == [review]
-    eve = Browser(public, "")
+    assert "Only the browser that started" in ben.said and services.reviews.list() == [review]
+    eve = Browser(services, "")
     eve.do("delete", token=review.token)
     assert "Only the browser that started" in eve.said
     ana.do("delete", token=review.token)
-    assert public.reviews.list() == []
+    assert services.reviews.list() == []
     assert "No reviews yet" in ben.do("leave").listed
 
 
@@ -443,13 +448,84 @@ def test_results_open_to_reviewers_who_have_finished(services, outputs_file):
     assert 'id="item-1"' in found["others"] and token not in found["others"]
 
 
-def test_public_results_are_closed_to_visitors_who_did_not_review(public, outputs_file):
-    begin(public, outputs_file)
-    review = only_review(public)
-    other = Browser(public, "secret of Eve").do("results", token=review.token)
-    assert "The results open when" in other.said
-    owner = Browser(public, "secret of Ana")  # whose browser has lost the names
-    assert owner.do("results", token=review.token).said == ""
+def results_of(browser: Browser, token: str) -> dict:
+    """All parts of the answer to a direct request for the results."""
+    event = SimpleNamespace(_data={"do": "results", "token": token})
+    return dict(zip(tab.PARTS, tab.act(browser.services, browser.secret, browser.names, event), strict=True))
+
+
+def downloaded_page(browser: Browser, token: str) -> str:
+    (update,) = (
+        Path(update["value"]).read_text(encoding="utf-8")
+        for update in write_page(browser.services, browser.secret, browser.names, token)
+    )
+    return update
+
+
+def test_results_are_closed_until_a_reviewer_has_finished(services, outputs_file):
+    ana = begin(services, outputs_file)
+    token = only_review(services).token
+    ben = Browser(services, "secret of Ben").follow(token).do("join", name="Ben").rank(1, 2, 3)
+    for browser in (Browser(services, "secret of Eve"), Browser(services, ""), ben, ana):
+        found = results_of(browser, token)
+        assert "The results open when" in found["notice"]
+        assert all(found[part] == SKIP for part in tab.PARTS if part != "notice")
+        with pytest.raises(gr.Error, match="The results open when"):
+            downloaded_page(browser, token)
+    finish(ben).do("reveal")
+    found = results_of(ben, token)
+    assert "of 1 reviewer" in found["facts"] and 'data-do="page"' in found["facts"]
+    page = downloaded_page(ben, token)
+    assert page.startswith("<!doctype html>") and "Plotly.newPlot" in page and token not in page
+    assert "Results" in ben.do("leave").listed
+
+
+def test_reviewer_cannot_evade_the_rule_by_another_name_or_none(services, outputs_file):
+    ana = finish(begin(services, outputs_file)).do("reveal")
+    token = only_review(services).token
+    ana.names = {token: "Another"}
+    ana.follow(token)  # asked of another reviewer now
+    assert ana.kind == "item" and "The results open when" in results_of(ana, token)["notice"]
+    ben = begin(services, outputs_file, secret="secret of Ben", name="Second")
+    ben.names = {}  # the owner who has open items is no visitor without any
+    second = next(review for review in services.reviews.list() if review.name == "Second")
+    assert "The results open when" in results_of(ben, second.token)["notice"]
+
+
+def test_owner_who_keeps_the_results_closes_them_to_all_others(services, outputs_file):
+    ana = begin(services, outputs_file, shares=False, verdicts=3)
+    token = only_review(services).token
+    ben = finish(Browser(services, "secret of Ben").follow(token).do("join", name="Ben")).do("reveal")
+    assert "only for the browser that started" in ben.view and "See the results" not in ben.view
+    assert "only for the browser that started" in results_of(ben, token)["notice"]
+    assert "Results" not in ben.do("leave").listed
+    finish(ana).do("reveal")
+    assert "See the results" in ana.view and "of 2 reviewers" in results_of(ana, token)["facts"]
+
+
+def test_owner_who_does_not_judge_sees_the_results_and_cannot_join(services, outputs_file):
+    ana = begin(services, outputs_file, judges=False)
+    token = only_review(services).token
+    assert ana.kind == "owner" and "No verdicts yet" in ana.view
+    Browser(services, "secret of Ben").follow(token).do("join", name="Ben").rank(1, 2, 3)
+    assert "Ben (" in ana.follow(token).view
+    assert "1 verdict of 1 reviewer" in results_of(ana, token)["facts"]
+    assert "cannot judge it blind" in ana.do("join", token=token, name="Ana").said
+    ana.names = {token: "Ana"}
+    ana.do("submit", token=token, item="sample_1", round=0, ranks=[1, 2, 3], spans=[])
+    assert "was not asked" in ana.said and len(services.reviews.reviewers(only_review(services).id)) == 1
+
+
+def test_review_without_an_owner_is_reached_by_its_link(services, outputs_file):
+    begin(services, outputs_file)
+    first = only_review(services)
+    items = services.reviews.items(first.id)
+    draft = ReviewDraft("Imported", "file", first.systems, items, settings=first.settings)
+    review = services.reviews.create(draft)
+    ben = Browser(services, "secret of Ben")
+    assert "Imported" not in ben.do("leave").listed and "The results open" in results_of(ben, review.token)["notice"]
+    assert ben.follow(review.token).kind == "join"
+    assert "Only the browser that started" in ben.do("delete", token=review.token).said
 
 
 def test_public_review_is_limited(public, outputs_file):

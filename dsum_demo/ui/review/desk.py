@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -67,6 +67,18 @@ def join_view(review: Review, progress: str = "") -> str:
     )
 
 
+def owner_view(review: Review, reviewers: Mapping[str, int]) -> str:
+    """For a creator who does not judge: the reviewers so far."""
+    title = "Reviewers"
+    rows = [[escape(name), str(answers)] for name, answers in reviewers.items()]
+    table = html.html_table(["Reviewer", "Answers"], rows, "small") if rows else "<p>No verdicts yet.</p>"
+    return (
+        f"{_open(review, 'owner', title)}{_head(review, None)}<p>Send the link to the reviewers. You do not judge this "
+        f"review, so its results are open to you.</p>{table}"
+        f'<div class="review-answer">{_button("results", "See the results", "primary", enter=True)}</div></section>'
+    )
+
+
 def item_view(review: Review, task: ReviewTask, progress: ReviewProgress, answered: Sequence[ReviewTask]) -> str:
     """An item to judge, or to judge again: its dialogue and unnamed cards."""
     draft = escape(json.dumps(_draft(task)), quote=True)
@@ -106,8 +118,8 @@ def revealed_view(
     )
 
 
-def end_view(review: Review, progress: ReviewProgress, answered: Sequence[ReviewTask]) -> str:
-    """Nothing remains: reveal the names."""
+def end_view(review: Review, progress: ReviewProgress, answered: Sequence[ReviewTask], results: bool) -> str:
+    """Nothing remains: reveal the names. results: whether the reviewer may see them."""
     title = "All items are answered"
     open_ = any(not task.revealed for task in answered)
     if not answered:
@@ -116,8 +128,9 @@ def end_view(review: Review, progress: ReviewProgress, answered: Sequence[Review
         said = "You have answered everything. Until you reveal the systems, you can still change your verdicts below."
     else:
         said = "You have answered everything, and the systems are revealed. Open a verdict below to see its systems."
+        said += "" if results else " The results are only for the browser that started this review."
     button = _button("reveal", "Reveal the systems", "primary", enter=True) if open_ else ""
-    if answered and not open_:
+    if results:
         button = _button("results", "See the results", "primary", enter=True)
     table = "" if open_ or not answered else _own_ranks(review, answered)
     return (
@@ -267,6 +280,7 @@ def _draft(task: ReviewTask) -> dict[str, Any]:
         ],
         "comment": verdict.comment,
         "reason": verdict.skipped,
+        "revision": verdict.revision,
     }
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from dsum_demo.errors import InputError
+from dsum_demo.errors import DsumError, InputError
 from dsum_demo.review.records import Review, ReviewItem, Verdict
 from dsum_demo.review.report import ReviewReport, build_review_report
 from dsum_demo.review.report_text import summary_line, write_review_exports
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
-from dsum_demo.ui.review.html_report import review_sections
+from dsum_demo.ui.review.html_report import review_html, review_sections
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 
@@ -40,17 +40,19 @@ def build_results() -> dict[str, Any]:
             built[name] = gr.HTML(elem_id=f"review-{name}")
             built[f"{name}_chart"] = gr.Plot(show_label=False, container=False, elem_id=f"review-{name}-chart")
         built["others"] = gr.HTML(elem_id="review-others")
+        # A link of the facts presses the button; a script presses the other one when the file is there.
+        built["page"] = gr.Button("report.html", visible="hidden", elem_id="review-page")
+        built["page_file"] = gr.DownloadButton("report.html", visible="hidden", elem_id="review-page-file")
     return built
 
 
 def check_access(services: Services, visitor: Visitor, review: Review) -> None:
-    """Raises InputError for a reviewer who has not finished and for a visitor who may not manage the review."""
-    reviewer = visitor.reviewer(review)
-    tasks = services.reviews.tasks(review.id, reviewer) if reviewer else []
-    if not reviewer and visitor.owns(review, services.settings.public):
+    """Raises InputError if the visitor may not see the results, or not yet."""
+    if visitor.may_see_results(services.reviews, review):
         return
-    if not tasks or services.reviews.progress(review.id, reviewer).remaining or not all(t.revealed for t in tasks):
-        raise InputError("The results open when you have answered every item and revealed the systems.")
+    if not review.settings.share_results and not visitor.owns(review):
+        raise InputError("The results of this review are only for the browser that started it.")
+    raise InputError("The results open when you have answered every item and revealed the systems.")
 
 
 def draw_results(services: Services, review: Review) -> dict[str, Update]:
@@ -83,6 +85,23 @@ def draw_results(services: Services, review: Review) -> dict[str, Update]:
     return {**drawn, "results": gr.update(visible=True)}
 
 
+def write_page(services: Services, secret: str, names: Any, token: str) -> Iterator[Update]:
+    """The report of the shown review as one HTML page. It is written when it is downloaded, because it contains plotly.
+    gradio keeps a copy for an hour, so ours is deleted immediately.
+    """
+    try:
+        review = services.reviews.by_token(token if isinstance(token, str) else "")
+        check_access(services, Visitor.read(secret, names), review)
+        items, verdicts = services.reviews.items(review.id), services.reviews.verdicts(review.id)
+        page = review_html(review, items, verdicts, build_review_report(review, items, verdicts))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "report.html")
+            file.write_text(page, encoding="utf-8", errors="replace")
+            yield gr.update(value=str(file))
+    except DsumError as error:
+        raise gr.Error(services.told(error), print_exception=False) from error
+
+
 def _section(title: str, content: str) -> str:
     return f"<section><h3>{title}</h3>{content}</section>" if content else ""
 
@@ -97,4 +116,8 @@ def _downloads(review: Review, items: Sequence[ReviewItem], history: Sequence[Ve
                 f'<a class="download" download="{file.name}" '
                 f'href="data:{TYPES[file.suffix]};charset=utf-8;base64,{data}">{file.name}</a>'
             )
-    return f'<div class="downloads"><span>Download</span>{"".join(links)}</div>'
+    links.append('<button type="button" data-do="page">report.html</button>')
+    return (
+        f'<div class="downloads" data-view="downloads" data-token="{escape(review.token)}"><span>Download</span>'
+        f"{''.join(links)}</div>"
+    )

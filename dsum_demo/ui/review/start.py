@@ -35,6 +35,7 @@ REVEAL_TITLES = dict(zip(REVEALS, ("At the end", "After each item"), strict=True
 REPEATED = 0.1  # of a reviewer's items, if the names are revealed at the end
 DEFAULT_ITEMS = 10
 MOST_PUBLIC_ITEMS = 100
+REVIEWER = 12  # the place of the reviewer's name in the form's values
 ABOUT = (
     "Judge summaries without knowing which system wrote them, alone or with others through a link. The names are "
     "revealed after the verdict."
@@ -92,6 +93,11 @@ def build_review_form(services: Services) -> ReviewForm:
                     info="At the end: one in ten items is shown twice to measure self-consistency.",
                     elem_id="review-reveal",
                 )  # fmt: skip
+                judges = gr.Checkbox(
+                    True, label="I review too", info="Who judges sees the results after the last verdict.",
+                    elem_id="review-judges",
+                )  # fmt: skip
+                shares = gr.Checkbox(True, label="Reviewers see the results after finishing", elem_id="review-shares")
                 reviewer = gr.Textbox(
                     label="Your name as a reviewer", placeholder="a random id without a name", max_lines=1,
                     max_length=LONGEST_REVIEWER,
@@ -106,8 +112,8 @@ def build_review_form(services: Services) -> ReviewForm:
     )
     evaluation.change(MethodType(offer_systems, services), evaluation, systems, **QUIET)
     file.change(read_columns, file, [references, outputs, *choosers.values(), problem], **QUIET)
-    values = [source, evaluation, systems, file, references, outputs, name, items, verdicts, reveal, reviewer,
-              *choosers.values()]  # fmt: skip
+    values = [source, evaluation, systems, file, references, outputs, name, items, verdicts, reveal, judges, shares,
+              reviewer,               *choosers.values()]  # fmt: skip
     return ReviewForm(samples, start, evaluation, systems, values)
 
 
@@ -159,6 +165,8 @@ def wanted_review(
     items: float | None,
     verdicts: float | None,
     reveal: str,
+    judges: bool,
+    shares: bool,
     reviewer: str,
     *columns: str | None,
 ) -> ReviewDraft:
@@ -169,7 +177,11 @@ def wanted_review(
     if services.settings.public:
         limit = min(limit or MOST_PUBLIC_ITEMS, MOST_PUBLIC_ITEMS)
     settings = ReviewSettings(
-        verdicts_per_item=int(verdicts or 1), reveal=reveal, repeat_share=REPEATED if reveal == "end" else 0.0
+        verdicts_per_item=int(verdicts or 1),
+        reveal=reveal,
+        repeat_share=REPEATED if reveal == "end" else 0.0,
+        owner_reviews=bool(judges),
+        share_results=bool(shares),
     )
     if source == FILE:
         if not file:
@@ -221,11 +233,11 @@ def evaluation_with_texts(services: Services, name: str) -> tuple[Evaluation, st
 def review_list(services: Services, visitor: Visitor) -> str:
     """The reviews that the visitor may see, each with its progress and a button that opens it."""
     rows = []
-    for review in visitor.reviews(services.reviews, services.settings.public):
+    for review in visitor.reviews(services.reviews):
         reviewer = visitor.reviewer(review)
         own = services.reviews.progress(review.id, reviewer) if reviewer else None
         state = f"{own.answered} of {own.total}" if own else "–"
-        verdict = "Continue" if own and own.remaining else "Open" if own else "Review"
+        verdict = "Continue" if own and own.remaining else "Review" if not own and visitor.may_judge(review) else "Open"
         token = escape(review.token)
         rows.append(
             [
@@ -254,8 +266,11 @@ def review_list(services: Services, visitor: Visitor) -> str:
 
 def _row_buttons(services: Services, visitor: Visitor, review: Review, token: str, verdict: str) -> str:
     name = escape(review.name)
-    buttons = [("view", verdict), ("results", "Results"), ("link", "Copy link")]
-    if visitor.owns(review, services.settings.public):
+    buttons = [("view", verdict)]
+    if visitor.may_see_results(services.reviews, review):
+        buttons.append(("results", "Results"))
+    buttons.append(("link", "Copy link"))
+    if visitor.owns(review):
         buttons.append(("delete", "Delete…"))
     shown = "".join(
         f'<button type="button" data-do="{action}" data-token="{token}" aria-label="{text.rstrip("…")}: {name}">'

@@ -1,7 +1,8 @@
 """The Review tab: its layout, and the handlers that start, open and continue a review.
 
 The page sends one event for all actions of a reviewer; its data names the action and the review's token. A visitor with
-the token, which is in the review's link, may review; results are closed to a reviewer who has not finished.
+the token, which is in the review's link, may review. The browser that started a review owns it. Results are closed to
+reviewers who have not finished, and to all but the owner if the owner wants that.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review import desk
-from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results
+from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results, write_page
 from dsum_demo.ui.review.start import (
+    REVIEWER,
     build_review_form,
     offer_evaluations,
     review_list,
@@ -66,6 +68,9 @@ def build_review_tab(
         parts[part].click(MethodType(act, services), browser, drawn, **shared).then(
             None, None, None, js=call("reviewAnswered"), **QUIET
         )
+    parts["page"].click(
+        MethodType(write_page, services), [*browser, link], parts["page_file"], js=call("shownResults"), **shared
+    ).success(None, None, None, js=call("download", "#review-page-file"), **QUIET)
     tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [parts["list"], form.evaluation], **QUIET)
     form.samples.click(MethodType(start_samples, services), browser, drawn, **shared)
     form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared)
@@ -116,11 +121,9 @@ def start(services: Services, secret: str, names: Any, *values: Any) -> tuple[Up
         visitor = Visitor.read(secret, names)
         visitor.check_secret()
         draft = wanted_review(services, *values)
-        reviewer = values[10]
         review = services.reviews.create(draft, secret)
-        return _show(
-            services, visitor.joined(review, reviewer), review, _left_out(draft.identical, draft.without_dialogue)
-        )
+        visitor = visitor.joined(review, values[REVIEWER]) if visitor.may_judge(review) else visitor
+        return _show(services, visitor, review, _left_out(draft.identical, draft.without_dialogue))
     except DsumError as error:
         return parts(notice=notice(services.told(error), "error"))
 
@@ -166,6 +169,8 @@ def _perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> t
     if action == "delete":
         return _delete(services, visitor, review)
     if action == "join":
+        if not visitor.may_judge(review):
+            raise InputError("You chose to see the results of this review, so you cannot judge it blind.")
         return _show(services, visitor.joined(review, data.get("name", "")), review)
     reviewer = visitor.reviewer(review)
     if not reviewer:
@@ -235,13 +240,17 @@ def _spans(task: ReviewTask, raw: Any) -> list[ErrorSpan]:
 def _show(services: Services, visitor: Visitor, review: Review, said: str = "") -> tuple[Update, ...]:
     """The review for this visitor: joining, the next item, or the end."""
     reviewer = visitor.reviewer(review)
+    if not visitor.may_judge(review):
+        return _shown(visitor, desk.owner_view(review, services.reviews.reviewers(review.id)), said)
     if not reviewer:
         return _shown(visitor, desk.join_view(review), said)
     task = services.reviews.next_task(review.id, reviewer)
     if task is not None:
         return _desk(services, visitor, review, task, said)
-    progress = services.reviews.progress(review.id, reviewer)
-    return _shown(visitor, desk.end_view(review, progress, services.reviews.tasks(review.id, reviewer)), said)
+    store = services.reviews
+    progress, answered = store.progress(review.id, reviewer), store.tasks(review.id, reviewer)
+    results = visitor.may_see_results(store, review)
+    return _shown(visitor, desk.end_view(review, progress, answered, results), said)
 
 
 def _desk(services: Services, visitor: Visitor, review: Review, task: ReviewTask, said: str = "") -> tuple[Update, ...]:
@@ -260,7 +269,7 @@ def _shown(visitor: Visitor, view: str, said: str = "") -> tuple[Update, ...]:
 
 def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Update, ...]:
     """The page has asked for confirmation."""
-    if not visitor.owns(review, services.settings.public):
+    if not visitor.owns(review):
         raise InputError("Only the browser that started a review can delete it.")
     services.reviews.delete(review.id)
     return parts(notice=notice(f"Deleted {review.name}."), list=review_list(services, visitor))

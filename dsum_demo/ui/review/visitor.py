@@ -41,9 +41,11 @@ class Visitor:
         """
         if not self.secret or review.token not in self.names:
             return ""
-        suffix = digest(f"{review.owner}\n{review.id}\n{self.secret}")[:6]
-        name = self.names[review.token]
+        name, suffix = self.names[review.token], self._suffix(review)
         return f"{name} ({suffix})" if name else f"reviewer-{suffix}"
+
+    def _suffix(self, review: Review) -> str:
+        return digest(f"{review.owner}\n{review.id}\n{self.secret}")[:6]
 
     def check_secret(self) -> None:
         """Raises InputError if the browser keeps none: its reviewer could not be found again."""
@@ -60,16 +62,29 @@ class Visitor:
             raise InputError(f"The name has {len(given)} characters; give at most {LONGEST_REVIEWER}.")
         return Visitor(self.secret, {**self.names, review.token: check_name(given, "The reviewer") if given else ""})
 
-    def owns(self, review: Review, public: bool) -> bool:
-        """Whether the visitor may manage the review: on a public page only its creator."""
-        if not public:
-            return True
+    def owns(self, review: Review) -> bool:
+        """Whether this browser started the review, and may therefore delete it."""
         return bool(self.secret and review.owner) and hmac.compare_digest(review.owner, digest(self.secret))
 
-    def reviews(self, store: ReviewStore, public: bool) -> list[Review]:
-        """Those to list, newest first: all, or on a public page those that the visitor started or joined."""
-        if not public:
-            return store.list()
+    def may_judge(self, review: Review) -> bool:
+        """False for a creator who chose to see the results instead."""
+        return review.settings.owner_reviews or not self.owns(review)
+
+    def may_see_results(self, store: ReviewStore, review: Review) -> bool:
+        """The creator, and the other reviewers if the creator shares the results: in both cases not before having
+        answered everything and revealed the systems, under every name that this browser has used.
+        """
+        if self.owns(review) and not review.settings.owner_reviews:
+            return True
+        if not self.secret or not (self.owns(review) or review.settings.share_results):
+            return False
+        ends = (f"reviewer-{self._suffix(review)}", f" ({self._suffix(review)})")
+        names = [name for name in store.asked(review.id) if name.endswith(ends)]
+        progress = [store.progress(review.id, name) for name in names]
+        return bool(progress) and all(one.finished and one.revealed >= one.answered for one in progress)
+
+    def reviews(self, store: ReviewStore) -> list[Review]:
+        """Those that the visitor started or joined, newest first."""
         found = {review.id: review for review in store.list(self.secret)}
         for token in self.names:
             try:

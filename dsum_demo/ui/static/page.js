@@ -55,6 +55,9 @@ dsum.copyText = async (text) => {
   }
 };
 
+// The link exists only after gradio has drawn the file.
+dsum.download = (button) => { setTimeout(() => document.querySelector(button).click(), 100); };
+
 // The Copy buttons of all cards.
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('.copy');

@@ -1,9 +1,11 @@
-// The Review tab: ranks, marks and keys of the open item. They stay in the page until Submit sends them to the app.
+// The Review tab: ranks, marks and keys of the open item. They stay in the browser until Submit sends them to the app.
 // Offsets of marks count Unicode code points, as Python does; those of the page count UTF-16 units.
 
 dsum.review = null; // the open item
 
 dsum.reviewLink = (secret, names) => [secret, names, new URLSearchParams(window.location.search).get('review') ?? ''];
+
+dsum.shownResults = (secret, names) => [secret, names, document.querySelector('#review-facts [data-token]')?.dataset.token ?? ''];
 
 dsum.listenToReview = (element, trigger) => {
   new MutationObserver(() => dsum.openReview(element, trigger)).observe(element, {subtree: true, childList: true, attributes: true});
@@ -27,6 +29,9 @@ dsum.listenToReview = (element, trigger) => {
     dsum.review.bad = false;
     dsum.drawRanks();
   });
+  element.addEventListener('input', (event) => {
+    if (dsum.review && event.target.matches('#review-comment, #review-reason')) dsum.keepDraft();
+  });
   // Pressing a button of the bar must not clear the selection that it is about.
   element.addEventListener('pointerdown', (event) => {
     if (event.target.closest('[data-mark]')) event.preventDefault();
@@ -46,20 +51,58 @@ dsum.openReview = (element, trigger) => {
   section.focus({preventScroll: true});
   if (known) document.querySelector('#review-desk').scrollIntoView({block: 'start'});
   if (section.dataset.view !== 'item') return;
-  const draft = JSON.parse(section.dataset.draft);
+  const sent = JSON.parse(section.dataset.draft), unsent = dsum.unsentDraft(section, sent);
+  const draft = {...sent, ...unsent};
   const texts = new Map([...section.querySelectorAll('.markable')].map((text) => [text.dataset.source, text.textContent]));
   const cards = section.querySelectorAll('[data-card]').length;
   dsum.review = {
     section, trigger, texts, cards,
     ranks: draft.ranks ?? Array(cards).fill(null), bad: draft.bad ?? false, last: null, tie: false,
-    spans: (draft.spans ?? []).map((span) => dsum.inUnits(span, texts)),
-    selection: null, words: null, seconds: 0, since: document.hidden ? null : performance.now(),
+    spans: (draft.spans ?? []).map((span) => dsum.inUnits(span, texts)), revision: sent.revision ?? null,
+    selection: null, words: null, seconds: draft.seconds ?? 0, since: document.hidden ? null : performance.now(),
   };
   section.querySelector('#review-comment').value = draft.comment ?? '';
   section.querySelector('#review-reason').value = draft.reason ?? '';
   dsum.drawRanks();
   dsum.drawMarks();
+  if (unsent) dsum.sayInReview('Your unsent answer is restored.');
 };
+
+// Unsent answers survive a reload. One that another tab or a later revision has overtaken is ignored.
+const DRAFTS = 'dsum-review-drafts', MOST_DRAFTS = 30;
+
+dsum.readDrafts = () => {
+  try { return JSON.parse(localStorage.getItem(DRAFTS)) ?? {}; } catch { return {}; }
+};
+
+dsum.placeOf = ({token, item, round}) => [token, item, round].join(' ');
+
+dsum.unsentDraft = (section, sent) => {
+  const found = dsum.readDrafts()[dsum.placeOf(section.dataset)];
+  return found?.revision === (sent.revision ?? null) ? found.answer : null;
+};
+
+dsum.answerInPage = () => {
+  const {section, ranks, bad, spans} = dsum.review;
+  return {
+    ranks, bad,
+    spans: spans.map((span) => dsum.inCodePoints(span)),
+    comment: section.querySelector('#review-comment').value,
+    reason: section.querySelector('#review-reason').value,
+    seconds: dsum.reviewSeconds(),
+  };
+};
+
+dsum.keepDraft = () => {
+  const drafts = dsum.readDrafts();
+  drafts[dsum.placeOf(dsum.review.section.dataset)] = {
+    revision: dsum.review.revision, answer: dsum.answerInPage(), kept: Date.now(),
+  };
+  const newest = Object.entries(drafts).sort(([, one], [, other]) => other.kept - one.kept).slice(0, MOST_DRAFTS);
+  try { localStorage.setItem(DRAFTS, JSON.stringify(Object.fromEntries(newest))); } catch { /* the browser keeps nothing */ }
+};
+
+window.addEventListener('pagehide', () => { if (dsum.review) dsum.keepDraft(); });
 
 dsum.setReviewAddress = (token) => {
   const address = new URL(window.location);
@@ -74,6 +117,7 @@ dsum.reviewAction = async (button, trigger) => {
   const data = {...section.dataset, ...button.dataset};
   for (const name of ['draft', 'serial', 'view']) delete data[name];
   if (data.do === 'link') return dsum.copyReviewLink(button, data.token);
+  if (data.do === 'page') return document.querySelector('#review-page').click();
   if (data.do === 'delete' && !window.confirm('Delete this review and all its verdicts? This cannot be undone.')) return;
   if (section.getAttribute('aria-busy') === 'true') return;
   if (data.do === 'join') data.name = section.querySelector('#review-name').value;
@@ -81,14 +125,7 @@ dsum.reviewAction = async (button, trigger) => {
     if (data.do === 'submit' && !review.bad && review.ranks.includes(null)) {
       return dsum.sayInReview('Rank every summary, or press 0 if all are bad.');
     }
-    const {ranks, bad} = review;
-    Object.assign(data, {
-      ranks, bad,
-      spans: review.spans.map((span) => dsum.inCodePoints(span)),
-      comment: section.querySelector('#review-comment').value,
-      reason: section.querySelector('#review-reason').value,
-      seconds: dsum.reviewSeconds(),
-    });
+    Object.assign(data, dsum.answerInPage());
     if (data.do === 'skip' && !data.reason.trim()) return dsum.sayInReview('Give a reason to skip this item.');
     dsum.sayInReview('Saving…');
   }
@@ -165,6 +202,7 @@ dsum.drawRanks = () => {
   section.querySelector('[data-bad]').setAttribute('aria-pressed', String(bad));
   const listed = ranks.map((rank, card) => (rank === null ? '' : `${'ABCD'[card]} ${rank}`)).filter(Boolean).join(', ');
   if (bad || listed) dsum.sayInReview(bad ? 'All are bad.' : `Ranks: ${listed}.`);
+  dsum.keepDraft();
 };
 
 // Marks.
@@ -229,6 +267,7 @@ dsum.drawMarks = () => {
       return item;
     }));
   }
+  dsum.keepDraft();
 };
 
 // The selection: what can be marked, and the bar with the kinds.

@@ -10,9 +10,6 @@ dsum.showRun = () => {
   document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'});
 };
 
-// The link exists only after gradio has drawn the file.
-dsum.downloadZip = () => { setTimeout(() => document.querySelector('#zip-file').click(), 100); };
-
 // Nothing is saved before the saved form has been restored; what was typed meanwhile is saved then.
 dsum.saveForm = (names, saved, ...values) =>
   [dsum.formRestored ? Object.fromEntries(names.map((name, index) => [name, values[index]])) : saved];

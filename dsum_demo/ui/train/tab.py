@@ -235,5 +235,5 @@ def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], ow
     right["yes"].click(MethodType(run_view.answer_yes, services), [right["about"], *seen[1:]], view, **QUIET)
     right["no"].click(run_view.answer_no, None, view, **QUIET)
     right["zip"].click(MethodType(run_view.make_zip, services), seen[:2], right["zip_file"], **QUIET).success(
-        None, None, None, js=call("downloadZip"), **QUIET
+        None, None, None, js=call("download", "#zip-file"), **QUIET
     )
