@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from dsum_demo.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 GIGABYTE = 1024**3
+# The names of repositories that huggingface_hub accepts, with the owner required, so that the destination is explicit.
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Settings:
     memory_budget_bytes: loaded families beyond it are evicted, least recently used first.
     max_input_chars: a longer dialogue is rejected before it is tokenized.
     unicode_rouge: also score with ROUGE over Unicode words.
+    space: the id of the Space that the app runs in, "" elsewhere.
+    reviews_repo: the dataset repository that gets a copy of the reviews after every `reviews_every` verdicts; empty:
+    none.
     """
 
     root: Path = PROJECT_ROOT
@@ -40,6 +46,9 @@ class Settings:
     memory_budget_bytes: int = 6 * GIGABYTE
     max_input_chars: int = 1_000_000
     unicode_rouge: bool = False
+    space: str = ""
+    reviews_repo: str = ""
+    reviews_every: int = 10
 
     @property
     def adapters_dir(self) -> Path:
@@ -71,18 +80,26 @@ class Settings:
         return self.data_dir / "reviews.sqlite"
 
     @property
+    def loses_data(self) -> bool:
+        """Whether the data folder is lost on a restart: on a Space, unless it is on a volume."""
+        return bool(self.space) and mount_point(self.data_dir) == Path("/")
+
+    @property
     def shipped_evaluations_dir(self) -> Path:
         return self.root / "evaluations"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
-        DSUM_UNICODE_ROUGE, SPACE_ID and HF_HUB_OFFLINE.
+        DSUM_UNICODE_ROUGE, DSUM_REVIEWS_REPO, DSUM_REVIEWS_EVERY, SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError for an invalid value.
         """
         env = os.environ if environment is None else environment
         public = _flag(env, "DSUM_PUBLIC") or bool(env.get("SPACE_ID"))
+        repository = env.get("DSUM_REVIEWS_REPO", "").strip()
+        if repository and not REPOSITORY.fullmatch(repository):
+            raise SettingsError(f"DSUM_REVIEWS_REPO is {repository!r}; give a dataset repository as owner/name.")
         return cls(
             root=Path(env.get("DSUM_ROOT") or PROJECT_ROOT).resolve(),
             data_dir=Path(env.get("DSUM_DATA_DIR") or "dsum-data").resolve(),
@@ -94,6 +111,9 @@ class Settings:
             memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
             max_input_chars=200_000 if public else 1_000_000,
             unicode_rouge=_flag(env, "DSUM_UNICODE_ROUGE"),
+            space=env.get("SPACE_ID", ""),
+            reviews_repo=repository,
+            reviews_every=math.ceil(_number(env, "DSUM_REVIEWS_EVERY", "10", "verdicts")),
         )
 
     def as_environment(self) -> dict[str, str]:
@@ -108,7 +128,15 @@ class Settings:
             "DSUM_HUB_TIMEOUT": str(self.hub_timeout),
             "DSUM_MEMORY_GB": str(self.memory_budget_bytes / GIGABYTE),
             "DSUM_UNICODE_ROUGE": str(int(self.unicode_rouge)),
+            "SPACE_ID": self.space,
+            "DSUM_REVIEWS_REPO": self.reviews_repo,
+            "DSUM_REVIEWS_EVERY": str(self.reviews_every),
         }
+
+
+def mount_point(folder: Path) -> Path:
+    """The mount point of the volume that a folder is on, or will be."""
+    return next(parent for parent in (folder, *folder.parents) if os.path.ismount(parent))
 
 
 def _number(env: Mapping[str, str], name: str, default: str, unit: str) -> float:

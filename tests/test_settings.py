@@ -57,6 +57,10 @@ def test_memory_may_be_a_fraction():
         ("DSUM_PUBLIC", "maybe"),
         ("HF_HUB_OFFLINE", "2"),
         ("DSUM_UNICODE_ROUGE", "latin"),
+        ("DSUM_REVIEWS_REPO", "reviews"),
+        ("DSUM_REVIEWS_REPO", "a/b/c"),
+        ("DSUM_REVIEWS_EVERY", "0"),
+        ("DSUM_REVIEWS_EVERY", "often"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_named(name, value):
@@ -69,6 +73,7 @@ def test_a_child_process_gets_the_same_settings(tmp_path):
     odd = Settings(
         root=tmp_path, data_dir=tmp_path / "data", dialogsum_dir=tmp_path / "splits", family="dsum-t5", public=True,
         offline=True, hub_timeout=0.25, memory_budget_bytes=GIGABYTE // 3, max_input_chars=200_000, unicode_rouge=True,
+        space="someone/dsum", reviews_repo="someone/reviews", reviews_every=3,
     )  # fmt: skip
     for settings in (plain, odd):
         assert Settings.from_environment(settings.as_environment()) == settings
@@ -82,3 +87,16 @@ def test_without_an_argument_the_process_environment_is_read(monkeypatch):
 def test_the_family_is_read_from_the_environment():
     assert Settings.from_environment({"DSUM_FAMILY": " flan-t5-base "}).family == "flan-t5-base"
     assert Settings.from_environment({}).family == ""
+
+
+@pytest.mark.parametrize(
+    ("folder", "space", "lost"),
+    [
+        ("/no such folder/data", "someone/dsum", True),
+        ("/no such folder/data", "", False),
+        ("/proc/no such folder", "someone/dsum", False),  # proc is another volume
+    ],
+)
+def test_data_on_the_disk_of_a_space_is_lost_on_a_restart(folder, space, lost):
+    settings = Settings.from_environment({"DSUM_DATA_DIR": folder, "SPACE_ID": space})
+    assert settings.loses_data is lost

@@ -2,4 +2,14 @@
 never see which system wrote a text.
 """
 
-__all__ = ["export", "metric_agreement", "preferences", "records", "report", "report_text", "sources", "storage"]
+__all__ = [
+    "backup",
+    "export",
+    "metric_agreement",
+    "preferences",
+    "records",
+    "report",
+    "report_text",
+    "sources",
+    "storage",
+]

@@ -9,7 +9,7 @@ import math
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -84,11 +84,12 @@ VERDICT_COLUMNS = "id, item, reviewer, round, cards, ranks, all_bad, skipped, sp
 
 class ReviewStore:
     """All reviews of one data folder (`Settings.reviews_file`). Nothing is cached between calls, and every method may
-    be called from several threads and processes. Every method raises StorageError if the file cannot be used.
+    be called from several threads and processes. Every method raises StorageError if the file cannot be used. saved: is
+    called with the review's id after each verdict that `save_verdict` stored.
     """
 
-    def __init__(self, file: Path):
-        self.file = file
+    def __init__(self, file: Path, saved: Callable[[str], None] = lambda review_id: None):
+        self.file, self._saved = file, saved
 
     def create(self, draft: ReviewDraft, owner: str = "") -> Review:
         """Store a new review. owner: the secret of its creator's browser, of which only the hash is stored."""
@@ -255,7 +256,8 @@ class ReviewStore:
             if before and before.same_answer(verdict):
                 return before
             _insert(database, review_id, verdict)
-            return verdict
+        self._saved(review_id)
+        return verdict
 
     def reveal(self, review_id: str, reviewer: str, item: str = "", round: int = 0) -> None:
         """Record that the reviewer sees the systems' names of one answered item, or without an item of all answered

@@ -6,7 +6,6 @@ huggingface_hub takes the token from HF_TOKEN or `hf auth login`; this module ne
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 from dsum_demo.errors import InputError, TrainingError
 from dsum_demo.hub.client import HubProbe
 from dsum_demo.runs.store import Run
+from dsum_demo.settings import REPOSITORY
 from dsum_demo.utils.formatting import first_line
 
-# The names that huggingface_hub accepts, with the owner required, so that the destination is always explicit.
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 # Not uploaded: they describe this machine, not the model.
 _PRIVATE = ("name", "created")
 
@@ -28,7 +26,7 @@ def push(run: Run, repository: str, hub: HubProbe, *, private: bool = False) -> 
     The repository is created if it does not exist. Raises InputError for an invalid name or a run without a model, and
     TrainingError if the Hub cannot be reached or refuses the upload.
     """
-    if not _REPOSITORY.fullmatch(repository):
+    if not REPOSITORY.fullmatch(repository):
         raise InputError(f"{repository!r} is not a repository name; give owner/name.")
     record = run.result()
     if record is None or not run.best.is_dir():

@@ -50,7 +50,7 @@ def build_demo(services: Services) -> gr.Blocks:
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
                 build_evaluate_tab(services, evaluate, family, memory.owner)
             with gr.Tab("Review", id="review") as review:
-                build_review_tab(demo, services, tabs, review, compare_tab, memory)
+                build_review_tab(demo, services, tabs, review, compare_tab, family, memory)
             with gr.Tab("Train", id="train"):
                 build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):

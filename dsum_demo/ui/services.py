@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsum_demo.comparison import Comparison
 from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
@@ -17,11 +18,15 @@ from dsum_demo.evaluation.recorded_comparison import recorded_samples
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
+from dsum_demo.review.backup import ReviewBackup
 from dsum_demo.review.storage import ReviewStore
 from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
+
+if TYPE_CHECKING:
+    from dsum_demo.ui.review.new_run import ReviewRun
 
 
 @dataclass(repr=False)
@@ -30,7 +35,8 @@ class Services:
     they need.
 
     recorded: the samples' shipped summaries, by family and dialogue. running: for each session with a comparison, the
-    event that stops it. speed: this machine's, None until measured.
+    event that stops it. review_runs: the run that becomes a review, by the secret of its browser. speed: this
+    machine's, None until measured. backup: uploads copies of the reviews, None if that is not set up.
     """
 
     settings: Settings
@@ -40,9 +46,11 @@ class Services:
     jobs: RunQueue
     recorded: Mapping[tuple[str, str], Comparison] = field(default_factory=dict)
     running: dict[str, threading.Event] = field(default_factory=dict)
+    review_runs: dict[str, ReviewRun] = field(default_factory=dict)
     speed: Speed | None = None
     evaluations: EvaluationQueue = field(init=False)
     reviews: ReviewStore = field(init=False)
+    backup: ReviewBackup | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.evaluations = EvaluationQueue(
@@ -53,7 +61,10 @@ class Services:
             max_chars=self.settings.max_input_chars,
             public=self.settings.public,
         )
-        self.reviews = ReviewStore(self.settings.reviews_file)
+        file, repository = self.settings.reviews_file, self.settings.reviews_repo
+        if repository and not self.settings.offline:
+            self.backup = ReviewBackup(ReviewStore(file), repository, self.settings.reviews_every)
+        self.reviews = ReviewStore(file, self.backup.note) if self.backup else ReviewStore(file)
 
     @classmethod
     def start(cls, settings: Settings) -> Services:

@@ -1,7 +1,8 @@
 """A small Hugging Face Hub on loopback, for the real clients: models and data sets as git repositories have them.
 
 It speaks what huggingface_hub, transformers, peft and datasets ask of the Hub: repository information, file trees,
-`resolve` with HEAD and GET, ETags, redirects to a content store, byte ranges, and the data set viewer's `/info`. Large
+`resolve` with HEAD and GET, ETags, redirects to a content store, byte ranges, and the data set viewer's `/info`. It
+takes new repositories and commits of small files from clients with a token. Large
 files (LFS_FROM bytes and more, and every weight file) go through the content store, as on the Hub.
 
 The clients read HF_ENDPOINT and its like when they are imported: give them to a child process (`environment`). Faults
@@ -12,6 +13,7 @@ Sources: https://huggingface.co/docs/hub/api, huggingface_hub's own requests, an
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -24,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LFS_FROM = 100_000
@@ -267,6 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(.+))?", self.where
         ):
             self._api(*found.groups())
+        elif self.command == "POST" and self.where == "/api/repos/create":
+            self._create(json.loads(self.body))
+        elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit)/main", self.where):
+            self._write(*found.groups())
         elif found := re.fullmatch(r"/cdn/([0-9a-f]{64})/.*", self.where):
             file = self.hub.stored(found[1])
             self._content(file, {}) if file else self._refuse(404)
@@ -300,6 +307,30 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json({"id": name, "_id": "0", "sha": commit, "private": False, "gated": False, "disabled": False,
                            "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})  # fmt: skip
 
+    def _create(self, asked: dict[str, Any]) -> None:
+        kind, name = f"{asked.get('type') or 'model'}s", f"{asked['organization']}/{asked['name']}"
+        if not self._token():
+            return self._refuse(401)
+        known = self.hub.repository(kind, name)
+        if not known:
+            self.hub.add(name, {}, kind)
+        return self._json({"url": f"{self.hub.url}/{kind}/{name}"}, 409 if known else 200)
+
+    def _write(self, kind: str, name: str, what: str) -> None:
+        """A commit is a line with its message and a line for each file."""
+        repository = self.hub.repository(kind, name)
+        if repository is None or not self._token():
+            return self._refuse(401, "RepoNotFound")
+        if what == "preupload":
+            paths = [file["path"] for file in json.loads(self.body)["files"]]
+            return self._json({"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in paths]})
+        files = {n: file.content for n, file in repository.commits[repository.refs["main"]].items()}
+        for line in map(json.loads, self.body.splitlines()):
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+        commit = self.hub.add(name, files, kind)
+        return self._json({"commitUrl": f"{self.hub.url}/{kind}/{name}/commit/{commit}", "commitOid": commit})
+
     def _resolve(self, kind: str, name: str, revision: str, path: str) -> None:
         repository = self.hub.repository(kind, name)
         if repository is None:
@@ -326,8 +357,8 @@ class _Handler(BaseHTTPRequestHandler):
         said = {"dataset_info": information, "pending": [], "failed": [], "partial": False}
         return self._send(json.dumps(said).encode(), headers={"X-Revision": commit, "Content-Type": "application/json"})
 
-    def _json(self, value: object) -> None:
-        self._send(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+    def _json(self, value: object, status: int = 200) -> None:
+        self._send(json.dumps(value).encode(), status, {"Content-Type": "application/json"})
 
     def _refuse(self, status: int, code: str = "", headers: dict[str, str] | None = None) -> None:
         self._send(b"", status, {**(headers or {}), **({"X-Error-Code": code} if code else {})})

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import threading
+import time
 from dataclasses import replace
 from html import unescape
 from itertools import islice
@@ -15,13 +16,17 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import InputError
+from dsum_demo.evaluation.background import UPLOAD
 from dsum_demo.evaluation.storage import write_evaluation
+from dsum_demo.review.backup import ReviewBackup
 from dsum_demo.review.records import Review, ReviewDraft
 from dsum_demo.settings import Settings
-from dsum_demo.ui.review import start as review_start
+from dsum_demo.ui.review import form as review_form
 from dsum_demo.ui.review import tab
 from dsum_demo.ui.review.results import write_page
+from dsum_demo.ui.review.start import storage_notice, wanted_review
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 
@@ -94,8 +99,8 @@ class Browser:
 
 def form(table: Path, **changes) -> list:
     values = {
-        "source": review_start.FILE, "evaluation": None, "systems": [], "file": str(table),
-        "references": COLUMNS, "outputs": SYSTEMS, "name": "Fruit", "items": 3, "verdicts": 2,
+        "source": review_form.FILE, "evaluation": None, "systems": [], "file": str(table),
+        "references": COLUMNS, "outputs": SYSTEMS, "models": [], "name": "Fruit", "items": 3, "verdicts": 2,
         "reveal": "end", "judges": True, "shares": True, "reviewer": "Ana",
         "dialogue": "dialogue", "summary": None, "id": "id",
     }  # fmt: skip
@@ -346,12 +351,12 @@ def test_wrong_link_and_unknown_action(services, outputs_file):
 
 def test_evaluations_with_texts_can_be_reviewed(services, recorded):
     write_evaluation(recorded, services.settings.evaluations_dir / "mine")
-    chooser = review_start.offer_evaluations(services, None)
+    chooser = review_form.offer_evaluations(services, None)
     assert "mine" in [value for _, value in chooser["choices"]]
-    systems = review_start.offer_systems(services, "mine")
+    systems = review_form.systems_of(services, "mine")
     assert systems["value"] == SYSTEMS
-    values = form(Path("unused"), source=review_start.EVALUATION, evaluation="mine", systems=["full", "lora"], name="")
-    draft = review_start.wanted_review(services, *values)
+    values = form(Path("unused"), source=review_form.EVALUATION, evaluation="mine", systems=["full", "lora"], name="")
+    draft = wanted_review(services, review_form.FormValues(*values))
     assert [system.name for system in draft.systems] == ["full", "lora"] and len(draft.items) == 3
 
 
@@ -364,16 +369,16 @@ def test_samples_are_one_click_away(services, recorded):
 
 def test_evaluation_without_dialogues_is_refused(services, recorded):
     write_evaluation(replace(recorded, data="other"), services.settings.evaluations_dir / "bare", texts=False)
-    values = form(Path("unused"), source=review_start.EVALUATION, evaluation="bare", systems=SYSTEMS)
+    values = form(Path("unused"), source=review_form.EVALUATION, evaluation="bare", systems=SYSTEMS)
     with pytest.raises(InputError, match="not available"):
-        review_start.wanted_review(services, *values)
+        wanted_review(services, review_form.FormValues(*values))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"file": None}, "No file is uploaded"),
-        ({"source": review_start.EVALUATION}, "No evaluation is chosen"),
+        ({"source": review_form.EVALUATION}, "No evaluation is chosen"),
         ({"outputs": ["full"]}, "needs 2 to 4"),
         ({"outputs": ["full", "nothing"]}, "nothing"),
         ({"items": -1}, "number of items is -1"),
@@ -389,13 +394,13 @@ def test_invalid_form_is_answered_with_the_reason(services, outputs_file, change
 
 
 def test_columns_of_a_file_are_detected(outputs_file, tmp_path):
-    references, outputs, *_, problem = review_start.read_columns(str(outputs_file))
+    references, outputs, *_, problem = review_form.read_columns(review_form.FILE, str(outputs_file))
     assert (references["value"], outputs["value"], problem) == (COLUMNS, SYSTEMS, "")
     broken = tmp_path / "broken.csv"
     broken.write_text("", encoding="utf-8")
-    *_, problem = review_start.read_columns(str(broken))
+    *_, problem = review_form.read_columns(review_form.FILE, str(broken))
     assert 'role="alert"' in problem and str(tmp_path) not in problem
-    assert review_start.read_columns(None)[0]["value"] == []
+    assert review_form.read_columns(review_form.FILE, None)[0]["value"] == []
 
 
 def test_list_leads_to_the_reviews_and_deletes_them(services, outputs_file):
@@ -530,7 +535,7 @@ def test_review_without_an_owner_is_reached_by_its_link(services, outputs_file):
 
 def test_public_review_is_limited(public, outputs_file):
     begin(public, outputs_file, items=0)
-    assert only_review(public).items <= review_start.MOST_PUBLIC_ITEMS
+    assert only_review(public).items <= review_form.MOST_PUBLIC_ITEMS
 
 
 def test_reviewers_who_vote_at_once_lose_no_verdict(services, outputs_file):
@@ -548,3 +553,125 @@ def test_reviewers_who_vote_at_once_lose_no_verdict(services, outputs_file):
         thread.join()
     verdicts = services.reviews.verdicts(review.id)
     assert len(verdicts) == 6 * 4 == len({(v.reviewer, v.item, v.round) for v in verdicts})
+
+
+MODELS = ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
+
+
+def tick(browser: Browser, shown: str = "") -> dict:
+    """One tick of the page's timer, until the run is over."""
+    answer = tab.tick(browser.services, browser.secret, browser.names, shown)
+    browser.see(answer)
+    return dict(zip(tab.PARTS, answer, strict=True))
+
+
+def wait_for_run(browser: Browser) -> None:
+    run = browser.services.review_runs[browser.secret].run
+    for _ in range(1_200):
+        if run.over:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the run did not end")
+
+
+def begin_run(services: Services, secret: str = "secret of Ana", **changes) -> Browser:
+    changes = {
+        "source": SAMPLES,
+        "file": None,
+        "models": MODELS,
+        "name": "Fresh",
+        "dialogue": None,
+        "id": None,
+    } | changes
+    browser = Browser(services, secret)
+    return browser.see(tab.start(services, secret, {}, *form(Path("unused"), **changes)))
+
+
+def test_review_of_new_summaries_opens_when_the_run_is_done(services):
+    ana = begin_run(services)
+    opened = dict(zip(tab.PARTS, tab.open_tab(services, ana.secret, ana.names, None)[2:], strict=True))
+    assert opened["running"]["visible"] and opened["timer"]["active"]  # after a reload too
+    assert 'role="progressbar"' in opened["bar"] and services.reviews.list() == []
+    other = tick(Browser(services, "secret of Ben"))
+    assert not other["running"]["visible"] and not other["timer"]["active"]
+    wait_for_run(ana)
+    found = tick(ana)
+    assert not found["running"]["visible"] and not found["timer"]["active"]
+    review = only_review(services)
+    assert ana.kind == "item" and review.name == "Fresh" and review.source == "Samples" and review.decode
+    assert 1 <= review.items <= 3 and [system.name for system in review.systems] == MODELS
+    assert all(system.weights for system in review.systems)
+    assert Visitor.read(ana.secret, ana.names).reviewer(review).startswith("Ana (")
+    tick(ana)
+    assert services.reviews.list() == [review]
+
+
+def test_run_that_ends_during_another_review_does_not_replace_it(services, outputs_file):
+    ana = begin(services, outputs_file)
+    view = ana.view
+    begin_run(services, ana.secret)
+    wait_for_run(ana)
+    tick(ana, shown="yes")
+    assert ana.view == view and "Fresh is ready" in ana.said and "Fresh" in ana.listed
+    assert {review.name for review in services.reviews.list()} == {"Fruit", "Fresh"}
+
+
+def test_stopped_run_is_no_review(services):
+    ana = begin_run(services, items=0)
+    assert not tab.ask_to_stop(services, ana.secret)["interactive"]
+    tab.ask_to_stop(services, "secret of Ben")
+    wait_for_run(ana)
+    assert not tick(ana)["running"]["visible"] and "Stopped" in ana.said
+    assert services.reviews.list() == [] and not services.review_runs
+
+
+def test_new_summaries_of_an_upload(services, tmp_path):
+    file = tmp_path / "calls.csv"
+    rows = [f"{n},Ana: Is it {n} o'clock?\\nBen: Yes.,Ben tells Ana the time." for n in range(4)]
+    file.write_text("\n".join(["nr,talk,gist", *rows]), encoding="utf-8")
+    chosen = {"dialogue": "talk", "summary": "gist", "id": "nr"}
+    ana = begin_run(services, source=UPLOAD, file=str(file), items=2, name="", **chosen)
+    wait_for_run(ana)
+    tick(ana)
+    assert only_review(services).name == "Review of calls.csv" and only_review(services).items <= 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"models": MODELS[:1]}, "1 systems are chosen; a review needs 2 to 4"),
+        ({"source": UPLOAD}, "No file is uploaded"),
+        ({"name": "x" * 81}, "1 to 80"),
+        ({"reviewer": "x" * 61}, "61 characters"),
+        ({"items": -1}, "number of items is -1"),
+        ({"verdicts": 2_000}, "1 to 1000"),
+        ({"source": "other"}, "No evaluation is chosen"),
+    ],
+)
+def test_invalid_run_is_refused_before_it_starts(services, changes, said):
+    assert said in begin_run(services, **changes).said
+    assert services.evaluations.run is None and not services.review_runs
+
+
+def test_failed_run_shows_the_reason(services, tmp_path):
+    assert "is already running" in [begin_run(services, items=0), begin_run(services, "secret of Ben")][1].said
+    ana = Browser(services, "secret of Ana")
+    wait_for_run(ana)
+    file = tmp_path / "calls.csv"
+    file.write_text("dialogue,summary\n,Nothing.\n", encoding="utf-8")
+    ben = begin_run(services, "secret of Ben", source=UPLOAD, file=str(file))
+    wait_for_run(ben)
+    tick(ben)
+    assert "calls.csv" in ben.said and 'role="alert"' in ben.said and str(tmp_path) not in ben.said
+
+
+def test_notice_about_the_storage(services, tmp_path):
+    assert storage_notice(services.settings, None) == ""
+    space = replace(services.settings, space="someone/dsum", data_dir=Path("/no such folder"))
+    assert "lost when it restarts" in storage_notice(space, None)
+    backup = ReviewBackup(services.reviews, "someone/reviews", every=3)
+    assert "after every 3 verdicts" in storage_notice(space, backup)
+    backup.problem = "401"
+    assert "failed, and is retried" in storage_notice(space, backup)
+    assert "failed, and is retried" in storage_notice(services.settings, backup)
+    assert "someone/reviews" not in storage_notice(space, backup)

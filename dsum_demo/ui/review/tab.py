@@ -18,30 +18,26 @@ import gradio as gr
 from dsum_demo.comparison import Comparison
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.output_cache import identify
-from dsum_demo.review.records import ErrorSpan, Review, ReviewTask
+from dsum_demo.review.records import ErrorSpan, Review, ReviewDraft, ReviewTask
 from dsum_demo.review.sources import draft_from_comparison
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab
+from dsum_demo.ui.evaluate.form import offer_new_systems
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review import desk
+from dsum_demo.ui.review.form import NEW, FormValues, build_review_form, offer_evaluations
+from dsum_demo.ui.review.new_run import TICK_SECONDS, run_parts, start_run, stopped
 from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results, write_page
-from dsum_demo.ui.review.start import (
-    REVIEWER,
-    build_review_form,
-    offer_evaluations,
-    review_list,
-    samples_draft,
-    wanted_review,
-)
-from dsum_demo.ui.review.visitor import Visitor
+from dsum_demo.ui.review.start import review_list, samples_draft, storage_notice, wanted_review
+from dsum_demo.ui.review.visitor import Visitor, check_reviewer
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.ui.train.tab import BrowserMemory
 
 READERS_AT_ONCE = 8  # concurrent handlers; each takes milliseconds
 MOST_SPANS = 200  # in one verdict
-PARTS = ("notice", "start", "list", "desk", "names", *RESULT_PARTS)
+PARTS = ("notice", "running", "bar", "stop", "timer", "start", "list", "desk", "names", *RESULT_PARTS)
 
 HIDDEN = gr.update(visible=False)
 
@@ -49,14 +45,27 @@ Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_review_tab(
-    page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: gr.Tab, compare: CompareTab, memory: BrowserMemory
+    page: gr.Blocks,
+    services: Services,
+    tabs: gr.Tabs,
+    tab: gr.Tab,
+    compare: CompareTab,
+    family: gr.Dropdown,
+    memory: BrowserMemory,
 ) -> None:
-    """Build and connect the tab, which is one of `tabs`. A comparison on the screen of `compare` can be reviewed."""
+    """Build and connect the tab, which is one of `tabs`. A comparison on the screen of `compare` can be reviewed, and
+    new summaries of models of `family`.
+    """
     parts: dict[str, Any] = {"names": memory.names}
     link = gr.Textbox(visible=False)  # the token in the page's address, which a script reads
     parts["notice"] = gr.HTML(elem_id="review-notice")
+    with gr.Column(visible=False, elem_id="review-run") as parts["running"], gr.Row(equal_height=True):
+        parts["bar"] = gr.HTML(elem_id="review-progress", scale=5, min_width=240)
+        parts["stop"] = gr.Button("Stop", variant="stop", elem_id="review-stop", scale=0, min_width=110)
+    parts["timer"] = gr.Timer(TICK_SECONDS, active=False)
     with gr.Column(elem_id="review-begin") as parts["start"]:
-        form = build_review_form(services)
+        storage = gr.HTML(elem_id="review-storage")
+        form = build_review_form(services, family, memory.owner)
         parts["list"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-list")
     parts["desk"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-desk")
     parts |= build_results()
@@ -71,9 +80,12 @@ def build_review_tab(
     parts["page"].click(
         MethodType(write_page, services), [*browser, link], parts["page_file"], js=call("shownResults"), **shared
     ).success(None, None, None, js=call("download", "#review-page-file"), **QUIET)
-    tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [parts["list"], form.evaluation], **QUIET)
+    tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [storage, form.evaluation, *drawn], **QUIET)
+    tab.select(MethodType(offer_new_systems, services), [family, memory.owner], form.models, **QUIET)
     form.samples.click(MethodType(start_samples, services), browser, drawn, **shared)
     form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared)
+    parts["stop"].click(MethodType(ask_to_stop, services), memory.owner, parts["stop"], queue=False, **QUIET)
+    parts["timer"].tick(MethodType(tick, services), [*browser, link], drawn, js=call("reviewShown"), **shared)
     page.load(MethodType(follow_link, services), [*browser, link], [tabs, *drawn], js=call("reviewLink"), **QUIET)
     compare.review.click(
         MethodType(review_comparison, services), [compare.comparison, *browser], [tabs, *drawn], **shared
@@ -89,8 +101,13 @@ def parts(**changes: Update) -> tuple[Update, ...]:
 
 
 def open_tab(services: Services, secret: str, names: Any, chosen: str | None) -> tuple[Update, ...]:
-    """(the list, the chooser of evaluations)."""
-    return review_list(services, Visitor.read(secret, names)), offer_evaluations(services, chosen)
+    """(the notice about the storage, the chooser of evaluations, PARTS)."""
+    visitor = Visitor.read(secret, names)
+    return (
+        storage_notice(services.settings, services.backup),
+        offer_evaluations(services, chosen),
+        *parts(list=review_list(services, visitor), **run_parts(services.review_runs.get(visitor.secret))),
+    )
 
 
 def follow_link(services: Services, secret: str, names: Any, token: str) -> tuple[Update, ...]:
@@ -109,23 +126,51 @@ def start_samples(services: Services, secret: str, names: Any) -> tuple[Update, 
     try:
         visitor = Visitor.read(secret, names)
         visitor.check_secret()
-        review = services.reviews.create(samples_draft(services), secret)
-        return _show(services, visitor.joined(review, ""), review)
+        return _opened(services, visitor, samples_draft(services), "")
     except DsumError as error:
         return parts(notice=notice(services.told(error), "error"))
 
 
 def start(services: Services, secret: str, names: Any, *values: Any) -> tuple[Update, ...]:
-    """Start the review in the form; its creator is the first reviewer. After an error the form keeps its values."""
+    """Start the review in the form, or the run that becomes one. After an error the form keeps its values."""
     try:
         visitor = Visitor.read(secret, names)
         visitor.check_secret()
-        draft = wanted_review(services, *values)
-        review = services.reviews.create(draft, secret)
-        visitor = visitor.joined(review, values[REVIEWER]) if visitor.may_judge(review) else visitor
-        return _show(services, visitor, review, _left_out(draft.identical, draft.without_dialogue))
+        filled = FormValues(*values)
+        if filled.source in NEW:
+            return parts(notice="", **run_parts(start_run(services, secret, filled)))
+        return _opened(services, visitor, wanted_review(services, filled), check_reviewer(filled.reviewer))
     except DsumError as error:
         return parts(notice=notice(services.told(error), "error"))
+
+
+def tick(services: Services, secret: str, names: Any, shown: str) -> tuple[Update, ...]:
+    """The progress of this browser's run. Its review opens when it is done, unless another one is `shown`."""
+    visitor = Visitor.read(secret, names)
+    started = services.review_runs.get(visitor.secret)
+    if started is None or not started.run.over:
+        return parts(**run_parts(started))
+    if services.review_runs.pop(visitor.secret, None) is None:
+        return parts(**run_parts(None))  # another tab of this browser opens it
+    if started.run.stopping:
+        return parts(notice=notice(stopped(started.run)), **run_parts(None))
+    try:
+        draft = started.draft(services)
+        if not shown:
+            return _opened(services, visitor, draft, started.reviewer, started.run.error)
+        review = services.reviews.create(draft, visitor.secret)
+        if visitor.may_judge(review):
+            visitor = visitor.joined(review, started.reviewer)
+        said = notice(f"{review.name} is ready under All reviews.")
+        return parts(notice=said, names=dict(visitor.names), list=review_list(services, visitor), **run_parts(None))
+    except DsumError as error:
+        return parts(notice=notice(services.told(error), "error"), **run_parts(None))
+
+
+def ask_to_stop(services: Services, secret: Any) -> Update:
+    if started := services.review_runs.get(Visitor.read(secret, {}).secret):
+        started.run.stop()
+    return gr.update(value="Stopping…", interactive=False)
 
 
 def review_comparison(services: Services, comparison: Comparison | None, secret: str, names: Any) -> tuple[Update, ...]:
@@ -136,8 +181,7 @@ def review_comparison(services: Services, comparison: Comparison | None, secret:
         visitor = Visitor.read(secret, names)
         visitor.check_secret()
         draft = draft_from_comparison(comparison, weights=_weights(services, comparison))
-        review = services.reviews.create(draft, secret)
-        return gr.update(selected="review"), *_show(services, visitor.joined(review, ""), review)
+        return gr.update(selected="review"), *_opened(services, visitor, draft, "")
     except DsumError as error:
         return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
 
@@ -237,20 +281,31 @@ def _spans(task: ReviewTask, raw: Any) -> list[ErrorSpan]:
     return spans
 
 
+def _opened(
+    services: Services, visitor: Visitor, draft: ReviewDraft, reviewer: str, said: str = ""
+) -> tuple[Update, ...]:
+    """A new review, whose creator is the first reviewer if it is to judge."""
+    review = services.reviews.create(draft, visitor.secret)
+    if visitor.may_judge(review):
+        visitor = visitor.joined(review, reviewer)
+    said = " ".join(filter(None, (said, _left_out(draft.identical, draft.without_dialogue))))
+    return _show(services, visitor, review, said)
+
+
 def _show(services: Services, visitor: Visitor, review: Review, said: str = "") -> tuple[Update, ...]:
     """The review for this visitor: joining, the next item, or the end."""
     reviewer = visitor.reviewer(review)
     if not visitor.may_judge(review):
-        return _shown(visitor, desk.owner_view(review, services.reviews.reviewers(review.id)), said)
+        return _shown(services, visitor, desk.owner_view(review, services.reviews.reviewers(review.id)), said)
     if not reviewer:
-        return _shown(visitor, desk.join_view(review), said)
+        return _shown(services, visitor, desk.join_view(review), said)
     task = services.reviews.next_task(review.id, reviewer)
     if task is not None:
         return _desk(services, visitor, review, task, said)
     store = services.reviews
     progress, answered = store.progress(review.id, reviewer), store.tasks(review.id, reviewer)
     results = visitor.may_see_results(store, review)
-    return _shown(visitor, desk.end_view(review, progress, answered, results), said)
+    return _shown(services, visitor, desk.end_view(review, progress, answered, results), said)
 
 
 def _desk(services: Services, visitor: Visitor, review: Review, task: ReviewTask, said: str = "") -> tuple[Update, ...]:
@@ -260,11 +315,12 @@ def _desk(services: Services, visitor: Visitor, review: Review, task: ReviewTask
         view = desk.revealed_view(review, task, progress, answered, last=progress.remaining == 0)
     else:
         view = desk.item_view(review, task, progress, answered)
-    return _shown(visitor, view, said)
+    return _shown(services, visitor, view, said)
 
 
-def _shown(visitor: Visitor, view: str, said: str = "") -> tuple[Update, ...]:
-    return parts(notice=notice(said), start=HIDDEN, desk=view, names=dict(visitor.names), results=HIDDEN)
+def _shown(services: Services, visitor: Visitor, view: str, said: str = "") -> tuple[Update, ...]:
+    run = run_parts(services.review_runs.get(visitor.secret))
+    return parts(notice=notice(said), start=HIDDEN, desk=view, names=dict(visitor.names), results=HIDDEN, **run)
 
 
 def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Update, ...]:

@@ -57,10 +57,7 @@ class Visitor:
         self.check_secret()
         if review.token in self.names:
             return self
-        given = name.strip() if isinstance(name, str) else ""
-        if len(given) > LONGEST_REVIEWER:
-            raise InputError(f"The name has {len(given)} characters; give at most {LONGEST_REVIEWER}.")
-        return Visitor(self.secret, {**self.names, review.token: check_name(given, "The reviewer") if given else ""})
+        return Visitor(self.secret, {**self.names, review.token: check_reviewer(name)})
 
     def owns(self, review: Review) -> bool:
         """Whether this browser started the review, and may therefore delete it."""
@@ -93,3 +90,11 @@ class Visitor:
                 continue  # deleted
             found[review.id] = review
         return sorted(found.values(), key=lambda review: review.created, reverse=True)
+
+
+def check_reviewer(name: Any) -> str:
+    """The name of a reviewer, "" for none. Raises InputError for an invalid one."""
+    given = name.strip() if isinstance(name, str) else ""
+    if len(given) > LONGEST_REVIEWER:
+        raise InputError(f"The name has {len(given)} characters; give at most {LONGEST_REVIEWER}.")
+    return check_name(given, "The reviewer") if given else ""

@@ -5,6 +5,8 @@ dsum.review = null; // the open item
 
 dsum.reviewLink = (secret, names) => [secret, names, new URLSearchParams(window.location.search).get('review') ?? ''];
 
+dsum.reviewShown = (secret, names) => [secret, names, document.querySelector('#review-desk section, #review-facts')?.offsetParent ? 'yes' : ''];
+
 dsum.shownResults = (secret, names) => [secret, names, document.querySelector('#review-facts [data-token]')?.dataset.token ?? ''];
 
 dsum.listenToReview = (element, trigger) => {

@@ -1,0 +1,83 @@
+"""A review of new summaries: a run of the models in the background, whose texts become a review when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.errors import InputError
+from dsum_demo.evaluation.background import BackgroundEvaluation, Wanted, describe
+from dsum_demo.review.records import MAX_SYSTEMS, MIN_SYSTEMS, ReviewDraft, ReviewSettings, check_name
+from dsum_demo.review.sources import draft_from_evaluation
+from dsum_demo.ui.evaluate.tab import progress_bar
+from dsum_demo.ui.review.form import FormValues
+from dsum_demo.ui.review.visitor import check_reviewer
+from dsum_demo.ui.services import Services
+
+TICK_SECONDS = 1.0
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+@dataclass(frozen=True)
+class ReviewRun:
+    """A run and the review that it becomes. reviewer: the name of its creator."""
+
+    run: BackgroundEvaluation
+    name: str
+    settings: ReviewSettings
+    reviewer: str
+
+    def draft(self, services: Services) -> ReviewDraft:
+        """The review of the finished run. Raises InputError if its summaries cannot be ranked."""
+        opened = services.evaluations.get(self.run.key)
+        if opened is None:
+            raise InputError(self.run.error or "The run has no summaries; start the review again.")
+        title = describe(opened.whole.data)
+        return draft_from_evaluation(
+            opened.whole, self.name or f"Review of {title}", settings=self.settings, source=title
+        )
+
+
+def start_run(services: Services, secret: str, values: FormValues) -> ReviewRun:
+    """Start the run of the form in the background. Raises InputError for values that no review can have, before any
+    model runs, and while another evaluation runs.
+    """
+    name, settings = (values.name or "").strip() and check_name(values.name), values.settings()
+    reviewer, models = check_reviewer(values.reviewer), tuple(values.models or ())
+    if not MIN_SYSTEMS <= len(models) <= MAX_SYSTEMS:
+        raise InputError(f"{len(models)} systems are chosen; a review needs {MIN_SYSTEMS} to {MAX_SYSTEMS}.")
+    file = Path(values.file) if values.file else None
+    wanted = Wanted(
+        values.source, models, file, limit=values.limit(services.settings.public), columns=values.columns(),
+        owner=secret,
+    )  # fmt: skip
+    started = ReviewRun(services.evaluations.start(wanted), name, settings, reviewer)
+    services.review_runs[secret] = started
+    return started
+
+
+def run_parts(started: ReviewRun | None) -> dict[str, Update]:
+    """Updates of the panel with the progress."""
+    if started is None:
+        return {"running": gr.update(visible=False), "bar": "", "timer": gr.update(active=False)}
+    stopping = started.run.stopping
+    return {
+        "running": gr.update(visible=True),
+        "bar": progress_bar(started.run),
+        "stop": gr.update(value="Stopping…" if stopping else "Stop", interactive=not stopping),
+        "timer": gr.update(active=True),
+    }
+
+
+def stopped(run: BackgroundEvaluation) -> str:
+    """What a stopped run leaves."""
+    if run.progress is None or not run.progress.evaluation.examples:
+        return "Stopped before the first summary."
+    return (
+        f"Stopped after {run.progress.done:,} of {run.progress.total:,} summaries, which are kept. Start the same "
+        "review again to resume."
+    )
