@@ -6,17 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from statistics import fmean
+from typing import Any
 
 from dsum_demo.data.dialogues import speakers
-from dsum_demo.metrics.grounding import ungrounded
+from dsum_demo.metrics.fragments import compression, coverage, density
+from dsum_demo.metrics.grounding import recalled, ungrounded
 from dsum_demo.metrics.overlap import COPY_NGRAM, copied_from_dialogue, share_marked
 from dsum_demo.metrics.words import ngrams, words
 
 REPEATED_NGRAM = 3
 SWAP_MARGIN = 0.05  # the F1 difference from which labels count as swapped
 LABELS = ("#Person1#", "#Person2#")
+
+CHRF_SIGNATURE = "case:mixed|eff:yes|nc:6|nw:0|space:no"  # sacrebleu's defaults, without the number of references
 
 _LABEL = re.compile(f"({'|'.join(LABELS)})")
 
@@ -25,8 +30,10 @@ _LABEL = re.compile(f"({'|'.join(LABELS)})")
 class Check:
     """One check and its description.
 
-    unit: "ratio" (1 is equal), "share" (0 to 1), "yes/no" (0 or 1) or "count".
-    needs: "dialogue", "references" or "": the text without which there is no value.
+    unit: "ratio" (1 is equal), "share" (0 to 1), "yes/no" (0 or 1), "score" (0 to 1, shown × 100), "count", "words" or
+    "times" (how many times as long the dialogue is), or "bits" (per token).
+    needs: "dialogue", "references" or "": the text without which there is no value; "judge": a language model computes
+    the value, if the user requests it.
     how, misses: how it is computed and its limits, one sentence each, shown in the UI and in reports.
     """
 
@@ -36,6 +43,11 @@ class Check:
     needs: str
     how: str
     misses: str
+
+    @property
+    def times_100(self) -> bool:
+        """Whether its values are shown × 100."""
+        return self.unit in ("share", "yes/no", "score")
 
 
 CHECKS = (
@@ -62,6 +74,32 @@ CHECKS = (
         "dialogue",
         "The share of the summary's distinct bigrams that do not occur in the dialogue.",
         "It does not distinguish a good paraphrase from an invention.",
+    ),
+    Check(
+        "coverage",
+        "Extractive coverage",
+        "share",
+        "dialogue",
+        "The share of the summary's words that are in extractive fragments: from left to right, the longest run of "
+        "words that the dialogue also has (Grusky et al. 2018).",
+        "A fragment may be a single word, so it is high for every summary in the dialogue's words, correct or not.",
+    ),
+    Check(
+        "density",
+        "Extractive density",
+        "words",
+        "dialogue",
+        "The mean length of the extractive fragment that a word of the summary is in, 0 for a new word (Grusky et al. "
+        "2018).",
+        "It shows how much is copied, not whether that is the important part.",
+    ),
+    Check(
+        "compression",
+        "Compression",
+        "times",
+        "dialogue",
+        "Words of the dialogue divided by words of the summary (Grusky et al. 2018).",
+        "A short summary compresses well whatever it leaves out.",
     ),
     Check(
         "repetition",
@@ -99,6 +137,42 @@ CHECKS = (
         "A name used in the wrong place is not detected, and a correct number in another notation (“30” for “thirty”) "
         "is reported.",
     ),
+    Check(
+        "entity_recall",
+        "Names and numbers of the reference found",
+        "share",
+        "references",
+        "The share of a reference's names, numbers and speaker labels that occur in the summary, averaged over "
+        "references that have some.",
+        "References differ in what they mention, and a name may occur in the wrong place.",
+    ),
+    Check(
+        "chrf",
+        "chrF",
+        "score",
+        "references",
+        "The F2 score of character 1- to 6-grams that summary and reference share, averaged over references "
+        f"(sacrebleu {version('sacrebleu')}, per summary, {CHRF_SIGNATURE}).",
+        "Like ROUGE it rewards the reference's wording: a wrong name or speaker hardly changes it.",
+    ),
+    Check(
+        "judge_faithfulness",
+        "Judge: faithfulness",
+        "bits",
+        "judge",
+        "log p(summary | dialogue) − log p(summary) per token, by a language model (FFLM, arXiv 2310.11648): how much "
+        "likelier the dialogue makes the summary.",
+        "It depends on wording and length too; the judge's own test shows which errors it finds.",
+    ),
+    Check(
+        "judge_coverage",
+        "Judge: coverage",
+        "bits",
+        "judge",
+        "log p(dialogue | summary) − log p(dialogue) per token, by a language model (likelihood gain, Levin & Kipnis "
+        "2024): how much likelier the summary makes the dialogue.",
+        "A longer summary covers more, also with trivial content; only the beginning of a long dialogue is read.",
+    ),
 )
 
 
@@ -118,10 +192,17 @@ def check_summary(summary: str, dialogue: str | None, references: Sequence[str])
             "length": length_ratio(summary, references),
             "copied": share_marked(copied_from_dialogue(summary, dialogue)) if dialogue and words(summary) else None,
             "novel_bigrams": novel_bigrams(summary, dialogue) if dialogue else None,
+            "coverage": coverage(summary, dialogue) if dialogue else None,
+            "density": density(summary, dialogue) if dialogue else None,
+            "compression": compression(summary, dialogue) if dialogue else None,
             "repetition": repetition(summary),
             "speakers": speakers_covered(summary, dialogue) if dialogue else None,
             "swapped": swapped(summary, references),
             "ungrounded": float(len(invented)) if dialogue else None,
+            "entity_recall": recalled(summary, references),
+            "chrf": chrf(summary, references),
+            "judge_faithfulness": None,
+            "judge_coverage": None,
         },
         invented,
     )
@@ -131,6 +212,19 @@ def length_ratio(summary: str, references: Sequence[str]) -> float | None:
     """Summary words / reference words, averaged over the references with words; None without one."""
     lengths = [len(counted) for text in references if (counted := words(text))]
     return fmean(len(words(summary)) / length for length in lengths) if lengths else None
+
+
+@cache
+def _chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()
+
+
+def chrf(summary: str, references: Sequence[str]) -> float | None:
+    """chrF of one summary, 0 to 1, averaged over the references with text; None without one."""
+    against = [text for text in references if text.strip()]
+    return fmean(_chrf().sentence_score(summary, [text]).score / 100 for text in against) if against else None
 
 
 def novel_bigrams(summary: str, dialogue: str) -> float | None:

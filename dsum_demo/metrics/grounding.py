@@ -86,6 +86,15 @@ def ungrounded(summary: str, dialogue: str) -> list[str]:
     return [claim for claim, first in missing.items() if not (first and ordinary.issuperset(stems(claim) or [""]))]
 
 
+def recalled(summary: str, references: Sequence[str]) -> float | None:
+    """The share of the names and numbers of a reference that occur in the summary, averaged over the references that
+    have some; None without one. Compared as in `grounded_share`.
+    """
+    known = _keys_in(summary)
+    claims = [found for reference in references if (found := names_and_numbers(reference))]
+    return fmean(fmean(_key(claim) in known for claim in found) for found in claims) if claims else None
+
+
 def grounded_share(pairs: Sequence[tuple[str, str]]) -> float | None:
     """The share of the names and numbers in the summaries of (summary, dialogue) pairs that occur in the pair's
     dialogue, from 0 to 1; None if there are none.

@@ -19,10 +19,17 @@ CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "length": ("closer to the reference is better", lambda value: -abs(math.log(max(value, 1e-9)))),
     "copied": ("less is better", lambda value: -value),
     "novel_bigrams": ("more is better", lambda value: value),
+    "coverage": ("more is better", lambda value: value),
+    "density": ("less is better", lambda value: -value),
+    "compression": ("more is better", lambda value: value),
     "repetition": ("less is better", lambda value: -value),
     "speakers": ("more is better", lambda value: value),
     "swapped": ("no is better", lambda value: -value),
     "ungrounded": ("less is better", lambda value: -value),
+    "entity_recall": ("more is better", lambda value: value),
+    "chrf": ("more is better", lambda value: value),
+    "judge_faithfulness": ("more is better", lambda value: value),
+    "judge_coverage": ("more is better", lambda value: value),
 }
 PEOPLE = "people"
 

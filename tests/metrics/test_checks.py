@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from dsum_demo.data.examples import read_samples
 from dsum_demo.metrics.checks import (
     CHECKS,
+    CHRF_SIGNATURE,
     check_summary,
+    chrf,
     exchange,
     length_ratio,
     novel_bigrams,
@@ -31,7 +33,8 @@ def test_every_check_has_a_description_and_a_value():
     assert list(values("Tom is free on Friday.")) == [check.name for check in CHECKS]
     for check in CHECKS:
         assert check.how.endswith(".") and check.misses.endswith(".") and check.title
-        assert check.unit in {"ratio", "share", "yes/no", "count"} and check.needs in {"", "dialogue", "references"}
+        assert check.unit in {"ratio", "share", "yes/no", "count", "words", "times", "score", "bits"}
+        assert check.needs in {"", "dialogue", "references", "judge"}
 
 
 def test_values_counted_by_hand():
@@ -43,9 +46,51 @@ def test_values_counted_by_hand():
     assert found["novel_bigrams"] == pytest.approx(5 / 7)
     # tom is free, is free on, free on friday are repeated: 3 of 10.
     assert found["repetition"] == pytest.approx(3 / 10)
+    # "free on Friday" twice, and "Tom" twice, of 12 words; 15 words in the dialogue.
+    assert found["coverage"] == pytest.approx(8 / 12) and found["density"] == pytest.approx((9 + 9 + 1 + 1) / 12)
+    assert found["compression"] == pytest.approx(15 / 12)
     assert found["speakers"] == 0.5
-    assert found["ungrounded"] == 1.0
+    assert found["ungrounded"] == 1.0 and found["entity_recall"] == 1.0
     assert check_summary("They meet Anna.", DIALOGUE, ()).ungrounded == ("Anna",)
+
+
+@pytest.mark.parametrize(
+    ("summary", "references", "expected"),
+    [
+        ("Tom pays 1000 dollars.", ["Tom pays Anna 1,000 dollars."], 2 / 3),
+        ("Tom's friend pays.", ["Tom pays.", "Anna and Ben wait.", "They wait."], 1 / 2),
+        ("#Person1# waits.", ["#Person1# calls #Person2# at 9:00."], 1 / 3),
+        ("Somebody waits.", ["They wait."], None),
+        ("Tom waits.", [], None),
+    ],
+)
+def test_names_and_numbers_of_the_references_found(summary, references, expected):
+    assert values(summary, references=references)["entity_recall"] == (expected and pytest.approx(expected))
+
+
+# Values of `sacrebleu -m chrf --sentence-level`, 2.6.0.
+@pytest.mark.parametrize(
+    ("summary", "references", "expected"),
+    [
+        ("Tom is free on Friday.", ["Tom is free."], 0.7203989),
+        ("The cat is on the mat.", ["The cat sat on the mat."], 0.6458167),
+        ("Tom is free on Friday.", ["Tom is free.", "  ", "Tom is free on Friday."], (0.7203989 + 1) / 2),
+        ("Тогда в пять.", ["Тогда в пять."], 1.0),
+        ("abc", ["xyz"], 0.0),
+        ("abc", ["", " "], None),
+    ],
+)
+def test_chrf_is_that_of_sacrebleu_averaged_over_references(summary, references, expected):
+    assert chrf(summary, references) == (expected and pytest.approx(expected, abs=1e-6))
+
+
+def test_the_signature_of_chrf_is_that_of_sacrebleu():
+    from sacrebleu.metrics.chrf import CHRF
+
+    scorer = CHRF()
+    scorer.sentence_score("a", ["a"])
+    assert CHRF_SIGNATURE in str(scorer.get_signature())
+    assert CHRF_SIGNATURE in next(check.how for check in CHECKS if check.name == "chrf")
 
 
 def test_checks_that_need_a_missing_text_have_no_value():
@@ -57,8 +102,9 @@ def test_checks_that_need_a_missing_text_have_no_value():
 @pytest.mark.parametrize("empty", ["", "  ", "?!", "…"])
 def test_every_check_accepts_an_empty_summary(empty):
     assert values(empty) == {
-        "length": 0.0, "copied": None, "novel_bigrams": None, "repetition": None, "speakers": 0.0, "swapped": None,
-        "ungrounded": 0.0,
+        "length": 0.0, "copied": None, "novel_bigrams": None, "coverage": None, "density": None, "compression": None,
+        "repetition": None, "speakers": 0.0, "swapped": None, "ungrounded": 0.0, "entity_recall": 0.0, "chrf": 0.0,
+        "judge_faithfulness": None, "judge_coverage": None,
     }  # fmt: skip
 
 
@@ -69,7 +115,7 @@ def test_every_text_is_accepted_and_shares_are_between_0_and_1(summary, dialogue
     for check in CHECKS:
         value = found[check.name]
         assert value is None or value >= 0
-        if check.unit in ("share", "yes/no"):
+        if check.times_100:
             assert value is None or value <= 1
 
 

@@ -138,7 +138,9 @@ def _value(check: Check, value: float, output: Output) -> str:
         return ", ".join(output.ungrounded) or "none"
     if check.unit == "yes/no":
         return "yes" if value else "no"
-    return f"{value:.2f} ×" if check.unit == "ratio" else f"{100 * value:.0f} %"
+    if check.times_100:
+        return f"{100 * value:.0f}{'' if check.unit == 'score' else ' %'}"
+    return f"{value:.2f} ×" if check.unit in ("ratio", "times") else f"{value:.2f} {check.unit}"
 
 
 def output_footer(output: Output) -> str:
