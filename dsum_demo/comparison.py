@@ -16,6 +16,8 @@ from dsum_demo.data.conversations.reader import Reading
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.streaming import Generation, stream
+from dsum_demo.judge.best_of import BestOf, best_of
+from dsum_demo.judge.likelihood_judge import LikelihoodJudge
 from dsum_demo.metrics.scores import (
     METRICS,
     Score,
@@ -44,6 +46,14 @@ NOTE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Best of n: `load` returns the judge that chooses among `candidates` summaries of each system."""
+
+    load: Callable[[], LikelihoodJudge]
+    candidates: int = 4
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """One system's part of a comparison, complete or still being written.
 
@@ -51,7 +61,8 @@ class SystemResult:
     a download, or the reason for a stop; `share` is the fraction that is done (0 to 1, None if unknown). `error` is
     set if the system failed.
     parameters / trained_parameters: counts, known once loaded. scores: None without a reference. strength: what the
-    adapter's part is multiplied by; 1 is the model as it was trained.
+    adapter's part is multiplied by; 1 is the model as it was trained. best_of: the candidates if a judge chose the
+    summary.
     """
 
     spec: ModelSpec
@@ -64,6 +75,7 @@ class SystemResult:
     scores: dict[str, Score] | None = None
     error: str = ""
     strength: float = 1.0
+    best_of: BestOf | None = None
 
     @property
     def summary(self) -> str:
@@ -213,6 +225,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "first_token_seconds": generation.first_token_seconds if generation else None,
         "tokens_per_second": generation.tokens_per_second if generation else None,
         "hit_length_limit": bool(generation and generation.hit_length_limit),
+        **({"best_of": system.best_of.as_dict()} if system.best_of else {}),
     }
 
 
@@ -274,13 +287,15 @@ def stream_comparison(
     should_stop: Callable[[], bool] | None = None,
     strengths: Mapping[str, float] | None = None,
     as_is: bool = False,
+    choice: Choice | None = None,
 ) -> Iterator[Comparison]:
     """Yield the comparison after each change; the last one is complete.
 
     Systems run one after the other, so that they do not slow each other down. If a system fails, its result has the
     error and the others continue. A stop keeps the results so far. strengths: by model name, 0 to 2, for adapters that
-    support it (`LoadedModel.at_strength`). as_is: do not convert the text from a chat export or transcript. Raises
-    InputError for an invalid dialogue, references or strengths before any model is loaded.
+    support it (`LoadedModel.at_strength`). as_is: do not convert the text from a chat export or transcript. choice: of
+    the best of several candidates, which are not streamed. Raises InputError for an invalid dialogue, references or
+    strengths before any model is loaded.
     """
     reading, kept = read_dialogue(dialogue, max_chars, as_is=as_is), clean_references(references)
     stopping = should_stop or (lambda: False)
@@ -291,11 +306,15 @@ def stream_comparison(
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison
     for index in range(len(specs)):
-        comparison = yield from _run_system(store, comparison, index, stopping)
+        comparison = yield from _run_system(store, comparison, index, stopping, choice)
 
 
 def _run_system(
-    store: ModelStore, comparison: Comparison, index: int, should_stop: Callable[[], bool]
+    store: ModelStore,
+    comparison: Comparison,
+    index: int,
+    should_stop: Callable[[], bool],
+    choice: Choice | None,
 ) -> Generator[Comparison, None, Comparison]:
     result = comparison.systems[index]
 
@@ -312,7 +331,8 @@ def _run_system(
     try:
         yield now(phase="loading")
         loaded = yield from _load(store, result.spec, should_stop, lambda text, share: now(note=text, share=share))
-        yield from _write(loaded.at_strength(result.strength), now, comparison, should_stop)
+        loaded = loaded.at_strength(result.strength)
+        yield from _write(loaded, now, comparison, should_stop, choice)
     except Stopped as stop:
         yield now(phase="stopped", note=str(stop), share=None)
     except DsumError as error:
@@ -363,6 +383,7 @@ def _write(
     now: Callable[..., Comparison],
     comparison: Comparison,
     should_stop: Callable[[], bool],
+    choice: Choice | None,
 ) -> Iterator[Comparison]:
     family = comparison.family
     new_tokens = comparison.decode.max_new_tokens
@@ -376,8 +397,13 @@ def _write(
         trained_parameters=loaded.trained_parameters,
     )
     generation = None
-    for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
-        yield now(generation=generation)
+    if choice is not None:
+        found = best_of(choice.load(), loaded, fitted, comparison.decode, choice.candidates, should_stop)
+        generation = found.best
+        yield now(generation=generation, best_of=found)
+    else:
+        for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
+            yield now(generation=generation)
     if generation is None or generation.stopped:
         yield now(phase="stopped")  # a part of a summary is not scored
         return

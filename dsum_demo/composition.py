@@ -12,6 +12,7 @@ from dsum_demo.settings import Settings
 if TYPE_CHECKING:
     from dsum_demo.data.sources import Sources
     from dsum_demo.evaluation.storage import SavedEvaluations
+    from dsum_demo.judge.judges import Judges
     from dsum_demo.models.catalog import Catalog
     from dsum_demo.models.store import ModelStore
     from dsum_demo.runs.queue import RunQueue
@@ -47,6 +48,13 @@ def make_store(settings: Settings, registry: Registry | None = None) -> ModelSto
     from dsum_demo.models.store import ModelStore
 
     return ModelStore(registry or make_registry(settings), settings.memory_budget_bytes)
+
+
+def make_judges(settings: Settings, store: ModelStore | None = None) -> Judges:
+    """Imports torch, which takes seconds."""
+    from dsum_demo.judge.judges import Judges
+
+    return Judges(store or make_store(settings), settings.judges_dir)
 
 
 def make_sources(settings: Settings) -> Sources:

@@ -21,7 +21,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 class Settings:
     """One process's settings.
 
-    root: folder with models/, adapters/ and samples/.
+    root: folder with models/, adapters/, judges/ and samples/.
     data_dir: folder with the app's data (runs, evaluations).
     dialogsum_dir: folder with DialogSum's splits; None: they are downloaded from the Hub.
     family: the default family of every page and command; empty: the catalog's default.
@@ -53,6 +53,10 @@ class Settings:
     @property
     def adapters_dir(self) -> Path:
         return self.root / "adapters"
+
+    @property
+    def judges_dir(self) -> Path:
+        return self.root / "judges"
 
     @property
     def samples_file(self) -> Path:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dsum_demo"
 # From the bottom up: an import may only point to an earlier entry, or into its own package.
 ORDER = [
-    "errors", "settings", "utils", "hub", "data", "metrics", "models", "generation", "comparison", "evaluation",
-    "review", "training", "runs", "composition", "study", "ui", "cli",
+    "errors", "settings", "utils", "hub", "data", "metrics", "models", "generation", "judge", "comparison",
+    "evaluation", "review", "training", "runs", "composition", "study", "ui", "cli",
 ]  # fmt: skip
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {"gradio", "torch", "transformers", "peft", "datasets", "plotly"}

@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo.cli.console import DONE, FAILED, say
-from dsum_demo.composition import make_registry, make_store
+from dsum_demo.composition import make_judges, make_registry, make_store
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
-    from dsum_demo.comparison import Comparison
+    from dsum_demo.comparison import Choice, Comparison
+    from dsum_demo.models.store import ModelStore
 
 
 def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     # All arguments are checked before anything imports torch, which takes seconds.
+    if options.judge and not options.best_of:
+        raise InputError("--judge chooses among candidates; give their number with --best-of.")
     text = _read_text(options.file)
     from dsum_demo.data.dialogues import doubts, read_dialogue
 
@@ -38,7 +42,11 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     say(f"dsum: comparing {family.title}")
     specs = [spec for spec in family.default_trio() if spec]
     printed = ""
-    for comparison in stream_comparison(store, family, specs, text, options.reference, decode, as_is=options.as_is):
+    choice = _choice(options.best_of, options.judge, settings, store) if options.best_of else None
+    states = stream_comparison(
+        store, family, specs, text, options.reference, decode, as_is=options.as_is, choice=choice
+    )
+    for comparison in states:
         note = next((system.note for system in comparison.systems if system.note), "")
         if note and note != printed:
             say(f"dsum: {note}")
@@ -50,6 +58,16 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     for system in failed:
         say(f"dsum: {system.spec.name}: {system.error}")
     return FAILED if failed else DONE
+
+
+def _choice(number: int, judge: str | None, settings: Settings, store: ModelStore) -> Choice:
+    from dsum_demo.comparison import Choice
+
+    judges = make_judges(settings, store)
+    spec = judges.chooser(judge or "")
+    for sentence in judges.trust(spec.name):
+        say(f"dsum: {sentence}")
+    return Choice(cache(lambda: judges.load(spec)), number)
 
 
 def _read_text(name: str) -> str:
@@ -73,7 +91,9 @@ def _comparison_text(comparison: Comparison) -> str:
             lines.append(
                 "  " + "  ".join(f"{m.short} {shown_f1(system.scores.get(name))}" for name, m in METRICS.items())
             )
-        if system.generation:
+        if system.best_of:
+            lines.append(f"  {system.best_of.sentence}")
+        elif system.generation:
             lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")
         lines.append("")
     if comparison.signature:

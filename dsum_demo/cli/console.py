@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from dsum_demo.utils.formatting import duration
+
+if TYPE_CHECKING:
+    from dsum_demo.evaluation.records import EvaluationProgress
+
+PROGRESS_SECONDS = 5.0  # between progress lines if the output is not a terminal
 
 
 def say(text: str) -> None:
@@ -29,6 +42,50 @@ def add_column_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the columns of a file, by role: dialogue, summary, id and topic (default: guessed by their names)",
     )
+
+
+def add_judge_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="also judge the outputs with a language model, without references; see `dsum judge list` "
+        "(default: smollm2-135m)",
+    )
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl+C sets; the second one ends the command."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say_in_handler("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:
+    """Print the progress on standard error; return the last state."""
+    live, printed, width = sys.stderr.isatty(), 0.0, 0
+    for now in progress:
+        if live or time.monotonic() - printed >= PROGRESS_SECONDS:
+            printed = time.monotonic()
+            left = f", {duration(now.seconds_left)} left" if now.seconds_left else ""
+            line = f"dsum: {now.note}: {now.done:,} of {now.total:,}{left}"
+            width = max(width, len(line))
+            print(f"\r{line:<{width}}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+    if live:
+        say("")
+    return now
 
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, say, say_in_handler, split_names
-from dsum_demo.composition import make_registry, make_sources, make_store, saved_evaluations
+from dsum_demo.cli.console import add_column_option, add_judge_option, follow, say, split_names, stopping
+from dsum_demo.composition import make_judges, make_registry, make_sources, make_store, saved_evaluations
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.settings import Settings
-from dsum_demo.utils.formatting import duration
 
 if TYPE_CHECKING:
+    from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
     from dsum_demo.evaluation.report import Report
+    from dsum_demo.models.store import ModelStore
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-PROGRESS_SECONDS = 5.0  # between progress lines if the output is not a terminal
 
 
 def add_evaluate(commands: Any) -> None:
@@ -66,6 +62,13 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--include-training-data", action="store_true", help="also count dialogues that a system was trained on"
     )
+    add_judge_option(parser)
+    parser.add_argument(
+        "--best-of",
+        type=int,
+        metavar="N",
+        help="also evaluate each model with the best of N candidates, chosen by a judge",
+    )
     parser.add_argument("--no-cache", action="store_true", help="do not use cached summaries")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="new or empty output folder (default: in the data folder)"
@@ -86,8 +89,8 @@ def run_evaluate(options: argparse.Namespace, settings: Settings) -> int:
         _check_out(options.out)
     if options.export and options.without_texts:
         raise InputError("--export writes texts and --without-texts omits them; choose one.")
-    with _stopping() as stop:
-        last = _follow(_progress(options, settings, stop))
+    with stopping() as stop:
+        last = follow(_progress(options, settings, stop))
     evaluation = last.evaluation
     if not evaluation.examples:
         _print_failures(evaluation)
@@ -115,7 +118,7 @@ def run_evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 def report_text(evaluation: Evaluation, report: Report) -> str:
     """The report as a table for a terminal."""
-    from dsum_demo.evaluation.export import checked, scale, scores
+    from dsum_demo.evaluation.export import checked, judge_lines, scale, scores
     from dsum_demo.metrics.checks import CHECKS
 
     lines = [report.recovery.sentence, ""] if report.recovery else []
@@ -137,7 +140,10 @@ def report_text(evaluation: Evaluation, report: Report) -> str:
         table("Paired differences", pairs, heads)
     names = [s.name for s in report.systems]
     wide = max(wide, *(len(check.title) + 2 for check in CHECKS))
-    table("Checks", [(c.title, [checked(c, s.checks[c.name]) for s in report.systems]) for c in CHECKS], names)
+    shown = [check for check in CHECKS if check.needs != "judge" or evaluation.judge]
+    table("Checks", [(c.title, [checked(c, s.checks[c.name]) for s in report.systems]) for c in shown], names)
+    if evaluation.judge:
+        lines += [*judge_lines(evaluation.judge), ""]
     if report.published:
         published = [(kind, [f"{value:.2f}" for value in values]) for kind, values in report.published.scores.items()]
         table(f"Published: {report.published.title}", published, ("R1", "R2", "RL"))
@@ -158,7 +164,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             )
         from dsum_demo.evaluation.recorded import evaluate_recorded
 
-        for progress in evaluate_recorded(
+        states = evaluate_recorded(
             Path(options.data),
             split_names(options.references),
             split_names(options.recorded),
@@ -170,7 +176,8 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             columns=parse_columns(options.column),
             notes=notes,
             should_stop=stop.is_set,
-        ):
+        )
+        for progress in _with_judge(states, options, settings, stop):
             _tell(notes)
             yield progress
         return
@@ -185,14 +192,11 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         broken=broken, columns=parse_columns(options.column), notes=notes,
     )  # fmt: skip
     _tell(notes)
-    from dsum_demo.evaluation.output_cache import OutputCache
     from dsum_demo.evaluation.runner import evaluate
 
-    cache = OutputCache(None if options.no_cache else settings.outputs_file)
-    if cache.problem:
-        say(f"dsum: {cache.problem}")
-    yield from evaluate(
-        make_store(settings, registry),
+    store, cache = make_store(settings, registry), _cache(options, settings)
+    states = evaluate(
+        store,
         specs,
         examples,
         data=options.data,
@@ -207,39 +211,38 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
         max_chars=settings.max_input_chars,
         should_stop=stop.is_set,
     )
+    yield from _with_judge(states, options, settings, stop, store, cache)
 
 
-def _follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:
-    """Print the progress on standard error; return the last state."""
-    live, printed, width = sys.stderr.isatty(), 0.0, 0
-    for now in progress:
-        if live or time.monotonic() - printed >= PROGRESS_SECONDS:
-            printed = time.monotonic()
-            left = f", {duration(now.seconds_left)} left" if now.seconds_left else ""
-            line = f"dsum: {now.note}: {now.done:,} of {now.total:,}{left}"
-            width = max(width, len(line))
-            print(f"\r{line:<{width}}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
-    if live:
-        say("")
-    return now
+def _cache(options: argparse.Namespace, settings: Settings) -> OutputCache:
+    from dsum_demo.evaluation.output_cache import OutputCache
+
+    cache = OutputCache(None if options.no_cache else settings.outputs_file)
+    if cache.problem:
+        say(f"dsum: {cache.problem}")
+    return cache
 
 
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl+C sets; the second one ends the command."""
-    stop = threading.Event()
+def _with_judge(
+    states: Iterator[EvaluationProgress],
+    options: argparse.Namespace,
+    settings: Settings,
+    stop: threading.Event,
+    store: ModelStore | None = None,
+    cache: OutputCache | None = None,
+) -> Iterator[EvaluationProgress]:
+    if options.judge is None and not options.best_of:
+        return states
+    from dsum_demo.evaluation.candidates import with_best_of
+    from dsum_demo.evaluation.judging import judged
 
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        say_in_handler("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+    judges = make_judges(settings, store)
+    if options.best_of:
+        spec = judges.chooser(options.judge or "")
+        states = with_best_of(states, judges, spec, options.best_of, stop.is_set)
+    if options.judge is None:
+        return states
+    return judged(states, judges, options.judge, cache or _cache(options, settings), stop.is_set)
 
 
 def _check_out(folder: Path) -> None:

@@ -1,5 +1,5 @@
-"""The command line: `dsum models | compare | score | evaluate | train | push | study | review | serve`. Results go to
-standard output, everything else to standard error.
+"""The command line: `dsum models | compare | score | evaluate | train | push | study | review | judge | serve`. Results
+go to standard output, everything else to standard error.
 
 Each command imports what it needs, so `--help` and input errors need no heavy imports. Exit codes: 0 success, 1 a model
 failed, 2 invalid input, 130 interrupted."""
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dsum_demo import __version__
 from dsum_demo.cli.compare import run_compare
-from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, add_column_option, say
+from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, add_column_option, add_judge_option, say
 from dsum_demo.cli.evaluate import add_evaluate
+from dsum_demo.cli.judge import add_judge
 from dsum_demo.cli.models import run_models
 from dsum_demo.cli.push import run_push
 from dsum_demo.cli.review import add_review
@@ -63,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--reference", action="append", default=[], metavar="TEXT", help="a reference; up to three")
     compare.add_argument("--family", metavar="NAME", help="model family (see `dsum models`)")
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
+    compare.add_argument(
+        "--best-of", type=int, metavar="N", help="generate N candidates and keep the one that a judge prefers"
+    )
+    compare.add_argument("--judge", metavar="NAME", help="the judge for --best-of (default: the best that is tested)")
     compare.add_argument("--max-new-tokens", type=int, metavar="N", help="maximum length of a summary, in tokens")
     compare.add_argument("--json", action="store_true", help="print JSON")
     compare.set_defaults(run=run_compare)
@@ -72,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--references", required=True, metavar="COLS", help="reference columns, comma-separated")
     score.add_argument("--systems", required=True, metavar="COLS", help="columns of outputs, comma-separated")
     add_column_option(score)
+    add_judge_option(score)
     score.add_argument("--policy", choices=("mean", "best", "first"), default="mean", help="with several references")
     score.add_argument("--json", action="store_true", help="print JSON")
     score.set_defaults(run=run_score)
@@ -89,6 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_study(commands)
 
     add_review(commands)
+
+    add_judge(commands)
 
     serve = commands.add_parser("serve", help="start the app in the browser")
     serve.add_argument("--host", default=None, help="address to listen on (default: this machine only)")

@@ -4,7 +4,9 @@ outputs, so one that dsum generated and one from a file are treated alike.
 
 __all__ = [
     "background",
+    "candidates",
     "export",
+    "judging",
     "notable_examples",
     "output_cache",
     "recorded",

@@ -15,6 +15,7 @@ from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import DIALOGSUM, SAMPLES, Sources, regroup
 from dsum_demo.data.tables import Broken
 from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.evaluation.judging import judged
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded import evaluate_recorded, read_recorded
 from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
@@ -22,6 +23,7 @@ from dsum_demo.evaluation.report import Report, build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import SavedEvaluations, fill_texts, read_evaluation
 from dsum_demo.evaluation.training_data import without_training_data
+from dsum_demo.judge.judges import Judges
 from dsum_demo.models.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,8 @@ WITH_TRAINING_DATA = "#all"
 @dataclass(frozen=True)
 class Wanted:
     """A requested evaluation. systems: names of models, or of columns for recorded outputs. columns: other columns of
-    the file by role, guessed if missing. owner: the secret of the user, for private models.
+    the file by role, guessed if missing. owner: the secret of the user, for private models. judge: the name of a judge
+    for the outputs, "" for none.
     """
 
     source: str
@@ -60,6 +63,7 @@ class Wanted:
     skip_broken: bool = False
     columns: GivenColumns = field(default_factory=dict)
     owner: str = ""
+    judge: str = ""
 
     @property
     def title(self) -> str:
@@ -155,11 +159,12 @@ class EvaluationQueue:
         sources: Sources,
         saved: SavedEvaluations,
         cache: OutputCache,
+        judges: Judges,
         *,
         max_chars: int = 1_000_000,
         public: bool = False,
     ):
-        self.store, self.saved, self.cache = store, saved, cache
+        self.store, self.saved, self.cache, self.judges = store, saved, cache, judges
         self._sources, self._max_chars, self._public = sources, max_chars, public
         self.run: BackgroundEvaluation | None = None
         self._open: OrderedDict[str, Open] = OrderedDict()
@@ -174,7 +179,7 @@ class EvaluationQueue:
             run = self.run = BackgroundEvaluation(wanted.title, secrets.token_hex(16))
 
         def work() -> None:
-            run.follow(self._states(wanted, run), lambda evaluation: self._keep(evaluation, run))
+            run.follow(self._with_judge(wanted, run), lambda evaluation: self._keep(evaluation, run))
             if wanted.file:
                 # Do not reveal server paths to visitors.
                 run.error = run.error.replace(str(wanted.file), wanted.file.name)
@@ -258,6 +263,12 @@ class EvaluationQueue:
         self._put(opened)
         run.error = run.error or problem
         return opened.key
+
+    def _with_judge(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
+        states = self._states(wanted, run)
+        if not wanted.judge:
+            return states
+        return judged(states, self.judges, wanted.judge, self.cache, run._asked.is_set)
 
     def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
         limit = most(wanted.source, self._public)

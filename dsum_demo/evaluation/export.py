@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
@@ -96,11 +97,19 @@ def report_markdown(evaluation: Evaluation, report: Report) -> str:
     lines += markdown_table(
         ["Check", *names, "How it is computed", "What it misses"],
         (
-            [check.title, *(checked(check, s.checks[check.name]) for s in report.systems), check.how, check.misses]
+            [
+                check.title,
+                *(checked(check, s.checks[check.name]) for s in report.systems),
+                markdown_cell(check.how),
+                check.misses,
+            ]
             for check in CHECKS
+            if check.needs != "judge" or evaluation.judge
         ),
     )
     lines += signature
+    if evaluation.judge:
+        lines += [*(f"- {line}" for line in judge_lines(evaluation.judge)), ""]
     for by in dict.fromkeys(part.by for part in report.slices):
         lines += [f"## By {by}: {METRICS[HEADLINE].title}", ""]
         lines += markdown_table(
@@ -148,9 +157,16 @@ def checked(check: Check, interval: Interval | None) -> str:
     """A check's mean in its unit."""
     if interval is None:
         return "–"
-    if check.unit in ("share", "yes/no"):
-        return f"{100 * interval.mean:.1f} %"
+    if check.times_100:
+        return f"{100 * interval.mean:.1f}{'' if check.unit == 'score' else ' %'}"
     return f"{interval.mean:.2f}"
+
+
+def judge_lines(judge: Mapping[str, Any]) -> list[str]:
+    """How far to trust the judge of an evaluation, what it computes, and what it cost; one line each."""
+    cost = f" {judge['seconds_per_100']:.0f} seconds per 100 summaries." if "seconds_per_100" in judge else ""
+    ranking = [] if judge["can_rank"] else ["Do not rank by this judge: it is not shown to find wrong speakers."]
+    return [*judge["trust"], *ranking, f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}"]
 
 
 def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Cache of generated summaries in SQLite, and the identity of the weights that its keys contain."""
+"""Cache of generated and judged summaries in SQLite, and the identity of the weights that its keys contain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsum_demo.data.examples import read_fingerprints
+from dsum_demo.judge.likelihood_judge import Judgement
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, serving_dtype
 from dsum_demo.models.registry import Registry
@@ -28,6 +29,9 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS outputs (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL,
     hit_length_limit INTEGER NOT NULL, turns_left_out INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS judgements (
+    key TEXT PRIMARY KEY, faithfulness REAL, coverage REAL, seconds REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
@@ -75,16 +79,23 @@ class OutputCache:
 
     def get(self, keys: Sequence[str]) -> dict[str, CachedOutput]:
         """The cached outputs of these keys."""
-        found: dict[str, CachedOutput] = {}
-        columns = "key, text, tokens, seconds, hit_length_limit, turns_left_out"
-        for start in range(0, len(keys), AT_ONCE):
-            part = keys[start : start + AT_ONCE]
-            marks = ", ".join("?" * len(part))
-            for key, text, tokens, seconds, limit, left in self._read(
-                f"SELECT {columns} FROM outputs WHERE key IN ({marks})", part
-            ):
-                found[key] = CachedOutput(text, tokens, seconds, bool(limit), left)
-        return found
+        columns = "text, tokens, seconds, hit_length_limit, turns_left_out"
+        return {
+            key: CachedOutput(text, tokens, seconds, bool(limit), left)
+            for key, text, tokens, seconds, limit, left in self._rows("outputs", columns, keys)
+        }
+
+    def get_judgements(self, keys: Sequence[str]) -> dict[str, Judgement]:
+        """The cached judgements of these keys."""
+        rows = self._rows("judgements", "faithfulness, coverage, seconds", keys)
+        return {key: Judgement(*values) for key, *values in rows}
+
+    def put_judgements(self, judgements: Mapping[str, Judgement]) -> None:
+        """Write judgements to disk immediately."""
+        self._write(
+            "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)",
+            [(key, j.faithfulness, j.coverage, j.seconds) for key, j in judgements.items()],
+        )
 
     def put(self, outputs: Mapping[str, CachedOutput]) -> None:
         """Write outputs to disk immediately, so they survive if the process is killed."""
@@ -103,8 +114,15 @@ class OutputCache:
         return whole.hexdigest()[:16]
 
     def clear(self) -> None:
-        """Delete all outputs."""
+        """Delete all outputs and judgements."""
         self._write("DELETE FROM outputs", [()])
+        self._write("DELETE FROM judgements", [()])
+
+    def _rows(self, table: str, columns: str, keys: Sequence[str]) -> Iterator[Any]:
+        for start in range(0, len(keys), AT_ONCE):
+            part = keys[start : start + AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            yield from self._read(f"SELECT key, {columns} FROM {table} WHERE key IN ({marks})", part)
 
     def _digest(self, file: Path) -> str:
         about = file.stat()

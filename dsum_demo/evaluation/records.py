@@ -142,7 +142,8 @@ class Evaluation:
     data: the name of the source. total: number of examples to evaluate; `examples` has those with at least one output,
     in the source's order. decode: a DecodingConfig as a dict or None. reading: "rows" (every row is an example) or
     "dialogues" (rows that share a dialogue are one example with several references). trained_on: by system, the ids of
-    evaluated examples that were in its training data. set_aside: examples that do not count for this reason.
+    evaluated examples that were in its training data. set_aside: examples that do not count for this reason. judge: its
+    name, method, trust (sentences), can_rank and seconds_per_100 summaries; None if the outputs were not judged.
     """
 
     data: str
@@ -161,6 +162,7 @@ class Evaluation:
     skipped: tuple[BrokenRow, ...] = ()
     published: Published | None = None
     set_aside: tuple[ExampleRecord, ...] = ()
+    judge: Mapping[str, Any] | None = None
 
     def system(self, name: str) -> SystemInfo:
         return next(system for system in self.systems if system.name == name)

@@ -89,7 +89,7 @@ def _has_relative_positions(model: Any) -> bool:
 
 
 @contextmanager
-def _turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
+def take_turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
     """Wait for the lock of a model that generates one call at a time. Raises Stopped if a stop comes first."""
     while loaded.turn is not None and not loaded.turn.acquire(timeout=POLL_SECONDS):
         if stop.should_stop():
@@ -112,7 +112,7 @@ def _in_batches(
     # PEFT prepends a prompt method's vectors to the padded row, so that padding would separate them from the text.
     alike = loaded.turn is not None and loaded.architecture.padding_side == "left"
     for places in batches([len(source) for source in sources], batch_rows, alike=alike):
-        with _turn(loaded, stop), torch.inference_mode():
+        with take_turn(loaded, stop), torch.inference_mode():
             started = time.perf_counter()
             ids, mask = _padded(loaded, [sources[place] for place in places])
             output = loaded.model.generate(

@@ -177,7 +177,7 @@ class _Work(BaseStreamer):
         ids = torch.tensor([self.source_ids], device=next(model.parameters()).device)
         processors = LogitsProcessorList(no_repeats(self.loaded.architecture, self.decode, len(self.source_ids)))
         if self.decode.do_sample:
-            processors.append(_GumbelNoise(self.decode.temperature, self.decode.seed))
+            processors.append(GumbelNoise(self.decode.temperature, self.decode.seed))
         self.started = time.perf_counter()
         output = model.generate(
             input_ids=ids,
@@ -244,7 +244,7 @@ def generation_config(loaded: LoadedModel, decode: DecodingConfig) -> Generation
     return GenerationConfig(
         max_new_tokens=decode.max_new_tokens,
         num_beams=decode.num_beams,
-        do_sample=False,  # sampling is done by `_GumbelNoise`
+        do_sample=False,  # sampling is done by `GumbelNoise`
         # no_repeat_ngram_size is done by `NoRepeats`.
         length_penalty=decode.length_penalty,
         pad_token_id=own.pad_token_id,
@@ -287,7 +287,7 @@ def forbid_repeats(tokens: torch.Tensor, logits: torch.Tensor, size: int) -> Non
     logits[rows, ngrams[rows, places, -1]] = -torch.inf
 
 
-class _GumbelNoise(LogitsProcessor):
+class GumbelNoise(LogitsProcessor):
     """Turns greedy decoding into exact sampling at a temperature, with its own random generator.
 
     argmax(logits / temperature + G), with G drawn from the standard Gumbel distribution, is a draw from

@@ -10,6 +10,7 @@ import gradio as gr
 from dsum_demo.models.estimates import estimate
 from dsum_demo.models.registry import State
 from dsum_demo.ui.html import notice
+from dsum_demo.ui.judge_test import build_judge_test
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.formatting import millions, size
@@ -27,6 +28,7 @@ def build_models_tab(tab: gr.Tab, services: Services, owner: gr.BrowserState) ->
         gr.Markdown(HOW_TO_ADD, min_width=260)
         refresh = gr.Button("Refresh", elem_id="refresh-models", size="sm", scale=0, min_width=110)
     table = gr.HTML(elem_id="models")
+    build_judge_test(services)
     refresh.click(MethodType(refresh_models, services), owner, table, **QUIET)
     tab.select(MethodType(show_models, services), owner, table, **QUIET)
 

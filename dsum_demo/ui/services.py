@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsum_demo.comparison import Comparison
-from dsum_demo.composition import make_registry, make_run_queue, make_sources, make_store, saved_evaluations
+from dsum_demo.composition import (
+    make_judges,
+    make_registry,
+    make_run_queue,
+    make_sources,
+    make_store,
+    saved_evaluations,
+)
 from dsum_demo.data.examples import Example, read_samples
-from dsum_demo.errors import DataError
-from dsum_demo.evaluation.background import BackgroundEvaluation, EvaluationQueue
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.evaluation.background import EvaluationQueue
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded_comparison import recorded_samples
+from dsum_demo.judge.judges import JudgeSpec
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.review.backup import ReviewBackup
-from dsum_demo.review.records import ReviewSettings
 from dsum_demo.review.storage import ReviewStore
 from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
 
-
-@dataclass(frozen=True)
-class ReviewRun:
-    """A run whose texts become a review when it is done. name: "" for that of the data. reviewer: the name of its
-    creator.
-    """
-
-    run: BackgroundEvaluation
-    name: str
-    settings: ReviewSettings
-    reviewer: str
+if TYPE_CHECKING:
+    from dsum_demo.ui.review.new_run import ReviewRun
 
 
 @dataclass(repr=False)
@@ -67,6 +67,7 @@ class Services:
             make_sources(self.settings),
             saved_evaluations(self.settings),
             OutputCache(self.settings.outputs_file),
+            make_judges(self.settings, self.store),
             max_chars=self.settings.max_input_chars,
             public=self.settings.public,
         )
@@ -84,6 +85,14 @@ class Services:
             samples = []
         recorded = recorded_samples(saved_evaluations(settings), registry)
         return cls(settings, registry, make_store(settings, registry), samples, make_run_queue(settings), recorded)
+
+    @property
+    def chooser(self) -> JudgeSpec | None:
+        """The judge that may choose the best of several summaries, if there is one on this machine."""
+        with suppress(InputError):
+            spec = self.evaluations.judges.chooser()
+            return spec if self.registry.folder_of(spec.model) else None
+        return None
 
     def told(self, error: object) -> str:
         """The error text that a visitor sees: on a public Space without the server's paths."""

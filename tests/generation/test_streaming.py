@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from dsum_demo.errors import GenerationError, InputError
-from dsum_demo.generation.streaming import Generation, NoRepeats, _GumbelNoise, decode_tokens, generate, stream
+from dsum_demo.generation.streaming import Generation, GumbelNoise, NoRepeats, decode_tokens, generate, stream
 from dsum_demo.metrics.words import words
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import DEFAULT_PROMPT
@@ -219,7 +219,7 @@ def test_sampling_in_many_threads_at_once_is_the_same(trio):
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 2.0])
 def test_gumbel_noise_and_argmax_draw_from_the_softmax(temperature):
     scores = torch.tensor([[1.0, 0.0, -1.0, 2.0, float("-inf")]])
-    noise = _GumbelNoise(temperature, seed=0)
+    noise = GumbelNoise(temperature, seed=0)
     draws = 20_000
     drawn = Counter(int(noise(None, scores.expand(1, -1)).argmax()) for _ in range(draws))
     expected = torch.softmax(scores[0] / temperature, dim=0)

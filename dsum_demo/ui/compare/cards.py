@@ -149,11 +149,13 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
     if generation is None or not generation.new_tokens:
         return ""
     parts = []
-    if not comparison.recorded:  # those were generated in batches, whose speed is not that of one summary
+    if not comparison.recorded and not result.best_of:  # those were generated in batches
         first = generation.first_token_seconds
         parts.append(f"{generation.seconds:.2f} s" if first is None else f"first token {first:.2f} s")
         parts.append(f"{generation.tokens_per_second:.0f} tokens/s")
     parts.append(f"{generation.words} words")
+    if result.best_of:
+        parts.append(escape(result.best_of.sentence))
     if highlight != NO_HIGHLIGHT and (highlight == COPIED or comparison.references):
         share = share_marked(segments(result.summary, highlight, comparison.dialogue, comparison.references))
         parts.append(f"{100 * share:.0f} % {'copied' if highlight == COPIED else 'shared'}")

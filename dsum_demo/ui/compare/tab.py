@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from html import escape
 from types import MethodType
 from typing import Any, ClassVar
 
 import gradio as gr
 
-from dsum_demo.comparison import Comparison, clean_references, stream_comparison
+from dsum_demo.comparison import Choice, Comparison, clean_references, stream_comparison
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
@@ -33,6 +34,7 @@ from dsum_demo.ui.theme import QUIET
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
 REDRAW_SECONDS = 0.2  # drawing takes time from generation
 COMPARISONS_AT_ONCE = 4
+CANDIDATES = 4
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
 
@@ -68,6 +70,13 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
             typing = build_dialogue_input(page, services)
             with gr.Accordion("Decoding settings, the same for all models", open=False, elem_id="decoding"):
                 decoding = _build_decoding(first.decode)
+                best = gr.Checkbox(
+                    False,
+                    label=f"Best of {CANDIDATES}",
+                    info=best_of_info(services),
+                    interactive=services.chooser is not None,
+                    elem_id="best-of",
+                )
         with gr.Column(scale=9, min_width=310):
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(recorded)}
@@ -114,7 +123,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     controls = [typing.start, typing.stop, family, highlight]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
-        [*typing.typed, typing.as_is, family, *choosers[1:], *strengths, highlight, *decoding, owner],
+        [*typing.typed, typing.as_is, family, *choosers[1:], *strengths, highlight, *decoding, owner, best],
         outputs,
         concurrency_limit=COMPARISONS_AT_ONCE,
         **QUIET,
@@ -248,6 +257,7 @@ def run_comparison(
     ngram: float,
     request: gr.Request,
     owner: str = "",
+    best: bool = False,
 ) -> Iterator[tuple[Update, ...]]:
     """Yield the results as they arrive. An input error appears under the button and changes nothing else."""
     stop = services.running.get(request.session_hash or "")
@@ -270,6 +280,7 @@ def run_comparison(
             should_stop=stop.is_set if stop else None,
             strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
             as_is=uses_as_is(dialogue, as_is),
+            choice=choice_of(services) if best else None,
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]
@@ -283,6 +294,24 @@ def run_comparison(
         yield results(problem=html.notice(services.told(error), "error"))
     finally:
         services.finish(request.session_hash or "", stop)
+
+
+def choice_of(services: Services) -> Choice | None:
+    """The judge's choice among CANDIDATES summaries; None if no judge may choose."""
+    spec = services.chooser
+    return Choice(cache(lambda: services.evaluations.judges.load(spec)), CANDIDATES) if spec else None
+
+
+def best_of_info(services: Services) -> str:
+    """What the option does, and how far to trust the judge."""
+    spec = services.chooser
+    if spec is None:
+        return "Not available: no judge on this machine is shown to find wrong speakers."
+    trust = " ".join(services.evaluations.judges.trust(spec.name))
+    return (
+        f"Generates {CANDIDATES} candidates, the greedy one and samples, and keeps the one that a language model "
+        f"judges most faithful to the dialogue. It takes several times as long and does not stream. {trust}"
+    )
 
 
 def keep(comparison: Comparison | None) -> dict[str, Any] | None:

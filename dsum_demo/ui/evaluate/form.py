@@ -53,6 +53,7 @@ class EvaluationForm:
     close: gr.Button
     problem: gr.HTML
     systems: gr.CheckboxGroup
+    judge: gr.Dropdown
     values: list[gr.components.Component]
 
 
@@ -106,6 +107,13 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
                     min_width=150,
                 )
                 seed = gr.Number(0, label="Seed", info="Used for sampling and bootstrap.", precision=0, min_width=150)
+            judge = gr.Dropdown(
+                judge_choices(services),
+                value="",
+                label="Judge, a language model that needs no references",
+                info="It reads each dialogue once more after the summaries are generated.",
+                elem_id="evaluation-judge",
+            )
             with gr.Accordion("Several references", open=False):
                 policy = gr.Radio(POLICIES, value="mean", label="With several references, use")
                 reading = gr.Radio(
@@ -138,7 +146,14 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
     file.change(read_file, values, [references, outputs, *choosers.values(), *found], **QUIET)
     chosen = [part.input for part in (references, outputs, *choosers.values())]
     gr.on(chosen, list_broken, values, found, trigger_mode="always_last", **QUIET)
-    return EvaluationForm(start, close, problem, systems, values)
+    return EvaluationForm(start, close, problem, systems, judge, values)
+
+
+def judge_choices(services: Services) -> list[tuple[str, str]]:
+    """No judge, and every judge whose model is on this machine."""
+    judges = services.evaluations.judges
+    here = [spec.name for spec in judges.specs() if services.registry.folder_of(spec.model)]
+    return [("No judge", ""), *((name, name) for name in here)]
 
 
 def system_choices(family: Family) -> dict[str, Any]:

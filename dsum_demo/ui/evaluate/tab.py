@@ -87,7 +87,9 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
     parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
-    form.start.click(MethodType(start_own, services), [owner, *form.values], [token, form.problem, *running], **QUIET)
+    form.start.click(
+        MethodType(start_own, services), [owner, form.judge, *form.values], [token, form.problem, *running], **QUIET
+    )
     stop.click(MethodType(ask_to_stop, services), token, stop, queue=False, **QUIET)
     timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
 
@@ -107,14 +109,14 @@ def open_tab(services: Services, token: str | None, chosen: str | None) -> tuple
     return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form
 
 
-def start_own(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
-    return start(services, *values, owner=owner)
+def start_own(services: Services, owner: str, judge: str, *values: Any) -> tuple[Update, ...]:
+    return start(services, *values, owner=owner, judge=judge)
 
 
-def start(services: Services, *values: Any, owner: str = "") -> tuple[Update, ...]:
+def start(services: Services, *values: Any, owner: str = "", judge: str = "") -> tuple[Update, ...]:
     """Start the evaluation in the form. An error is shown under the form, which keeps its values."""
     try:
-        run = services.evaluations.start(replace(wanted(*values), owner=owner))
+        run = services.evaluations.start(replace(wanted(*values), owner=owner, judge=judge))
     except DsumError as error:
         return (gr.skip(), notice(str(error), "error"), *[gr.skip()] * 10)
     *followed, form = _follow(services, run, -1)

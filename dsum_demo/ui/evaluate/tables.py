@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from dsum_demo.evaluation.export import scale
+from dsum_demo.evaluation.export import judge_lines, scale
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.recovery import RULE
 from dsum_demo.evaluation.report import Report, SystemReport
@@ -40,7 +40,10 @@ HOW_CHECKS = (
 )
 
 
-UNITS = {"ratio": "× the reference", "share": "%", "yes/no": "% of summaries", "count": "per summary"}
+UNITS = {
+    "ratio": "× the reference", "share": "%", "yes/no": "% of summaries", "count": "per summary", "words": "words",
+    "times": "× the summary", "score": "× 100", "bits": "bits per token",
+}  # fmt: skip
 
 
 def headline(report: Report) -> str:
@@ -142,22 +145,29 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     names = _names(evaluation)
     rows, said = [], []
     for check in CHECKS:
-        factor = 1 if check.unit in ("ratio", "count") else 100
+        factor = 100 if check.times_100 else 1
         if any(system.checked[check.name] for system in report.systems):
             cells = [
                 interval(system.checks[check.name], factor, 2 if factor == 1 else 1) + _over(check, system)
                 for system in report.systems
             ]
             rows.append([f"{escape(check.title)} ({UNITS[check.unit]})", *cells])
+        if check.needs == "judge" and not evaluation.judge:
+            continue
         misses = escape(check.misses)
         said.append(f"<dt>{escape(check.title)}</dt><dd>{escape(check.how)} <i>What it misses:</i> {misses}</dd>")
     if not rows:
         return '<p class="hint">No summaries to check yet.</p>'
     return (
         html_table(["Check", *(names[system.name] for system in report.systems)], rows)
+        + "".join(f'<p class="hint judge">{escape(line)}</p>' for line in _judge(evaluation))
         + f'<p class="hint">{HOW_CHECKS}</p><details class="how"><summary>How each check is computed, and what it '
         f"misses</summary><dl>{''.join(said)}</dl></details>"
     )
+
+
+def _judge(evaluation: Evaluation) -> list[str]:
+    return judge_lines(evaluation.judge) if evaluation.judge else []
 
 
 def _over(check: Check, system: SystemReport) -> str:

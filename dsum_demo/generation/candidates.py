@@ -1,0 +1,82 @@
+"""Several summaries of one dialogue: the greedy one and samples, generated in one batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
+
+from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
+from dsum_demo.generation.batch import take_turn
+from dsum_demo.generation.stopping import StopOnRequest
+from dsum_demo.generation.streaming import Generation, GumbelNoise, decode_tokens, generation_config, no_repeats
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.models.prompts import FittedDialogue
+from dsum_demo.models.store import LoadedModel
+from dsum_demo.utils.formatting import first_line
+
+TEMPERATURE = 0.8  # of the samples, unless the decoding config samples
+MOST = 8
+
+
+def write_candidates(
+    loaded: LoadedModel,
+    prompt: FittedDialogue,
+    decode: DecodingConfig,
+    number: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Generation]:
+    """`number` summaries: first the greedy one, then seeded samples; equal ones are kept once.
+
+    seconds is each text's share of the batch's time. Raises InputError for a number out of bounds or beam search,
+    Stopped, and GenerationError, naming the model, if the model fails.
+    """
+    if not 1 <= number <= MOST:
+        raise InputError(f"The number of candidates is {number}; give 1 to {MOST}.")
+    if decode.num_beams > 1:
+        raise InputError("Candidates are sampled; choose greedy decoding or sampling instead of beam search.")
+    stop = StopOnRequest(should_stop)
+    greedy = replace(decode, do_sample=False)
+    processors = LogitsProcessorList(no_repeats(loaded.architecture, decode, len(prompt.source_ids)))
+    processors.append(_AllButFirst(GumbelNoise(decode.temperature if decode.do_sample else TEMPERATURE, decode.seed)))
+    ids = torch.tensor([prompt.source_ids] * number, device=next(loaded.model.parameters()).device)
+    started = time.perf_counter()
+    try:
+        with take_turn(loaded, stop), torch.inference_mode():
+            output = loaded.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=generation_config(loaded, greedy),
+                logits_processor=processors,
+                stopping_criteria=StoppingCriteriaList([stop]),
+            )
+    except DsumError:
+        raise
+    except Exception as error:
+        raise GenerationError(f"{loaded.spec.name} failed during generation: {first_line(error)}") from error
+    if stop.stopped:
+        raise Stopped("Stopped while the candidates were generated.")
+    seconds = (time.perf_counter() - started) / number
+    found: dict[str, Generation] = {}
+    ends = {*loaded.end_token_ids}
+    for row in loaded.architecture.generated(output, len(prompt.source_ids)).tolist():
+        ended = next((place for place, token in enumerate(row) if token in ends), len(row))
+        text = decode_tokens(loaded.tokenizer, row[:ended])
+        at_limit = ended == len(row) >= decode.max_new_tokens
+        found.setdefault(text, Generation(text, ended, seconds, finished=True, hit_length_limit=at_limit))
+    return list(found.values())
+
+
+class _AllButFirst(LogitsProcessor):
+    """Another processor for all rows but the first, which stays greedy."""
+
+    def __init__(self, other: LogitsProcessor):
+        self.other = other
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        changed = self.other(input_ids, scores)
+        changed[0] = scores[0]
+        return changed

@@ -1,0 +1,128 @@
+"""The judges: trained adapters in judges/, and of decoder-only families the bases and the embedded full fine-tunes.
+
+judges/tests.json has the shipped results of each judge's own test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dsum_demo.errors import DataError, InputError
+from dsum_demo.hub.source import SourceKind
+from dsum_demo.judge.likelihood_judge import LikelihoodJudge
+from dsum_demo.judge.own_test import JUDGE, JudgeTest
+from dsum_demo.models.adapters import adapter_config
+from dsum_demo.models.architectures import DECODER_ONLY
+from dsum_demo.models.catalog import Kind, ModelSpec
+from dsum_demo.models.loading import load_adapted, merged
+from dsum_demo.models.registry import Registry
+from dsum_demo.models.store import ModelStore
+from dsum_demo.utils.files import child_folders
+
+DEFAULT_JUDGE = "smollm2-135m"
+TESTS_FILE = "tests.json"
+UNTESTED = "has not been tested here: `dsum judge test` shows how far to trust it"
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """One judge. adapter: the folder of a trained judge, whose weights are added to `model`; else None."""
+
+    name: str
+    model: ModelSpec
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True)
+class Judges:
+    """All judges. folder: judges/."""
+
+    store: ModelStore
+    folder: Path
+
+    @property
+    def registry(self) -> Registry:
+        return self.store.registry
+
+    def specs(self) -> list[JudgeSpec]:
+        """Trained judges first."""
+        trained = [
+            JudgeSpec(folder.name, self.registry.spec(adapter_config(folder)["base_model_name_or_path"]), folder)
+            for folder in child_folders(self.folder)
+            if (folder / "adapter_config.json").is_file()
+        ]
+        families = (family for family in self.registry.families() if family.architecture is DECODER_ONLY)
+        models = (spec for family in families for spec in family.variants if _may_judge(spec))
+        return [*trained, *(JudgeSpec(spec.name, spec) for spec in models)]
+
+    def find(self, name: str = "") -> JudgeSpec:
+        """The judge with this name, by default DEFAULT_JUDGE. Raises InputError for an unknown name."""
+        known = {spec.name: spec for spec in self.specs()}
+        wanted = name or DEFAULT_JUDGE
+        if wanted not in known:
+            raise InputError(f"There is no judge {wanted!r}; choose one of: {', '.join(known)}.")
+        return known[wanted]
+
+    def load(self, spec: JudgeSpec, should_stop: Callable[[], bool] = lambda: False) -> LikelihoodJudge:
+        """Load a judge; its model is shared with the store. Raises what `ModelStore.load` raises."""
+        loaded = self.store.load(spec.model, should_stop=should_stop)
+        if spec.adapter is not None:
+            model, _ = load_adapted(spec.adapter, loaded.model)
+            loaded = replace(loaded, model=merged(model))
+        family = self.registry.family(spec.model.family)
+        return LikelihoodJudge(spec.name, loaded, family.prompt, family.max_source_tokens)
+
+    def tests(self, name: str) -> list[JudgeTest]:
+        """The shipped results of a judge's own test. Raises DataError for an invalid file."""
+        file = self.folder / TESTS_FILE
+        if not file.is_file():
+            return []
+        try:
+            found = [JudgeTest.from_dict(raw) for raw in json.loads(file.read_text(encoding="utf-8"))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{file} is not a list of judge tests ({error!r}); restore the shipped file.") from error
+        return [test for test in found if test.judge == name]
+
+    def trust(self, name: str) -> tuple[str, ...]:
+        """How far to trust a judge, one sentence per tested data, or that it is not tested."""
+        return tuple(describe_trust(test) for test in self.tests(name)) or (f"The judge {name} {UNTESTED}.",)
+
+    def chooser(self, name: str = "") -> JudgeSpec:
+        """The judge that may choose the best of several summaries: the named one, by default the one that finds most
+        wrong speakers in the shipped tests.
+
+        Raises InputError if it is not shown to find wrong speakers.
+        """
+        if name:
+            spec = self.find(name)
+            if not self.can_rank(name):
+                raise InputError(
+                    f"The judge {name} is not shown to find wrong speakers, so it cannot choose a summary."
+                )
+            return spec
+        able = [spec for spec in self.specs() if self.can_rank(spec.name)]
+        if not able:
+            raise InputError("No judge is shown to find wrong speakers, so none can choose a summary.")
+        return max(able, key=lambda spec: min(test.shares[JUDGE]["speakers"].share for test in self.tests(spec.name)))
+
+    def can_rank(self, name: str) -> bool:
+        """Whether summaries may be ranked by a judge: its shipped tests find wrong speakers better than chance."""
+        tests = self.tests(name)
+        return bool(tests) and all(test.can_rank for test in tests)
+
+
+def _may_judge(spec: ModelSpec) -> bool:
+    embedded = spec.source is not None and spec.source.kind is SourceKind.EMBEDDED
+    return spec.kind is Kind.BASE or (spec.kind is Kind.FULL and embedded)
+
+
+def describe_trust(test: JudgeTest) -> str:
+    """ "The judge smollm2-135m catches 71 % [66, 76] of swapped speakers; ... (200 dialogues of ...)." """
+    named = ", names instead of labels" if test.names else ""
+    return (
+        f"The judge {test.judge} {'; '.join(test.sentences)} ({test.dialogues:,} dialogues of {test.data}{named}; "
+        "95 % intervals)."
+    )

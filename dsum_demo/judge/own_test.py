@@ -1,0 +1,188 @@
+"""The judge's own test: how often it prefers a true summary to the same one with an error."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+from dsum_demo.data.dialogues import speakers
+from dsum_demo.data.examples import Example
+from dsum_demo.errors import InputError
+from dsum_demo.judge.corruptions import CORRUPTIONS, Twin, exchange_names, twins
+from dsum_demo.judge.likelihood_judge import LikelihoodJudge
+from dsum_demo.metrics.checks import check_summary
+from dsum_demo.metrics.words import words
+
+JUDGE = "judge"
+# Measures that need no model, as values of which more is better.
+BASELINES: Mapping[str, tuple[str, Callable[[str, str], float | None]]] = {
+    "length": ("The shorter one", lambda text, dialogue: -len(words(text))),
+    "ungrounded": ("Fewer names and numbers not in the dialogue", lambda text, d: _check("ungrounded", text, d, -1)),
+    "speakers": ("More speakers covered", lambda text, d: _check("speakers", text, d)),
+    "coverage": ("More extractive coverage", lambda text, d: _check("coverage", text, d)),
+}
+
+
+def _check(name: str, text: str, dialogue: str, sign: float = 1) -> float | None:
+    value = check_summary(text, dialogue, ()).values[name]
+    return None if value is None else sign * value
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of pairs in which the true summary is preferred, 0 to 1, a tie counting half, with its 95 % Wilson
+    interval.
+    """
+
+    share: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def above_chance(self) -> bool:
+        return self.low > 0.5
+
+    @property
+    def text(self) -> str:
+        """ "71 % [66, 76]" """
+        return f"{100 * self.share:.0f} % [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+
+
+def wilson(wins: float, n: int, confidence: float = 0.95) -> Share:
+    """The Wilson interval of `wins` of `n`. Raises InputError for n = 0."""
+    if n < 1:
+        raise InputError("A share needs at least one pair.")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = wins / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Share(share, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+@dataclass(frozen=True)
+class JudgeTest:
+    """The results of a test. shares: by measure (JUDGE or a name in BASELINES) and kind of error. names: whether
+    speaker labels were replaced by names.
+    """
+
+    judge: str
+    data: str
+    dialogues: int
+    seed: int
+    names: bool
+    shares: Mapping[str, Mapping[str, Share]]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> JudgeTest:
+        """Read the result of `as_dict`. Raises KeyError or TypeError for other data."""
+        shares = {m: {kind: Share(**share) for kind, share in kinds.items()} for m, kinds in raw["shares"].items()}
+        return cls(raw["judge"], raw["data"], raw["dialogues"], raw["seed"], raw["names"], shares)
+
+    @property
+    def sentences(self) -> list[str]:
+        """One sentence per kind: what the judge catches, or that it does not beat chance."""
+        found = []
+        for kind, share in self.shares.get(JUDGE, {}).items():
+            title = CORRUPTIONS[kind].title
+            if share.above_chance:
+                found.append(f"catches {share.text} of {title}")
+            else:
+                found.append(f"does not beat chance for {title} ({share.text})")
+        return found
+
+    @property
+    def can_rank(self) -> bool:
+        """Whether summaries may be ranked by the judge: it finds wrong speakers better than chance."""
+        share = self.shares.get(JUDGE, {}).get("speakers")
+        return share is not None and share.above_chance
+
+
+def kinds_of(result: JudgeTest) -> list[str]:
+    """The kinds of errors that a test has pairs of, in the order of CORRUPTIONS."""
+    return [kind for kind in CORRUPTIONS if any(kind in shares for shares in result.shares.values())]
+
+
+def title_of(measure: str, result: JudgeTest) -> str:
+    """The title of a measure in a table."""
+    return f"The judge {result.judge}" if measure == JUDGE else BASELINES[measure][0]
+
+
+_SPEAKER_NAMES = (
+    "Abigail Benedict Clarissa Desmond Eleanor Felix Gwen Howard Isolde Jerome Kirsten Lionel Miriam Norbert Octavia "
+    "Patrick Ramona Stuart Thelma Vernon"
+).split()
+
+
+def with_names(example: Example, seed: int = 0) -> Example:
+    """The example with names for labels such as #Person1#."""
+    rng = random.Random(f"{seed} {example.id}")
+    text = "\n".join((example.dialogue, *example.references))
+    free = [name for name in _SPEAKER_NAMES if name not in text]
+    labels = [name for name in speakers(example.dialogue) if name.startswith("#Person")]
+    if len(labels) > len(free):
+        return example
+    new = dict(zip(labels, rng.sample(free, len(labels)), strict=True))
+    dialogue, *references = (exchange_names(part, new) for part in (example.dialogue, *example.references))
+    return replace(example, dialogue=dialogue, references=tuple(references))
+
+
+def run_test(
+    judge: LikelihoodJudge | None,
+    examples: Sequence[Example],
+    *,
+    data: str,
+    seed: int = 0,
+    names: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[JudgeTest]:
+    """Yield the results so far after every dialogue; without a judge only those of BASELINES.
+
+    Raises InputError if no reference can be corrupted, and what `LikelihoodJudge.judge` raises.
+    """
+    if names:
+        examples = [with_names(example, seed) for example in examples]
+    pairs = twins(examples, seed)
+    if not pairs:
+        raise InputError("No reference can be corrupted; give dialogues with speakers and at least one reference each.")
+    by_dialogue: dict[tuple[str, str], list[Twin]] = {}
+    for twin in pairs:
+        by_dialogue.setdefault((twin.dialogue, twin.summary), []).append(twin)
+    wins: dict[str, dict[str, list[float]]] = {
+        measure: {kind: [] for kind in CORRUPTIONS} for measure in ((JUDGE, *BASELINES) if judge else BASELINES)
+    }
+    name = judge.name if judge else ""
+
+    def result(done: int) -> JudgeTest:
+        shares = {
+            measure: {kind: wilson(sum(found), len(found)) for kind, found in kinds.items() if found}
+            for measure, kinds in wins.items()
+        }
+        return JudgeTest(name, data, done, seed, names, shares)
+
+    groups = list(by_dialogue.items())
+    for (dialogue, summary), own in groups:
+        for measure, (_, value) in BASELINES.items():
+            true = value(summary, dialogue)
+            for twin in own:
+                _count(wins[measure][twin.kind], true, value(twin.corrupted, dialogue))
+    if judge is None:
+        yield result(len(groups))
+        return
+    items = [(dialogue, [summary, *(twin.corrupted for twin in own)]) for (dialogue, summary), own in groups]
+    for done, (place, (truth, *errors)) in enumerate(judge.judge(items, coverage=False, should_stop=should_stop), 1):
+        for twin, error in zip(groups[place][1], errors, strict=True):
+            _count(wins[JUDGE][twin.kind], truth.faithfulness, error.faithfulness)
+        yield result(done)
+
+
+def _count(wins: list[float], true: float | None, false: float | None) -> None:
+    if true is not None and false is not None:
+        wins.append(0.5 if true == false else float(true > false))

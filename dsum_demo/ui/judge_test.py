@@ -1,0 +1,145 @@
+"""The judges in the Models tab: how far to trust each, and its own test on the samples or an uploaded file."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.data.examples import draw, read_samples
+from dsum_demo.data.sources import regroup
+from dsum_demo.errors import DsumError, Stopped
+from dsum_demo.evaluation.background import PUBLIC_DIALOGUES
+from dsum_demo.judge.corruptions import CORRUPTIONS
+from dsum_demo.judge.own_test import BASELINES, JUDGE, JudgeTest, kinds_of, run_test, title_of
+from dsum_demo.ui.evaluate.form import FILE_TYPES, judge_choices
+from dsum_demo.ui.html import html_table, notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+
+ABOUT = (
+    "A judge is a language model that scores a summary without references, by how much likelier the dialogue makes it. "
+    "Its own test shows how far to trust it: each reference is compared with corrupted twins, and the share in which "
+    "the true one is preferred is counted for each kind of error, next to measures that need no model."
+)
+REDRAW_SECONDS = 0.5
+LIMIT = 200  # dialogues of an uploaded file
+
+Update = Any  # gradio's updates are plain dictionaries
+
+
+def build_judge_test(services: Services) -> None:
+    """Build the section and its events."""
+    gr.Markdown("### Judges\n\n" + ABOUT)
+    choices = [(title, name) for title, name in judge_choices(services) if name]
+    with gr.Row():
+        judge = gr.Dropdown(
+            choices, value=choices[0][1] if choices else None, label="Judge", elem_id="judge-name", min_width=220
+        )
+        file = gr.File(
+            label="Your dialogues and references; without a file, the samples",
+            file_types=FILE_TYPES,
+            type="filepath",
+            height=110,
+            elem_id="judge-file",
+            min_width=220,
+        )
+        with gr.Column(scale=0, min_width=170):
+            start = gr.Button("Test this judge", variant="primary", interactive=bool(choices), elem_id="judge-start")
+            stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
+    trust = gr.HTML(trust_of(services, choices[0][1]) if choices else "", elem_id="judge-trust")
+    result = gr.HTML(elem_id="judge-result")
+    running = gr.State(None)
+    judge.change(MethodType(trust_of, services), judge, trust, **QUIET)
+    begun = start.click(begin, None, [running, start, stop], queue=False, **QUIET)
+    ran = begun.then(MethodType(run_judge_test, services), [judge, file, running], result, concurrency_limit=1, **QUIET)
+    ran.then(end, None, [start, stop], queue=False, **QUIET)
+    stop.click(ask_to_stop, running, stop, queue=False, **QUIET)
+
+
+class StopTest:
+    """Whether the test was asked to stop. gradio copies a plain state for each session, but not this object."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StopTest:
+        return self
+
+
+def begin() -> tuple[StopTest, Update, Update]:
+    return StopTest(), gr.update(interactive=False, value="Testing…"), gr.update(interactive=True, value="Stop")
+
+
+def end() -> tuple[Update, Update]:
+    return gr.update(interactive=True, value="Test this judge"), gr.update(interactive=False, value="Stop")
+
+
+def ask_to_stop(running: StopTest | None) -> Update:
+    if running is not None:
+        running.event.set()
+    return gr.update(interactive=False, value="Stopping…")
+
+
+def trust_of(services: Services, name: str | None) -> str:
+    """What the shipped tests of a judge show."""
+    judges = services.evaluations.judges
+    return "".join(f'<p class="hint">{escape(sentence)}</p>' for sentence in judges.trust(name or ""))
+
+
+def run_judge_test(services: Services, name: str, file: str | None, running: StopTest | None) -> Iterator[str]:
+    """Yield the results so far. A stop keeps them; an error is shown instead."""
+    stop, drawn, last = running or StopTest(), 0.0, None
+    judges = services.evaluations.judges
+    yield notice(f"Loading {name}.")
+    try:
+        examples, data = services.samples, "samples"
+        if file:
+            data = Path(file).name
+            limit = PUBLIC_DIALOGUES if services.settings.public else LIMIT
+            examples = draw(regroup(read_samples(Path(file))), limit, 0)
+        judge = judges.load(judges.find(name), stop.event.is_set)
+        for last in run_test(judge, examples, data=data, should_stop=stop.event.is_set):
+            if time.monotonic() - drawn >= REDRAW_SECONDS:
+                drawn = time.monotonic()
+                yield notice(f"{last.dialogues:,} of at most {len(examples):,} dialogues.") + result_table(last)
+        if last is not None:
+            yield result_table(last)
+    except Stopped:
+        yield notice("Stopped.") + (result_table(last) if last else "")
+    except DsumError as error:
+        told = services.told(error)
+        yield notice(told.replace(file, Path(file).name) if file else told, "error")
+
+
+def result_table(result: JudgeTest) -> str:
+    """Rows: the judge and the measures without a model; columns: kinds of errors. At chance in gray."""
+    kinds = kinds_of(result)
+    rows = []
+    for measure in (JUDGE, *BASELINES):
+        shares = result.shares.get(measure, {})
+        cells = []
+        for kind in kinds:
+            share = shares.get(kind)
+            text = "–" if share is None else escape(share.text)
+            cells.append(text if share is None or share.above_chance else f'<span class="chance">{text}</span>')
+        rows.append([escape(title_of(measure, result)), *cells])
+    first = result.shares.get(JUDGE) or result.shares["length"]
+    rows.append(["Pairs", *(f"{first[kind].n:,}" if kind in first else "0" for kind in kinds)])
+    heads = ["Prefers the true summary to", *(escape(CORRUPTIONS[kind].title) for kind in kinds)]
+    how = "".join(
+        f"<dt>{escape(CORRUPTIONS[kind].title)}</dt><dd>{escape(CORRUPTIONS[kind].how)}</dd>" for kind in kinds
+    )
+    return (
+        html_table(heads, rows)
+        + '<p class="hint">Share of pairs with its 95 % Wilson interval; equal values count half. In gray: not shown '
+        f"to be better than chance. Over {result.dialogues:,} dialogues of {escape(result.data)}, seed "
+        f"{result.seed}.</p>"
+        f'<details class="how"><summary>How the errors are made</summary><dl>{how}</dl></details>'
+    )
