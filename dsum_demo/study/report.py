@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -36,9 +37,9 @@ COSTS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """The contents of study.json.
+    """The contents of study.json; equal only to itself, so that results can be cached by it.
 
     search: by method, a list of [learning rate, validation loss or None, reason]. finals: one record per method and
     seed, with `f1` (ROUGE type -> one value per validation dialogue, 0 to 1). original: the same for the base model.
@@ -87,14 +88,23 @@ class MethodRow:
 
 
 def read_study(folder: Path) -> Study:
-    """Raises DataError if the folder has no valid study.json."""
+    """The study of a folder; the same object as before if its file has not changed. Raises DataError if the folder has
+    no valid study.json.
+    """
+    file = folder / STUDY_FILE
     try:
-        record = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
-        return Study(**record)
+        stat = file.stat()
+        return _read(file, stat.st_mtime_ns, stat.st_size)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{folder} has no readable study ({error}); create one with dsum study --out.") from None
 
 
+@lru_cache(maxsize=8)
+def _read(file: Path, mtime_ns: int, size: int) -> Study:
+    return Study(**json.loads(file.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=8)
 def original_f1(study: Study) -> dict[str, Interval]:
     """Return the base model's means with intervals over dialogues, by ROUGE type; empty if it was not evaluated."""
     if not study.original:
@@ -104,8 +114,12 @@ def original_f1(study: Study) -> dict[str, Interval]:
     return {rouge: table.mean(place) for place, rouge in enumerate(ROUGE_TYPES)}
 
 
+@lru_cache(maxsize=8)
 def method_rows(study: Study) -> list[MethodRow]:
-    """Return a row per method with at least one evaluated run, best ROUGE-1 first."""
+    """Return a row per method with at least one evaluated run, best ROUGE-1 first.
+
+    The intervals of a study are computed once, because every visitor's page shows them.
+    """
     rows = []
     full = [row for row in study.finals if row["method"] == "full" and row.get("f1")]
     for method in METHODS:
