@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import wraps
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import gradio as gr
 from gradio.utils import get_function_description
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import TypeAdapter, ValidationError
 
 from dsum_demo.comparison import clean_references, compare
 from dsum_demo.composition import make_sources
@@ -60,40 +60,48 @@ def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
 
 def _answering(function: Callable[..., Any], services: Services) -> Callable[..., Any]:
     """`function` for callers: without its first parameter, with checked arguments, and with gradio's errors."""
-    config = ConfigDict(strict=True, arbitrary_types_allowed=True)
-    checked = validate_call(config=config)(function)
-
     whole = inspect.signature(function)
     signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+    hints = get_type_hints(function)
+    types = {name: TypeAdapter(hints[name]) for name in signature.parameters}
+
+    def checked(arguments: tuple[Any, ...]) -> dict[str, Any]:
+        given = signature.bind(*arguments).arguments
+        return {name: _checked(name, value, types[name]) for name, value in given.items()}
 
     if inspect.isgeneratorfunction(function):
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
             with _gradio_errors(services):
-                # By name, so that errors name the argument.
-                yield from checked(services, **signature.bind(*arguments).arguments)
+                yield from function(services, **checked(arguments))
     else:
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
             with _gradio_errors(services):
-                return checked(services, **signature.bind(*arguments).arguments)
+                return function(services, **checked(arguments))
 
     answer.__signature__ = signature  # type: ignore[attr-defined]
     return answer
+
+
+def _checked(name: str, value: Any, of: TypeAdapter[Any]) -> Any:
+    """The argument; raises InputError if it does not have the annotated type."""
+    try:
+        return of.validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, (name, *first["loc"])))
+        shown = repr(first["input"])
+        shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
+        raise InputError(f"{place} is {shown}: {first['msg'].lower()}.") from None
 
 
 @contextmanager
 def _gradio_errors(services: Services) -> Iterator[None]:
     try:
         yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        shown = repr(first["input"])
-        shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
-        raise gr.Error(f"{place} is {shown}: {first['msg'].lower()}.", print_exception=False) from error
     except DsumError as error:
         raise gr.Error(services.told(error), print_exception=False) from error
 
