@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dsum_demo.comparison import Comparison
 from dsum_demo.composition import (
@@ -20,7 +19,7 @@ from dsum_demo.composition import (
 )
 from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError, InputError
-from dsum_demo.evaluation.background import EvaluationQueue
+from dsum_demo.evaluation.background import BackgroundEvaluation, EvaluationQueue
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded_comparison import recorded_samples
 from dsum_demo.judge.judges import JudgeSpec
@@ -28,14 +27,24 @@ from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
 from dsum_demo.review.backup import ReviewBackup
+from dsum_demo.review.records import ReviewSettings
 from dsum_demo.review.storage import ReviewStore
 from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
 
-if TYPE_CHECKING:
-    from dsum_demo.ui.review.new_run import ReviewRun
+
+@dataclass(frozen=True)
+class ReviewRun:
+    """A run whose texts become a review when it is done. name: "" for that of the data. reviewer: the name of its
+    creator.
+    """
+
+    run: BackgroundEvaluation
+    name: str
+    settings: ReviewSettings
+    reviewer: str
 
 
 @dataclass(repr=False)

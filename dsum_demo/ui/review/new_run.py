@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +9,16 @@ import gradio as gr
 
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import BackgroundEvaluation, Wanted, describe
-from dsum_demo.review.records import MAX_SYSTEMS, MIN_SYSTEMS, ReviewDraft, ReviewSettings, check_name
+from dsum_demo.review.records import MAX_SYSTEMS, MIN_SYSTEMS, ReviewDraft, check_name
 from dsum_demo.review.sources import draft_from_evaluation
 from dsum_demo.ui.evaluate.tab import progress_bar
 from dsum_demo.ui.review.form import FormValues
 from dsum_demo.ui.review.visitor import check_reviewer
-from dsum_demo.ui.services import Services
+from dsum_demo.ui.services import ReviewRun, Services
 
 TICK_SECONDS = 1.0
 
 Update = Any  # gradio's updates are plain dictionaries
-
-
-@dataclass(frozen=True)
-class ReviewRun:
-    """A run and the review that it becomes. reviewer: the name of its creator."""
-
-    run: BackgroundEvaluation
-    name: str
-    settings: ReviewSettings
-    reviewer: str
-
-    def draft(self, services: Services) -> ReviewDraft:
-        """The review of the finished run. Raises InputError if its summaries cannot be ranked."""
-        opened = services.evaluations.get(self.run.key)
-        if opened is None:
-            raise InputError(self.run.error or "The run has no summaries; start the review again.")
-        title = describe(opened.whole.data)
-        return draft_from_evaluation(
-            opened.whole, self.name or f"Review of {title}", settings=self.settings, source=title
-        )
 
 
 def start_run(services: Services, secret: str, values: FormValues) -> ReviewRun:
@@ -58,6 +37,17 @@ def start_run(services: Services, secret: str, values: FormValues) -> ReviewRun:
     started = ReviewRun(services.evaluations.start(wanted), name, settings, reviewer)
     services.review_runs[secret] = started
     return started
+
+
+def draft_of_run(services: Services, started: ReviewRun) -> ReviewDraft:
+    """The review of the finished run. Raises InputError if its summaries cannot be ranked."""
+    opened = services.evaluations.get(started.run.key)
+    if opened is None:
+        raise InputError(started.run.error or "The run has no summaries; start the review again.")
+    title = describe(opened.whole.data)
+    return draft_from_evaluation(
+        opened.whole, started.name or f"Review of {title}", settings=started.settings, source=title
+    )
 
 
 def run_parts(started: ReviewRun | None) -> dict[str, Update]:

@@ -27,7 +27,7 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review import desk
 from dsum_demo.ui.review.form import NEW, FormValues, build_review_form, offer_evaluations
-from dsum_demo.ui.review.new_run import TICK_SECONDS, run_parts, start_run, stopped
+from dsum_demo.ui.review.new_run import TICK_SECONDS, draft_of_run, run_parts, start_run, stopped
 from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results, write_page
 from dsum_demo.ui.review.start import review_list, samples_draft, storage_notice, wanted_review
 from dsum_demo.ui.review.visitor import Visitor, check_reviewer
@@ -155,7 +155,7 @@ def tick(services: Services, secret: str, names: Any, shown: str) -> tuple[Updat
     if started.run.stopping:
         return parts(notice=notice(stopped(started.run)), **run_parts(None))
     try:
-        draft = started.draft(services)
+        draft = draft_of_run(services, started)
         if not shown:
             return _opened(services, visitor, draft, started.reviewer, started.run.error)
         review = services.reviews.create(draft, visitor.secret)
