@@ -171,12 +171,12 @@ def judge_model(base: Path, start: Path | None, rank: int, seed: int = 0) -> Any
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LAYERS, task_type="CAUSAL_LM"))
 
 
-def save_adapter(model: Any, folder: Path) -> None:
-    """The adapter in bfloat16."""
+def save_adapter(model: Any, folder: Path, base: str) -> None:
+    """The adapter in bfloat16. base: the name of its model in the catalog."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
-    model.peft_config["default"].base_model_name_or_path = "smollm2-135m"
+    model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(folder)
 
 
@@ -185,7 +185,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m recipes.judge", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True, help="the GGUF file of smollm2-135m")
+    parser.add_argument("--base", type=Path, required=True, help="the GGUF file of the model that the adapter is for")
     parser.add_argument("--start", type=Path, help="an adapter to continue from")
     parser.add_argument("--work", type=Path, default=Path("build/judge"))
     parser.add_argument("--steps", type=int, default=150)
@@ -198,7 +198,7 @@ def main() -> None:
     training = JudgeTraining(model, tokenizer, recipe, arguments.work)
     training.run(pairs)
     if arguments.out:
-        save_adapter(model, arguments.out)
+        save_adapter(model, arguments.out, arguments.base.parent.name)
 
 
 if __name__ == "__main__":

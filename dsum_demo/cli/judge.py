@@ -94,4 +94,4 @@ def test_text(result: JudgeTest) -> str:
         lines.append(f"{titles[measure]:<{wide}}" + "".join(f"{cell:>28}" for cell in cells))
     first = next(iter(result.shares.values()))
     lines.append(f"{'pairs':<{wide}}" + "".join(f"{first[kind].n if kind in first else 0:>28,}" for kind in kinds))
-    return "\n".join([*lines, "", describe_trust(result)])
+    return "\n".join([*lines, "", *describe_trust(result)])

@@ -97,12 +97,15 @@ def judge_evaluation(
     yield state("Done", found, 0.0, finished=True)
 
 
-def _with(example: ExampleRecord, found: Judged) -> ExampleRecord:
+def _with(example: ExampleRecord, judgements: Judged) -> ExampleRecord:
     outputs = {}
     for name, output in example.outputs.items():
-        one = found.get((example.dialogue or "", output.text))
-        values = {"judge_faithfulness": one.faithfulness, "judge_coverage": one.coverage} if one else {}
-        outputs[name] = replace(output, checks={**output.checks, **values})
+        one = judgements.get((example.dialogue or "", output.text))
+        if one is not None:
+            values = {"faithfulness": one.faithfulness, "speakers": one.speakers, "coverage": one.coverage}
+            checks = {**output.checks, **{f"judge_{value}": found for value, found in values.items()}}
+            output = replace(output, checks=checks)
+        outputs[name] = output
     return replace(example, outputs=outputs)
 
 

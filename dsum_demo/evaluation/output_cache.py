@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS outputs (
     key TEXT PRIMARY KEY, text TEXT NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL,
     hit_length_limit INTEGER NOT NULL, turns_left_out INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS judgements (
-    key TEXT PRIMARY KEY, faithfulness REAL, coverage REAL, seconds REAL NOT NULL
+CREATE TABLE IF NOT EXISTS judged (
+    key TEXT PRIMARY KEY, faithfulness REAL, speakers REAL, coverage REAL, likelihood REAL, seconds REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified INTEGER NOT NULL, digest TEXT NOT NULL
@@ -87,14 +87,14 @@ class OutputCache:
 
     def get_judgements(self, keys: Sequence[str]) -> dict[str, Judgement]:
         """The cached judgements of these keys."""
-        rows = self._rows("judgements", "faithfulness, coverage, seconds", keys)
+        rows = self._rows("judged", "faithfulness, speakers, coverage, likelihood, seconds", keys)
         return {key: Judgement(*values) for key, *values in rows}
 
     def put_judgements(self, judgements: Mapping[str, Judgement]) -> None:
         """Write judgements to disk immediately."""
         self._write(
-            "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)",
-            [(key, j.faithfulness, j.coverage, j.seconds) for key, j in judgements.items()],
+            "INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?, ?)",
+            [(key, *astuple(judgement)) for key, judgement in judgements.items()],
         )
 
     def put(self, outputs: Mapping[str, CachedOutput]) -> None:
@@ -116,7 +116,7 @@ class OutputCache:
     def clear(self) -> None:
         """Delete all outputs and judgements."""
         self._write("DELETE FROM outputs", [()])
-        self._write("DELETE FROM judgements", [()])
+        self._write("DELETE FROM judged", [()])
 
     def _rows(self, table: str, columns: str, keys: Sequence[str]) -> Iterator[Any]:
         for start in range(0, len(keys), AT_ONCE):

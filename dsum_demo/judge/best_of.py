@@ -38,7 +38,7 @@ class BestOf:
             "judge": self.judge,
             "chosen": self.chosen,
             "candidates": [
-                {"summary": candidate.text, "faithfulness": judgement.faithfulness}
+                {"summary": candidate.text, "faithfulness": judgement.faithfulness, "choice": judgement.choice}
                 for candidate, judgement in zip(self.candidates, self.judgements, strict=True)
             ],
             "writing_seconds": self.writing_seconds,
@@ -65,7 +65,7 @@ def best_of(
     number: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> BestOf:
-    """Generate `number` candidates and choose the one with the highest faithfulness, the earlier one of equals.
+    """Generate `number` candidates and choose the one with the highest `Judgement.choice`, the earlier one of equals.
 
     Raises what `write_candidates` and `LikelihoodJudge.judge` raise.
     """
@@ -78,5 +78,5 @@ def best_of(
 
 
 def _highest(judgements: Sequence[Judgement]) -> int:
-    values = [float("-inf") if j.faithfulness is None else j.faithfulness for j in judgements]
+    values = [float("-inf") if (value := judgement.choice) is None else value for judgement in judgements]
     return values.index(max(values))

@@ -55,13 +55,10 @@ def _mention(*names: str) -> re.Pattern[str]:
     return re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in names))
 
 
-def _mentioned(pair: Pair) -> tuple[str, str] | None:
-    """Two speakers of the dialogue, at least one of them in the summary: those in the summary first."""
-    found = speakers(pair.dialogue)
-    found = sorted(found, key=lambda name: not _mention(name).search(pair.summary))
-    if len(found) < 2 or not _mention(found[0]).search(pair.summary):
-        return None
-    return found[0], found[1]
+def speaker_pair(dialogue: str, summary: str) -> tuple[str, str] | None:
+    """Two speakers of the dialogue, those first whom the summary mentions; None if it mentions none of two."""
+    found = sorted(speakers(dialogue), key=lambda name: not _mention(name).search(summary))
+    return (found[0], found[1]) if len(found) > 1 and _mention(found[0]).search(summary) else None
 
 
 def exchange_names(text: str, new: Mapping[str, str]) -> str:
@@ -75,7 +72,7 @@ def _in_order(text: str, one: str, other: str) -> str:
 
 
 def _swap(pair: Pair, _: Pair, __: random.Random) -> str | None:
-    names = _mentioned(pair)
+    names = speaker_pair(pair.dialogue, pair.summary)
     if names is None:
         return None
     swapped = exchange_names(pair.summary, {names[0]: names[1], names[1]: names[0]})
@@ -83,7 +80,7 @@ def _swap(pair: Pair, _: Pair, __: random.Random) -> str | None:
 
 
 def _move_one_mention(pair: Pair, _: Pair, rng: random.Random) -> str | None:
-    names = _mentioned(pair)
+    names = speaker_pair(pair.dialogue, pair.summary)
     if names is None:
         return None
     one, other = names

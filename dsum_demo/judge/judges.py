@@ -13,7 +13,7 @@ from pathlib import Path
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.hub.source import SourceKind
 from dsum_demo.judge.likelihood_judge import LikelihoodJudge
-from dsum_demo.judge.own_test import JUDGE, JudgeTest
+from dsum_demo.judge.own_test import VALUES, JudgeTest
 from dsum_demo.models.adapters import adapter_config
 from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.catalog import Kind, ModelSpec
@@ -88,7 +88,8 @@ class Judges:
 
     def trust(self, name: str) -> tuple[str, ...]:
         """How far to trust a judge, one sentence per tested data, or that it is not tested."""
-        return tuple(describe_trust(test) for test in self.tests(name)) or (f"The judge {name} {UNTESTED}.",)
+        found = [sentence for test in self.tests(name) for sentence in describe_trust(test)]
+        return tuple(found) or (f"The judge {name} {UNTESTED}.",)
 
     def chooser(self, name: str = "") -> JudgeSpec:
         """The judge that may choose the best of several summaries: the named one, by default the one that finds most
@@ -106,7 +107,10 @@ class Judges:
         able = [spec for spec in self.specs() if self.can_rank(spec.name)]
         if not able:
             raise InputError("No judge is shown to find wrong speakers, so none can choose a summary.")
-        return max(able, key=lambda spec: min(test.shares[JUDGE]["speakers"].share for test in self.tests(spec.name)))
+        return max(able, key=lambda spec: self._least_found(spec.name))
+
+    def _least_found(self, name: str) -> float:
+        return min(share.share for test in self.tests(name) if (share := test.choice_of_speakers))
 
     def can_rank(self, name: str) -> bool:
         """Whether summaries may be ranked by a judge: its shipped tests find wrong speakers better than chance."""
@@ -119,10 +123,9 @@ def _may_judge(spec: ModelSpec) -> bool:
     return spec.kind is Kind.BASE or (spec.kind is Kind.FULL and embedded)
 
 
-def describe_trust(test: JudgeTest) -> str:
-    """ "The judge smollm2-135m catches 71 % [66, 76] of swapped speakers; ... (200 dialogues of ...)." """
-    named = ", names instead of labels" if test.names else ""
-    return (
-        f"The judge {test.judge} {'; '.join(test.sentences)} ({test.dialogues:,} dialogues of {test.data}{named}; "
-        "95 % intervals)."
-    )
+def describe_trust(test: JudgeTest) -> list[str]:
+    """ "faithfulness catches 71 % [66, 76] of swapped speakers, …", one sentence per value, then what was tested."""
+    named = " with names instead of labels" if test.names else ""
+    where = f"{test.dialogues:,} dialogues of {test.data}{named}, 95 % intervals"
+    found = [f"{title} {test.sentence(name)} ({where})." for name, (title, _) in VALUES.items() if name in test.shares]
+    return found or [f"The test over {where} has no values of a judge."]

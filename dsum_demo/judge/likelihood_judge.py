@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dsum_demo.errors import GenerationError, InputError, Stopped
+from dsum_demo.judge.corruptions import exchange_names, speaker_pair
 from dsum_demo.judge.likelihood import log_probabilities
 from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.prompts import Prompt
@@ -18,7 +19,8 @@ from dsum_demo.models.store import LoadedModel
 from dsum_demo.utils.formatting import first_line
 
 METHOD = (
-    "faithfulness: log p(summary | dialogue) - log p(summary), coverage: log p(dialogue | summary) - log p(dialogue)"
+    "faithfulness: log p(summary | dialogue) - log p(summary), speakers: log p(summary | dialogue) - log p(summary | "
+    "dialogue with its speakers exchanged), coverage: log p(dialogue | summary) - log p(dialogue)"
 )
 REVERSE = "{dialogue}\n\nWrite the conversation that the text above summarizes."
 MAX_SUMMARY_TOKENS = 256
@@ -28,13 +30,22 @@ BATCH_TOKENS = 768  # of continuations; their logits take most of the memory
 
 @dataclass(frozen=True)
 class Judgement:
-    """Bits per token that the condition adds, more is better; None if not requested or for a text without tokens.
-    seconds: the summary's share of the time.
+    """Bits per token that the condition adds, more is better. None: not requested, a text without tokens, or for
+    `speakers` a text that mentions no speaker.
+
+    likelihood: log p(summary | dialogue). seconds: the summary's share of the time.
     """
 
     faithfulness: float | None
+    speakers: float | None
     coverage: float | None
+    likelihood: float | None
     seconds: float
+
+    @property
+    def choice(self) -> float | None:
+        """What candidates are ranked by: likelihood + speakers, which together find most errors in the test."""
+        return None if self.likelihood is None else self.likelihood + (self.speakers or 0.0)
 
 
 class LikelihoodJudge:
@@ -75,26 +86,51 @@ class LikelihoodJudge:
 
     def _judge(self, dialogue: str, summaries: Sequence[str], coverage: bool) -> list[Judgement]:
         started = time.perf_counter()
-        with torch.inference_mode():
-            faithful = self._faithfulness(dialogue, summaries)
-            covered = self._coverage(dialogue, summaries) if coverage else [None] * len(summaries)
-        seconds = (time.perf_counter() - started) / max(1, len(summaries))
-        return [Judgement(one, other, seconds) for one, other in zip(faithful, covered, strict=True)]
-
-    def _faithfulness(self, dialogue: str, summaries: Sequence[str]) -> list[float | None]:
         # The end token is not judged: it measures whether the summary is complete.
         targets = [self._target(text, MAX_SUMMARY_TOKENS) for text in summaries]
+        with torch.inference_mode():
+            given, exchanged = self._given(dialogue, summaries, targets)
+            alone = self._sums(self._empty(self.prompt), targets)
+            covered = self._coverage(dialogue, summaries) if coverage else [None] * len(summaries)
+        seconds = (time.perf_counter() - started) / max(1, len(summaries))
+        return [
+            Judgement(
+                _bits(given[i] - alone[i], target),
+                _bits(given[i] - other, target) if (other := exchanged[i]) is not None else None,
+                covered[i],
+                _bits(given[i], target),
+                seconds,
+            )
+            for i, target in enumerate(targets)
+        ]
+
+    def _given(
+        self, dialogue: str, summaries: Sequence[str], targets: Sequence[list[int]]
+    ) -> tuple[list[float], list[float | None]]:
+        """The log-probability of each summary with the dialogue, and with two of its speakers exchanged: those whom the
+        summary mentions, or one of them and another; None if it mentions none.
+        """
+        given = self._sums(self._prompt(dialogue), targets)
+        exchanged: list[float | None] = [None] * len(targets)
+        pairs = [speaker_pair(dialogue, text) for text in summaries]
+        for pair in dict.fromkeys(filter(None, pairs)):
+            one, other = pair
+            own = [place for place, found in enumerate(pairs) if found == pair]
+            prompt = self._prompt(exchange_names(dialogue, {one: other, other: one}))
+            for place, value in zip(own, self._sums(prompt, [targets[place] for place in own]), strict=True):
+                exchanged[place] = value
+        return given, exchanged
+
+    def _prompt(self, dialogue: str) -> tuple[int, ...]:
         room = self.max_source_tokens - MAX_SUMMARY_TOKENS
-        prompt = self.loaded.fit(self.prompt, dialogue, room, MAX_SUMMARY_TOKENS).source_ids
-        given, alone = self._sums(prompt, targets), self._sums(self._empty(self.prompt), targets)
-        return [_bits(g, a, len(t)) for g, a, t in zip(given, alone, targets, strict=True)]
+        return self.loaded.fit(self.prompt, dialogue, room, MAX_SUMMARY_TOKENS).source_ids
 
     def _coverage(self, dialogue: str, summaries: Sequence[str]) -> list[float | None]:
         target = self._target(dialogue, MAX_DIALOGUE_TOKENS)
         alone = self._sums(self._empty(self._reverse), [target])[0]
         prompts = [self._reverse.encode(self.loaded.tokenizer, text)[: self.max_source_tokens] for text in summaries]
         return [
-            _bits(self._sums(prompt, [target])[0], alone, len(target)) if text.strip() else None
+            _bits(self._sums(prompt, [target])[0] - alone, target) if text.strip() else None
             for prompt, text in zip(prompts, summaries, strict=True)
         ]
 
@@ -126,5 +162,5 @@ def _batches(targets: Sequence[Sequence[Any]]) -> Iterator[list[int]]:
         yield batch
 
 
-def _bits(given: float, alone: float, tokens: int) -> float | None:
-    return (given - alone) / tokens / math.log(2) if tokens else None
+def _bits(gain: float, target: Sequence[int]) -> float | None:
+    return gain / len(target) / math.log(2) if target else None

@@ -13,17 +13,22 @@ from dsum_demo.data.dialogues import speakers
 from dsum_demo.data.examples import Example
 from dsum_demo.errors import InputError
 from dsum_demo.judge.corruptions import CORRUPTIONS, Twin, exchange_names, twins
-from dsum_demo.judge.likelihood_judge import LikelihoodJudge
+from dsum_demo.judge.likelihood_judge import Judgement, LikelihoodJudge
 from dsum_demo.metrics.checks import check_summary
 from dsum_demo.metrics.words import words
 
-JUDGE = "judge"
+# The judge's values, and what candidates are ranked by.
+VALUES: Mapping[str, tuple[str, Callable[[Judgement], float | None]]] = {
+    "faithfulness": ("Judge: faithfulness", lambda judgement: judgement.faithfulness),
+    "speakers": ("Judge: speakers", lambda judgement: judgement.speakers),
+    "choice": ("Judge: choice", lambda judgement: judgement.choice),
+}
 # Measures that need no model, as values of which more is better.
 BASELINES: Mapping[str, tuple[str, Callable[[str, str], float | None]]] = {
     "length": ("The shorter one", lambda text, dialogue: -len(words(text))),
     "ungrounded": ("Fewer names and numbers not in the dialogue", lambda text, d: _check("ungrounded", text, d, -1)),
-    "speakers": ("More speakers covered", lambda text, d: _check("speakers", text, d)),
-    "coverage": ("More extractive coverage", lambda text, d: _check("coverage", text, d)),
+    "speakers_covered": ("More speakers covered", lambda text, d: _check("speakers", text, d)),
+    "extractive_coverage": ("More extractive coverage", lambda text, d: _check("coverage", text, d)),
 }
 
 
@@ -66,7 +71,7 @@ def wilson(wins: float, n: int, confidence: float = 0.95) -> Share:
 
 @dataclass(frozen=True)
 class JudgeTest:
-    """The results of a test. shares: by measure (JUDGE or a name in BASELINES) and kind of error. names: whether
+    """The results of a test. shares: by measure (a name in VALUES or BASELINES) and kind of error. names: whether
     speaker labels were replaced by names.
     """
 
@@ -86,23 +91,24 @@ class JudgeTest:
         shares = {m: {kind: Share(**share) for kind, share in kinds.items()} for m, kinds in raw["shares"].items()}
         return cls(raw["judge"], raw["data"], raw["dialogues"], raw["seed"], raw["names"], shares)
 
-    @property
-    def sentences(self) -> list[str]:
-        """One sentence per kind: what the judge catches, or that it does not beat chance."""
-        found = []
-        for kind, share in self.shares.get(JUDGE, {}).items():
-            title = CORRUPTIONS[kind].title
-            if share.above_chance:
-                found.append(f"catches {share.text} of {title}")
-            else:
-                found.append(f"does not beat chance for {title} ({share.text})")
-        return found
+    def sentence(self, measure: str) -> str:
+        """What a value of the judge catches, and where it does not beat chance: "catches 71 % [66, 76] of …"."""
+        above, below = [], []
+        for kind, share in self.shares.get(measure, {}).items():
+            text = f"{share.text} of {CORRUPTIONS[kind].title}"
+            (above if share.above_chance else below).append(text)
+        parts = [f"catches {', '.join(above)}"] if above else []
+        return "; ".join([*parts, *([f"does not beat chance with {', '.join(below)}"] if below else [])])
 
     @property
     def can_rank(self) -> bool:
-        """Whether summaries may be ranked by the judge: it finds wrong speakers better than chance."""
-        share = self.shares.get(JUDGE, {}).get("speakers")
-        return share is not None and share.above_chance
+        """Whether candidates may be ranked by the judge: it finds wrong speakers better than chance."""
+        return (share := self.choice_of_speakers) is not None and share.above_chance
+
+    @property
+    def choice_of_speakers(self) -> Share | None:
+        """The share of swapped speakers that the judge's choice finds."""
+        return self.shares.get("choice", {}).get("speakers")
 
 
 def kinds_of(result: JudgeTest) -> list[str]:
@@ -112,7 +118,7 @@ def kinds_of(result: JudgeTest) -> list[str]:
 
 def title_of(measure: str, result: JudgeTest) -> str:
     """The title of a measure in a table."""
-    return f"The judge {result.judge}" if measure == JUDGE else BASELINES[measure][0]
+    return (VALUES[measure] if measure in VALUES else BASELINES[measure])[0]
 
 
 _SPEAKER_NAMES = (
@@ -156,7 +162,7 @@ def run_test(
     for twin in pairs:
         by_dialogue.setdefault((twin.dialogue, twin.summary), []).append(twin)
     wins: dict[str, dict[str, list[float]]] = {
-        measure: {kind: [] for kind in CORRUPTIONS} for measure in ((JUDGE, *BASELINES) if judge else BASELINES)
+        measure: {kind: [] for kind in CORRUPTIONS} for measure in ((*VALUES, *BASELINES) if judge else BASELINES)
     }
     name = judge.name if judge else ""
 
@@ -179,7 +185,8 @@ def run_test(
     items = [(dialogue, [summary, *(twin.corrupted for twin in own)]) for (dialogue, summary), own in groups]
     for done, (place, (truth, *errors)) in enumerate(judge.judge(items, coverage=False, should_stop=should_stop), 1):
         for twin, error in zip(groups[place][1], errors, strict=True):
-            _count(wins[JUDGE][twin.kind], truth.faithfulness, error.faithfulness)
+            for measure, (_, value_of) in VALUES.items():
+                _count(wins[measure][twin.kind], value_of(truth), value_of(error))
         yield result(done)
 
 

@@ -165,6 +165,15 @@ CHECKS = (
         "It depends on wording and length too; the judge's own test shows which errors it finds.",
     ),
     Check(
+        "judge_speakers",
+        "Judge: speakers",
+        "bits",
+        "judge",
+        "log p(summary | dialogue) − log p(summary | the dialogue with two speakers exchanged) per token, by a "
+        "language model: below zero, the summary fits the exchanged dialogue better.",
+        "It sees only whether speakers are exchanged, and is near zero if a summary hardly depends on who is who.",
+    ),
+    Check(
         "judge_coverage",
         "Judge: coverage",
         "bits",
@@ -202,6 +211,7 @@ def check_summary(summary: str, dialogue: str | None, references: Sequence[str])
             "entity_recall": recalled(summary, references),
             "chrf": chrf(summary, references),
             "judge_faithfulness": None,
+            "judge_speakers": None,
             "judge_coverage": None,
         },
         invented,

@@ -29,6 +29,7 @@ CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "entity_recall": ("more is better", lambda value: value),
     "chrf": ("more is better", lambda value: value),
     "judge_faithfulness": ("more is better", lambda value: value),
+    "judge_speakers": ("more is better", lambda value: value),
     "judge_coverage": ("more is better", lambda value: value),
 }
 PEOPLE = "people"

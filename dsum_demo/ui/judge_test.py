@@ -17,7 +17,7 @@ from dsum_demo.data.sources import regroup
 from dsum_demo.errors import DsumError, Stopped
 from dsum_demo.evaluation.background import PUBLIC_DIALOGUES
 from dsum_demo.judge.corruptions import CORRUPTIONS
-from dsum_demo.judge.own_test import BASELINES, JUDGE, JudgeTest, kinds_of, run_test, title_of
+from dsum_demo.judge.own_test import BASELINES, VALUES, JudgeTest, kinds_of, run_test, title_of
 from dsum_demo.ui.evaluate.form import FILE_TYPES, judge_choices
 from dsum_demo.ui.html import html_table, notice
 from dsum_demo.ui.services import Services
@@ -122,7 +122,7 @@ def result_table(result: JudgeTest) -> str:
     """Rows: the judge and the measures without a model; columns: kinds of errors. At chance in gray."""
     kinds = kinds_of(result)
     rows = []
-    for measure in (JUDGE, *BASELINES):
+    for measure in (*VALUES, *BASELINES):
         shares = result.shares.get(measure, {})
         cells = []
         for kind in kinds:
@@ -130,7 +130,7 @@ def result_table(result: JudgeTest) -> str:
             text = "–" if share is None else escape(share.text)
             cells.append(text if share is None or share.above_chance else f'<span class="chance">{text}</span>')
         rows.append([escape(title_of(measure, result)), *cells])
-    first = result.shares.get(JUDGE) or result.shares["length"]
+    first = result.shares["length"]
     rows.append(["Pairs", *(f"{first[kind].n:,}" if kind in first else "0" for kind in kinds)])
     heads = ["Prefers the true summary to", *(escape(CORRUPTIONS[kind].title) for kind in kinds)]
     how = "".join(

@@ -27,7 +27,7 @@ from dsum_demo.settings import Settings
 from dsum_demo.ui.evaluate.tables import checks_table
 
 COLUMNS = (["human1", "human2", "human3"], ["original", "full"])
-NAMES = ("judge_faithfulness", "judge_coverage")
+NAMES = ("judge_faithfulness", "judge_coverage")  # of texts without speakers too
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ def test_every_output_gets_the_judge_s_values(whole, judges):
     for output, judgement in zip(example.outputs.values(), alone, strict=True):
         assert output.checks["judge_faithfulness"] == pytest.approx(judgement.faithfulness, abs=1e-4)
         assert output.checks["judge_coverage"] == pytest.approx(judgement.coverage, abs=1e-4)
+        assert output.checks["judge_speakers"] == (judgement.speakers and pytest.approx(judgement.speakers, abs=1e-4))
     for system in build_report(whole, resamples=100).systems:
         assert all(system.checks[name].n == 20 for name in NAMES)
 

@@ -10,7 +10,7 @@ from dsum_demo.comparison import Choice, compare
 from dsum_demo.errors import InputError
 from dsum_demo.judge.best_of import best_of
 from dsum_demo.judge.judges import Judges
-from dsum_demo.judge.own_test import JUDGE, JudgeTest, wilson
+from dsum_demo.judge.own_test import JudgeTest, wilson
 from dsum_demo.models.decoding import DecodingConfig
 
 DIALOGUE = "Tom: Are you free on Friday?\nAnn: No, I am in Paris."
@@ -18,7 +18,7 @@ DECODE = DecodingConfig(max_new_tokens=8)
 
 
 def a_test(name: str, wins: int) -> dict:
-    return JudgeTest(name, "d", 200, 0, False, {JUDGE: {"speakers": wilson(wins, 200)}}).as_dict()
+    return JudgeTest(name, "d", 200, 0, False, {"choice": {"speakers": wilson(wins, 200)}}).as_dict()
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def judges(tmp_path, causal_store) -> Judges:
     return Judges(causal_store, tmp_path)
 
 
-def test_the_candidate_with_the_highest_faithfulness_is_chosen(judges, causal_store):
+def test_the_candidate_with_the_highest_choice_is_chosen(judges, causal_store):
     loaded = causal_store.load(causal_store.registry.spec("causal-full"))
     prompt = loaded.fit(causal_store.registry.default_family.prompt, DIALOGUE, 512, 8)
     found = best_of(judges.load(judges.chooser()), loaded, prompt, DECODE, 4)
-    values = [judgement.faithfulness for judgement in found.judgements]
+    values = [judgement.choice for judgement in found.judgements]
     assert values[found.chosen] == max(values) and len(values) == len(found.candidates) > 1
     assert found.best is found.candidates[found.chosen] and found.writing_seconds > 0 < found.judging_seconds
     assert f"chose candidate {found.chosen + 1} of {len(values)}" in found.sentence

@@ -64,6 +64,29 @@ def test_a_judgement_is_the_gain_in_bits_per_token(judge, loaded):
         assert judgement.coverage is not None and judgement.seconds > 0
 
 
+def test_speakers_is_the_loss_from_exchanging_the_speakers_of_the_dialogue(judge, loaded):
+    texts = ["Ann is in Paris, Tom asks.", "They talk.", "Tom asks."]
+    ((_, found),) = judge.judge([(DIALOGUE, texts)], coverage=False)
+    exchanged = "Ann: Are you free on Friday?\nTom: No, I am in Paris."
+    given, other = (CHAT_PROMPT.encode(loaded.tokenizer, text) for text in (DIALOGUE, exchanged))
+    for text, judgement in ((texts[0], found[0]), (texts[2], found[2])):
+        target = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        likelihood = sum(one_at_a_time(loaded.model, given, target)) / len(target) / math.log(2)
+        gain = likelihood - sum(one_at_a_time(loaded.model, other, target)) / len(target) / math.log(2)
+        assert judgement.likelihood == pytest.approx(float(likelihood), abs=1e-4)
+        assert judgement.speakers == pytest.approx(float(gain), abs=1e-4)
+        assert judgement.choice == judgement.likelihood + judgement.speakers
+    assert found[1].speakers is None and found[1].choice == found[1].likelihood
+
+
+def test_three_speakers_are_exchanged_as_the_summary_mentions_them_and_one_cannot_be(judge):
+    three = f"{DIALOGUE}\nBen: Me neither."
+    ((_, [pair, alone]),) = judge.judge([(three, ["Ben and Ann are busy.", "Ann is busy."])], coverage=False)
+    assert pair.speakers is not None and alone.speakers is not None
+    ((_, [single]),) = judge.judge([("Tom: Hello?", ["Tom calls."])], coverage=False)
+    assert single.speakers is None and single.faithfulness is not None
+
+
 def test_coverage_is_the_gain_of_the_dialogue(judge, loaded):
     ((_, [judgement]),) = judge.judge([(DIALOGUE, SUMMARIES[:1])])
     reverse = Prompt("{dialogue}\n\nWrite the conversation that the text above summarizes.", chat=True)
@@ -84,7 +107,8 @@ def test_texts_do_not_depend_on_their_company_and_short_dialogues_come_first(jud
 
 def test_a_text_without_tokens_has_no_judgement(judge):
     ((_, [empty, one]),) = judge.judge([(DIALOGUE, ["  ", "Ann"])])
-    assert empty.faithfulness is empty.coverage is None and one.faithfulness is not None
+    assert empty.faithfulness is empty.coverage is empty.speakers is empty.choice is None
+    assert one.faithfulness is not None
 
 
 def test_many_summaries_are_computed_in_several_batches(judge, monkeypatch):

@@ -10,7 +10,7 @@ from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.judge.judges import Judges, describe_trust
 from dsum_demo.judge.likelihood_judge import LikelihoodJudge
-from dsum_demo.judge.own_test import BASELINES, JUDGE, JudgeTest, Share, run_test, wilson, with_names
+from dsum_demo.judge.own_test import BASELINES, VALUES, JudgeTest, Share, run_test, wilson, with_names
 from dsum_demo.settings import Settings
 from tests.conftest import CHAT_PROMPT
 
@@ -43,18 +43,19 @@ def test_a_share_needs_pairs():
 def test_every_kind_is_counted_for_the_judge_and_the_baselines(judges, samples):
     judge = judges.load(judges.find("causal-base"))
     *_, last = run_test(judge, samples, data="samples")
-    assert last.dialogues == 6 and list(last.shares) == [JUDGE, *BASELINES]
-    assert last.shares[JUDGE]["speakers"].n == last.shares["length"]["speakers"].n > 0
+    assert last.dialogues == 6 and list(last.shares) == [*VALUES, *BASELINES]
+    assert last.shares["choice"]["speakers"].n == last.shares["length"]["speakers"].n > 0
     # Swapped labels have the same length; a replaced name is not in the dialogue.
     assert last.shares["length"]["speakers"].share == 0.5
     assert last.shares["ungrounded"]["name"].share == 1.0
     assert JudgeTest.from_dict(json.loads(json.dumps(last.as_dict()))) == last
-    assert "causal-base" in describe_trust(last) and "(6 dialogues of samples" in describe_trust(last)
+    assert [sentence.split()[1] for sentence in describe_trust(last)] == ["faithfulness", "speakers", "choice"]
+    assert all("(6 dialogues of samples, 95 % intervals)." in sentence for sentence in describe_trust(last))
 
 
 def test_without_a_judge_only_the_baselines_are_counted(samples):
     (only,) = run_test(None, samples, data="samples", seed=3)
-    assert list(only.shares) == list(BASELINES) and not only.can_rank and only.sentences == []
+    assert list(only.shares) == list(BASELINES) and not only.can_rank and "no values" in describe_trust(only)[0]
 
 
 def test_labels_become_names_in_dialogue_and_references(samples):
@@ -94,7 +95,7 @@ def test_the_judges_are_the_bases_of_decoder_only_families_and_trained_adapters(
 
 
 def shown(judge: str, *, speakers: Share) -> dict:
-    return JudgeTest(judge, "d", 200, 0, False, {JUDGE: {"speakers": speakers, "number": wilson(95, 100)}}).as_dict()
+    return JudgeTest(judge, "d", 200, 0, False, {"choice": {"speakers": speakers, "number": wilson(95, 100)}}).as_dict()
 
 
 def test_shipped_tests_decide_how_a_judge_is_described_and_whether_it_ranks(tmp_path, causal_store):
@@ -103,10 +104,9 @@ def test_shipped_tests_decide_how_a_judge_is_described_and_whether_it_ranks(tmp_
     tests = [shown("one", speakers=wilson(142, 200)), shown("two", speakers=wilson(104, 200))]
     (tmp_path / "tests.json").write_text(json.dumps(tests))
     assert judges.can_rank("one") and not judges.can_rank("two")
-    assert (
-        "catches 71 % [64, 77] of swapped speakers; catches 95 % [89, 98] of changed numbers" in judges.trust("one")[0]
-    )
-    assert "does not beat chance for swapped speakers (52 % [45, 59])" in judges.trust("two")[0]
+    (sentence,) = judges.trust("one")
+    assert sentence.startswith("Judge: choice catches 71 % [64, 77] of swapped speakers, 95 % [89, 98] of changed")
+    assert "does not beat chance with 52 % [45, 59] of swapped speakers" in judges.trust("two")[0]
     (tmp_path / "tests.json").write_text('[{"judge": "one"}]')
     with pytest.raises(DataError, match="is not a list of judge tests"):
         judges.trust("one")

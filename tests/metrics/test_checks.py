@@ -104,7 +104,7 @@ def test_every_check_accepts_an_empty_summary(empty):
     assert values(empty) == {
         "length": 0.0, "copied": None, "novel_bigrams": None, "coverage": None, "density": None, "compression": None,
         "repetition": None, "speakers": 0.0, "swapped": None, "ungrounded": 0.0, "entity_recall": 0.0, "chrf": 0.0,
-        "judge_faithfulness": None, "judge_coverage": None,
+        "judge_faithfulness": None, "judge_speakers": None, "judge_coverage": None,
     }  # fmt: skip
 
 

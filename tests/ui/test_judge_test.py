@@ -1,0 +1,107 @@
+"""The judges in the Models tab, the judge in the Evaluate form, and best of n in Compare, with tiny real models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dsum_demo.comparison import compare
+from dsum_demo.composition import make_run_queue
+from dsum_demo.data.examples import read_samples
+from dsum_demo.data.sources import SAMPLES
+from dsum_demo.evaluation.background import Wanted
+from dsum_demo.judge.own_test import JudgeTest, wilson
+from dsum_demo.models.catalog import Kind
+from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.ui import judge_test
+from dsum_demo.ui.compare import tab
+from dsum_demo.ui.compare.cards import system_card
+from dsum_demo.ui.evaluate.form import judge_choices
+from dsum_demo.ui.services import Services
+
+
+@pytest.fixture
+def services(causal_settings, causal_store) -> Services:
+    samples = read_samples(causal_settings.samples_file)[:4]
+    return Services(causal_settings, causal_store.registry, causal_store, samples, make_run_queue(causal_settings))
+
+
+@pytest.fixture
+def tested(services, causal_root):
+    file = causal_root / "judges" / "tests.json"
+    file.parent.mkdir()
+    shares = {"choice": {"speakers": wilson(150, 200), "number": wilson(101, 200)}}
+    file.write_text(json.dumps([JudgeTest("causal-base", "dialogsum:validation", 200, 0, False, shares).as_dict()]))
+    yield
+    file.unlink()
+    file.parent.rmdir()
+
+
+def test_the_judges_are_the_models_on_this_machine(services):
+    assert judge_choices(services) == [
+        ("No judge", ""), ("causal-base", "causal-base"), ("causal-full", "causal-full")
+    ]  # fmt: skip
+
+
+def test_a_test_shows_progress_and_then_the_judge_next_to_the_baselines(services):
+    *progress, last = judge_test.run_judge_test(services, "causal-base", None, judge_test.StopTest())
+    assert "Loading causal-base" in progress[0] and "of at most 4 dialogues" in progress[1]
+    assert "Judge: speakers" in last and "The shorter one" in last and "swapped speakers" in last
+    assert "Over 4 dialogues of samples, seed 0." in last and 'class="chance"' in last
+
+
+def test_a_test_of_an_upload_uses_its_rows_and_an_error_hides_the_folder(services, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    row = {"dialogue": "Tom: Pay 30 dollars.\nAnn: No.", "summary": "Tom wants 30 dollars; Ann refuses."}
+    file.write_text("".join(json.dumps({**row, "id": str(n)}) + "\n" for n in range(3)))
+    *_, last = judge_test.run_judge_test(services, "causal-base", str(file), None)
+    assert "dialogues of mine.jsonl" in last and "changed numbers" in last
+    file.write_text("not a table\n")
+    *_, last = judge_test.run_judge_test(services, "causal-base", str(file), None)
+    assert 'role="alert"' in last and "mine.jsonl" in last and str(tmp_path) not in last
+
+
+def test_a_stop_keeps_the_results_so_far(services):
+    stop, shown = judge_test.StopTest(), []
+    for part in judge_test.run_judge_test(services, "causal-base", None, stop):
+        shown.append(part)
+        judge_test.ask_to_stop(stop)
+    assert "Stopped." in shown[-1] and len(shown) <= 3
+
+
+def test_trust_is_shown_beside_the_name(services, tested):
+    shown = judge_test.trust_of(services, "causal-base")
+    assert "catches 75 % [69, 80] of swapped speakers" in shown
+    assert "does not beat chance with 50 % [44, 57] of changed numbers" in shown
+    assert "has not been tested" in judge_test.trust_of(services, "causal-full")
+
+
+def test_an_evaluation_with_a_judge_shows_its_values(services):
+    run = services.evaluations.start(Wanted(SAMPLES, ("causal-base",), limit=2, judge="causal-base"))
+    while not run.over:
+        run._asked.wait(0.05)
+    assert not run.error
+    opened = services.evaluations.get(run.key)
+    values = [o.checks["judge_faithfulness"] for e in opened.evaluation.examples for o in e.outputs.values()]
+    assert len(values) == 2 and opened.evaluation.judge["name"] == "causal-base"
+
+
+def test_best_of_n_is_offered_only_with_a_tested_judge(services, tested):
+    assert services.chooser.name == "causal-base"
+    assert "75 % [69, 80] of swapped speakers" in tab.best_of_info(services)
+    assert tab.choice_of(services).candidates == tab.CANDIDATES
+
+
+def test_without_a_tested_judge_best_of_n_is_not_available(services):
+    assert services.chooser is None and tab.choice_of(services) is None
+    assert tab.best_of_info(services).startswith("Not available")
+
+
+def test_a_card_shows_which_candidate_was_chosen(services, tested):
+    family = services.registry.default_family
+    result = compare(
+        services.store, family, [family.base], services.samples[0].dialogue, [], DecodingConfig(max_new_tokens=6),
+        choice=tab.choice_of(services),
+    )  # fmt: skip
+    assert "Judge causal-base chose" in system_card(Kind.BASE, result, 0, "none")
