@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 from dsum_demo.data.conversations.reader import Reading
 from dsum_demo.data.dialogues import doubts, read_dialogue
@@ -29,6 +29,7 @@ from dsum_demo.metrics.scores import (
     shown_unit,
     signature,
 )
+from dsum_demo.metrics.words import words
 from dsum_demo.models.adapter_scaling import check_strength
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -40,6 +41,7 @@ from dsum_demo.utils.threads import run_in_thread
 
 log = logging.getLogger(__name__)
 
+MAX_SYSTEMS = 6
 MAX_REFERENCES = 3
 MAX_REFERENCE_CHARS = 5_000
 NOTE_SECONDS = 0.5
@@ -54,6 +56,29 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class RecordedSummary:
+    """A summary from elsewhere, such as another program's, as a system of a comparison. It has a model's descriptive
+    fields, so that both can be shown alike.
+    """
+
+    name: str
+    text: str
+    kind: ClassVar[str] = "recorded"
+    family: ClassVar[str] = ""
+    base: ClassVar[None] = None
+    source: ClassVar[None] = None
+    parameters: ClassVar[None] = None
+    trained_parameters: ClassVar[None] = None
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+
+System = ModelSpec | RecordedSummary
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """One system's part of a comparison, complete or still being written.
 
@@ -62,10 +87,10 @@ class SystemResult:
     set if the system failed.
     parameters / trained_parameters: counts, known once loaded. scores: None without a reference. strength: what the
     adapter's part is multiplied by; 1 is the model as it was trained. best_of: the candidates if a judge chose the
-    summary.
+    summary. fitted: the dialogue as the model reads it, None until its tokenizer is loaded.
     """
 
-    spec: ModelSpec
+    spec: System
     phase: str = "waiting"
     note: str = ""
     share: float | None = None
@@ -76,6 +101,7 @@ class SystemResult:
     error: str = ""
     strength: float = 1.0
     best_of: BestOf | None = None
+    fitted: FittedDialogue | None = None
 
     @property
     def summary(self) -> str:
@@ -86,9 +112,9 @@ class SystemResult:
 class Comparison:
     """A comparison's input and results.
 
-    reading: how the text was read, such as a chat export; its dialogue is `dialogue`. fitted: None until the first
-    model's tokenizer is loaded. recorded: the date (YYYY-MM-DD) of a saved evaluation from which the summaries are; ""
-    if they were generated for this comparison.
+    family: the one whose base model the systems are compared with; a system may be of another family, and uses that
+    family's prompt. reading: how the text was read, such as a chat export; its dialogue is `dialogue`. recorded: the
+    date (YYYY-MM-DD) of a saved evaluation from which the summaries are; "" if they were generated for this comparison.
     """
 
     family: Family
@@ -96,7 +122,6 @@ class Comparison:
     references: tuple[str, ...]
     decode: DecodingConfig
     systems: tuple[SystemResult, ...]
-    fitted: FittedDialogue | None = None
     signature: Signature | None = field(default=None)
     reading: Reading | None = None
     recorded: str = ""
@@ -105,6 +130,11 @@ class Comparison:
     def original(self) -> SystemResult | None:
         """The system that the others are compared with: the family's base, if it is one of the systems."""
         return next((system for system in self.systems if system.spec.name == self.family.base.name), None)
+
+    def title_of(self, system: SystemResult) -> str:
+        """The system's title, or its name if another system has the same title."""
+        same = [other for other in self.systems if other.spec.title == system.spec.title]
+        return system.spec.title if len(same) == 1 else system.spec.name
 
     @property
     def failure(self) -> str:
@@ -124,8 +154,19 @@ class Comparison:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about the input, one sentence each: no dialogue, not in English, or truncated."""
-        truncated = (self.fitted.note,) if self.fitted and self.fitted.note else ()
-        return (*doubts(self.dialogue, self.reading.turns if self.reading else 0), *truncated)
+        return (*doubts(self.dialogue, self.reading.turns if self.reading else 0), *self.truncated)
+
+    @property
+    def truncated(self) -> tuple[str, ...]:
+        """What was left out of the dialogue; for which systems, if not for all that have read it."""
+        notes: dict[str, list[SystemResult]] = {}
+        for system in self.systems:
+            if system.fitted:
+                notes.setdefault(system.fitted.note, []).append(system)
+        if len(notes) == 1:
+            return tuple(note for note in notes if note)
+        named = {note: ", ".join(map(self.title_of, systems)) for note, systems in notes.items()}
+        return tuple(f"{names}: {note}" for note, names in named.items() if note)
 
     def as_dict(self) -> dict[str, Any]:
         """What `dsum compare --json` prints; scores are between 0 and 1, times in seconds."""
@@ -138,8 +179,8 @@ class Comparison:
             "decode": self.decode.as_dict(),
             "recorded": self.recorded,
             "warnings": list(self.warnings),
-            "turns_left_out": self.fitted.turns_left_out if self.fitted else 0,
-            "cut_inside_turn": bool(self.fitted and self.fitted.cut_inside_turn),
+            "turns_left_out": max((s.fitted.turns_left_out for s in self.systems if s.fitted), default=0),
+            "cut_inside_turn": any(s.fitted.cut_inside_turn for s in self.systems if s.fitted),
             "systems": [_system_dict(system) for system in self.systems],
         }
 
@@ -157,15 +198,12 @@ class Comparison:
             reading = replace(reading, format=str(of["format"]), dropped=dropped)
         references = clean_references(raw["references"])
         recorded = date.fromisoformat(raw["recorded"]).isoformat() if raw["recorded"] else ""
-        left_out = int(raw["turns_left_out"])
-        kept = reading.turns - left_out
         return cls(
             registry.family(raw["family"]),
             reading.dialogue,
             references,
             DecodingConfig(**raw["decode"]),
-            tuple(_system(system, references, registry) for system in raw["systems"]),
-            FittedDialogue(reading.dialogue, (), kept, left_out, bool(raw["cut_inside_turn"])),
+            tuple(_system(system, references, registry, reading) for system in raw["systems"]),
             signature(n=1, references=len(references)) if references else None,
             reading,
             recorded,
@@ -176,7 +214,7 @@ class Comparison:
 
     def as_csv(self) -> str:
         """One row per system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
-        facts = "name kind phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
+        facts = "name kind family phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
         columns = [*facts, *(column for metric in METRICS.values() for column in metric.columns)]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
@@ -195,14 +233,14 @@ class Comparison:
         for number, reference in enumerate(self.references, 1):
             lines += [f"**Reference {number}**: {reference}", ""]
         for system in self.systems:
-            lines += [f"**{system.spec.title}** (`{system.spec.name}`): {system.summary or system.error}", ""]
+            lines += [f"**{self.title_of(system)}** (`{system.spec.name}`): {system.summary or system.error}", ""]
         if self.signature:
             heads = ["System", *(metric.heading for metric in METRICS.values())]
             lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
             for system in self.systems:
                 if system.scores:
                     cells = " | ".join(shown_f1(system.scores.get(rouge)) for rouge in METRICS)
-                    lines.append(f"| {system.spec.title} | {cells} |")
+                    lines.append(f"| {self.title_of(system)} | {cells} |")
             lines += ["", f"{shown_unit().replace('×', 'x')}. {self.signature.text}"]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -212,6 +250,7 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
     return {
         "name": system.spec.name,
         "kind": str(system.spec.kind),
+        "family": system.spec.family,
         "title": system.spec.title,
         "summary": system.summary,
         "rouge": f1_of(system.scores) if system.scores else None,
@@ -226,12 +265,15 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "tokens_per_second": generation.tokens_per_second if generation else None,
         "hit_length_limit": bool(generation and generation.hit_length_limit),
         **({"best_of": system.best_of.as_dict()} if system.best_of else {}),
+        "turns_left_out": system.fitted.turns_left_out if system.fitted else None,
+        "cut_inside_turn": bool(system.fitted and system.fitted.cut_inside_turn),
     }
 
 
-def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registry) -> SystemResult:
+def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registry, reading: Reading) -> SystemResult:
     """Read a finished system's result of `_system_dict`."""
     text, first = str(raw["summary"]), raw["first_token_seconds"]
+    name, recorded, left_out = str(raw["name"]), raw["kind"] == RecordedSummary.kind, raw["turns_left_out"]
     if raw["phase"] not in ("done", "stopped", "failed"):
         raise ValueError(f"A kept system's phase is done, stopped or failed, not {raw['phase']!r}.")
     generation = (
@@ -247,8 +289,12 @@ def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registr
         if raw["seconds"] is not None
         else None
     )
+    fitted = None
+    if left_out is not None:
+        kept = reading.turns - int(left_out)
+        fitted = FittedDialogue(reading.dialogue, (), kept, int(left_out), bool(raw["cut_inside_turn"]))
     return SystemResult(
-        registry.spec(raw["name"]),
+        RecordedSummary(name, text) if recorded else registry.spec(name),
         raw["phase"],
         generation=generation,
         parameters=raw["parameters"],
@@ -256,7 +302,27 @@ def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registr
         scores=score_summary(text, references) if raw["phase"] == "done" and references and text else None,
         error=str(raw["error"]),
         strength=check_strength(raw["strength"]),
+        fitted=fitted,
     )
+
+
+def check_systems(systems: Sequence[System]) -> None:
+    """Raises InputError unless there are one to six different systems, and each recorded summary is a usable text."""
+    if not systems or len(systems) > MAX_SYSTEMS:
+        raise InputError(f"There are {len(systems)} systems; compare 1 to {MAX_SYSTEMS}.")
+    names = [system.name for system in systems]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise InputError(f"{twice} was chosen twice; choose another system or remove one of the two.")
+    for system in systems:
+        if not isinstance(system, RecordedSummary):
+            continue
+        if not words(system.text):
+            raise InputError(f"{system.name} has no words; give the text of a summary or remove it.")
+        if len(system.text) > MAX_REFERENCE_CHARS:
+            raise InputError(
+                f"{system.name} has {len(system.text):,} characters; the limit is {MAX_REFERENCE_CHARS:,}. "
+                "Give a summary, not the dialogue."
+            )
 
 
 def clean_references(references: Sequence[str]) -> tuple[str, ...]:
@@ -278,7 +344,7 @@ def clean_references(references: Sequence[str]) -> tuple[str, ...]:
 def stream_comparison(
     store: ModelStore,
     family: Family,
-    specs: Sequence[ModelSpec],
+    specs: Sequence[System],
     dialogue: str,
     references: Sequence[str] = (),
     decode: DecodingConfig | None = None,
@@ -291,12 +357,14 @@ def stream_comparison(
 ) -> Iterator[Comparison]:
     """Yield the comparison after each change; the last one is complete.
 
-    Systems run one after the other, so that they do not slow each other down. If a system fails, its result has the
-    error and the others continue. A stop keeps the results so far. strengths: by model name, 0 to 2, for adapters that
-    support it (`LoadedModel.at_strength`). as_is: do not convert the text from a chat export or transcript. choice: of
-    the best of several candidates, which are not streamed. Raises InputError for an invalid dialogue, references or
+    Systems run one after the other, so that they do not slow each other down, and family by family, because loading
+    one may evict another. If a system fails, its result has the error and the others continue. A stop keeps the results
+    so far. strengths: by model name, 0 to 2, for adapters that support it (`LoadedModel.at_strength`). as_is: do not
+    convert the text from a chat export or transcript. choice: of the best of several candidates, which are not
+    streamed. Raises InputError for an invalid dialogue, references, systems or
     strengths before any model is loaded.
     """
+    check_systems(specs)
     reading, kept = read_dialogue(dialogue, max_chars, as_is=as_is), clean_references(references)
     stopping = should_stop or (lambda: False)
     wanted = {name: check_strength(strength) for name, strength in (strengths or {}).items()}
@@ -305,7 +373,8 @@ def stream_comparison(
     if kept:
         comparison = replace(comparison, signature=signature(n=1, references=len(kept)))
     yield comparison
-    for index in range(len(specs)):
+    families = [spec.family for spec in specs]
+    for index in sorted(range(len(specs)), key=lambda index: families.index(families[index])):
         comparison = yield from _run_system(store, comparison, index, stopping, choice)
 
 
@@ -317,30 +386,35 @@ def _run_system(
     choice: Choice | None,
 ) -> Generator[Comparison, None, Comparison]:
     result = comparison.systems[index]
+    spec = result.spec
 
-    def now(fitted: FittedDialogue | None = None, **changes: Any) -> Comparison:
+    def now(**changes: Any) -> Comparison:
         nonlocal result, comparison
         result = replace(result, **changes)
         systems = (*comparison.systems[:index], result, *comparison.systems[index + 1 :])
-        comparison = replace(comparison, systems=systems, fitted=fitted or comparison.fitted)
+        comparison = replace(comparison, systems=systems)
         return comparison
 
+    if isinstance(spec, RecordedSummary):
+        scores = score_summary(spec.text, comparison.references) if comparison.references else None
+        yield now(phase="done", generation=Generation(spec.text, 0, 0.0, finished=True), scores=scores)
+        return comparison
     if should_stop():
         yield now(phase="stopped")
         return comparison
     try:
         yield now(phase="loading")
-        loaded = yield from _load(store, result.spec, should_stop, lambda text, share: now(note=text, share=share))
-        loaded = loaded.at_strength(result.strength)
-        yield from _write(loaded, now, comparison, should_stop, choice)
+        loaded = yield from _load(store, spec, should_stop, lambda text, share: now(note=text, share=share))
+        loaded, family = loaded.at_strength(result.strength), store.registry.family(spec.family)
+        yield from _write(loaded, family, now, comparison, should_stop, choice)
     except Stopped as stop:
         yield now(phase="stopped", note=str(stop), share=None)
     except DsumError as error:
         yield now(phase="failed", error=str(error))
     except Exception as error:
         # Isolate failures: the other systems continue.
-        log.exception("%s failed", result.spec.name)
-        yield now(phase="failed", error=f"{result.spec.name} failed unexpectedly: {type(error).__name__}: {error}")
+        log.exception("%s failed", spec.name)
+        yield now(phase="failed", error=f"{spec.name} failed unexpectedly: {type(error).__name__}: {error}")
     return comparison
 
 
@@ -380,16 +454,16 @@ def _load(
 
 def _write(
     loaded: LoadedModel,
+    family: Family,
     now: Callable[..., Comparison],
     comparison: Comparison,
     should_stop: Callable[[], bool],
     choice: Choice | None,
 ) -> Iterator[Comparison]:
-    family = comparison.family
     new_tokens = comparison.decode.max_new_tokens
     fitted = loaded.fit(family.prompt, comparison.dialogue, family.max_source_tokens, new_tokens)
     yield now(
-        fitted,
+        fitted=fitted,
         phase="writing",
         note="",
         share=None,

@@ -10,13 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from dsum_demo.comparison import Comparison, clean_references, compare, stream_comparison
+from dsum_demo.comparison import Comparison, RecordedSummary, clean_references, compare, stream_comparison
+from dsum_demo.composition import make_registry
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import METRICS, UNICODE_ROUGE, score_summary
 from dsum_demo.models.architectures import DECODER_ONLY
+from dsum_demo.models.catalog import Catalog
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import ModelStore
+from tests.conftest import causal_family
 
 DIALOGUE = "#Person1#: Can you lend me ten dollars?\n#Person2#: Sure, Tom. Pay me back on Friday."
 REFERENCES = ["Tom borrows ten dollars.", "#Person2# lends Tom ten dollars until Friday."]
@@ -61,8 +64,9 @@ def test_scores_are_those_of_the_metrics_module(any_store, trio):
 
 def test_a_long_dialogue_loses_its_last_turns(any_store, trio):
     comparison = run(any_store, trio, dialogue=f"{DIALOGUE}\n" * 200)
-    assert len(comparison.fitted.source_ids) <= trio[0].max_source_tokens
-    assert comparison.fitted.turns_left_out and any("left out" in warning for warning in comparison.warnings)
+    fitted = comparison.systems[0].fitted
+    assert len(fitted.source_ids) <= trio[0].max_source_tokens and fitted.turns_left_out
+    assert [warning for warning in comparison.warnings if "left out" in warning] == [fitted.note]
 
 
 def test_prompt_and_summary_share_the_window_of_a_decoder_only_model(any_store, trio):
@@ -91,7 +95,7 @@ def test_a_failing_system_leaves_the_others_alone(any_store, trio):
     comparison = compare(any_store, family, [specs[0], missing, specs[2]], DIALOGUE)
     assert [system.phase for system in comparison.systems] == ["done", "failed", "done"]
     assert "missing" in comparison.systems[1].error
-    assert comparison.fitted is not None
+    assert [system.fitted is None for system in comparison.systems] == [False, True, False]
 
 
 def test_a_comparison_in_which_every_system_fails_has_a_failure(any_store, trio):
@@ -146,6 +150,74 @@ def test_loading_reports_its_progress(any_store, trio):
     notes = [state.systems[0].note for state in stream_comparison(fresh, family, specs[:1], DIALOGUE)]
     assert f"Loading {specs[0].name}" in notes
     assert notes[-1] == ""
+
+
+@pytest.fixture(scope="module")
+def both(tiny_settings, causal_root) -> ModelStore:
+    """A store with two families of different architectures: tiny T5 models and tiny decoder-only ones."""
+    t5 = make_registry(tiny_settings).default_family
+    return ModelStore(make_registry(tiny_settings, Catalog(t5.name, (t5, causal_family(causal_root)))))
+
+
+def test_systems_of_two_families_use_their_own_prompts_and_run_family_by_family(both):
+    names = ["dsum-t5-base", "causal-base", "dsum-t5-lora", "causal-lora"]
+    specs = [both.registry.spec(name) for name in names]
+    family, decode = both.registry.family("dsum-t5"), DecodingConfig(max_new_tokens=12)
+    order: list[str] = []
+    for comparison in stream_comparison(both, family, specs, DIALOGUE, REFERENCES, decode):
+        order += [s.spec.name for s in comparison.systems if s.phase == "writing" and s.spec.name not in order]
+    assert order == ["dsum-t5-base", "dsum-t5-lora", "causal-base", "causal-lora"]
+    assert [system.spec.name for system in comparison.systems] == names and not comparison.failure
+    for system in comparison.systems:
+        alone = compare(both, both.registry.family(system.spec.family), [system.spec], DIALOGUE, REFERENCES, decode)
+        assert alone.systems[0].summary == system.summary and alone.systems[0].scores == system.scores
+    kept = Comparison.from_dict(json.loads(comparison.as_json()), both.registry)
+    assert [system.summary for system in kept.systems] == [system.summary for system in comparison.systems]
+
+
+def test_a_family_that_does_not_fit_beside_the_next_one_is_evicted(both):
+    specs = [both.registry.spec(name) for name in ("dsum-t5-base", "causal-base", "dsum-t5-full")]
+    small = ModelStore(both.registry, memory_budget_bytes=1)
+    comparison = compare(small, both.registry.family("dsum-t5"), specs, DIALOGUE)
+    assert [system.phase for system in comparison.systems] == ["done"] * 3
+    assert small.loaded() == ["causal-base"]
+
+
+def test_a_truncated_dialogue_names_the_systems_of_the_family_that_truncated_it(both, tiny_settings):
+    wide = replace(both.registry.family("dsum-t5"), max_source_tokens=4_000)
+    narrow = replace(both.registry.family("causal"), max_source_tokens=200)
+    store = ModelStore(make_registry(tiny_settings, Catalog("dsum-t5", (wide, narrow))))
+    decode = DecodingConfig(max_new_tokens=4)
+    (warning,) = compare(store, wide, [wide.base, narrow.base], f"{DIALOGUE}\n" * 9, decode=decode).warnings
+    assert warning.startswith("causal-base: ") and "left out" in warning
+
+
+def test_a_recorded_summary_is_scored_and_exported_like_a_models(tiny_store):
+    family = tiny_store.registry.default_family
+    pasted = RecordedSummary("Another program", REFERENCES[0])
+    comparison = compare(tiny_store, family, [family.base, pasted], DIALOGUE, REFERENCES)
+    result = comparison.systems[1]
+    assert result.scores == score_summary(REFERENCES[0], REFERENCES) and result.phase == "done"
+    assert f"**Another program** (`Another program`): {REFERENCES[0]}" in comparison.as_markdown()
+    row = list(csv.DictReader(io.StringIO(comparison.as_csv())))[1]
+    assert row["summary"] == REFERENCES[0] and row["kind"] == "recorded"
+    kept = Comparison.from_dict(json.loads(comparison.as_json()), tiny_store.registry)
+    assert kept.systems[1] == result
+
+
+@pytest.mark.parametrize(
+    ("systems", "message"),
+    [
+        ([], "0 systems"),
+        ([RecordedSummary(str(number), "Tom pays.") for number in range(7)], "7 systems; compare 1 to 6"),
+        ([RecordedSummary("a", "Tom pays."), RecordedSummary("a", "He does.")], "a was chosen twice"),
+        ([RecordedSummary("a", " …\n")], "a has no words"),
+        ([RecordedSummary("a", "word " * 1_001)], "a has 5,005 characters; the limit is 5,000"),
+    ],
+)
+def test_unusable_systems_are_refused(tiny_store, systems, message):
+    with pytest.raises(InputError, match=message):
+        compare(tiny_store, tiny_store.registry.default_family, systems, DIALOGUE)
 
 
 def test_human_agreement_is_each_reference_against_the_others(any_store, trio):

@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsum_demo.cli.console import DONE, FAILED, say
+from dsum_demo.cli.console import DONE, FAILED, say, split_names
 from dsum_demo.composition import make_judges, make_registry, make_store
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
-    from dsum_demo.comparison import Choice, Comparison
+    from dsum_demo.comparison import Choice, Comparison, RecordedSummary, System
     from dsum_demo.models.store import ModelStore
 
 
@@ -32,15 +32,18 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     for doubt in doubts(reading.dialogue, reading.turns):
         say(f"dsum: {doubt}")
     registry = make_registry(settings)
-    family = registry.family(options.family) if options.family else registry.default_family
+    specs: list[System] = [registry.spec(name) for name in split_names(options.systems or "")]
+    family = registry.family(options.family or (specs[0].family if specs else registry.default_family.name))
+    specs = specs or [spec for spec in family.default_trio() if spec]
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
 
-    from dsum_demo.comparison import stream_comparison
+    from dsum_demo.comparison import check_systems, stream_comparison
 
+    specs += [_recorded(argument) for argument in options.recorded]
+    check_systems(specs)
     store = make_store(settings, registry)
-    say(f"dsum: comparing {family.title}")
-    specs = [spec for spec in family.default_trio() if spec]
+    say(f"dsum: comparing {', '.join(spec.name for spec in specs) if options.systems else family.title}")
     printed = ""
     choice = _choice(options.best_of, options.judge, settings, store) if options.best_of else None
     states = stream_comparison(
@@ -51,8 +54,8 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
         if note and note != printed:
             say(f"dsum: {note}")
             printed = note
-    if comparison.fitted and comparison.fitted.note:
-        say(f"dsum: {comparison.fitted.note}")
+    for note in comparison.truncated:
+        say(f"dsum: {note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
     failed = [system for system in comparison.systems if system.error]
     for system in failed:
@@ -68,6 +71,16 @@ def _choice(number: int, judge: str | None, settings: Settings, store: ModelStor
     for sentence in judges.trust(spec.name):
         say(f"dsum: {sentence}")
     return Choice(cache(lambda: judges.load(spec)), number)
+
+
+def _recorded(text: str) -> RecordedSummary:
+    """Read the argument NAME=FILE."""
+    from dsum_demo.comparison import RecordedSummary
+
+    name, equals, file = text.partition("=")
+    if not (name.strip() and equals and file):
+        raise InputError(f"--recorded is {text!r}; give NAME=FILE, where the file contains the summary.")
+    return RecordedSummary(name.strip(), _read_text(file).strip())
 
 
 def _read_text(name: str) -> str:
@@ -86,14 +99,15 @@ def _read_text(name: str) -> str:
 def _comparison_text(comparison: Comparison) -> str:
     lines = []
     for system in comparison.systems:
-        lines += [f"{system.spec.title} ({system.spec.name})", f"  {system.summary or '(no output)'}"]
+        name = f" ({system.spec.name})" if system.spec.name != system.spec.title else ""
+        lines += [f"{system.spec.title}{name}", f"  {system.summary or '(no output)'}"]
         if system.scores:
             lines.append(
                 "  " + "  ".join(f"{m.short} {shown_f1(system.scores.get(name))}" for name, m in METRICS.items())
             )
         if system.best_of:
             lines.append(f"  {system.best_of.sentence}")
-        elif system.generation:
+        elif system.generation and system.generation.new_tokens:
             lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")
         lines.append("")
     if comparison.signature:

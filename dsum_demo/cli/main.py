@@ -58,11 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("--json", action="store_true", help="print JSON")
     models.set_defaults(run=run_models)
 
-    compare = commands.add_parser("compare", help="summarize one dialogue with a family's three systems")
+    compare = commands.add_parser("compare", help="summarize one dialogue with up to six systems")
     compare.add_argument("file", metavar="FILE|-", help="a dialogue, chat export or transcript; - for standard input")
     compare.add_argument("--as-is", action="store_true", help="use the text unchanged, not as a chat export")
     compare.add_argument("--reference", action="append", default=[], metavar="TEXT", help="a reference; up to three")
     compare.add_argument("--family", metavar="NAME", help="model family (see `dsum models`)")
+    compare.add_argument("--systems", metavar="A,B,C", help="models of any family (default: a family's trio)")
+    compare.add_argument(
+        "--recorded", action="append", default=[], metavar="NAME=FILE", help="also a summary from elsewhere, in a file"
+    )
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
     compare.add_argument(
         "--best-of", type=int, metavar="N", help="generate N candidates and keep the one that a judge prefers"

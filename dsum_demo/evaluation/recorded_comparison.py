@@ -27,10 +27,10 @@ def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry
     if example.dialogue is None:
         raise InputError(f"Example {example.id} was saved without its texts.")
     reading = read_dialogue(example.dialogue)
-    results, left_out = [], 0
+    results = []
     for system in evaluation.systems:
         output = example.outputs[system.name]
-        left_out = max(left_out, output.turns_left_out)
+        left_out = output.turns_left_out
         results.append(
             SystemResult(
                 registry.spec(system.name),
@@ -45,6 +45,7 @@ def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry
                 parameters=system.parameters,
                 trained_parameters=system.trained_parameters,
                 scores=dict(output.scores) or None,
+                fitted=FittedDialogue(reading.dialogue, (), (example.turns or 0) - left_out, left_out),
             )
         )
     return Comparison(
@@ -53,7 +54,6 @@ def recorded_comparison(evaluation: Evaluation, example: ExampleRecord, registry
         example.references,
         DecodingConfig(**dict[str, Any](evaluation.decode or {})),
         tuple(results),
-        FittedDialogue(reading.dialogue, (), (example.turns or 0) - left_out, left_out),
         signature(n=1, references=len(example.references)) if example.references else None,
         reading,
         recorded=evaluation.created[:10],

@@ -14,7 +14,6 @@ from dsum_demo.models.estimates import measure_speed
 from dsum_demo.settings import Settings
 from dsum_demo.ui.api import add_api
 from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
-from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.compare.tab import build_compare_tab
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
 from dsum_demo.ui.methods_tab import build_methods_tab
@@ -32,25 +31,16 @@ def build_demo(services: Services) -> gr.Blocks:
     ) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
-            family = gr.Dropdown(
-                family_choices(services.registry.seen_by(""), ask=False),
-                value=services.registry.default_family.name,
-                label="Model family",
-                elem_id="family",
-                filterable=False,
-                scale=0,
-                min_width=300,
-            )
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=call("toggleDark"), api_visibility="private")
         memory = BrowserMemory.build()
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
-                compare_tab = build_compare_tab(demo, services, family, memory.owner)
+                compare_tab = build_compare_tab(demo, services, memory.owner)
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
-                build_evaluate_tab(services, evaluate, family, memory.owner)
+                build_evaluate_tab(services, evaluate, memory.owner)
             with gr.Tab("Review", id="review") as review:
-                build_review_tab(demo, services, tabs, review, compare_tab, family, memory)
+                build_review_tab(demo, services, tabs, review, compare_tab, memory)
             with gr.Tab("Train", id="train"):
                 build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):

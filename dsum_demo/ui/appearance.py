@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from dsum_demo.evaluation.records import SystemInfo
 from dsum_demo.models.catalog import Kind
+
+
+class Described(Protocol):
+    """A system of a comparison, an evaluation or a review."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,8 @@ HUMAN = Look("Human", "human", "#1f9d76", "")
 _MORE = (("#a05bb8", "."), ("#b8495f", "\\"), ("#5f8f2f", "-"), ("#8a6d3b", "|"), ("#3a9ea5", "+"))
 
 
-def system_looks(systems: Sequence[SystemInfo]) -> dict[str, Look]:
-    """The look of each system of an evaluation: the first of a kind has the kind's look, others their own."""
+def system_looks(systems: Sequence[Described]) -> dict[str, Look]:
+    """The look of each system shown together: the first of a kind has the kind's look, others their own."""
     taken: dict[str, Look] = {}
     others = 0
     for system in systems:
@@ -46,7 +57,7 @@ def system_looks(systems: Sequence[SystemInfo]) -> dict[str, Look]:
     return taken
 
 
-def system_titles(systems: Sequence[SystemInfo]) -> dict[str, str]:
+def system_titles(systems: Sequence[Described]) -> dict[str, str]:
     """The title of each system, or its name if the title is empty or not unique."""
     given = [system.title for system in systems]
     return {s.name: s.title if s.title and given.count(s.title) == 1 else s.name for s in systems}

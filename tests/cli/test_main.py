@@ -41,6 +41,10 @@ def test_compare_without_json_prints_systems_and_how_to_get_rouge(dsum):
         (("compare", "-"), "no dialogue"),
         (("compare", "-", "--family", "gpt"), "gpt"),
         (("compare", "-", "--beams", "99"), "num_beams is 99"),
+        (("compare", "-", "--systems", "dsum-t5-base,gpt"), "There is no model 'gpt'"),
+        (("compare", "-", "--systems", "dsum-t5-base,dsum-t5-base"), "dsum-t5-base was chosen twice"),
+        (("compare", "-", "--recorded", "file.txt"), "give NAME=FILE"),
+        (("compare", "-", "--recorded", "a=nowhere.txt"), "nowhere.txt cannot be read"),
         (("score", "nowhere.csv", "--references", "a", "--systems", "b"), "nowhere.csv"),
     ],
 )
@@ -50,6 +54,18 @@ def test_invalid_input_prints_a_message_and_exits_with_2(dsum, arguments, messag
     assert result.returncode == 2
     assert message in result.stderr and "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_compare_takes_models_by_name_and_summaries_from_files(dsum, tmp_path):
+    file = tmp_path / "theirs.txt"
+    file.write_text("Tom is free on Friday.\n")
+    chosen = ("--systems", "dsum-t5-lora,dsum-t5-base", "--recorded", f"Another program={file}")
+    result = dsum("compare", "-", *chosen, "--reference", "Tom is free.", "--json", stdin=DIALOGUE)
+    printed = json.loads(result.stdout)
+    assert [system["name"] for system in printed["systems"]] == ["dsum-t5-lora", "dsum-t5-base", "Another program"]
+    assert printed["systems"][2]["summary"] == "Tom is free on Friday." and printed["systems"][2]["rouge"]["rouge1"] > 0
+    text = dsum("compare", "-", *chosen, stdin=DIALOGUE).stdout
+    assert "\nAnother program\n  Tom is free on Friday.\n" in text
 
 
 def test_compare_rejects_a_file_that_is_not_text(dsum, tmp_path):

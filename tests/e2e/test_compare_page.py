@@ -133,6 +133,37 @@ def test_three_summaries_stream_and_the_bars_have_the_heights_of_the_scores(new_
         assert trace == pytest.approx([value * pixels for value in row], abs=1.5)
 
 
+@pytest.mark.parametrize("width", [1400, 390])
+def test_added_systems_are_compared_beside_the_others_and_can_be_removed(new_page, width):
+    page = new_page(width=width, height=844)
+    paste(page, reference=REFERENCE)
+    page.locator("#add-system").click()
+    expect(page.locator("#card-added-1")).to_contain_text("smollm2-135m-dialogsum")
+    page.locator("#add-system").click()
+    expect(page.locator("#card-added-2")).to_contain_text("The summary appears here.")
+    page.locator("#choose-added-2 input").click()
+    page.get_by_role("option", name="Summary from elsewhere").click()
+    page.locator("#paste-added-2 textarea").fill(REFERENCE)
+    compare(page)
+    expect(page.locator("#card-added-2 .text")).to_have_text(REFERENCE)
+    expect(page.locator("#card-added-1 footer")).to_contain_text("tokens/s")
+    expect(page.locator("#chart .trace.bars")).to_have_count(5)
+    # The columns scroll to the side or are stacked; the page itself stays as wide as the screen.
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    tops = [page.locator(f"#card-{name}").bounding_box()["y"] for name in ("base", "added-2")]
+    assert (tops[0] == tops[1]) is (width == 1400)
+
+    page.wait_for_function("window.kept = localStorage.getItem('dsum-comparison')", timeout=PATIENCE)
+    page.locator("#remove-added-1").click()
+    expect(page.locator("#column-added-2")).to_be_hidden()
+    expect(page.locator("#card-added-1 .text")).to_have_text(REFERENCE)
+    expect(page.locator("#chart .trace.bars")).to_have_count(4)
+    page.wait_for_function("localStorage.getItem('dsum-comparison') !== window.kept", timeout=PATIENCE)
+    page.reload()
+    expect(page.locator("#card-added-1 .text")).to_have_text(REFERENCE, timeout=PATIENCE)
+    expect(page.locator("#paste-added-1 textarea")).to_have_value(REFERENCE)
+
+
 def test_without_a_reference_the_page_explains_why_there_is_no_rouge(new_page):
     page = new_page()
     paste(page)

@@ -107,7 +107,7 @@ def test_a_stopped_and_a_failed_system_are_equal_after_json(any_store, evaluatio
         {"dialogue": None},
         {"references": "text"},
         {"decode": {"num_beams": "many"}},
-        {"turns_left_out": "x"},
+        {"systems": [{"name": "dsum-t5-base", "turns_left_out": "x"}]},
         {"recorded": "yesterday"},
         {"systems": 5},
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.models.catalog import Kind
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.ui import html
+from dsum_demo.ui import assets, html
+from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.compare import cards, charts, families, tab
 from dsum_demo.ui.compare import dialogue_input as dialogue
+from dsum_demo.ui.compare.columns import ADDED, LAYOUT, PASTED, PLACES, chosen, more
 from dsum_demo.ui.models_tab import show_models
 from dsum_demo.ui.services import Services
 
@@ -55,7 +58,7 @@ def html_text(card: str) -> str:
 def test_html_in_a_summary_is_escaped(comparison):
     evil = with_text(comparison, "<script>alert(1)</script> & ten dollars")
     for highlight in (html.NO_HIGHLIGHT, html.SHARED, html.COPIED):
-        card = cards.system_card(Kind.FULL, evil, 1, highlight)
+        card = cards.system_card(evil, 1, highlight)
         assert "<script>" not in card and "&lt;" in card
     evil = replace(evil, references=("<img src=x onerror=alert(1)>",))
     assert "<img" not in cards.human_card(evil, html.NO_HIGHLIGHT)
@@ -63,12 +66,12 @@ def test_html_in_a_summary_is_escaped(comparison):
 
 def test_highlighting_leaves_the_text_unchanged(comparison):
     shown = with_text(comparison, "Tom borrows ten dollars & pays.")
-    card = cards.system_card(Kind.FULL, shown, 1, html.SHARED)
+    card = cards.system_card(shown, 1, html.SHARED)
     assert '<mark class="shared">Tom borrows ten dollars</mark> &amp; pays.' in card
 
 
 def test_a_card_shows_trained_parameters_speed_and_length(comparison):
-    base, full, lora = (cards.system_card(kind, comparison, i, "none") for i, kind in enumerate(tab.KINDS))
+    base, full, lora = (cards.system_card(comparison, i, "none") for i in range(3))
     assert "not fine-tuned" in base and "trained: 100 %" in full
     share = 100 * comparison.systems[2].trained_parameters / comparison.systems[2].parameters
     assert f"trained: {share:.3g} %" in lora
@@ -88,28 +91,28 @@ def test_a_card_shows_trained_parameters_speed_and_length(comparison):
 )
 def test_a_card_without_a_summary_shows_its_phase(comparison, phase, text):
     result = SystemResult(comparison.systems[0].spec, phase=phase)
-    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    card = cards.system_card(replace(comparison, systems=(result,)), 0, "none")
     assert text in card and "Copy" not in card
 
 
 def test_a_card_lists_names_and_numbers_that_are_not_in_the_dialogue(comparison):
-    card = cards.system_card(Kind.FULL, with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
+    card = cards.system_card(with_text(comparison, "Tom will pay Brian 20 dollars on Friday."), 1, "none")
     assert "not found in the dialogue: Brian, 20<" in card
-    assert "not found" not in cards.system_card(Kind.FULL, with_text(comparison, "Tom pays."), 1, "none")
+    assert "not found" not in cards.system_card(with_text(comparison, "Tom pays."), 1, "none")
 
 
 def test_an_error_appears_escaped_in_the_systems_card(comparison):
     result = SystemResult(comparison.systems[0].spec, phase="failed", error="The <disk> is full.")
-    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    card = cards.system_card(replace(comparison, systems=(result,)), 0, "none")
     assert "The &lt;disk&gt; is full." in card
 
 
 def test_a_download_shows_its_progress(comparison):
     result = SystemResult(comparison.systems[0].spec, phase="loading", note="Downloading x: 3 of 9 MB", share=1 / 3)
-    card = cards.system_card(Kind.BASE, replace(comparison, systems=(result,)), 0, "none")
+    card = cards.system_card(replace(comparison, systems=(result,)), 0, "none")
     assert "3 of 9 MB" in card and '<progress value="0.3333"' in card
     unknown = replace(result, share=None)
-    assert "<progress" not in cards.system_card(Kind.BASE, replace(comparison, systems=(unknown,)), 0, "none")
+    assert "<progress" not in cards.system_card(replace(comparison, systems=(unknown,)), 0, "none")
 
 
 def test_the_human_card_numbers_several_references(comparison):
@@ -150,7 +153,8 @@ def test_two_systems_of_one_kind_keep_their_columns_and_differ_in_name_and_color
     bars = [trace for trace in charts.rouge_chart(both).data if trace.type == "bar"]
     assert [bar.name for bar in bars] == ["Original", "dsum-t5-full", "my-run"]
     assert len({bar.marker.color for bar in bars}) == 3
-    assert "<h3>Full fine-tune</h3>" in cards.system_card(Kind.ADAPTER, both, 2, "none")
+    card = cards.system_card(both, 2, "none")
+    assert "<h3>my-run</h3>" in card and "card other-0" in card
 
 
 def test_the_human_line_needs_two_references(comparison):
@@ -254,14 +258,16 @@ def test_references_of_an_example_are_ignored_for_another_dialogue(services):
 def run(
     services: Services, text: str = DIALOGUE, reference: str = "", others=("", ""), session: str = "s", **changes
 ) -> list[dict]:
+    added, texts, strengths = (
+        changes.pop(name, [empty] * 3) for name, empty in (("added", None), ("texts", ""), ("strengths", 1.0))
+    )
     values = {
-        "as_is": "",
-        "family": services.registry.default_family.name, "full": "dsum-t5-full", "lora": "dsum-t5-lora",
-        "full_strength": 1.0, "lora_strength": 1.0, "highlight": "none", "strategy": tab.GREEDY, "beams": 4,
-        "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, **changes,
+        "as_is": "", "family": services.registry.default_family.name, "highlight": "none", "strategy": tab.GREEDY,
+        "beams": 4, "temperature": 1.0, "seed": 0, "length": 12, "ngram": 0, "owner": "", "best": False, **changes,
     }  # fmt: skip
+    columns = ["dsum-t5-full", "dsum-t5-lora", *added, *texts, *strengths, 1.0, 1.0]
     request = SimpleNamespace(session_hash=session)
-    states = tab.run_comparison(services, text, reference, *others, *values.values(), request)
+    states = tab.run_comparison(services, request, text, reference, *others, *values.values(), *columns)
     return [dict(zip(tab.RESULTS, state, strict=True)) for state in states]
 
 
@@ -309,7 +315,11 @@ def with_recorded(services, comparison):
     """Services whose first sample has recorded summaries."""
     sample = services.samples[0]
     recorded = replace(
-        comparison, dialogue=sample.dialogue, references=sample.references, recorded="2026-03-04", fitted=None
+        comparison,
+        dialogue=sample.dialogue,
+        references=sample.references,
+        recorded="2026-03-04",
+        systems=tuple(replace(system, fitted=None) for system in comparison.systems),
     )
     return replace(services, recorded={(comparison.family.name, sample.dialogue): recorded})
 
@@ -331,7 +341,7 @@ def test_the_page_opens_on_an_example_with_its_recorded_summaries(with_recorded,
     shown = dict(
         zip(
             tab.RESULTS,
-            tab.show_example(with_recorded, comparison.family.name, *typed_sample(with_recorded)),
+            tab.show_example(with_recorded, comparison.family.name, "", *typed_sample(with_recorded)),
             strict=True,
         )
     )
@@ -343,11 +353,11 @@ def test_an_example_without_recorded_summaries_has_empty_cards(with_recorded, co
     shown = dict(
         zip(
             tab.RESULTS,
-            tab.show_example(with_recorded, comparison.family.name, *typed_sample(with_recorded, 1)),
+            tab.show_example(with_recorded, comparison.family.name, "", *typed_sample(with_recorded, 1)),
             strict=True,
         )
     )
-    assert all("appears here" in shown[kind] for kind in tab.KINDS)
+    assert all("appears here" in shown[kind] for kind in KINDS) and shown[ADDED[0]] == ""
     assert shown["comparison"] is None and not shown["scores"]["visible"]
 
 
@@ -357,7 +367,7 @@ def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparis
     typed = typed_sample(with_recorded)
 
     def follow(shown, *typed):
-        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, request, shown, name, *typed), strict=True))
+        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, request, shown, name, "", *typed), strict=True))
 
     nothing = {"__type__": "update"}
     assert all(update == nothing for update in follow(recorded, *typed).values())
@@ -371,7 +381,8 @@ def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparis
 def test_a_reload_keeps_the_comparison_of_the_typed_dialogue(services, comparison):
     kept = json.loads(json.dumps(tab.keep(comparison)))
     shown = reopened(services, kept, (DIALOGUE, *REFERENCES, ""))
-    assert shown["comparison"] == replace(comparison, fitted=replace(comparison.fitted, source_ids=()))
+    systems = tuple(replace(s, fitted=replace(s.fitted, source_ids=())) for s in comparison.systems)
+    assert shown["comparison"] == replace(comparison, systems=systems)
     assert shown["family"] == comparison.family.name and shown["example"] is None
     assert comparison.systems[1].summary in html_text(shown[Kind.FULL]) and "recorded" not in shown["warnings"]
     other = reopened(services, kept, ("A: Something else.\nB: Yes.", "", "", ""))
@@ -423,7 +434,142 @@ def test_decoding_settings_of_other_strategies_are_ignored(services):
 
 
 def test_redrawing_before_the_first_comparison_changes_nothing():
-    assert all(value == {"__type__": "update"} for value in tab.redraw(None, html.SHARED))
+    for handler in (tab.redraw, tab.show_again):
+        assert all(value == {"__type__": "update"} for value in handler(None, html.SHARED))
+
+
+# More than three systems
+
+TRIO = ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
+
+
+def added(services, comparison, *names: str, texts=("", "", "")) -> tuple[list[str | None], dict]:
+    """(the values of the added columns, the results) after *Add a system*."""
+    family = services.registry.default_family.name
+    updates = tab.add_system(services, comparison, family, "", *TRIO, *more(names, texts[: len(names)]))
+    visible, choosers = updates[: len(ADDED)], updates[len(ADDED) : 2 * len(ADDED)]
+    values = [update.get("value") for update in choosers]
+    assert [update.get("visible") for update in visible] == [value is not None for value in values]
+    return values, dict(zip(tab.RESULTS, updates[LAYOUT:], strict=True))
+
+
+@pytest.fixture
+def with_run(services, tiny_root, tiny_model, save_adapter, tmp_path) -> Services:
+    """Services with a finished training run named my-lora."""
+    settings = replace(services.settings, data_dir=tmp_path)
+    best = settings.runs_dir / "my-lora" / "best"
+    shutil.copytree(tiny_root / "adapters" / "dsum-t5-lora", best)
+    (best.parent / "result.json").write_text(json.dumps({"family": "dsum-t5", "method": "lora"}))
+    return Services.start(settings)
+
+
+def test_add_a_system_opens_a_column_with_a_model_that_is_not_shown_yet(with_run, comparison):
+    values, shown = added(with_run, comparison)
+    assert values == ["my-lora", None, None]
+    assert "my-lora" in shown[ADDED[0]] and "appears here" in shown[ADDED[0]]
+    assert shown[KINDS[0]] == {"__type__": "update"} and shown["comparison"] == {"__type__": "update"}
+    # Only tiny models of one family are on this disk, so nothing but a text from elsewhere is left.
+    assert added(with_run, comparison, "my-lora")[0] == ["my-lora", PASTED, None]
+    family = with_run.registry.default_family.name
+    full = tab.add_system(with_run, comparison, family, "", *TRIO, "my-lora", PASTED, PASTED, "", "a", "b")
+    assert all(update == {"__type__": "update"} for update in full), "there is no seventh column"
+
+
+def test_added_systems_are_compared_scored_and_downloaded(with_run):
+    states = run(with_run, reference=REFERENCES[0], added=["my-lora", PASTED, None], texts=["", REFERENCES[0], ""])
+    last = states[-1]
+    names = [system.spec.name for system in last["comparison"].systems]
+    assert names == [*TRIO, "my-lora", "Pasted summary"] and not last["comparison"].failure
+    assert "tokens/s" in last[ADDED[0]] and REFERENCES[0] in html_text(last[ADDED[1]])
+    assert last[ADDED[2]] == {"__type__": "update"}
+    bars = [trace for trace in last["chart"].data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == ["Original", "Full fine-tune", "LoRA", "my-lora", "Pasted summary"]
+    assert len({bar.marker.color for bar in bars}) == 5 and bars[4].y[0] == 100
+    assert last["table"].count("Pasted summary") == 4
+    exported = base64.b64decode(re.search(r"csv;charset=utf-8;base64,([^\"]+)", last["downloads"])[1]).decode()
+    assert "my-lora" in exported and "Pasted summary" in exported
+
+
+def test_a_card_and_the_bars_of_a_system_have_one_color(with_run):
+    comparison = run(with_run, reference=REFERENCES[0], added=["my-lora", None, None])[-1]["comparison"]
+    bar = [trace for trace in charts.rouge_chart(comparison).data if trace.type == "bar"][3]
+    css = re.search(r"card (other-\d)", cards.system_card(comparison, 3, "none"))[1]
+    (color,) = re.findall(rf"\.card\.{css} {{ --system: (#\w+); }}", assets.read("shared.css"))
+    assert color == bar.marker.color
+
+
+def test_a_removed_system_is_gone_from_columns_scores_and_downloads(with_run):
+    two = {"added": ["my-lora", PASTED, None], "texts": ["", REFERENCES[0], ""]}
+    comparison = run(with_run, reference=REFERENCES[0], **two)[-1]["comparison"]
+    values = [*TRIO, *two["added"], *two["texts"]]
+    updates = tab.remove_system(with_run, 0, comparison, html.NO_HIGHLIGHT, "", *values)
+    layout, shown = updates[:LAYOUT], dict(zip(tab.RESULTS, updates[LAYOUT:], strict=True))
+    assert [update["visible"] for update in layout[:3]] == [True, False, False]
+    assert [update["value"] for update in layout[3:6]] == [PASTED, None, None]
+    assert layout[6]["value"] == REFERENCES[0] and layout[6]["visible"]
+    assert [system.spec.name for system in shown["comparison"].systems] == [*TRIO, "Pasted summary"]
+    assert REFERENCES[0] in html_text(shown[ADDED[0]]) and shown[ADDED[1]] == ""
+    assert "my-lora" not in shown["downloads"] + shown["table"] + shown["headline"]
+    assert len([trace for trace in shown["chart"].data if trace.type == "bar"]) == 4
+
+
+def test_removing_a_column_without_a_result_keeps_the_results(with_run, comparison):
+    updates = tab.remove_system(with_run, 0, comparison, "none", "", *TRIO, "my-lora", PASTED, None, "", "A text.", "")
+    shown = dict(zip(tab.RESULTS, updates[LAYOUT:], strict=True))
+    assert shown["comparison"] == {"__type__": "update"} == shown[KINDS[1]]
+    assert "Pasted summary" in shown[ADDED[0]] and shown[ADDED[1]] == ""
+
+
+def test_another_choice_changes_the_card_of_a_column_without_a_result_only(with_run, comparison):
+    values = [*TRIO, "my-lora", None, None, "", "", ""]
+    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, comparison, "", *values), strict=True))
+    assert "my-lora" in shown[ADDED[0]] and shown[KINDS[1]] == {"__type__": "update"}
+    values[1] = "my-lora"
+    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, None, "", *values), strict=True))
+    assert "my-lora" in shown[KINDS[1]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"added": ["dsum-t5-full", None, None]}, "dsum-t5-full was chosen twice"),
+        ({"added": [PASTED, None, None]}, "Pasted summary has no words"),
+        ({"added": ["gone", None, None]}, "There is no model"),
+    ],
+)
+def test_unusable_added_systems_give_an_error_and_change_nothing_else(services, columns, message):
+    (only,) = run(services, **columns)
+    assert message in html_text(only.pop("problem"))
+    assert all(value == {"__type__": "update"} for value in only.values())
+
+
+def test_a_reload_keeps_added_systems(with_run):
+    comparison = run(with_run, reference=REFERENCES[0], added=[PASTED, "my-lora", None], texts=["Tom pays.", "", ""])[
+        -1
+    ]["comparison"]
+    kept = json.loads(json.dumps(tab.keep(comparison)))
+    request = SimpleNamespace(session_hash="reload")
+    family = comparison.family.name
+    updates = tab.reopen(with_run, request, kept, None, family, "", DIALOGUE, REFERENCES[0], "", "")
+    layout = updates[-len(tab.RESULTS) - LAYOUT : -len(tab.RESULTS)]
+    assert [update["value"] for update in layout[3:6]] == [PASTED, "my-lora", None]
+    assert layout[6]["value"] == "Tom pays."
+    shown = dict(zip(tab.RESULTS, updates[-len(tab.RESULTS) :], strict=True))
+    assert [system.spec for system in shown["comparison"].systems] == [s.spec for s in comparison.systems]
+    assert "my-lora" in shown[ADDED[1]]
+
+
+def test_another_family_keeps_added_systems(with_run):
+    values = typed_sample(with_run) + tuple(more(["my-lora"], [""]))
+    changed = tab.change_family(with_run, "flan-t5-base", "", *values)
+    layout, shown = changed[-len(tab.RESULTS) - LAYOUT : -len(tab.RESULTS)], changed[-len(tab.RESULTS) :]
+    assert all(update == {"__type__": "update"} for update in layout)
+    assert "my-lora" in dict(zip(tab.RESULTS, shown, strict=True))[ADDED[0]]
+
+
+def test_the_values_of_added_columns_are_read_as_they_are_set():
+    assert chosen(more(["a", PASTED], ["", "text"])) == (["a", PASTED], ["", "text"])
+    assert len(PLACES) == 6 and chosen(()) == ([], [])
 
 
 # Families and models
@@ -431,9 +577,9 @@ def test_redrawing_before_the_first_comparison_changes_nothing():
 
 def test_an_unavailable_family_gives_its_reason_once(services):
     registry = services.registry
-    assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, trained from scratch)") == "dsum-t5"
+    assert dict(families.family_choices(registry)).get("dsum-t5 (12.5 M, trained from scratch) · included") == "dsum-t5"
     labels = [label for label, name in families.family_choices(registry) if name == "flan-t5-base"]
-    assert labels == ["FLAN-T5 base (248 M) · not available here"]
+    assert labels == ["FLAN-T5 base (248 M) · needs internet"]
     note = families.family_note(registry, registry.family("flan-t5-base"))
     assert note.count("HF_HUB_OFFLINE") == 1 and "42.2" in note
     assert "notice" not in families.family_note(registry, registry.default_family)

@@ -182,15 +182,18 @@ def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
 @pytest.mark.parametrize("visitor", [OTHER, ""])
 def test_a_trained_model_generates_only_for_its_owner(public, run, visitor):
     request = type("Request", (), {"session_hash": "session"})()
-    typed = ["A: Hello.\nB: Hi.", "", "", "", "", "dsum-t5", None]
-    rest = [1.0, 1.0, cards.NO_HIGHLIGHT, "Greedy", 4, 1.0, 0, 4, 3, request]
-    (answer,) = compare.run_comparison(public, *typed, NAME, *rest, visitor)
-    assert "There is no model" in shown(answer)
+    typed = ["A: Hello.\nB: Hi.", "", "", "", "", "dsum-t5", cards.NO_HIGHLIGHT, "Greedy", 4, 1.0, 0, 4, 3]
+    more = [None, None, "", "", "", *[1.0] * 5]
+    for names in ([None, NAME, None], [None, None, NAME]):  # of a family's column, and of an added one
+        (answer,) = compare.run_comparison(public, request, *typed, visitor, False, *names, *more)
+        assert "There is no model" in shown(answer)
+    assert NAME not in shown(compare.add_system(public, None, "dsum-t5", visitor, *[None] * 6, "", "", ""))
+    assert NAME in shown(compare.add_system(public, None, "dsum-t5", HERS, *[None] * 6, "", "", ""))
     started = public.evaluations.start(Wanted(SAMPLES, (NAME,), limit=1, owner=visitor))
     while not started.over:
         pass
     assert "There is no model" in started.error and not started.key
-    *_, answer = compare.run_comparison(public, *typed, NAME, *rest, HERS)
+    *_, answer = compare.run_comparison(public, request, *typed, HERS, False, *names, *more)
     assert "There is no model" not in shown(answer) and NAME in shown(answer)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.comparison import Comparison, RecordedSummary, System, SystemResult
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
 from dsum_demo.metrics.scores import METRICS
 from dsum_demo.metrics.words import words
-from dsum_demo.models.catalog import Kind, ModelSpec
-from dsum_demo.ui.appearance import HUMAN, LOOKS
-from dsum_demo.ui.compare.charts import difference, label
+from dsum_demo.models.catalog import Kind
+from dsum_demo.ui.appearance import HUMAN, Look, system_looks
+from dsum_demo.ui.compare.charts import difference
 from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, segments
 from dsum_demo.utils.formatting import millions
 
@@ -25,22 +25,28 @@ LEGENDS = {
 }
 
 
-def empty_card(kind: Kind, spec: ModelSpec | None) -> str:
-    """The card before the first comparison: the model and its size."""
-    look = LOOKS[kind]
-    what = _trained(spec, spec.parameters, spec.trained_parameters) if spec else ""
-    body = '<p class="summary empty">The summary appears here.</p>'
-    return card(look.css_class, look.title, what, body, "", copyable=False)
+def empty_card(spec: System, look: Look) -> str:
+    """The card before the first comparison: the model and its size, or how to get it."""
+    if spec.source is None and not isinstance(spec, RecordedSummary):
+        body = f'<p class="summary empty">{escape(spec.note)}</p>'
+    else:
+        body = '<p class="summary empty">The summary appears here.</p>'
+    what = _trained(spec, spec.parameters, spec.trained_parameters)
+    return card(look.css_class, spec.title, what, body, "", copyable=False)
 
 
-def system_card(kind: Kind, comparison: Comparison, index: int, highlight: str) -> str:
-    """The card in the column of `kind`, with the system at `index`."""
-    look, result = LOOKS[kind], comparison.systems[index]
+def system_card(comparison: Comparison, index: int, highlight: str) -> str:
+    """The card of the system at `index`."""
+    result = comparison.systems[index]
+    look = system_looks([system.spec for system in comparison.systems])[result.spec.name]
     trained = result.spec.trained_parameters if result.trained_parameters is None else result.trained_parameters
+    what = _trained(result.spec, result.parameters or result.spec.parameters, trained) + _strength(result.strength)
+    if result.spec.family not in ("", comparison.family.name):
+        what += f" · of the family {escape(result.spec.family)}"
     return card(
         look.css_class,
-        look.title if result.spec.kind is kind else result.spec.title,
-        _trained(result.spec, result.parameters or result.spec.parameters, trained) + _strength(result.strength),
+        comparison.title_of(result),
+        what,
         _body(result, comparison, highlight),
         _footer(result, comparison, highlight),
         copyable=bool(result.summary),
@@ -75,7 +81,7 @@ def scores_table(comparison: Comparison) -> str:
             cells = [f"{100 * part:.2f}" for part in parts] or ["", ""]
             cells.append(f"{100 * score.fmeasure:.2f}")
             rows.append(
-                f"<tr><td>{escape(label(comparison, system))}</td><td>{metric.title}</td>"
+                f"<tr><td>{escape(comparison.title_of(system))}</td><td>{metric.title}</td>"
                 + "".join(f"<td>{cell}</td>" for cell in cells)
                 + f"<td>{'' if change is None else f'{change:+.2f}'}</td></tr>"
             )
@@ -109,7 +115,9 @@ def downloads(comparison: Comparison) -> str:
     return f'<div class="downloads"><span>Download</span>{"".join(links)}</div>'
 
 
-def _trained(spec: ModelSpec, parameters: int | None, trained: int | None) -> str:
+def _trained(spec: System, parameters: int | None, trained: int | None) -> str:
+    if isinstance(spec, RecordedSummary):
+        return "not generated here"
     name = f"<b>{escape(spec.name)}</b>"
     if spec.kind is Kind.BASE:
         return f"{name} · not fine-tuned" + (f" · {millions(parameters)} parameters" if parameters else "")
@@ -146,10 +154,11 @@ def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
 
 def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str:
     generation = result.generation
-    if generation is None or not generation.new_tokens:
+    if generation is None or not generation.words:
         return ""
     parts = []
-    if not comparison.recorded and not result.best_of:  # those were generated in batches
+    # Recorded ones and candidates were generated in batches, whose speed is not that of one summary.
+    if not comparison.recorded and not result.best_of and generation.new_tokens:
         first = generation.first_token_seconds
         parts.append(f"{generation.seconds:.2f} s" if first is None else f"first token {first:.2f} s")
         parts.append(f"{generation.tokens_per_second:.0f} tokens/s")

@@ -6,8 +6,10 @@ import plotly.graph_objects as go
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
-from dsum_demo.ui.appearance import HUMAN, KINDS, LOOKS
-from dsum_demo.ui.charts import dressed
+from dsum_demo.ui.appearance import HUMAN, system_looks
+from dsum_demo.ui.charts import bar_marker, dressed
+
+MOST_WITH_DIFFERENCES = 4  # systems; the bars of more are too narrow for the difference to the original
 
 
 def rouge_chart(comparison: Comparison) -> go.Figure:
@@ -15,10 +17,12 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
     figure = go.Figure()
     groups = [metric.heading for metric in METRICS.values()]
     original = comparison.original
-    for place, system in zip(KINDS, comparison.systems, strict=False):
+    looks = system_looks([system.spec for system in comparison.systems])
+    few = sum(bool(system.scores) for system in comparison.systems) <= MOST_WITH_DIFFERENCES
+    for system in comparison.systems:
         if not system.scores:
             continue
-        look, name = LOOKS[place], label(comparison, system)
+        name = comparison.title_of(system)
         values = [100 * system.scores[rouge].fmeasure if rouge in system.scores else None for rouge in METRICS]
         differences = [difference(system, original, rouge) for rouge in METRICS]
         figure.add_bar(
@@ -26,23 +30,14 @@ def rouge_chart(comparison: Comparison) -> go.Figure:
             x=groups,
             y=values,
             text=[
-                "–" if value is None else _label(value, change)
+                "–" if value is None else _label(value, change if few else None)
                 for value, change in zip(values, differences, strict=True)
             ],
             textposition="outside",
             textfont={"size": 12},
             cliponaxis=False,
             hovertemplate="%{x}: %{y:.2f}<extra>" + name + "</extra>",
-            marker={
-                "color": look.color,
-                "line": {"color": look.color, "width": 1},
-                "pattern": {
-                    "shape": look.pattern,
-                    "fgcolor": "white",
-                    "size": 7,
-                    "solidity": 0.2,
-                },
-            },
+            marker=bar_marker(looks[system.spec.name]),
         )
     agreement = comparison.human_agreement
     if agreement:
@@ -71,7 +66,7 @@ def difference(system: SystemResult, original: SystemResult | None, rouge: str) 
 def headline(comparison: Comparison) -> str:
     """The chart's main result in one sentence."""
     scored = [
-        (100 * s.scores[HEADLINE].fmeasure, label(comparison, s))
+        (100 * s.scores[HEADLINE].fmeasure, comparison.title_of(s))
         for s in comparison.systems
         if s.scores and HEADLINE in s.scores
     ]
@@ -81,18 +76,12 @@ def headline(comparison: Comparison) -> str:
     if len(scored) == 1:
         return f"{best}: ROUGE-1 {top:.1f}."
     changes = [
-        f"{label(comparison, system)} {change:+.1f}"
+        f"{comparison.title_of(system)} {change:+.1f}"
         for system in comparison.systems
         if (change := difference(system, comparison.original, HEADLINE)) is not None
     ]
     against = f" Compared with the original: {', '.join(changes)} points." if changes else ""
     return f"{best} has the highest ROUGE-1 on this dialogue: {top:.1f}.{against}"
-
-
-def label(comparison: Comparison, system: SystemResult) -> str:
-    """The system's title, or its name if another system has the same title."""
-    same = [other for other in comparison.systems if other.spec.title == system.spec.title]
-    return system.spec.title if len(same) == 1 else system.spec.name
 
 
 def _label(value: float, change: float | None) -> str:

@@ -8,25 +8,39 @@ from typing import Any
 
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.estimates import Speed, describe_family
-from dsum_demo.models.registry import Registry
+from dsum_demo.models.registry import Registry, State
 from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.html import notice
+from dsum_demo.utils.formatting import size
 
 SCALE_FAMILY = "flan-t5-base"
 KIND_NAMES = {Kind.BASE: "original", Kind.FULL: "full fine-tune", Kind.ADAPTER: "LoRA"}
 
 
+STATES = {
+    State.SHIPPED: "included",
+    State.LOCAL: "on this machine",
+    State.CACHED: "downloaded",
+    State.DOWNLOADABLE: "to download",
+    State.NO_ROOM: "no room on the disk",
+    State.UNREACHABLE: "needs internet",
+    State.FAILED: "cannot be loaded",
+    State.MISSING: "not trained yet",
+}
+
+
 def family_choices(registry: Registry, ask: bool = True) -> list[tuple[str, str]]:
-    """(label, name) of every family. With `ask`, which may wait 1.5 s for the Hub, unavailable ones are marked."""
-    return [
-        (
-            family.title
-            if not ask or registry.availability(family.base).usable
-            else f"{family.title} · not available here",
-            family.name,
-        )
-        for family in registry.families()
-    ]
+    """(label, name) of every family: its title, with the size in it, and with `ask`, which may wait 1.5 s for the Hub,
+    its state.
+    """
+    return [(_title(registry, family) if ask else family.title, family.name) for family in registry.families()]
+
+
+def _title(registry: Registry, family: Family) -> str:
+    known = [(spec, registry.availability(spec).state) for spec in family.variants]
+    download = sum(spec.size_bytes or 0 for spec, state in known if state is State.DOWNLOADABLE)
+    state = registry.availability(family.base).state
+    return f"{family.title} · {f'{size(download)} to download' if download else STATES[state]}"
 
 
 def family_note(registry: Registry, family: Family, ask: bool = True, speed: Speed | None = None) -> str:

@@ -1,11 +1,11 @@
-"""The Compare tab: a dialogue on the left, three summaries of it on the right, and their scores."""
+"""The Compare tab: a dialogue on the left, up to six summaries of it on the right, and their scores."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from html import escape
@@ -14,20 +14,34 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from dsum_demo.comparison import Choice, Comparison, clean_references, stream_comparison
+from dsum_demo.comparison import MAX_REFERENCES, Choice, Comparison, System, clean_references, stream_comparison
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
-from dsum_demo.ui.appearance import KINDS, LOOKS
+from dsum_demo.ui.appearance import KINDS, system_looks
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
+from dsum_demo.ui.compare.columns import (
+    ADDED,
+    LAYOUT,
+    PASTED,
+    PLACES,
+    added_systems,
+    build_columns,
+    chosen,
+    connect_columns,
+    known_systems,
+    laid_out,
+    more,
+    next_system,
+    values_of,
+)
 from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others, uses_as_is
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
-from dsum_demo.ui.compare.strength import offer_strength, strength_slider
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
@@ -35,12 +49,15 @@ GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
 REDRAW_SECONDS = 0.2  # drawing takes time from generation
 COMPARISONS_AT_ONCE = 4
 CANDIDATES = 4
+TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
 
+CONTROLS = 3 + len(ADDED)  # the family, the highlighting, and the buttons that add and remove systems
+
 Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
-    "problem", "warnings", *KINDS, "human", "comparison", "options", "downloads", "legend",
+    "problem", "warnings", *PLACES, "human", "comparison", "options", "downloads", "legend",
     "scores", "headline", "chart", "signature", "table", "no_rouge",
 )  # fmt: skip
 
@@ -54,11 +71,11 @@ class CompareTab:
     shown: list[Any]
     comparison: gr.State
     review: gr.Button
-    PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + len(RESULTS)
+    PARTS: ClassVar[int] = 2 + len(KINDS) + 2 + LAYOUT + len(RESULTS)
 
 
-def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> CompareTab:
-    """Build the tab and its events. `family` is the page's family dropdown, `owner` the visitor's secret."""
+def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserState) -> CompareTab:
+    """Build the tab and its events. `owner` is the visitor's secret."""
     registry = services.registry.seen_by("")  # the page is built once, for all visitors
     first = registry.default_family
     sample = services.samples[0] if services.samples else None
@@ -78,26 +95,23 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
                     elem_id="best-of",
                 )
         with gr.Column(scale=9, min_width=310):
+            with gr.Row(elem_id="models-row"):
+                family = gr.Dropdown(
+                    family_choices(registry, ask=False),
+                    value=first.name,
+                    label="Model family",
+                    elem_id="family",
+                    filterable=False,
+                    scale=4,
+                    min_width=240,
+                )
+                add = gr.Button("Add a system", size="sm", elem_id="add-system", scale=0, min_width=130)
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(recorded)}
             right["warnings"] = gr.HTML(shown["warnings"], elem_id="warnings")
-            choosers, strengths = [], []
             with gr.Row(elem_id="cards"):
-                for kind in KINDS:
-                    with gr.Column(min_width=220):
-                        choosers.append(
-                            gr.Dropdown(
-                                **variants(registry, first, kind),
-                                label=LOOKS[kind].title,
-                                container=False,
-                                interactive=kind is not Kind.BASE,
-                                filterable=False,
-                                elem_id=f"choose-{kind}",
-                            )
-                        )
-                        right[kind] = gr.HTML(shown[kind], elem_id=f"card-{kind}")
-                        if kind is not Kind.BASE:
-                            strengths.append(strength_slider(registry, default_of(first, kind), f"strength-{kind}"))
+                columns = build_columns(registry, first, shown, add)
+            right |= columns.cards
             right["human"] = gr.HTML(shown["human"], elem_id="card-human")
             with gr.Row(visible=recorded is not None, elem_id="options") as right["options"]:
                 highlight = gr.Radio(
@@ -120,17 +134,28 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
 
     outputs = [right[name] for name in RESULTS]
     # Controls that would change a comparison are disabled while it runs.
-    controls = [typing.start, typing.stop, family, highlight]
+    controls = [typing.start, typing.stop, family, highlight, add, *columns.removes]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
-        [*typing.typed, typing.as_is, family, *choosers[1:], *strengths, highlight, *decoding, owner, best],
+        [
+            *typing.typed,
+            typing.as_is,
+            family,
+            highlight,
+            *decoding,
+            owner,
+            best,
+            *columns.choosers[1:],
+            *columns.pasted,
+            *columns.strengths,
+        ],
         outputs,
         concurrency_limit=COMPARISONS_AT_ONCE,
         **QUIET,
     )
     run.success(end, None, controls, queue=False, **QUIET)
-    # A late answer for the example that was shown before may have removed what does not change during a comparison.
-    run.success(redraw, [right["comparison"], highlight], outputs, **QUIET)
+    # A late answer for the example that was shown before may have emptied or hidden some of it.
+    run.success(show_again, [right["comparison"], highlight], outputs, **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
@@ -140,23 +165,40 @@ def build_compare_tab(page: gr.Blocks, services: Services, family: gr.Dropdown, 
     typing.dialogue.submit(None, None, None, js=call("compare"), **QUIET)
     typing.stop.click(MethodType(ask_to_stop, services), None, typing.stop, queue=False, **QUIET)
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
-    dependent = [note, *choosers, *decoding[-2:], *outputs]
+    trio = columns.choosers[: len(KINDS)]
+    dependent = [note, *trio, *decoding[-2:], *columns.layout, *outputs]
+    shown_by = [family, owner, *typing.typed, *columns.more]
     # Not `change`: `show_model` also changes the family and updates the rest itself.
-    family.input(MethodType(change_family, services), [family, owner, *typing.typed], dependent, **QUIET)
-    for chooser, slider in zip(choosers[1:], strengths, strict=True):
-        chooser.change(MethodType(offer_strength, services.registry), [chooser, owner], slider, **QUIET)
+    family.input(MethodType(change_family, services), shown_by, dependent, **QUIET)
+    connect_columns(services, columns, owner)
+    relaid, chosen_now = [*columns.layout, *outputs], [*trio, *columns.more]
+    added = add.click(
+        MethodType(add_system, services), [right["comparison"], family, owner, *chosen_now], relaid, **QUIET
+    )
+    added.then(None, None, None, js=call("showLastColumn"), **QUIET)
+    for number, remove in enumerate(columns.removes):
+        asked = [gr.State(number), right["comparison"], highlight, owner, *chosen_now]
+        removed = remove.click(MethodType(remove_system, services), asked, relaid, **QUIET)
+        removed.then(keep, right["comparison"], kept, **QUIET)
+    gr.on(
+        [chooser.input for chooser in columns.choosers[1:]],
+        MethodType(choose_system, services),
+        [right["comparison"], owner, *chosen_now],
+        outputs,
+        **QUIET,
+    )
     opened = page.load(MethodType(refresh, services), None, family, **QUIET).then(
-        MethodType(describe_own_family, services), [owner, family, *choosers], [note, *choosers], **QUIET
+        MethodType(describe_own_family, services), [owner, family, *trio], [note, *trio], **QUIET
     )
     everything = CompareTab([family, *dependent], right["comparison"], review)
     reopened = [typing.examples, *everything.shown]
     opened.then(
         MethodType(reopen, services), [kept, right["comparison"], family, owner, *typing.typed], reopened, **QUIET
     )
-    typing.chosen.then(MethodType(show_example, services), [family, *typing.typed], outputs, **QUIET)
+    typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
         MethodType(follow_dialogue, services),
-        [right["comparison"], family, *typing.typed],
+        [right["comparison"], *shown_by],
         outputs,
         trigger_mode="always_last",
         queue=False,
@@ -205,26 +247,32 @@ def results(**changes: Update) -> tuple[Update, ...]:
 
 
 def shown_results(
-    family: Family, comparison: Comparison | None, wanted: Mapping[Kind, ModelSpec] | None = None
+    family: Family,
+    comparison: Comparison | None,
+    wanted: Mapping[Kind, ModelSpec] | None = None,
+    added: Sequence[System] = (),
 ) -> tuple[Update, ...]:
-    """A finished comparison without highlighting, or empty cards, by default of the family's default models."""
+    """A finished comparison without highlighting, or empty cards, by default of the family's default models. `added`:
+    the systems in the added columns.
+    """
     if comparison is None:
         specs = {kind: default_of(family, kind) for kind in KINDS} | dict(wanted or {})
-        empty = {kind: cards.empty_card(kind, spec) for kind, spec in specs.items()}
+        empty = _empty_cards([*specs.values(), *added])
         return results(**empty, **_emptied(), **_no_scores(), problem="", warnings="", human="", comparison=None)
-    shown = _no_scores() | _finished(comparison, html.NO_HIGHLIGHT)
+    systems = [*(system.spec for system in comparison.systems[: len(KINDS)]), *added]
+    shown = _empty_cards(systems) | _no_scores() | _finished(comparison, html.NO_HIGHLIGHT)
     return results(**shown, problem="", warnings=_recorded(comparison) + _warnings(comparison))
 
 
 def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
     services.begin(request.session_hash or "")
-    fixed = gr.update(interactive=False)
-    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True), fixed, fixed
+    fixed = [gr.update(interactive=False)] * CONTROLS
+    return gr.update(interactive=False, value="Comparing…"), gr.update(interactive=True), *fixed
 
 
 def end() -> tuple[Update, ...]:
-    free = gr.update(interactive=True)
-    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop"), free, free
+    free = [gr.update(interactive=True)] * CONTROLS
+    return gr.update(interactive=True, value="Compare"), gr.update(interactive=False, value="Stop"), *free
 
 
 def ask_to_stop(services: Services, request: gr.Request) -> Update:
@@ -238,16 +286,13 @@ def say_goodbye(services: Services, request: gr.Request) -> None:
 
 def run_comparison(
     services: Services,
+    request: gr.Request,
     dialogue: str,
     reference1: str,
     reference2: str,
     reference3: str,
     as_is: str,
     family_name: str,
-    full: str | None,
-    lora: str | None,
-    full_strength: float,
-    lora_strength: float,
     highlight: str,
     strategy: str,
     beams: float,
@@ -255,17 +300,21 @@ def run_comparison(
     seed: float | None,
     length: float,
     ngram: float,
-    request: gr.Request,
-    owner: str = "",
-    best: bool = False,
+    owner: str,
+    best: bool,
+    *columns: Any,
 ) -> Iterator[tuple[Update, ...]]:
-    """Yield the results as they arrive. An input error appears under the button and changes nothing else."""
+    """Yield the results as they arrive. An input error appears under the button and changes nothing else.
+
+    columns: the values of the choosers without the first, of the added texts and of the strengths.
+    """
     stop = services.running.get(request.session_hash or "")
     phases, drawn, comparison = None, 0.0, None
     try:
         registry = services.registry.seen_by(owner)
         family = registry.family(family_name)
-        specs = [family.base, *(registry.spec(name) for name in (full, lora) if name)]
+        names, added, strengths = columns[:2], columns[2 : 2 + 2 * len(ADDED)], columns[2 + 2 * len(ADDED) :]
+        specs = [family.base, *(registry.spec(name) for name in names if name), *added_systems(registry, added)]
         references = [reference1, reference2, reference3]
         ignored = references_of_others(services, dialogue, references)
         own = [reference for index, reference in enumerate(references) if index not in ignored]
@@ -278,7 +327,11 @@ def run_comparison(
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
             max_chars=services.settings.max_input_chars,
             should_stop=stop.is_set if stop else None,
-            strengths={name: value for name, value in ((full, full_strength), (lora, lora_strength)) if name},
+            strengths={
+                name: value
+                for name, value in zip((*names, *added[: len(ADDED)]), strengths, strict=True)
+                if name and name != PASTED
+            },
             as_is=uses_as_is(dialogue, as_is),
             choice=choice_of(services) if best else None,
         )
@@ -340,30 +393,92 @@ def reopen(
     with contextlib.suppress(DsumError, KeyError, TypeError, ValueError, AttributeError):
         found = Comparison.from_dict(kept, registry)
         if _is_of(services, found, typed):
-            specs = dict(zip(KINDS, (system.spec for system in found.systems), strict=False))
-            return (example, found.family.name, *_begin_with(services, registry, found.family, specs, found))
+            return (example, found.family.name, *_begin_with(services, registry, found.family, {}, found))
     return (
         example,
         *unchanged[: -len(RESULTS)],
-        *follow_dialogue(services, request, comparison, family_name, *typed),
+        *follow_dialogue(services, request, comparison, family_name, owner, *typed),
     )
 
 
 def follow_dialogue(
-    services: Services, request: gr.Request, comparison: Comparison | None, family_name: str, *typed: str
+    services: Services,
+    request: gr.Request,
+    comparison: Comparison | None,
+    family_name: str,
+    owner: str,
+    *typed: str,
 ) -> tuple[Update, ...]:
     """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one."""
     running = services.is_running(request.session_hash or "")
-    if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed))):
+    if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed[:TYPED]))):
         return results()
-    return show_example(services, family_name, *typed)
+    return show_example(services, family_name, owner, *typed)
 
 
-def show_example(services: Services, family_name: str, *typed: str) -> tuple[Update, ...]:
-    """The recorded summaries of the typed example, or empty cards if there are none."""
-    family = services.registry.family(family_name)
+def show_example(services: Services, family_name: str, owner: str, *values: str) -> tuple[Update, ...]:
+    """The recorded summaries of the typed example, or empty cards if there are none. values: the typed dialogue and
+    references, then those of `Columns.more` if systems were added.
+    """
+    typed = values[:TYPED]
+    registry = services.registry.seen_by(owner)
+    family = registry.family(family_name)
     found = services.recorded.get((family_name, typed[0]))
-    return shown_results(family, found if found and _is_of(services, found, typed) else None)
+    added = known_systems(registry, values[TYPED:])
+    return shown_results(family, found if found and _is_of(services, found, typed) else None, added=added)
+
+
+def add_system(
+    services: Services, comparison: Comparison | None, family_name: str, owner: str, *values: str | None
+) -> tuple[Update, ...]:
+    """Open another column. values: of the family's choosers and of `Columns.more`."""
+    registry = services.registry.seen_by(owner)
+    trio, (names, texts) = values[: len(KINDS)], chosen(values[len(KINDS) :])
+    if len(names) == len(ADDED):
+        return (*[gr.skip()] * LAYOUT, *results())
+    names, texts = [*names, next_system(registry, registry.family(family_name), [*trio, *names])], [*texts, ""]
+    return (
+        *laid_out(registry, names, texts),
+        *results(**_waiting_cards(registry, comparison, [*trio, *more(names, texts)])),
+    )
+
+
+def remove_system(
+    services: Services,
+    number: int,
+    comparison: Comparison | None,
+    highlight: str,
+    owner: str,
+    *values: str | None,
+) -> tuple[Update, ...]:
+    """Close the column ADDED[number], and remove its system from the results. values: as in `add_system`."""
+    registry = services.registry.seen_by(owner)
+    trio, used = values[: len(KINDS)], chosen(values[len(KINDS) :])
+    names, texts = ([one for place, one in enumerate(each) if place != number] for each in used)
+    place = len(KINDS) + number
+    shown: dict[str, Update] = {}
+    if comparison and place < len(comparison.systems):
+        comparison = replace(comparison, systems=comparison.systems[:place] + comparison.systems[place + 1 :])
+        shown = _finished(comparison, highlight) | {"warnings": _recorded(comparison) + _warnings(comparison)}
+    waiting = _waiting_cards(registry, comparison, [*trio, *more(names, texts)])
+    return (*laid_out(registry, names, texts), *results(**{**shown, **waiting}))
+
+
+def choose_system(
+    services: Services, comparison: Comparison | None, owner: str, *values: str | None
+) -> tuple[Update, ...]:
+    """Another system was chosen for a column: the cards of systems without a result. values: as in `add_system`."""
+    return results(**_waiting_cards(services.registry.seen_by(owner), comparison, values))
+
+
+def _waiting_cards(
+    registry: Registry, comparison: Comparison | None, values: Sequence[str | None]
+) -> dict[str, Update]:
+    """The cards of the places after the comparison's last system."""
+    trio = [registry.spec(name) if name else None for name in values[: len(KINDS)]]
+    empty = _empty_cards([*trio, *known_systems(registry, values[len(KINDS) :])])
+    taken = len(comparison.systems) if comparison else 0
+    return {place: empty[place] for place in PLACES[taken:]}
 
 
 def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
@@ -395,11 +510,19 @@ def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
     return results(**_texts(comparison, highlight), legend=cards.legend(comparison, highlight))
 
 
-def change_family(services: Services, chosen: str, owner: str, *typed: str) -> tuple[Update, ...]:
-    """Switch to another family: its models, decoding defaults and, for an example, recorded summaries."""
+def show_again(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
+    """All results of the last comparison."""
+    return results(**_finished(comparison, highlight)) if comparison else results()
+
+
+def change_family(services: Services, chosen: str, owner: str, *values: str) -> tuple[Update, ...]:
+    """Switch to another family: its models, decoding defaults and, for an example, recorded summaries. Added systems
+    stay. values: as in `show_example`.
+    """
     registry = services.registry.seen_by(owner)
     described = _begin_with(services, registry, registry.family(chosen), {})
-    return (*described[: -len(RESULTS)], *show_example(services, chosen, *typed))
+    of_family = described[: -len(RESULTS) - LAYOUT]
+    return (*of_family, *[gr.skip()] * LAYOUT, *show_example(services, chosen, owner, *values))
 
 
 def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
@@ -415,15 +538,19 @@ def _begin_with(
     wanted: Mapping[Kind, ModelSpec],
     comparison: Comparison | None = None,
 ) -> tuple[Update, ...]:
+    """Show a family: with the models `wanted` instead of its default ones, or those of a comparison."""
+    systems = [system.spec for system in comparison.systems] if comparison else []
     offered = {kind: variants(registry, family, kind) for kind in KINDS}
-    for kind, spec in wanted.items():
+    for kind, spec in [*zip(KINDS, systems, strict=False), *wanted.items()]:
         offered[kind]["value"] = spec.name
+    added = systems[len(KINDS) :]
     return (
         family_note(registry, family, speed=services.speed),
         *(gr.update(**offered[kind]) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
-        *shown_results(family, comparison, wanted),
+        *laid_out(registry, *values_of(added)),
+        *shown_results(family, comparison, wanted, added),
     )
 
 
@@ -455,12 +582,18 @@ def describe_family(services: Services, chosen: str, *names: str | None, owner: 
 
 
 def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
-    bodies = {
-        str(kind): cards.system_card(kind, comparison, index, highlight)
-        for index, kind in enumerate(KINDS)
-        if index < len(comparison.systems)
+    shown = {
+        place: cards.system_card(comparison, index, highlight)
+        for index, place in enumerate(PLACES[: len(comparison.systems)])
     }
-    return {**bodies, "human": cards.human_card(comparison, highlight)}
+    return {**shown, "human": cards.human_card(comparison, highlight)}
+
+
+def _empty_cards(systems: Sequence[System | None]) -> dict[str, Update]:
+    """A card for each system without a result, by place; nothing in the other places."""
+    looks = system_looks([system for system in systems if system])
+    shown = [cards.empty_card(system, looks[system.name]) if system else "" for system in systems]
+    return dict(zip(PLACES, [*shown, *[""] * (len(PLACES) - len(shown))], strict=True))
 
 
 def _no_scores() -> dict[str, Update]:

@@ -19,6 +19,7 @@ from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
 from dsum_demo.models.catalog import Family
 from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_choosers
+from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
@@ -52,12 +53,13 @@ class EvaluationForm:
     start: gr.Button
     close: gr.Button
     problem: gr.HTML
+    family: gr.Dropdown
     systems: gr.CheckboxGroup
     judge: gr.Dropdown
     values: list[gr.components.Component]
 
 
-def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> EvaluationForm:
+def build_evaluation_form(services: Services, owner: gr.BrowserState) -> EvaluationForm:
     """Build and connect the form inside the caller's column."""
     first, public = services.registry.seen_by("").default_family, services.settings.public
     with gr.Row():
@@ -80,10 +82,17 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
             with gr.Row():
                 choosers = column_choosers("evaluation-column", SEVERAL)
         with gr.Column(scale=4, min_width=300):
+            family = gr.Dropdown(
+                family_choices(services.registry.seen_by(""), ask=False),
+                value=first.name,
+                label="Model family",
+                filterable=False,
+                elem_id="evaluation-family",
+            )
             systems = gr.CheckboxGroup(
                 **system_choices(first),
                 label="Systems",
-                info="Models of the family above; all use the same prompt and decoding settings.",
+                info="All use the same prompt and decoding settings.",
                 elem_id="evaluation-systems",
             )
             with gr.Row(visible=False) as columns:
@@ -137,7 +146,7 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
     source.change(
         MethodType(choose_source, services),
         source,
-        [file, form_of_file, systems, columns, limit, reading, broken, skip, problem, *choosers.values()],
+        [file, form_of_file, family, systems, columns, limit, reading, broken, skip, problem, *choosers.values()],
         **QUIET,
     )
     family.change(MethodType(offer_systems, services), [family, owner], systems, **QUIET)
@@ -146,7 +155,7 @@ def build_evaluation_form(services: Services, family: gr.Dropdown, owner: gr.Bro
     file.change(read_file, values, [references, outputs, *choosers.values(), *found], **QUIET)
     chosen = [part.input for part in (references, outputs, *choosers.values())]
     gr.on(chosen, list_broken, values, found, trigger_mode="always_last", **QUIET)
-    return EvaluationForm(start, close, problem, systems, judge, values)
+    return EvaluationForm(start, close, problem, family, systems, judge, values)
 
 
 def judge_choices(services: Services) -> list[tuple[str, str]]:
@@ -181,6 +190,7 @@ def choose_source(services: Services, source: str) -> tuple[Update, ...]:
     return (
         gr.update(visible=upload, value=None),
         gr.update(visible=upload, value=escape(FORM_OF_A_FILE.get(source, ""))),
+        gr.update(visible=not recorded),
         gr.update(visible=not recorded),
         gr.update(visible=recorded),
         gr.update(value=ALL if recorded else DEFAULT_LIMIT, info=_limit_info(services, source)),

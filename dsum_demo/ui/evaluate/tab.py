@@ -39,8 +39,8 @@ EMPTY = "No evaluations yet. Start with the samples: choose the systems below an
 Update = Any  # gradio's updates are plain dictionaries
 
 
-def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, owner: gr.BrowserState) -> None:
-    """Build and connect the tab. family: the page's family chooser; owner: the visitor's secret."""
+def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) -> None:
+    """Build and connect the tab. owner: the visitor's secret."""
     token = gr.BrowserState("", storage_key="dsum-evaluation", secret="dsum")
     key, drawn = gr.State(""), gr.State(-1)
     timer = gr.Timer(TICK_SECONDS, active=False)
@@ -59,7 +59,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
         new = gr.Button("New evaluation", elem_id="evaluation-new", scale=0, min_width=170)
     problem = gr.HTML(elem_id="evaluation-notice")
     with gr.Column(visible=False, elem_id="evaluation-form") as form_column:
-        form = build_evaluation_form(services, family, owner)
+        form = build_evaluation_form(services, owner)
     with gr.Column(visible=False, elem_id="evaluation-run") as panel:
         with gr.Row(equal_height=True):
             bar = gr.HTML(elem_id="evaluation-progress", scale=5, min_width=240)
@@ -81,7 +81,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, family: gr.Dropdown, own
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
     tab.select(MethodType(open_tab, services), [token, chooser], running, **QUIET)
-    tab.select(MethodType(offer_new_systems, services), [family, owner], form.systems, **QUIET)
+    tab.select(MethodType(offer_new_systems, services), [form.family, owner], form.systems, **QUIET)
     chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
     parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **QUIET)

@@ -18,6 +18,7 @@ from dsum_demo.evaluation.background import UPLOAD
 from dsum_demo.evaluation.storage import SavedEvaluation
 from dsum_demo.review.records import MAX_SYSTEMS, REVEALS, ReviewSettings
 from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_choosers
+from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.evaluate.form import FILE_TYPES, guess_outputs, system_choices
 from dsum_demo.ui.evaluate.saved import label
 from dsum_demo.ui.html import notice
@@ -101,14 +102,14 @@ class ReviewForm:
     samples: gr.Button
     start: gr.Button
     evaluation: gr.Dropdown
+    family: gr.Dropdown
     models: gr.CheckboxGroup
     values: list[Any]
 
 
-def build_review_form(services: Services, family: gr.Dropdown, owner: gr.BrowserState) -> ReviewForm:
-    """Build and connect the form inside the caller's column. family: the page's chooser, whose models write new
-    summaries; owner: the visitor's secret.
-    """
+def build_review_form(services: Services, owner: gr.BrowserState) -> ReviewForm:
+    """Build and connect the form inside the caller's column. owner: the visitor's secret."""
+    first = services.registry.seen_by("").default_family.name
     gr.HTML(f"<p>{ABOUT}</p>", elem_classes="hint")
     samples = gr.Button("Review the samples now", variant="primary", elem_id="review-samples")
     with gr.Accordion("Start another review", open=False, elem_id="review-form"):
@@ -130,11 +131,15 @@ def build_review_form(services: Services, family: gr.Dropdown, owner: gr.Browser
                         )  # fmt: skip
                     with gr.Row():
                         choosers = column_choosers("review-column")
-                models = gr.CheckboxGroup(
-                    **first_models(services, family.value), label=f"Systems, 2 to {MAX_SYSTEMS}", visible=False,
-                    info="Models of the family above; the same summaries as in the Evaluate tab, with its decoding.",
-                    elem_id="review-models",
-                )  # fmt: skip
+                with gr.Column(visible=False) as of_models:
+                    family = gr.Dropdown(
+                        family_choices(services.registry.seen_by(""), ask=False), value=first, label="Model family",
+                        filterable=False, elem_id="review-family",
+                    )  # fmt: skip
+                    models = gr.CheckboxGroup(
+                        **first_models(services, first), label=f"Systems, 2 to {MAX_SYSTEMS}",
+                        info="The same summaries as in the Evaluate tab, with its decoding.", elem_id="review-models",
+                    )  # fmt: skip
             with gr.Column(scale=3, min_width=300):
                 name = gr.Textbox(label="Name of the review", placeholder="by default that of the data", max_lines=1)
                 with gr.Row():
@@ -164,7 +169,7 @@ def build_review_form(services: Services, family: gr.Dropdown, owner: gr.Browser
     source.change(
         choose_source,
         source,
-        [evaluation, systems, of_file, file, form_of_file, recorded, models, *choosers.values()],
+        [evaluation, systems, of_file, file, form_of_file, recorded, of_models, *choosers.values()],
         **QUIET,
     )
     evaluation.change(MethodType(systems_of, services), evaluation, systems, **QUIET)
@@ -174,7 +179,7 @@ def build_review_form(services: Services, family: gr.Dropdown, owner: gr.Browser
         source, evaluation, systems, file, references, outputs, models, name, items, verdicts, reveal, judges, shares,
         reviewer, *choosers.values(),
     ]  # fmt: skip
-    return ReviewForm(samples, start, evaluation, models, values)
+    return ReviewForm(samples, start, evaluation, family, models, values)
 
 
 def choose_source(chosen: str) -> tuple[Update, ...]:

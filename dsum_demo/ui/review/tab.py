@@ -18,6 +18,7 @@ import gradio as gr
 from dsum_demo.comparison import Comparison
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.output_cache import identify
+from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.review.records import ErrorSpan, Review, ReviewDraft, ReviewTask
 from dsum_demo.review.sources import draft_from_comparison
 from dsum_demo.ui.assets import call
@@ -50,12 +51,9 @@ def build_review_tab(
     tabs: gr.Tabs,
     tab: gr.Tab,
     compare: CompareTab,
-    family: gr.Dropdown,
     memory: BrowserMemory,
 ) -> None:
-    """Build and connect the tab, which is one of `tabs`. A comparison on the screen of `compare` can be reviewed, and
-    new summaries of models of `family`.
-    """
+    """Build and connect the tab, which is one of `tabs`. A comparison on the screen of `compare` can be reviewed."""
     parts: dict[str, Any] = {"names": memory.names}
     link = gr.Textbox(visible=False)  # the token in the page's address, which a script reads
     parts["notice"] = gr.HTML(elem_id="review-notice")
@@ -65,7 +63,7 @@ def build_review_tab(
     parts["timer"] = gr.Timer(TICK_SECONDS, active=False)
     with gr.Column(elem_id="review-begin") as parts["start"]:
         storage = gr.HTML(elem_id="review-storage")
-        form = build_review_form(services, family, memory.owner)
+        form = build_review_form(services, memory.owner)
         parts["list"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-list")
     parts["desk"] = gr.HTML(js_on_load="dsum.listenToReview(element, trigger)", elem_id="review-desk")
     parts |= build_results()
@@ -81,7 +79,7 @@ def build_review_tab(
         MethodType(write_page, services), [*browser, link], parts["page_file"], js=call("shownResults"), **shared
     ).success(None, None, None, js=call("download", "#review-page-file"), **QUIET)
     tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [storage, form.evaluation, *drawn], **QUIET)
-    tab.select(MethodType(offer_new_systems, services), [family, memory.owner], form.models, **QUIET)
+    tab.select(MethodType(offer_new_systems, services), [form.family, memory.owner], form.models, **QUIET)
     form.samples.click(MethodType(start_samples, services), browser, drawn, **shared)
     form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared)
     parts["stop"].click(MethodType(ask_to_stop, services), memory.owner, parts["stop"], queue=False, **QUIET)
@@ -334,10 +332,11 @@ def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Updat
 def _weights(services: Services, comparison: Comparison) -> dict[str, str]:
     """Fingerprints of the compared models' files by name; without those of files that have changed or gone since."""
     found = {}
-    for result in comparison.systems:
+    models = [result.spec for result in comparison.systems if isinstance(result.spec, ModelSpec)]
+    for spec in models:
         with contextlib.suppress(DsumError):
-            if identity := identify(result.spec, services.registry, services.evaluations.cache):
-                found[result.spec.name] = identity.weights
+            if identity := identify(spec, services.registry, services.evaluations.cache):
+                found[spec.name] = identity.weights
     return found
 
 

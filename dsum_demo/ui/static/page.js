@@ -19,6 +19,14 @@ const dsum = {
     dsum.cardsObserver.observe(cards, {subtree: true, childList: true});
   },
 
+  showLastColumn() {
+    // After gradio has drawn the column.
+    setTimeout(() => {
+      const columns = [...document.querySelector('#cards').children].filter((column) => column.offsetParent);
+      columns.at(-1)?.scrollIntoView({block: 'nearest', inline: 'end'});
+    }, 200);
+  },
+
   // Nothing is saved before the saved texts have been restored.
   restoreTexts(saved, ...texts) {
     dsum.textsRestored = true;
@@ -40,6 +48,11 @@ if (address.searchParams.get('view') === 'api') {
     button.click();
   }).observe(document, {subtree: true, childList: true});
 }
+
+// gradio places a dropdown's options without the distance that the columns are scrolled to the side; page.css adds it.
+document.addEventListener('scroll', (event) => {
+  if (event.target.id === 'cards') event.target.style.setProperty('--scrolled', `${event.target.scrollLeft}px`);
+}, true);
 
 // The fallback is for pages in a frame that may not write to the clipboard.
 dsum.copyText = async (text) => {
