@@ -5,6 +5,7 @@ never see which system wrote a text.
 __all__ = [
     "backup",
     "export",
+    "marked_errors",
     "metric_agreement",
     "preferences",
     "records",

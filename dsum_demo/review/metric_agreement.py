@@ -39,7 +39,7 @@ PEOPLE = "people"
 class MetricAgreement:
     """A metric or check against people. share: of the pairs with a preference that it decides the same way, 0 to 1; a
     pair with equal values counts half. pairs, equal: numbers of pairs with values, and of those with equal values.
-    against: the items of pairs that it decides the other way.
+    items, equal_items, against: the items of pairs with values, with equal values, and that it decides the other way.
     """
 
     name: str
@@ -48,6 +48,8 @@ class MetricAgreement:
     share: Interval
     pairs: int
     equal: int
+    items: tuple[str, ...]
+    equal_items: tuple[str, ...]
     against: tuple[str, ...]
 
     @property
@@ -93,8 +95,7 @@ def metric_agreement(
     titles |= {check.name: (check.title, CHECK_DIRECTIONS[check.name][0]) for check in CHECKS}
     for name, (title, direction) in titles.items():
         table: dict[int, list[float]] = {}
-        equal = 0
-        against: dict[str, None] = {}
+        differences: list[tuple[str, float]] = []
         for one in decided:
             first, second = (values[one.verdict.item][name][system] for system in one.pair)
             if first is None or second is None:
@@ -103,12 +104,24 @@ def metric_agreement(
             row = table.setdefault(dialogues[one.verdict.item], [0.0, 0.0])
             row[0] += 0.5 if difference == 0 else float(difference > 0)
             row[1] += 1
-            equal += difference == 0
-            if difference < 0:
-                against[one.verdict.item] = None
+            differences.append((one.verdict.item, difference))
         share = ratio(list(table.values()), seed=seed, resamples=resamples)
-        pairs = int(sum(row[1] for row in table.values()))
-        rows.append(MetricAgreement(name, title, direction, share, pairs, equal, tuple(against)) if share else None)
+        equal = [item for item, difference in differences if difference == 0]
+        against = [item for item, difference in differences if difference < 0]
+        every = [item for item, _ in differences]
+        rows.append(
+            MetricAgreement(
+                name,
+                title,
+                direction,
+                share,
+                len(every),
+                len(equal),
+                *(tuple(dict.fromkeys(ids)) for ids in (every, equal, against)),
+            )
+            if share
+            else None
+        )
     return [row for row in rows if row]
 
 
@@ -120,6 +133,7 @@ def _people(
     for one in decided:
         groups.setdefault((one.verdict.item, *one.pair), []).append(one)
     table: dict[int, list[float]] = {}
+    every: dict[str, None] = {}
     against: dict[str, None] = {}
     for (item, _, _), same_pair in groups.items():
         for place, one in enumerate(same_pair):
@@ -127,8 +141,11 @@ def _people(
                 row = table.setdefault(dialogues[item], [0.0, 0.0])
                 row[0] += one.outcome == other.outcome
                 row[1] += 1
+                every[item] = None
                 if one.outcome != other.outcome:
                     against[item] = None
     share = ratio(list(table.values()), seed=seed, resamples=resamples)
     pairs = int(sum(row[1] for row in table.values()))
-    return MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(against)) if share else None
+    if share is None:
+        return None
+    return MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(every), (), tuple(against))

@@ -35,7 +35,8 @@ def review_markdown(report: ReviewReport) -> str:
             ),
         )  # fmt: skip
         lines += ["", *(f"- {markdown_cell(pair.sentence)}" for pair in report.pairs), "", HOW_DECIDED, ""]
-    lines += ["## Reviewers", "", *(f"- {sentence}" for sentence in quality_sentences(report)), ""]
+    lines += ["## Reviewers", "", *(f"- {sentence}" for sentence in quality_sentences(report).values())]
+    lines += [*(f"- {sentence}" for sentence in reviewer_sentences(report).values()), ""]
     if report.metrics:
         lines += ["## Metrics against people", "", *(f"- {row.sentence}" for row in report.metrics), ""]
     if report.errors:
@@ -85,28 +86,42 @@ def summary_line(report: ReviewReport) -> str:
     )
 
 
-def quality_sentences(report: ReviewReport) -> list[str]:
-    """Agreement, self-consistency, signs of bias and the time per item, one sentence each."""
-    found = [report.agreement.sentence]
+AGREEMENT, CONSISTENCY, POSITION, LENGTH, BAD, SKIPPED = (
+    "agreement",
+    "consistency",
+    "position",
+    "length",
+    "bad",
+    "skipped",
+)
+
+
+def quality_sentences(report: ReviewReport) -> dict[str, str]:
+    """Agreement, self-consistency, signs of bias, all bad and skipped items, one sentence each."""
+    found = {AGREEMENT: report.agreement.sentence}
     if report.self_consistency:
-        found.append(
+        found[CONSISTENCY] = (
             f"Repeated items: reviewers judged {percent(report.self_consistency)} of pairs the same way again."
         )
     if report.position:
-        found.append(report.position.sentence)
+        found[POSITION] = report.position.sentence
     if report.longer_wins:
-        found.append(f"The longer text is preferred in {percent(report.longer_wins)} of pairs with a preference.")
+        found[LENGTH] = f"The longer text is preferred in {percent(report.longer_wins)} of pairs with a preference."
     if report.all_bad_items and report.all_bad:
-        found.append(f"All summaries are bad in {percent(report.all_bad)} of verdicts.")
+        found[BAD] = f"All summaries are bad in {percent(report.all_bad)} of verdicts."
     if report.skipped:
-        found.append(f"{len(report.skipped)} skipped: {', '.join(_reasons(report.skipped))}.")
-    found += [
-        f"{one.name}: {one.verdicts} answers, median {duration(one.median_seconds)}"
-        + (f", {len(one.hasty)} faster than reading." if one.hasty else ".")
+        found[SKIPPED] = f"{len(report.skipped)} skipped: {', '.join(_reasons(report.skipped))}."
+    return found
+
+
+def reviewer_sentences(report: ReviewReport) -> dict[str, str]:
+    """The number of answers and the time per item of each reviewer, by name."""
+    return {
+        one.name: f"{one.name}: {one.verdicts} answer{'' if one.verdicts == 1 else 's'}, median "
+        f"{duration(one.median_seconds)}" + (f", {len(one.hasty)} faster than reading." if one.hasty else ".")
         for one in report.reviewers
         if one.median_seconds is not None
-    ]
-    return found
+    }
 
 
 def decimal(interval: Interval | None) -> str:

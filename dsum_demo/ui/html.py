@@ -51,7 +51,8 @@ def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
     )
     return (
-        f'<div class="scroll"><table class="scores {css}"><thead><tr>{head}</tr></thead>'
+        '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
+        f'<table class="scores {css}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,32 @@ def reload_midway(problems: list[str]) -> Callable[[Page], None]:
         page.wait_for_load_state()
 
     return reload
+
+
+@pytest.fixture
+def check_accessibility() -> Callable[[Page], None]:
+    """check_accessibility(page): axe-core finds no violation in what the page shows, light and dark, on a wide screen
+    and on a phone's. The footer, which gradio draws, is left out.
+    """
+
+    def check(page: Page) -> None:
+        # The colors of a transition are not those that a reader sees.
+        page.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
+        before, found = page.viewport_size, []
+        for width in (1400, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            for dark in (False, True):
+                page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+                result = Axe().run(page, {"exclude": [["footer"]]})
+                for violation in result.response["violations"]:
+                    found += [
+                        f"{violation['id']} at {width} px{', dark' * dark}: {node['target']}: {node['failureSummary']}"
+                        for node in violation["nodes"]
+                    ]
+        page.set_viewport_size(before)
+        assert found == []
+
+    return check
 
 
 @pytest.fixture

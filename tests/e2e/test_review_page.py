@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
+from dsum_demo.ui.review.tab import PARTS
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "dialogues.jsonl"
 SYSTEMS = ("first turn", "second summary", "last turn")
@@ -27,14 +35,14 @@ def outputs_file(tmp_path_factory) -> Path:
     return file
 
 
-def start_review(page: Page, file: Path) -> None:
+def start_review(page: Page, file: Path, items: int = 5) -> None:
     """Start a review of the file, which reveals the systems at the end."""
     page.get_by_role("tab", name="Review").click()
     page.get_by_role("button", name="Start another review").click()
     page.get_by_label("A file of recorded outputs").click()
     page.locator("#review-file input[type=file]").set_input_files(file)
     expect(page.locator("#review-outputs")).to_contain_text("last turn")
-    page.locator("#review-items input").fill("5")
+    page.locator("#review-items input").fill(str(items))
     page.locator("#review-start").click()
     expect(page.locator(".review-item")).to_be_visible()
 
@@ -181,3 +189,146 @@ def test_a_phone_reviews_by_touch(browser: Browser, new_page, outputs_file):
     phone.locator('[data-do="submit"]').tap()
     expect(phone.locator(".progress-text").last).to_have_text("1 of 6 answered")
     context.close()
+
+
+CLICK_AT_ONCE = """name => new Promise((done) => {
+  const timer = setInterval(() => {
+    const buttons = [...document.querySelectorAll('[role=tab], #review-samples')];
+    const button = buttons.find((one) => one.textContent.trim() === name && one.offsetParent);
+    if (button) { clearInterval(timer); button.click(); done(); }
+  }, 1);
+})"""
+
+
+def test_click_right_after_loading_starts_a_review(browser: Browser, app_url):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(app_url, wait_until="commit")
+    for name in ("Review", "Review the samples now"):
+        page.evaluate(CLICK_AT_ONCE, name)
+    expect(page.locator(".review-item")).to_be_visible()
+    # A reload keeps the secret of the browser, and with it the review.
+    page.reload()
+    expect(page.locator(".review-item")).to_be_visible()
+    page.get_by_role("button", name="All reviews").click()
+    expect(page.locator("#review-list").get_by_role("button", name="Delete")).to_have_count(1)
+    context.close()
+
+
+def test_every_view_is_accessible(new_page, outputs_file, check_accessibility):
+    page = new_page()
+    page.get_by_role("tab", name="Review").click()
+    page.get_by_role("button", name="Start another review").click()
+    expect(page.locator("#review-systems")).to_be_visible()
+    check_accessibility(page)
+    page.get_by_role("button", name="Start another review").click()
+    start_review(page, outputs_file)
+    page.locator('.markable[data-source="0"]').focus()
+    for key in ("ArrowRight", "i", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.locator(".review-marking")).to_be_visible()
+    page.locator(".review-skip summary").click()
+    check_accessibility(page)
+    page.locator("#review-desk section").focus()
+    finish_by_keyboard(page, "123")
+    check_accessibility(page)
+    page.locator('[data-do="reveal"]').click()
+    expect(page.locator("#review-desk")).to_contain_text("Your mean rank")
+    page.locator('[data-do="open"]').first.click()
+    expect(page.locator(".review-revealed")).to_be_visible()
+    check_accessibility(page)
+    page.locator('[data-do="end"]').click()
+    page.get_by_role("button", name="See the results").click()
+    expect(page.locator("#review-metrics-chart .js-plotly-plot")).to_be_visible()
+    page.evaluate("document.querySelectorAll('#review-results details').forEach((one) => { one.open = true; })")
+    check_accessibility(page)
+    page.get_by_role("button", name="All reviews").click()
+    expect(page.locator("#review-list table")).to_be_visible()
+    check_accessibility(page)
+    page.evaluate("history.replaceState(null, '', '?review=unknown')")
+    page.reload()
+    expect(page.locator("#review-notice")).to_contain_text("belongs to no review")
+    check_accessibility(page)
+
+
+class HttpReviewer:
+    """A reviewer without a browser, who sends what the page sends."""
+
+    def __init__(self, url: str, secret: str):
+        self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=60)
+        self.secret, self.names, self.session = secret, {}, uuid4().hex
+        config = httpx.get(f"{url}/config").json()
+        ids = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+        (self.event,) = (
+            one for one in config["dependencies"] if any(ids.get(t[0]) == "review-desk" for t in one["targets"])
+            and one["backend_fn"]
+        )  # fmt: skip
+        self.outputs = [ids.get(one) for one in self.event["outputs"]]
+        self.view = self.said = self.facts = ""
+
+    def do(self, action: str, **data) -> HttpReviewer:
+        body = {
+            "data": [self.secret, self.names], "event_data": {"do": action, **data}, "fn_index": self.event["id"],
+            "session_hash": self.session, "trigger_id": None,
+        }  # fmt: skip
+        self.http.post("/queue/join", json=body).raise_for_status()
+        with self.http.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
+            for line in stream.iter_lines():
+                said = json.loads(line.removeprefix("data: ") or "{}")
+                if said.get("msg") == "process_completed":
+                    break
+        assert said["success"], said
+        values = dict(zip(self.outputs, said["output"]["data"], strict=True))
+        self.view = values["review-desk"] if isinstance(values["review-desk"], str) else self.view
+        self.said = values["review-notice"] if isinstance(values["review-notice"], str) else ""
+        self.facts = values["review-facts"] if isinstance(values["review-facts"], str) else ""
+        names = said["output"]["data"][PARTS.index("names")]
+        self.names = names if "__type__" not in names else self.names
+        return self
+
+    def place(self) -> dict[str, str]:
+        return dict(re.findall(r'data-(token|item|round)="([^"]*)"', self.view)[:3])
+
+
+def test_twenty_reviewers_vote_at_once(new_page, outputs_file, app_url):
+    owner = new_page()
+    owner.get_by_role("tab", name="Review").click()
+    owner.get_by_role("button", name="Start another review").click()
+    owner.locator("#review-verdicts input").fill("30")
+    owner.get_by_role("button", name="Start another review").click()
+    start_review(owner, outputs_file, items=3)
+    token = owner.locator("#review-desk section").get_attribute("data-token")
+    sent: dict[tuple[str, str, str], list[int]] = {}
+    finished: list[HttpReviewer] = []
+
+    def review(number: int) -> None:
+        reviewer = HttpReviewer(app_url, f"secret {number}").do("join", token=token, name=f"R{number:02}")
+        shuffled = random.Random(number)
+        assert "The results open when" in reviewer.do("results", token=token).said and not reviewer.facts
+        assert "Only the browser that started" in reviewer.do("delete", token=token).said
+        while 'data-view="item"' in reviewer.view:
+            place = reviewer.place()
+            ranks = shuffled.sample([1, 2, 3], 3)
+            sent[f"R{number:02}", place["item"], place["round"]] = ranks
+            answer = {"ranks": ranks, "spans": [], "comment": "", "seconds": 9}
+            reviewer.do("submit", **place, **answer)
+            view = reviewer.view
+            reviewer.do("submit", **place, **answer)  # as a double click
+            reviewer.view = view
+        reviewer.do("reveal", token=token)
+        finished.append(reviewer)
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(review, range(20)))
+    answer_by_keyboard(owner, "123")
+    facts = finished[0].do("results", token=token).facts
+    table = base64.b64decode(
+        re.search(r'download="verdicts.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', facts)[1]
+    )
+    rows = [row for row in csv.DictReader(table.decode().splitlines()) if row["reviewer"].startswith("R")]
+    stored = {}
+    for row in rows:
+        ranks = json.loads(row["ranks"])
+        by_card = [ranks[names[0]] for names in json.loads(row["order"])]
+        stored[row["reviewer"].split(" (")[0], row["item"], row["round"]] = by_card
+    assert len(rows) == len(stored) == 20 * 4 and stored == sent  # one of three items is asked twice

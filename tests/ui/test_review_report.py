@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape
 
 import pytest
 
 from dsum_demo.evaluation.records import SystemInfo
 from dsum_demo.review.records import ErrorSpan
 from dsum_demo.review.report import build_review_report
+from dsum_demo.review.report_text import percent, quality_sentences, reviewer_sentences
 from dsum_demo.review.storage import ReviewStore
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
 from dsum_demo.ui.review.html_report import review_html
@@ -55,6 +57,19 @@ def test_every_link_of_a_number_has_its_item(store, answered):
     page = page_of(store, answered)
     links, targets = set(re.findall(r'href="#(item-\d+)"', page)), set(re.findall(r'id="(item-\d+)"', page))
     assert links and links <= targets and len(targets) == 12
+
+
+def test_numbers_and_sentences_lead_to_their_items(store, answered):
+    page, report = page_of(store, answered), report_of(store, answered)
+    folded = dict(re.findall(r"<details><summary>([^<]*)</summary>(<a [^\n]*?)</details>", page))
+    wanted = [percent(system.first) for system in report.systems if system.first.mean]
+    wanted += [str(number) for row in report.metrics for number in (row.pairs, row.equal) if number]
+    wanted += [escape(text) for text in (*quality_sentences(report).values(), *reviewer_sentences(report).values())]
+    assert [what for what in wanted if what not in folded] == []
+    (skipped,) = report.skipped
+    assert skipped.item in folded["1 skipped: not my topic."] and folded["1 skipped: not my topic."].count("<a") == 1
+    ana = next(links for what, links in folded.items() if what.startswith("Ana: "))
+    assert ana.count("<a") == 12
 
 
 def test_texts_of_users_are_escaped(store):

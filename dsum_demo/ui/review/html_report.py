@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
-from dsum_demo.review.preferences import counted
+from dsum_demo.metrics.words import words
+from dsum_demo.review.marked_errors import ALL_KINDS
+from dsum_demo.review.preferences import counted, preferences
 from dsum_demo.review.records import Review, ReviewItem, Verdict
 from dsum_demo.review.report import HOW_DECIDED, HOW_INTERVALS, HOW_WORTH, ReviewReport
 from dsum_demo.review.report_text import (
+    AGREEMENT,
+    BAD,
+    CONSISTENCY,
     ERROR_HEADS,
+    LENGTH,
     PAIR_HEADS,
+    POSITION,
+    SKIPPED,
     SYSTEM_HEADS,
     error_rows,
     percent,
     quality_sentences,
+    reviewer_sentences,
     summary_line,
     system_rows,
 )
@@ -51,20 +60,27 @@ def review_sections(
     """The sections by title, empty ones included. draw: shows a chart with a name as HTML."""
     places = {item.id: number for number, item in enumerate(items, 1)}
     return {
-        "Systems": _systems(review, report, draw),
+        "Systems": _systems(review, verdicts, report, places, draw),
         "Pairs": _pairs(review, report, places, draw),
-        "Reviewers": _reviewers(report, places),
+        "Reviewers": _reviewers(review, items, verdicts, report, places),
         "Metrics against people": _metrics(report, places, draw),
         "Marked errors": _errors(report, places),
         "Items": _items(review, items, verdicts),
     }
 
 
-def _systems(review: Review, report: ReviewReport, draw: Draw) -> str:
+def _systems(
+    review: Review, verdicts: Sequence[Verdict], report: ReviewReport, places: dict[str, int], draw: Draw
+) -> str:
     chart = draw(worths_chart(review, report), "worths")
     if not report.systems:
         return chart
-    return chart + html_table(SYSTEM_HEADS, _escaped(system_rows(report))) + _hint(f"{HOW_WORTH} {HOW_INTERVALS}")
+    rows = _escaped(system_rows(report))
+    for cells, system in zip(rows, report.systems, strict=True):
+        best = [verdict.item for verdict in counted(verdicts) if verdict.ranks.get(system.name) == 1]
+        place = SYSTEM_HEADS.index("Ranked first")
+        cells[place] = _linked(cells[place], best, places)
+    return chart + html_table(SYSTEM_HEADS, rows) + _hint(f"{HOW_WORTH} {HOW_INTERVALS}")
 
 
 def _pairs(review: Review, report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
@@ -84,15 +100,47 @@ def _pairs(review: Review, report: ReviewReport, places: dict[str, int], draw: D
     return draw(pairs_chart(review, report), "pairs") + table + f"<ul>{sentences}</ul>" + _hint(HOW_DECIDED)
 
 
-def _reviewers(report: ReviewReport, places: dict[str, int]) -> str:
-    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in quality_sentences(report))
-    fast = "".join(
-        f"<li>{escape(one.name)}, faster than reading: {_linked('', one.hasty, places)}</li>"
-        for one in report.reviewers
-        if one.hasty
-    )
-    bad = f"<li>All bad: {_linked('', report.all_bad_items, places)}</li>" if report.all_bad_items else ""
-    return f"<ul>{sentences}{fast}{bad}</ul>"
+def _reviewers(
+    review: Review,
+    items: Sequence[ReviewItem],
+    verdicts: Sequence[Verdict],
+    report: ReviewReport,
+    places: dict[str, int],
+) -> str:
+    behind = _items_behind(review, items, verdicts, report)
+    rows: list[tuple[str, Sequence[str]]] = [
+        (sentence, behind[what]) for what, sentence in quality_sentences(report).items()
+    ]
+    rows += [
+        (sentence, [verdict.item for verdict in verdicts if verdict.reviewer == name])
+        for name, sentence in reviewer_sentences(report).items()
+    ]
+    rows += [(f"{one.name}, faster than reading", one.hasty) for one in report.reviewers if one.hasty]
+    sentences = "".join(f"<li>{_linked(escape(sentence), ids, places)}</li>" for sentence, ids in rows)
+    return f"<ul>{sentences}</ul>"
+
+
+def _items_behind(
+    review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport
+) -> dict[str, list[str]]:
+    """The items of each sentence about the quality of the verdicts."""
+    ranked = [verdict for verdict in counted(verdicts) if verdict.ranks]
+    judged = [verdict.item for verdict in ranked]
+    lengths = {item.id: {name: len(words(text.text)) for name, text in item.texts.items()} for item in items}
+    pairs = preferences(ranked, [system.name for system in review.systems])
+    longer = [
+        one.verdict.item
+        for one in pairs
+        if one.outcome * (lengths[one.verdict.item][one.pair[0]] - lengths[one.verdict.item][one.pair[1]]) > 0
+    ]
+    return {
+        AGREEMENT: [item for item in judged if judged.count(item) > 1],
+        CONSISTENCY: [verdict.item for verdict in verdicts if verdict.round],
+        POSITION: [v.item for v in ranked if [v.ranks[names[0]] for names in v.order].index(1) == 0],
+        LENGTH: longer,
+        BAD: list(report.all_bad_items),
+        SKIPPED: [verdict.item for verdict in report.skipped],
+    }
 
 
 def _metrics(report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
@@ -101,7 +149,8 @@ def _metrics(report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
         return chart
     rows = [
         [
-            escape(row.title), escape(percent(row.share)), str(row.pairs), str(row.equal), escape(row.direction),
+            escape(row.title), escape(percent(row.share)), _linked(str(row.pairs), row.items, places),
+            _linked(str(row.equal), row.equal_items, places), escape(row.direction),
             _linked(str(len(row.against)), row.against, places),
         ]
         for row in report.metrics
@@ -113,12 +162,12 @@ def _metrics(report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
 def _errors(report: ReviewReport, places: dict[str, int]) -> str:
     if not report.errors:
         return ""
-    shown = [rate for rate in report.errors if rate.marked or rate.kind == "any"]
+    shown = [rate for rate in report.errors if rate.marked or rate.kind == ALL_KINDS]
     rows = [
-        [*cells, _linked("", rate.items, places)]
-        for cells, rate in zip(_escaped(error_rows(report)), shown, strict=True)
+        [title, kind, _linked(marked, rate.items, places), *rates]
+        for (title, kind, marked, *rates), rate in zip(_escaped(error_rows(report)), shown, strict=True)
     ]
-    return html_table((*ERROR_HEADS, "Items"), rows)
+    return html_table(ERROR_HEADS, rows)
 
 
 def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict]) -> str:
@@ -170,12 +219,10 @@ def _answer(verdict: Verdict, names: dict[str, str]) -> str:
     return escape(f"{verdict.reviewer}{again}: {what} ({verdict.seconds:.0f} s){comment}")
 
 
-def _linked(count: str, ids: Sequence[str], places: dict[str, int]) -> str:
-    """A number with links to its items, folded; without a number the links alone."""
-    links = ", ".join(f'<a href="#item-{places[one]}">{escape(one)}</a>' for one in ids)
-    if not count:
-        return links
-    return f"<details><summary>{count}</summary>{links}</details>" if ids else count
+def _linked(shown: str, ids: Iterable[str], places: dict[str, int]) -> str:
+    """A number or a sentence with links to its items, folded."""
+    links = ", ".join(f'<a href="#item-{places[one]}">{escape(one)}</a>' for one in dict.fromkeys(ids))
+    return f"<details><summary>{shown}</summary>{links}</details>" if links else shown
 
 
 def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:

@@ -68,6 +68,12 @@ dsum.copyText = async (text) => {
   }
 };
 
+// The secret by which this browser owns its runs and reviews: the known one, or a new one.
+dsum.newOwner = (known) => {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [known || Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')];
+};
+
 // The link exists only after gradio has drawn the file.
 dsum.download = (button) => { setTimeout(() => document.querySelector(button).click(), 100); };
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MethodType
@@ -159,10 +158,6 @@ def open_in_compare(services: Services, name: str | None, owner: str = "") -> tu
         return notice(services.told(error), "error"), gr.skip(), *(gr.skip() for _ in range(CompareTab.PARTS))
 
 
-def new_owner(known: str) -> str:
-    return known or secrets.token_urlsafe(16)
-
-
 def _connect_form(
     page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any], memory: BrowserMemory
 ) -> None:
@@ -223,7 +218,10 @@ def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], ow
     view = [right[name] for name in run_view.PARTS]
     seen = [right["watching"], owner, right["shown"], right["drawn"]]
     reading: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
-    page.load(new_owner, owner, owner, **QUIET).then(MethodType(run_view.redraw_all, services), seen, view, **reading)
+    # In the browser: after a round trip to the app, a click right after loading would have no secret yet.
+    page.load(None, owner, owner, js=call("newOwner"), **QUIET).then(
+        MethodType(run_view.redraw_all, services), seen, view, **reading
+    )
     right["timer"].tick(MethodType(run_view.tick, services), seen, view, **reading)
     right["watching"].input(MethodType(run_view.show, services), seen, view, **reading)
     for table in ("line", "history"):
