@@ -32,9 +32,8 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     for doubt in doubts(reading.dialogue, reading.turns):
         say(f"dsum: {doubt}")
     registry = make_registry(settings)
-    specs: list[System] = [registry.spec(name) for name in split_names(options.systems or "")]
-    family = registry.family(options.family or (specs[0].family if specs else registry.default_family.name))
-    specs = specs or [spec for spec in family.default_trio() if spec]
+    specs: list[System] = [*registry.systems(split_names(options.systems or ""), options.family)]
+    family = registry.family(options.family or specs[0].family)
     wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in wanted.items() if value is not None})
 

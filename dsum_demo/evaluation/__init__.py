@@ -7,6 +7,7 @@ __all__ = [
     "candidates",
     "export",
     "judging",
+    "model_proof",
     "notable_examples",
     "output_cache",
     "recorded",

@@ -36,19 +36,30 @@ def build_demo(services: Services) -> gr.Blocks:
         memory = BrowserMemory.build()
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
+                _title("Compare")
                 compare_tab = build_compare_tab(demo, services, memory.owner)
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
+                _title("Evaluate")
                 build_evaluate_tab(services, evaluate, memory.owner)
             with gr.Tab("Review", id="review") as review:
+                _title("Review")
                 build_review_tab(demo, services, tabs, review, compare_tab, memory)
             with gr.Tab("Train", id="train"):
+                _title("Train")
                 build_train_tab(demo, services, tabs, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):
+                _title("Methods")
                 build_methods_tab(demo, services)
             with gr.Tab("Models", id="models") as models:
+                _title("Models")
                 build_models_tab(models, services, memory.owner)
         add_api(demo, services)
     return demo
+
+
+def _title(name: str) -> None:
+    """The heading of a tab for screen readers: the headings below it are of the third level."""
+    gr.HTML(f"<h2>{name}</h2>", elem_classes="tab-title")
 
 
 def launch_options(public: bool = True) -> dict[str, object]:

@@ -332,7 +332,7 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     )  # fmt: skip
     said = study.signature.get("text", "")
     return (
-        '<div class="scroll"><table class="scores methods"><thead><tr>'
+        '<div class="scroll" tabindex="0"><table class="scores methods"><thead><tr>'
         + "".join(f"<th>{escape(head)}</th>" for head in heads)
         + f'</tr></thead><tbody>{body}</tbody></table></div><p class="hint">F1 × 100. {escape(said)}. '
         + f"{escape(_where(study))}</p>"

@@ -9,6 +9,7 @@ import gradio as gr
 
 from dsum_demo.models.estimates import estimate
 from dsum_demo.models.registry import State
+from dsum_demo.ui.compare.families import STATES
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.judge_test import build_judge_test
 from dsum_demo.ui.services import Services
@@ -56,16 +57,17 @@ def show_models(services: Services, owner: str) -> str:
             trained = millions(spec.trained_parameters) if spec.trained_parameters else "–"
             rows.append(
                 f"<tr><td>{escape(spec.title)}<br><code>{escape(spec.name)}</code></td>"
-                f'<td><span class="state {availability.state}">{availability.state}</span></td>'
+                f'<td><span class="state {availability.state}">{STATES[availability.state]}</span></td>'
                 f"<td>{trained}</td><td>{weights}</td>"
                 f"<td>{escape(about.strip())}"
                 f"{f'<br>License: {escape(spec.licence)}' if spec.licence else ''}</td></tr>"
             )
     head = "".join(f"<th>{name}</th>" for name in ("Model", "State", "Trained parameters", "Size", "About"))
     if offline:
-        offline = f"{offline} Models marked “{State.UNREACHABLE}” must be downloaded from the Hugging Face Hub."
+        offline = f"{offline} Models marked “{STATES[State.UNREACHABLE]}” must be downloaded from the Hugging Face Hub."
     misfits = " ".join(f"{misfit.name}: {misfit.reason}" for misfit in registry.misfits)
     return (
-        f'{notice(offline, "warning")}<div class="scroll"><table class="scores models"><thead><tr>{head}</tr></thead>'
+        f'{notice(offline, "warning")}<div class="scroll" tabindex="0"><table class="scores models">'
+        f"<thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>{notice(services.told(misfits), 'warning')}"
     )

@@ -405,9 +405,13 @@ def test_on_a_phone_compare_scrolls_to_the_first_card_and_a_refused_input_does_n
     expect(page.locator("#problem")).to_contain_text("There is no dialogue")
     assert page.evaluate("window.scrollY") < 844
     expect(page.locator("#problem")).to_be_in_viewport()
-    paste(page)
+    paste(page, reference=REFERENCE)
     compare(page)
     expect(page.locator("#card-base")).to_be_in_viewport()
+    page.wait_for_selector("#chart .bars .point path")
+    first, last = page.locator("#cards").bounding_box(), page.locator("#parts").bounding_box()
+    assert last["y"] + last["height"] - first["y"] <= 3 * 844, "the result is longer than three screens"
+    assert page.locator("#drop").bounding_box()["height"] < 60
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])

@@ -11,9 +11,11 @@ from html import unescape
 from types import SimpleNamespace
 
 import pytest
+from safetensors import safe_open
 
-from dsum_demo.comparison import Comparison, SystemResult, compare
+from dsum_demo.comparison import Comparison, RecordedSummary, SystemResult, compare
 from dsum_demo.errors import InputError
+from dsum_demo.evaluation.model_proof import ModelProof, first_difference
 from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.models.catalog import Kind
@@ -570,6 +572,45 @@ def test_another_family_keeps_added_systems(with_run):
 def test_the_values_of_added_columns_are_read_as_they_are_set():
     assert chosen(more(["a", PASTED], ["", "text"])) == (["a", PASTED], ["", "text"])
     assert len(PLACES) == 6 and chosen(()) == ([], [])
+
+
+# Proofs
+
+
+def test_the_cards_claims_are_checked_on_the_loaded_models(services):
+    comparison = run(services, strengths=[1.0, 0.0, 1.0])[-1]["comparison"]
+    *_, shown = tab.prove_models(services, comparison)
+    base, full, lora = re.findall("<div.*?</div>", shown)
+    weights = [re.search(r"Weights: (\w{16})", one)[1] for one in (base, full, lora)]
+    assert len(set(weights)) == 3
+    assert "Original" in base and "no adapter attached" in base and "no adapter attached" in full
+    layers = sum("lora_A" in name for name in safetensors_names(services, "dsum-t5-lora"))
+    assert f"adapter attached: LORA in {layers} layers" in lora
+    assert re.search(r"identical to the base, token by token: checked \(\d+ tokens\)", lora)
+    assert "token by token" not in [*tab.prove_models(services, run(services)[-1]["comparison"])][-1]
+
+
+def safetensors_names(services: Services, model: str) -> list[str]:
+    folder = services.registry.folder_of(services.registry.spec(model))
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        return list(file.keys())
+
+
+def test_a_pasted_summary_is_not_checked_and_a_missing_model_gives_its_reason(services, comparison):
+    missing = replace(comparison.systems[0], spec=replace(comparison.systems[0].spec, name="gone", source=None))
+    pasted = SystemResult(RecordedSummary("Pasted summary", "Tom pays."), phase="done")
+    *_, shown = tab.prove_models(services, replace(comparison, systems=(missing, pasted)))
+    assert "gone does not exist yet" in shown and "error" in shown and "Pasted" not in shown
+    assert [*tab.prove_models(services, None)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "others", "place"), [([1, 2], [1, 2], None), ([1, 2], [1, 3], 1), ([1], [1, 2], 1), ([], [], None)]
+)
+def test_the_first_different_token_is_named(tokens, others, place):
+    assert first_difference(tokens, others) == place
+    if place is not None:
+        assert f"token {place + 1} differs" in ModelProof("f", "LORA", 1, 2, place).sentences[-1]
 
 
 # Families and models

@@ -320,9 +320,10 @@ def test_invalid_form_shows_an_error_and_starts_nothing(services):
 
 def test_recorded_outputs_default_to_all_rows_scored_individually(services):
     shown = form.choose_source(services, RECORDED)
-    assert shown[0]["visible"] and shown[3]["visible"] and not shown[2]["visible"]
-    assert shown[4]["value"] == form.ALL and shown[5] == "rows"
-    assert form.choose_source(services, SAMPLES)[4]["value"] == form.DEFAULT_LIMIT
+    file, _, family, systems, columns, limit, reading, *_ = shown
+    assert file["visible"] and columns["visible"] and not family["visible"] and not systems["visible"]
+    assert limit["value"] == form.ALL and reading == "rows"
+    assert form.choose_source(services, SAMPLES)[5]["value"] == form.DEFAULT_LIMIT
 
 
 def test_unusable_rows_are_listed_and_skipped_only_if_checked(recorded):
@@ -515,12 +516,15 @@ def test_an_open_evaluation_shows_the_signature_once(services, key, opened):
     assert sum(text.count(opened.report.signature.text) for text in texts) == 1
 
 
-def test_slices_open_on_length_if_topics_are_too_small_for_intervals(evaluation):
+def test_slices_open_on_length_unless_only_topics_are_large_enough_for_intervals(evaluation):
     small = build_report(evaluation, resamples=100)
     assert results.first_slices(small) == "length"
     topical = many(evaluation, 60)
     halves = tuple(replace(e, topics=("work" if n % 2 else "food",)) for n, e in enumerate(topical.examples))
-    assert results.first_slices(build_report(replace(topical, examples=halves), resamples=100)) == "topic"
+    by_topic = build_report(replace(topical, examples=halves), resamples=100)
+    assert results.first_slices(by_topic) == "length"
+    topics = tuple(part for part in by_topic.slices if part.by == "topic")
+    assert results.first_slices(replace(by_topic, slices=topics)) == "topic"
     thirds = replace(topical, examples=tuple(replace(e, topics=()) for e in topical.examples))
     assert results.first_slices(build_report(thirds, resamples=100)) == "length"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from dsum_demo.errors import DataError, InputError
 from dsum_demo.models.catalog import Kind
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import Run, RunState
+from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, TrainingConfig
 from dsum_demo.training.events import Curve, EventLog, read_curve
 from dsum_demo.training.methods import METHODS, method
@@ -91,6 +93,20 @@ def submit(services: Services, name: str, state: RunState = RunState.QUEUED, **t
 def look(services: Services, watching: str | None = None, drawn: dict[str, Any] | None = None, **more: Any) -> dict:
     answer = run_view.redraw(services, watching, more.get("owner", ""), more.get("shown", Shown()), drawn or {})
     return dict(zip(run_view.PARTS, answer, strict=True))
+
+
+def test_a_recorded_run_is_shown_until_the_first_run(services):
+    assert "curves" in look(services) and not look(services)["curves"]["visible"], "the recording is missing here"
+    shutil.copytree(PROJECT_ROOT / "recordings", services.settings.root / "recordings")
+    shown = look(services)
+    assert "Recorded example" in shown["card"] and "LoRA on dsum-t5" in shown["card"]
+    assert "20 steps, recorded on 29 November 2026" in shown["card"] and "Start training" in shown["card"]
+    assert shown["curves"]["visible"] and len(shown["loss"].data[0].x) == 20 and len(shown["score"].data[0].x) == 4
+    assert shown["learning"].count("<tr>") > 3
+    for button in ("zip", "open", "delete", "resume"):
+        assert not shown[button]["visible"]
+    submit(services, "mine")
+    assert "Recorded" not in str(look(services)["card"]) and not look(services)["curves"]["visible"]
 
 
 # The form

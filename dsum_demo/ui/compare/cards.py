@@ -87,7 +87,7 @@ def scores_table(comparison: Comparison) -> str:
             )
     head = "".join(f"<th>{name}</th>" for name in ("System", "Score", "Precision", "Recall", "F1", "F1 vs. original"))
     return (
-        f'<div class="scroll"><table class="scores"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="scores"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -14,9 +14,18 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from dsum_demo.comparison import MAX_REFERENCES, Choice, Comparison, System, clean_references, stream_comparison
+from dsum_demo.comparison import (
+    MAX_REFERENCES,
+    Choice,
+    Comparison,
+    RecordedSummary,
+    System,
+    clean_references,
+    stream_comparison,
+)
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
+from dsum_demo.evaluation.model_proof import prove_model
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
@@ -57,7 +66,7 @@ CONTROLS = 3 + len(ADDED)  # the family, the highlighting, and the buttons that 
 
 Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
-    "problem", "warnings", *PLACES, "human", "comparison", "options", "downloads", "legend",
+    "problem", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
     "scores", "headline", "chart", "signature", "table", "no_rouge",
 )  # fmt: skip
 
@@ -112,6 +121,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
             with gr.Row(elem_id="cards"):
                 columns = build_columns(registry, first, shown, add)
             right |= columns.cards
+            right["proof"] = gr.HTML(elem_id="proof")
             right["human"] = gr.HTML(shown["human"], elem_id="card-human")
             with gr.Row(visible=recorded is not None, elem_id="options") as right["options"]:
                 highlight = gr.Radio(
@@ -122,6 +132,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
                     scale=2,
                 )
                 review = gr.Button("Review this blind", size="sm", elem_id="review-this", scale=0, min_width=150)
+                prove = gr.Button("Check the models", size="sm", elem_id="prove", scale=0, min_width=150)
                 right["downloads"] = gr.HTML(shown["downloads"], elem_id="downloads", scale=1, min_width=290)
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
             with gr.Column(visible=recorded is not None, elem_id="scores") as right["scores"]:
@@ -157,6 +168,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     # A late answer for the example that was shown before may have emptied or hidden some of it.
     run.success(show_again, [right["comparison"], highlight], outputs, **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
+    prove.click(MethodType(prove_models, services), right["comparison"], right["proof"], **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
@@ -401,6 +413,26 @@ def reopen(
     )
 
 
+def prove_models(services: Services, comparison: Comparison | None) -> Iterator[str]:
+    """Check what the cards claim, model by model."""
+    if comparison is None:
+        yield ""
+        return
+    shown = ""
+    for system in comparison.systems:
+        if isinstance(system.spec, RecordedSummary):
+            continue
+        title = comparison.title_of(system)
+        yield shown + html.notice(f"{title}: checking…")
+        try:
+            proof = prove_model(services.store, comparison, system, services.evaluations.cache)
+            said = f"{title}: {'; '.join(proof.sentences)}."
+            shown += html.notice(said, "" if proof.differs_at is None else "warning")
+        except DsumError as error:
+            shown += html.notice(f"{title}: {services.told(error)}", "error")
+    yield shown
+
+
 def follow_dialogue(
     services: Services,
     request: gr.Request,
@@ -459,7 +491,10 @@ def remove_system(
     shown: dict[str, Update] = {}
     if comparison and place < len(comparison.systems):
         comparison = replace(comparison, systems=comparison.systems[:place] + comparison.systems[place + 1 :])
-        shown = _finished(comparison, highlight) | {"warnings": _recorded(comparison) + _warnings(comparison)}
+        shown = _finished(comparison, highlight) | {
+            "warnings": _recorded(comparison) + _warnings(comparison),
+            "proof": "",
+        }
     waiting = _waiting_cards(registry, comparison, [*trio, *more(names, texts)])
     return (*laid_out(registry, names, texts), *results(**{**shown, **waiting}))
 
@@ -612,7 +647,7 @@ def _recorded(comparison: Comparison) -> str:
 def _emptied() -> dict[str, Update]:
     """Hide the scores of the previous comparison."""
     hidden = gr.update(visible=False)
-    return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": ""}
+    return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": "", "proof": ""}
 
 
 def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:

@@ -68,10 +68,7 @@ def columns(evaluation: Evaluation, selection: Selection) -> list[Column[Example
     found: list[Column[ExampleRow]] = [Column("row", "Row", lambda r: r.example.row, lambda r: str(r.example.row))]
     if selection.ready:
         found.append(Column(LIST_ORDER, "Why", lambda r: None, lambda r: why(r.entry, names), number=False))
-    has_texts = any(example.dialogue is not None or example.references for example in evaluation.examples)
-    found.append(
-        Column("dialogue", "Dialogue" if has_texts else "Id", _text, lambda r: escape(_cut(_text(r))), number=False)
-    )
+    found.append(Column("dialogue", "Dialogue", _text, _dialogue, number=False))
     if any(example.topics for example in evaluation.examples):
         found.append(
             Column("topic", "Topic", lambda r: ", ".join(r.example.topics) or None,
@@ -198,6 +195,12 @@ def _text(row: ExampleRow) -> str:
     if example.dialogue is not None:
         return example.dialogue
     return example.references[0] if example.references else example.id
+
+
+def _dialogue(row: ExampleRow) -> str:
+    """The cell of the dialogue, marked if the evaluation has no texts of this row."""
+    missing = row.example.dialogue is None and not row.example.references
+    return escape(_cut(_text(row))) + (" <small>(dialogue not included)</small>" if missing else "")
 
 
 def _cut(text: str, most: int = SHOWN_CHARS) -> str:

@@ -21,7 +21,7 @@ from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
-SLICE_CHOICES = [("Topic", "topic"), ("Length", "length"), ("Speakers", "speakers")]
+SLICE_CHOICES = [("Length", "length"), ("Topic", "topic"), ("Speakers", "speakers")]
 HOW_PAIRS = "One bar per dialogue: above zero the first system scores higher, below zero the second."
 HOW_LENGTH = "One point per summary. Lines connect the means of ten groups of dialogues, from shortest to longest."
 HOW_SLICES = "Means with 95 % confidence intervals; a slice with few examples has a wide interval."
@@ -68,7 +68,7 @@ def build_views(parts: dict[str, Any]) -> None:
         parts["differences"] = gr.HTML(elem_id="evaluation-differences-table")
         _chart(parts, "length", HOW_LENGTH)
     with gr.Tab("Slices", id="slices"):
-        parts["by"] = gr.Radio(SLICE_CHOICES, value="topic", label="By", elem_id="evaluation-by")
+        parts["by"] = gr.Radio(SLICE_CHOICES, value="length", label="By", elem_id="evaluation-by")
         _chart(parts, "slices", HOW_SLICES)
         parts["slices_table"] = gr.HTML(elem_id="evaluation-slices-table")
     with gr.Tab("Checks", id="checks"):

@@ -49,6 +49,14 @@ if (address.searchParams.get('view') === 'api') {
   }).observe(document, {subtree: true, childList: true});
 }
 
+// gradio repeats the text of the footer's buttons as the alternative text of their icons.
+new MutationObserver((_, observer) => {
+  const icons = document.querySelectorAll('footer button img');
+  if (!icons.length) return;
+  observer.disconnect();
+  for (const icon of icons) icon.alt = '';
+}).observe(document, {subtree: true, childList: true});
+
 // gradio places a dropdown's options without the distance that the columns are scrolled to the side; page.css adds it.
 document.addEventListener('scroll', (event) => {
   if (event.target.id === 'cards') event.target.style.setProperty('--scrolled', `${event.target.scrollLeft}px`);

@@ -119,7 +119,7 @@ def differences_table(configs: Mapping[str, Mapping[str, Any]]) -> str:
         for key, row in found.items()
     )
     return (
-        '<div class="scroll"><table class="scores differences"><thead><tr><th>Setting</th>'
+        '<div class="scroll" tabindex="0"><table class="scores differences"><thead><tr><th>Setting</th>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

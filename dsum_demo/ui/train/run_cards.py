@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -59,6 +60,16 @@ def run_card(
         f'<span class="state run-{status.state}">{state}</span></header>'
         f'<div class="hint">{" ".join(about)}</div>{_progress(status, curve)}'
         f"{_figures(status, curve, result)}{_reason(status)}</article>"
+    )
+
+
+def recorded_card(curve: Curve) -> str:
+    """What the recorded run is that the tab shows before the first run."""
+    start = curve.start or {}
+    day = datetime.fromtimestamp(float(start.get("time", 0)), UTC)
+    return notice(
+        f"Recorded example: the smoke test, LoRA on dsum-t5 with {start.get('train_dialogues')} of the samples, "
+        f"{start.get('steps')} steps, recorded on {day.day} {day:%B %Y}. Your first run replaces it."
     )
 
 

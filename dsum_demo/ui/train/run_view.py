@@ -19,16 +19,17 @@ from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.runs.queue import in_queue_order, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
-from dsum_demo.training.events import Curve
+from dsum_demo.training.events import Curve, read_curve
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
-from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, run_card, state_of
+from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, recorded_card, run_card, state_of
 from dsum_demo.utils.files import tail
 
 KEPT_ZIP_SECONDS = 600
+RECORDED = Path("recordings", "smoke-lora", "events.jsonl")  # below the root: the smoke test's run, which ships
 KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -73,7 +74,7 @@ def redraw(
             visible=bool(states),
         )
     if not found:
-        changes |= {"card": EMPTY, **_nothing()}
+        changes |= {"card": EMPTY, **_nothing(), **recorded_run(services)}
     watched = next((run for run, _ in found if run.name == watching), None)
     if watched:
         changes |= _watched(services, watched, states[watched.name], line, drawn, keys)
@@ -259,6 +260,20 @@ def overlay(services: Services, shown: Shown, owner: str = "") -> dict[str, Upda
         "overlay_loss": loss,
         "overlay_score": score,
         "differences": differences_table(configs),
+    }
+
+
+def recorded_run(services: Services) -> dict[str, Update]:
+    """The curves of a recorded run, which are shown until the first run; nothing if the recording is missing."""
+    curve = read_curve(services.settings.root / RECORDED)
+    if not curve.steps:
+        return {}
+    return {
+        "card": EMPTY + recorded_card(curve),
+        "curves": gr.update(visible=True),
+        "loss": loss_figure(curve, "lora"),
+        "score": score_figure(curve, "lora"),
+        "learning": learning_table(curve),
     }
 
 

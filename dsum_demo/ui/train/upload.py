@@ -123,8 +123,8 @@ def preview_html(found: Preview, name: str) -> str:
         for row in found.rows
     )
     table = (
-        f'<div class="scroll"><table class="scores rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
+        f'<div class="scroll" tabindex="0"><table class="scores rows"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
     return f'<p class="hint">{count}</p>{lengths}{_problems(found)}{table}'
 
