@@ -1,7 +1,7 @@
 """Checks from its files, before loading, whether a PEFT adapter fits its base.
 
-Reads adapter_config.json and the headers of weight files. PEFT itself loads many of the adapters that are rejected here
-without an error and then generates the base's output, or worse.
+Reads adapter_config.json and the adapter's weights, and the headers of the base's. PEFT itself loads many of the
+adapters that are rejected here without an error and then generates the base's output, or worse.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dsum_demo.errors import IncompatibleAdapterError
+from dsum_demo.models.adapter_weights import TensorSummary, summarize_tensors
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.peft_types import PEFT_TYPES
 from dsum_demo.utils.checkpoint_files import (
@@ -31,6 +32,9 @@ HARMLESS_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 FORBIDDEN_OPTIONS = ("megatron_config", "layer_replication")
 # These replace tensors of the base.
 _REPLACING_OPTIONS = ("modules_to_save", "trainable_token_indices")
+
+# These restrict target_modules to some layers.
+_SELECTING_OPTIONS = ("layers_to_transform", "exclude_modules", "target_parameters")
 
 _LORA_TENSOR = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_E|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
@@ -83,17 +87,7 @@ def check_adapter(
     config = adapter_config(folder)
     weights = find_weights(folder, adapter=True)
     _check_config(model_name(folder), config, architecture, base_names)
-    if not weights.safetensors:
-        # A .bin has no header with shapes; the same checks run on its tensors when it is loaded.
-        return
-    entries = read_entries(weights)
-    check_tensors(
-        model_name(folder),
-        config,
-        shapes_of(entries),
-        {name for name, entry in entries.items() if entry.is_zero()} if config.get("peft_type") in _LOW_RANK else (),
-        base_shapes(base, architecture),
-    )
+    _check_tensors(model_name(folder), config, summarize_tensors(weights), base_shapes(base, architecture))
 
 
 _LOW_RANK = ("LORA", "ADALORA")
@@ -169,16 +163,14 @@ def wrong_base(declared: Any, bases: Collection[str]) -> str:
     )
 
 
-def check_tensors(
-    name: str,
-    config: Mapping[str, Any],
-    tensors: Mapping[str, Shape],
-    zero: Collection[str],
-    base: Mapping[str, Shape],
-) -> None:
-    """The checks of tensor shapes in `check_adapter`; `zero` names the tensors that are all 0."""
+def _check_tensors(name: str, config: Mapping[str, Any], summary: TensorSummary, base: Mapping[str, Shape]) -> None:
+    tensors, zero = summary.shapes, summary.zero
     if not tensors:
         raise IncompatibleAdapterError(f"{name} contains no tensors.")
+    if summary.broken:
+        raise IncompatibleAdapterError(
+            f"{name} contains NaN or infinite values (in {summary.broken[0]}); train it again."
+        )
     peft_type = config["peft_type"]
     if peft_type in _LOW_RANK:
         _check_low_rank(name, config, tensors, base)
@@ -223,11 +215,13 @@ def _check_low_rank(
                 f"{name} does not fit its base: its update of {module} is {outputs} x {inputs}, "
                 f"the base has {expected[0]} x {expected[1]}."
             )
+    _check_complete(name, config, parts, base)
 
 
 def _check_ia3(name: str, config: Mapping[str, Any], tensors: Mapping[str, Shape], base: Mapping[str, Shape]) -> None:
     matches = [match for tensor in tensors if (match := _IA3_TENSOR.fullmatch(tensor))]
-    _check_covered(name, config, [_plain(match["module"]) for match in matches])
+    modules = [_plain(match["module"]) for match in matches]
+    _check_covered(name, config, modules)
     for tensor, shape in tensors.items():
         match = _IA3_TENSOR.fullmatch(tensor)
         if not match:
@@ -240,6 +234,7 @@ def _check_ia3(name: str, config: Mapping[str, Any], tensors: Mapping[str, Shape
                 f"{name} does not fit its base: its factors for {module} are {' x '.join(map(str, shape))}, "
                 f"the base's matrix is {expected[0]} x {expected[1]}."
             )
+    _check_complete(name, config, modules, base)
 
 
 def _check_covered(name: str, config: Mapping[str, Any], modules: Collection[str]) -> None:
@@ -247,11 +242,7 @@ def _check_covered(name: str, config: Mapping[str, Any], modules: Collection[str
     targets = config.get("target_modules")
     if not targets or targets == "all-linear":
         return
-    if isinstance(targets, str):
-        ignored = [module for module in modules if not re.fullmatch(targets, module)]
-    else:
-        ignored = [module for module in modules if not any(f".{module}".endswith(f".{target}") for target in targets)]
-    if ignored:
+    if ignored := [module for module in modules if not _is_target(module, targets)]:
         kinds = sorted({module.rpartition(".")[2] for module in ignored})
         ends = {module.rpartition(".")[2] for module in modules}
         names = sorted(ends if isinstance(targets, str) else {*targets, *kinds})
@@ -260,6 +251,27 @@ def _check_covered(name: str, config: Mapping[str, Any], modules: Collection[str
             f"in adapter_config.json does not name, so that PEFT would ignore them. Write "
             f'"target_modules": {json.dumps(names)}.'
         )
+
+
+def _check_complete(name: str, config: Mapping[str, Any], modules: Collection[str], base: Mapping[str, Shape]) -> None:
+    """Check that every layer of the base that target_modules names has weights; PEFT would add untrained ones."""
+    targets = config.get("target_modules")
+    if not targets or targets == "all-linear" or any(config.get(option) for option in _SELECTING_OPTIONS):
+        return
+    layers = (tensor.removesuffix(".weight") for tensor, shape in base.items() if len(shape) == 2)
+    named = [layer for layer in layers if _is_target(layer, targets)]
+    if missing := [layer for layer in named if layer not in modules]:
+        raise IncompatibleAdapterError(
+            f"{name} lacks the weights of {len(missing)} of {len(named)} layers that target_modules in "
+            f"adapter_config.json names ({missing[0]}); save the adapter again."
+        )
+
+
+def _is_target(module: str, targets: str | Collection[str]) -> bool:
+    """Whether PEFT adapts this layer: a text is a pattern for its whole name, a list contains ends of names."""
+    if isinstance(targets, str):
+        return re.fullmatch(targets, module) is not None
+    return any(f".{module}".endswith(f".{target}") for target in targets)
 
 
 def _check_copy(name: str, config: Mapping[str, Any], tensor: str, shape: Shape, base: Mapping[str, Shape]) -> None:

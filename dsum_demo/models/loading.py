@@ -20,8 +20,9 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from dsum_demo.errors import DsumError, IncompatibleAdapterError, ModelUnavailableError, UnsafeWeightsError
-from dsum_demo.models.adapters import adapter_config, base_shapes, check_adapter, check_tensors, reads_base
+from dsum_demo.errors import DsumError, IncompatibleAdapterError, ModelUnavailableError
+from dsum_demo.models.adapter_weights import read_bin, runs_code
+from dsum_demo.models.adapters import adapter_config, check_adapter, reads_base
 from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.bfloat16 import computes_in_float32, offload_embedding, optimize_for_cpu, unpack
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
@@ -144,7 +145,7 @@ def load_whole(
                     output_loading_info=True,
                 )
     except pickle.UnpicklingError as error:
-        raise _runs_code(folder) from error
+        raise runs_code(folder) from error
     except DsumError:
         raise
     except Exception as error:
@@ -224,7 +225,7 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
     shapes: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
     architecture = architecture_of(base.config.model_type)
     check_adapter(folder, architecture, shapes)
-    saved, renamed = _adapter_tensors(folder, base_shapes(shapes, architecture))
+    saved, renamed = _adapter_tensors(folder)
     try:
         second = twin(base)
         if reads_base(adapter_config(folder)):
@@ -301,37 +302,12 @@ def count(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _adapter_tensors(folder: Path, shapes: Mapping[str, Shape]) -> tuple[dict[str, torch.Tensor], bool]:
+def _adapter_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], bool]:
     """The tensors by the names that PEFT saves, and whether the file has others, with the adapter's name in them."""
     from safetensors.torch import load_file
 
     weights = find_weights(folder, adapter=True)
     file = weights.files[0]
-    if weights.safetensors:
-        tensors = load_file(file)
-    else:
-        try:
-            tensors = torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise _runs_code(folder) from error
-        except Exception as error:
-            raise ModelUnavailableError(
-                f"{file.name} in {model_name(folder)} cannot be read: {first_line(error)}"
-            ) from error
-        zero = {name for name, tensor in tensors.items() if not tensor.any()}
-        sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        check_tensors(model_name(folder), adapter_config(folder), sizes, zero, shapes)
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise IncompatibleAdapterError(
-            f"{model_name(folder)} contains NaN or infinite values (in {broken[0]}); train it again."
-        )
+    tensors = load_file(file) if weights.safetensors else read_bin(file)
     plain = {_ADAPTER_NAME.sub(r"\1", name): tensor for name, tensor in tensors.items()}
     return plain, plain.keys() != tensors.keys()
-
-
-def _runs_code(folder: Path) -> UnsafeWeightsError:
-    return UnsafeWeightsError(
-        f"The weights in {model_name(folder)} are a pickle with more than tensors, which could run code; it was "
-        "not run. Save them as safetensors."
-    )

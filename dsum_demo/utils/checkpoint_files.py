@@ -60,11 +60,6 @@ class TensorEntry:
     begin: int
     end: int
 
-    def is_zero(self) -> bool:
-        with self.file.open("rb") as stream:
-            stream.seek(self.begin)
-            return not any(stream.read(self.end - self.begin))
-
 
 def model_name(folder: Path) -> str:
     """The readable name of the model in this folder: a run keeps it in best/, the Hub cache names folders by commit."""

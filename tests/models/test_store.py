@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -157,11 +158,26 @@ def change_tensors(folder: Path, change) -> None:
     ("change", "said"),
     [
         (lambda t: {k: v * float("nan") if "block.1" in k else v for k, v in t.items()}, "NaN or infinite"),
-        (lambda t: {k: v for k, v in t.items() if "block.1" not in k}, "lacks 6 weights|lacks 12 weights"),
+        (lambda t: {k: v.half() / 0 if "block.1" in k else v.half() for k, v in t.items()}, "NaN or infinite"),
+        (lambda t: {k: v.double() - float("inf") for k, v in t.items()}, "NaN or infinite"),
+        (lambda t: {k: v.bfloat16() * float("nan") for k, v in t.items()}, "NaN or infinite"),
+        (lambda t: {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in t.items()}, "untrained"),
+        (lambda t: {k: v for k, v in t.items() if "block.1" not in k}, r"lacks the weights of \d+ of \d+ layers"),
     ],
+    ids=["NaN", "infinite float16", "infinite float64", "NaN in bfloat16", "untrained", "missing"],
 )
-def test_an_adapter_that_only_loading_unmasks_is_refused(store, root, change, said):
-    change_tensors(root / "adapters" / "dsum-t5-lora", change)
+@pytest.mark.parametrize("saved_as", ["safetensors", "bin"])
+def test_an_adapter_with_unusable_weights_is_refused_in_the_list_as_when_loaded(store, root, change, said, saved_as):
+    folder = root / "adapters" / "dsum-t5-lora"
+    spec = store.registry.spec("dsum-t5-lora")
+    assert store.registry.availability(spec).state is State.SHIPPED
+    change_tensors(folder, change)
+    if saved_as == "bin":
+        torch.save(load_file(folder / "adapter_model.safetensors"), folder / "adapter_model.bin")
+        (folder / "adapter_model.safetensors").unlink()
+    store.registry.refresh()
+    listed = store.registry.availability(spec)
+    assert listed.state is State.FAILED and re.search(said, listed.reason)
     with pytest.raises(IncompatibleAdapterError, match=said):
         load(store, "dsum-t5-lora")
     # The rest of the family works.
@@ -237,17 +253,6 @@ def test_a_bin_with_tensors_loads_and_one_with_code_is_never_run(store, root, tm
         with pytest.raises(UnsafeWeightsError, match="not run"):
             load(store, name)
         assert not sprung.exists()
-
-
-def test_an_untrained_bin_adapter_is_refused_too(store, root):
-    folder = root / "adapters" / "dsum-t5-lora"
-    tensors = load_file(folder / "adapter_model.safetensors")
-    (folder / "adapter_model.safetensors").unlink()
-    torch.save(
-        {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in tensors.items()}, folder / "adapter_model.bin"
-    )
-    with pytest.raises(IncompatibleAdapterError, match="untrained"):
-        load(store, "dsum-t5-lora")
 
 
 def test_a_model_that_brings_code_is_not_run(store, root, tmp_path):
