@@ -177,9 +177,12 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             notes=notes,
             should_stop=stop.is_set,
         )
-        for progress in _with_judge(states, options, settings, stop):
+        try:
+            for progress in _with_judge(states, options, settings, stop):
+                _tell(notes)
+                yield progress
+        finally:
             _tell(notes)
-            yield progress
         return
     registry = make_registry(settings)
     specs = registry.systems(split_names(options.systems or ""), options.family)
@@ -187,11 +190,13 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     decode = registry.family(specs[0].family).decode
     decode = replace(decode, **{name: value for name, value in wanted.items() if value is not None})
     broken: dict[int, str] | None = {} if options.skip_broken else None
-    examples = make_sources(settings).read(
-        options.data, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
-        broken=broken, columns=parse_columns(options.column), notes=notes,
-    )  # fmt: skip
-    _tell(notes)
+    try:
+        examples = make_sources(settings).read(
+            options.data, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
+            broken=broken, columns=parse_columns(options.column), notes=notes,
+        )  # fmt: skip
+    finally:
+        _tell(notes)
     from dsum_demo.evaluation.runner import evaluate
 
     store, cache = make_store(settings, registry), _cache(options, settings)

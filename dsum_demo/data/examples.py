@@ -72,12 +72,12 @@ def read_samples(
     notes: list[str] | None = None,
 ) -> list[Example]:
     """The examples of a file. columns: column names by role, see `map_columns`. Empty summaries and topics are ignored;
-    ids are those of `unique_ids`. notes: gets a message about guessed columns and one about repeated ids.
+    ids are those of `unique_ids`. notes: gets messages on a guessed encoding or columns, and repeated ids.
 
     Raises DataError like `read_rows`, for missing columns of dialogues or summaries, and for rows without dialogue or
     summary. If `broken` is given, invalid rows are skipped and added to it instead.
     """
-    rows = read_rows(file, broken)
+    rows = read_rows(file, broken, notes)
     if notes is not None and (guess := describe_guess(next(iter(rows.values())), columns)):
         notes.append(guess)
     return to_examples(rows, str(file), broken, columns, notes)

@@ -15,6 +15,8 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (  # (first bytes, kind, fix)
     (rb"%PDF-", "a PDF", "copy its text, or save it as .txt"),
     (rb"\{\\rtf", "an RTF document", _TEXT),
     (rb"PAR1[\0-\x1f]", "a Parquet file", "rename it to end in .parquet"),
+    (rb"(?i:\s{0,20}<(?:!doctype html|html[\s>]))", "a web page", "download the file itself, or copy its text"),
+    (rb"version https://git-lfs\.github\.com/", "a Git LFS pointer", "run: git lfs pull"),
     (rb"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|RIFF.{4}WEBP|\0.{3}ftyphei", "an image", "give its text"),
     (rb"ID3[\x02-\x04]|\xff[\xf2\xf3\xfb]|OggS\0|fLaC|RIFF.{4}WAVE|\0.{3}ftypM4A", "an audio file", _SPOKEN),

@@ -74,7 +74,7 @@ class Sources:
                 wanted = ", ".join(f"{DIALOGSUM}:{known}" for known in SPLITS)
                 raise InputError(f"DialogSum has no split {split!r}; give one of: {wanted}.")
             if self.dialogsum_dir:
-                return regroup(read_samples(_split_file(self.dialogsum_dir, split), broken))
+                return regroup(read_samples(_split_file(self.dialogsum_dir, split), broken, notes=notes))
             return regroup(self._from_hub(split, download, on_progress, should_stop))
         if not self.allow_files:
             raise InputError(f"Unknown source {source!r}; give one of: {', '.join(source_names())}.")

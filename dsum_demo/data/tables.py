@@ -34,14 +34,14 @@ def read_table(file: Path) -> list[Row]:
     return list(read_rows(file).values())
 
 
-def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
+def read_rows(file: Path, broken: Broken | None = None, notes: list[str] | None = None) -> dict[int, Row]:
     """The rows of a CSV, TSV, JSON, JSON Lines or Parquet file, optionally in gzip or zip, by row number. Every row has
     every column, with None for missing values.
 
-    The separator and the JSON layout (see `parse_json_rows`) are detected by content. Text is UTF-8 or UTF-16, with or
-    without a byte order mark. A first column without a name, as written by pandas, is named "index". Raises DataError
-    for a file that cannot be read or has no rows, and for invalid rows or column names. If `broken` is given, invalid
-    rows are skipped and added to it instead.
+    The separator and the JSON layout (see `parse_json_rows`) are detected by content. Text is decoded as in
+    `read_file_text`. A first column without a name, as written by pandas, is named "index". Raises DataError for a file
+    that cannot be read or has no rows, and for invalid rows or column names. If `broken` is given, invalid rows are
+    skipped and added to it instead. notes: gets a message if the encoding was guessed.
     """
     name, content = read_unpacked(file)
     ending = Path(name).suffix.lower()
@@ -54,10 +54,10 @@ def read_rows(file: Path, broken: Broken | None = None) -> dict[int, Row]:
     if ending == ".parquet":
         rows = dict(enumerate(_read_parquet(file, content), 1))
     elif ending in (".csv", ".tsv"):
-        rows = _read_separated(file, _decoded(file, content), "," if ending == ".csv" else "\t", broken)
+        rows = _read_separated(file, _decoded(file, content, notes), "," if ending == ".csv" else "\t", broken)
     else:
         try:
-            found = parse_json_rows(_decoded(file, content), lines=ending != ".json")
+            found = parse_json_rows(_decoded(file, content, notes), lines=ending != ".json")
         except ValueError as error:
             raise DataError(f"{file} {error}.") from None
         rows = dict(enumerate(found, 1))
@@ -77,22 +77,14 @@ def name_rows(rows: Sequence[int]) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:10]))}{more}"
 
 
-def _decoded(file: Path, content: bytes) -> str:
+def _decoded(file: Path, content: bytes, notes: list[str] | None) -> str:
     try:
         read = read_file_text(content, str(file))
     except InputError as error:
         raise DataError(str(error)) from None
-    if read.notice:
-        raise DataError(f"{file} is not UTF-8 text{_first_wrong(content)}; save it as UTF-8 (in Excel: “CSV UTF-8”).")
+    if read.notice and notes is not None:
+        notes.append(read.notice.replace(str(file), file.name))
     return read.text
-
-
-def _first_wrong(content: bytes) -> str:
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        return f" (byte {error.start}, {error.object[error.start :][:1].decode('cp1252', 'replace')!r} in Windows-1252)"
-    return ""
 
 
 def _read_parquet(file: Path, content: bytes) -> list[Row]:
@@ -147,7 +139,7 @@ def _separator(text: str, usual: str) -> tuple[str, str]:
     if named := re.fullmatch(r"sep=([,;|\t])\s*", first, re.IGNORECASE):
         return named[1], rest
     header = re.sub(r'"[^"]*"', "", first)
-    found = [separator for separator in (usual, ",", ";", "\t") if separator in header]
+    found = [separator for separator in (usual, ",", ";", "\t", "|") if separator in header]
     return (found[0] if found else usual), text
 
 

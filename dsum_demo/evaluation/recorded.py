@@ -58,12 +58,12 @@ def read_recorded(
     without ids, if they are consecutive and all outputs are equal.
 
     Raises InputError for invalid columns, and DataError for an invalid file or rows. If `broken` is given, invalid rows
-    are skipped and added to it instead. notes: gets a message about repeated ids, which get their row number.
+    are skipped and added to it instead. notes: gets messages about a guessed encoding and repeated ids.
     """
     _check_columns(references, systems)
     if "summary" in (columns or {}):
         raise InputError("Recorded outputs are compared with the columns that --references names; leave summary out.")
-    rows = read_rows(file, broken)
+    rows = read_rows(file, broken, notes)
     names = list(next(iter(rows.values())))
     spelled = {name: find_column(names, name) for name in (*references, *systems)}
     if missing := [name for name in (*references, *systems) if not spelled[name]]:

@@ -51,13 +51,14 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview of a data file. mapping: from "dialogue", "summary" and "id" to column names."""
+    """A preview of a data file. mapping: from "dialogue", "summary" and "id" to columns. notes: on its encoding."""
 
     columns: tuple[str, ...]
     mapping: Mapping[str, str]
     rows: tuple[Mapping[str, str], ...]
     count: int
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
     lengths: Lengths | None = None
 
 
@@ -81,7 +82,8 @@ def preview(
 
     Raises DataError for a file that cannot be read or whose columns are not detected.
     """
-    rows = read_rows(file)
+    notes: list[str] = []
+    rows = read_rows(file, notes=notes)
     names = tuple(next(iter(rows.values())))
     mapping = map_columns(names, str(file), columns)
     examples, problems = _examples(rows, mapping)
@@ -96,7 +98,7 @@ def preview(
         if example := examples.get(number):
             texts |= {"dialogue": example.dialogue, "summary": example.references[0]}
         shown.append(texts)
-    return Preview(names, used, tuple(shown), len(rows), tuple(problems), lengths)
+    return Preview(names, used, tuple(shown), len(rows), tuple(problems), tuple(notes), lengths)
 
 
 def read_training_data(config: DataConfig, sources: Sources) -> TrainingData:
@@ -179,7 +181,7 @@ def _from_source(source: str, sources: Sources) -> list[Example]:
 
 
 def _read_file(file: Path, columns: Mapping[str, str], notes: list[str]) -> list[Example]:
-    rows = read_rows(file)
+    rows = read_rows(file, notes=notes)
     names = next(iter(rows.values()))
     examples, reasons = usable_examples(rows, map_columns(names, str(file), columns))
     told = [guess] if (guess := describe_guess(names, columns)) else []

@@ -80,6 +80,20 @@ def test_columns_of_a_file_are_mapped_for_models_and_for_recorded_outputs(dsum, 
     assert refused.returncode == 2 and "its columns are: nr, talk, gist, a" in refused.stderr
 
 
+def test_a_windows_1252_file_is_read_with_a_note(dsum, tmp_path):
+    file = tmp_path / "old.csv"
+    file.write_bytes("dialogue;summary;ours\nJosé: ¿Café?\\nZoë: Sí.;José pide un café.;Un café.\n".encode("cp1252"))
+    result = dsum("evaluate", "--data", str(file), "--systems", "dsum-t5-base", "--max-new-tokens", "4")
+    assert result.returncode == 0 and "old.csv is not UTF-8 (byte 25) and was read as Windows-1252" in result.stderr
+    result = dsum("evaluate", "--data", str(file), "--references", "summary", "--recorded", "ours")
+    assert result.returncode == 0 and "Windows-1252" in result.stderr
+    result = dsum("score", str(file), "--references", "summary", "--systems", "ours")
+    assert result.returncode == 0 and "Windows-1252" in result.stderr
+    file.write_bytes("dialogue;summary\n;café\n".encode("cp1252"))
+    result = dsum("evaluate", "--data", str(file), "--systems", "dsum-t5-base")
+    assert result.returncode == 2 and "no dialogue in row 1" in result.stderr and "Windows-1252" in result.stderr
+
+
 def test_an_empty_folder_is_accepted_as_out(dsum, tmp_path):
     (tmp_path / "rows.csv").write_text("human,a\nthe cat,the cat\n")
     (tmp_path / "empty").mkdir()

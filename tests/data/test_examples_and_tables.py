@@ -167,7 +167,7 @@ def test_a_dialogue_of_one_megabyte_and_blank_lines_are_read(write):
     [
         ("rows.xlsx", "a\n1\n", "is a spreadsheet, which cannot be read as a table; save the sheet as “CSV UTF-8”", ()),
         ("rows", "a\n1\n", r"unsupported file type; give one of: \.csv, \.tsv, \.jsonl", ()),
-        ("latin.csv", b"a\ncaf\xe9\n", r"not UTF-8 text \(byte 5, 'é' in Windows-1252\); save it as UTF-8", ()),
+        ("binary.csv", b"a\ncaf\x81\x8d\n", "neither UTF-8, UTF-16 nor Windows-1252 text; save it as UTF-8", ()),
         ("empty.csv", "", "has no rows", ()),
         ("header.csv", "a,b\n", "has no rows", ()),
         ("empty.json", "[]", "has no rows", ()),
@@ -339,9 +339,11 @@ OPEN_DOCUMENT = zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet"
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "an Office file", "CSV UTF-8"),
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "copy its text"),
         (b"SQLite format 3\0" + bytes(80), "an SQLite database", "export the table as CSV"),
+        (b"\n<!doctype HTML>\n<html><p>Sign in, please</p></html>", "a web page", "download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "a Git LFS pointer", "run: git lfs pull"),
         (b"PAR1\x15\x04" + bytes(80), "a Parquet file", r"rename it to end in \.parquet"),
     ],
-    ids=["excel", "word", "numbers", "opendocument", "ole", "pdf", "sqlite", "parquet"],
+    ids=["excel", "word", "numbers", "opendocument", "ole", "pdf", "sqlite", "web page", "lfs", "parquet"],
 )
 def test_files_of_other_programs_are_named_with_their_fix(write, name, content, kind, fix):
     with pytest.raises(DataError, match=f"is {kind}.*, which cannot be read as a table; .*{fix}"):

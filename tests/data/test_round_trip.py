@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dsum_demo.data.examples import read_samples
-from dsum_demo.data.tables import read_table
+from dsum_demo.data.tables import read_rows, read_table
 
 # csv writes a lone carriage return without quotes, and no other control character is text.
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t\"',;|"), max_size=40)
@@ -56,13 +56,42 @@ PACKINGS = st.sampled_from(["", ".gz", ".zip"])
 )
 def test_separated_rows(tmp_path_factory, rows, separator, named, ending, encoding, quoting, line_end, packing):
     text = io.StringIO()
-    if named or separator == "|":
+    if named:
         text.write(f"sep={separator}{line_end}")
     writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, quoting=quoting, lineterminator=line_end)
     writer.writeheader()
     writer.writerows(rows)
     file = packed(tmp_path_factory.mktemp("rows"), f"rows.{ending}", text.getvalue().encode(encoding), packing)
     assert read_table(file) == rows
+
+
+WESTERN = st.text(st.characters(codec="cp1252", exclude_categories=("Cs", "Cc")), max_size=30)
+
+
+@few(40)
+@given(
+    rows=st.lists(st.fixed_dictionaries({"dialogue": WESTERN, "summary": WESTERN}), min_size=1, max_size=4),
+    ending=st.sampled_from(["csv", "tsv", "json", "jsonl"]),
+    packing=PACKINGS,
+)
+def test_windows_1252_rows_are_read_with_a_note(tmp_path_factory, rows, ending, packing):
+    rows = [{**row, "summary": f"{row['summary']} café – “no”"} for row in rows]
+    if ending in ("csv", "tsv"):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), delimiter="," if ending == "csv" else "\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        content = text.getvalue()
+    elif ending == "json":
+        content = json.dumps(rows, ensure_ascii=False)
+    else:
+        content = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    file = packed(tmp_path_factory.mktemp("rows"), f"rows.{ending}", content.encode("cp1252"), packing)
+    notes: list[str] = []
+    assert list(read_rows(file, notes=notes).values()) == rows
+    assert len(notes) == 1 and "Windows-1252" in notes[0] and notes[0].startswith(file.name)
+    utf8 = packed(file.parent, f"utf8.{ending}", content.encode(), packing)
+    assert list(read_rows(utf8, notes=notes).values()) == rows and len(notes) == 1
 
 
 def layouts(rows: Rows) -> dict[str, object]:

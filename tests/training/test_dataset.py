@@ -50,6 +50,15 @@ def test_a_preview_lists_every_problem_with_its_row(tmp_path):
     assert found.rows[0] == {"dialogue": "Tom: Hi, Maya, are you there?", "summary": "Tom greets."}
 
 
+def test_windows_1252_data_is_read_with_a_note(tmp_path, settings):
+    file = tmp_path / "old.csv"
+    file.write_bytes("dialogue,summary\nZoë: hi,Zoë.\nZoë: bye,Zoë.\n".encode("cp1252"))
+    data = read_training_data(DataConfig(str(file)), make_sources(settings))
+    assert data.train[0].dialogue.startswith("Zoë: ")
+    assert any("old.csv is not UTF-8" in note and "Windows-1252" in note for note in data.notes)
+    assert preview(file).notes == tuple(note for note in data.notes if "Windows-1252" in note)
+
+
 def test_lengths_are_compared_with_the_limit(tmp_path):
     file = Path(write(tmp_path, [{"dialogue": "x" * n, "summary": "y"} for n in (1, 2, 3, 9)]))
     lengths = preview(file, length=len, limit=3).lengths

@@ -347,6 +347,14 @@ def test_a_file_without_usable_rows_offers_no_rows_to_skip(tmp_path):
     assert box["visible"] is False and "no summary" in listed and "skip" not in listed.lower()
 
 
+def test_a_windows_1252_upload_is_read_with_a_note(tmp_path):
+    file = tmp_path / "old.csv"
+    file.write_bytes("dialogue,summary\nZoë: hi,Zoë greets.\n".encode("cp1252"))
+    *_, listed, _, problem = form.read_file(UPLOAD, list(TRIO), str(file), [], [], 0, 0, "mean", "dialogues", False)
+    assert listed == "" and "old.csv is not UTF-8" in problem and "read as Windows-1252" in problem
+    assert str(tmp_path) not in problem
+
+
 def test_wrong_columns_are_answered_with_those_found_and_those_expected(tmp_path):
     file = tmp_path / "wrong.csv"
     file.write_text("talk,gist\nA: hi,A greets.\n", encoding="utf-8")

@@ -263,6 +263,15 @@ def test_upload_is_stored_and_previewed_with_problems_by_row(services, tmp_path)
     assert upload.keep_upload(file, services.uploads_dir("")) == Path(path), "the same file is stored once"
 
 
+def test_a_windows_1252_upload_is_previewed_with_a_notice(services, tmp_path):
+    file = tmp_path / "old.csv"
+    file.write_bytes((HEADER + "Zoë: hi there everyone,Zoë greets.\n").encode("cp1252"))
+    *_, shown = describe(services, file)
+    assert "Zoë greets." in shown and "read as Windows-1252" in shown and str(tmp_path) not in shown
+    file.write_text(HEADER + "Zoë: hi there everyone,Zoë greets.\n", encoding="utf-8")
+    assert "Windows-1252" not in describe(services, file)[-1]
+
+
 def test_undetected_columns_can_be_selected(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi there everyone,A greets.\n")

@@ -223,11 +223,12 @@ def systems_of(services: Services, chosen: str | None) -> Update:
 
 
 def read_columns(source: str, file: str | None) -> tuple[Update, ...]:
-    """(references, outputs, the column choosers, a problem) of an uploaded file."""
+    """(references, outputs, the column choosers, a problem or a note on the encoding) of an uploaded file."""
     if file is None:
         return gr.update(choices=[], value=[]), gr.update(choices=[], value=[]), *hide_choosers(), ""
+    notes: list[str] = []
     try:
-        names = list(next(iter(read_rows(Path(file), {}).values())))
+        names = list(next(iter(read_rows(Path(file), {}, notes).values())))
     except DsumError as error:
         said = str(error).replace(file, Path(file).name)
         return gr.update(choices=[], value=[]), gr.update(choices=[], value=[]), *hide_choosers(), notice(said, "error")
@@ -238,7 +239,7 @@ def read_columns(source: str, file: str | None) -> tuple[Update, ...]:
         gr.update(choices=names, value=references),
         gr.update(choices=names, value=outputs[:MAX_SYSTEMS]),
         *choosers,
-        "",
+        notice(" ".join(notes), "warning"),
     )
 
 

@@ -108,6 +108,7 @@ def describe_file(
         found = preview(file, mapping, _length(services.registry, base), int(limit or 512))
     except DsumError as error:
         return (*choosers, notice(str(error).replace(str(file), source_title(str(file))), "error"))
+    guess += notice(" ".join(found.notes), "warning")
     return (*choosers, guess + preview_html(found, source_title(str(file))))
 
 
