@@ -124,6 +124,22 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     ),
     "WebVTT, Zoom": cues("WEBVTT\n\n", ".", lambda who, text: f"{who}: {text}", lambda i: f"{i + 1}\n"),
     "SRT": cues("", ",", lambda who, text: f"{who}: {text}", lambda i: f"{i + 1}\n"),
+    "Signal, time below": lambda chat: "\n".join(
+        "\n".join([who, *lines, f"{1 + i % 9}:{minutes(i)} {half(i)}M"]) for i, (who, lines) in enumerate(chat)
+    ),
+    "Signal, minutes below": lambda chat: "\n".join(
+        "\n".join([who, *lines, f"{len(chat) - i} min"]) for i, (who, lines) in enumerate(chat)
+    ),
+    "Signal, German": lambda chat: "\n".join(
+        "\n".join([who, *lines, f"vor {len(chat) - i} Std."]) for i, (who, lines) in enumerate(chat)
+    ),
+    "minutes above the name": in_blocks(lambda i, who: f"{40 - i} min\n{who}", "\n"),
+    "hours below the name": in_blocks(lambda i, who: f"{who}\n{23 - i} hours ago", "\n"),
+    "Google Chat": in_blocks(lambda i, who: f"{who}, {['Yesterday', 'Tuesday'][i % 2]} {1 + i}:{minutes(i)} PM", "\n"),
+    "Discord, with replies": lambda chat: "\n".join(
+        "\n".join([*_reply(chat, i), f"{who} — {1 + i:02}/09/2023 18:{minutes(i)}", *lines, "Image", "(edited)"])
+        for i, (who, lines) in enumerate(chat)
+    ),
     "Zoom chat": lambda chat: "\n".join(
         f"18:{minutes(i)}:44\t From  {who}  to  Everyone:\n" + "\n".join(f"\t{line}" for line in lines)
         for i, (who, lines) in enumerate(chat)
@@ -186,6 +202,14 @@ FORMATS: dict[str, Callable[[Sequence[Message]], str]] = {
     "table": lambda chat: _table(chat),
     "Markdown": lambda chat: "\n".join(f"**{who}:** " + "\n".join(lines) for who, lines in chat),
 }
+
+
+def _reply(chat: Sequence[Message], i: int) -> list[str]:
+    """The lines above an answer that quote the previous message."""
+    if not i:
+        return []
+    quoted = chat[i - 1][0], chat[i - 1][1][0]
+    return [[f"{chat[i][0]} replied to {quoted[0]}", quoted[1]], [f"@{quoted[0]}", quoted[1]], list(quoted)][i % 3]
 
 
 def _table(chat: Sequence[Message]) -> str:
@@ -532,6 +556,213 @@ def test_notices_and_reactions_are_removed_and_counted(text, left, dropped):
 def test_an_email_thread_is_read_oldest_first(mail, left):
     reading = read_conversation(mail)
     assert reading.dialogue.split("\n") == left and reading.format == "e-mail thread"
+
+
+DISCORD_COPY = """\
+orla_b — 07/03/2025 17:20
+who has the key to the boathouse?
+rune — 07/03/2025 17:22
+under the third stone, as agreed on the 2nd at 9:15
+plan_final.png
+218.4 KB
+orla_b replied to rune
+under the third stone, as agr…
+orla_b — 07/03/2025 17:25
+found it (edited)
+7. März 2025
+NEU
+rune
+APP
+ — 07/03/2025 17:40
+ok
+ok
+Attachment file type: unknown"""
+
+
+def test_quoted_replies_attachments_and_dividers_of_a_discord_copy_are_removed():
+    reading = read_conversation(DISCORD_COPY)
+    assert reading.dialogue.split("\n") == [
+        "orla_b: who has the key to the boathouse?", "rune: under the third stone, as agreed on the 2nd at 9:15",
+        "orla_b: found it", "rune: ok ok",
+    ]  # fmt: skip
+    assert reading.dropped == {"time stamps": 4, "notices": 2, "quotations": 1, "dates": 1, "reactions": 1}
+    assert "1 quotation," in reading.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (  # a quotation below the head, and a message of the same words that is not one
+            "[17:20] Orla Byrne\nWho has the key?\n[17:22] Krogh, Rune\nOrla Byrne\nWho has the key?\nI do\n"
+            "[17:23] Orla Byrne\nI do\nwell",
+            ["Orla Byrne: Who has the key?", "Krogh, Rune: I do", "Orla Byrne: I do well"],
+        ),
+        (
+            "You sent\nWho has the key?\nEnter\nRune replied to you\nOriginal message:\nWho has the key?\nI do\n"
+            "You sent\nGood",
+            ["You: Who has the key?", "Rune: I do", "You: Good"],
+        ),
+        (
+            "[17:20] Orla Byrne\nWho has the key?\n[17:22] Rune\nReplying to Orla Byrne\nI do\nfor now\n…\n"
+            "[17:23] Orla Byrne\nOrla Byrne\n…",
+            ["Orla Byrne: Who has the key?", "Rune: I do for now …", "Orla Byrne: Orla Byrne …"],
+        ),
+        (  # the quoted message is not in the copy
+            "Orla — 17:20\nanyone?\nRune replied to Pip\nWho has the key?\nRune — 17:22\nI do\nOrla — 17:23\nGood",
+            ["Orla: anyone?", "Rune: I do", "Orla: Good"],
+        ),
+        (
+            "Orla — 17:20\nWhich flag?\nRune — 17:21\nNEW\nOrla — 17:22\nRune\nis it late?\nRune — 17:23\n18:40\nyes",
+            ["Orla: Which flag?", "Rune: NEW", "Orla: Rune is it late?", "Rune: 18:40 yes"],
+        ),
+        (
+            "Orla: Who has the key?\n17:20\nRune: Me\n17:22\nOrla: Bring it\n17:25",
+            ["Orla: Who has the key?", "Rune: Me", "Orla: Bring it"],
+        ),
+        (
+            "Yesterday\nOrla: Who has the key?\nRune: Me\n3 min\nOrla: Bring it\nJust now\nRune: ok",
+            ["Orla: Who has the key?", "Rune: Me", "Orla: Bring it", "Rune: ok"],
+        ),
+        (
+            "Today 17:20\nOrla: Who has the key?\nRune: Me\nOrla: Bring it\nRune: When?\nOrla: Now\nToday 19:02\n"
+            "Rune: Done",
+            ["Orla: Who has the key?", "Rune: Me", "Orla: Bring it", "Rune: When?", "Orla: Now", "Rune: Done"],
+        ),
+        (
+            "Orla Byrne\nWho has the key?\n17:20\nRead\nMe too\n17:21\nRune\nI do\n17:22\nOrla Byrne\nGood\n17:24\n"
+            "Rune\nBye\n17:30\nDelivered",
+            ["Orla Byrne: Who has the key?", "Me too", "Rune: I do", "Orla Byrne: Good", "Rune: Bye"],
+        ),
+        (
+            "Orla Byrne · 2h\nWho has the key?\nRune · 1h\nI do\nOrla Byrne · 5m\nGood",
+            ["Orla Byrne: Who has the key?", "Rune: I do", "Orla Byrne: Good"],
+        ),
+        (
+            "orla_b 3 days ago\nWho has the key?\nrune 2 days ago\nI do\norla_b an hour ago\nGood",
+            ["orla_b: Who has the key?", "rune: I do", "orla_b: Good"],
+        ),
+        (
+            "00:03 - Orla Byrne\nWho has the key?\n\n00:05 - Rune\nI do.\n\n00:09 - Orla Byrne\nGood.",
+            ["Orla Byrne: Who has the key?", "Rune: I do.", "Orla Byrne: Good."],
+        ),
+        (
+            "ORLA\nThe key?\nRUNE\nHere.\nORLA\nGood.\nRUNE\nBye.",
+            ["ORLA: The key?", "RUNE: Here.", "ORLA: Good.", "RUNE: Bye."],
+        ),
+        (
+            "Orla\tThe key?\nRune\tHere, at 5:10.\nOrla\tGood.",
+            ["Orla: The key?", "Rune: Here, at 5:10.", "Orla: Good."],
+        ),
+        ("Orla - The key?\nRune - Here - look.\nOrla - Good.", ["Orla: The key?", "Rune: Here - look.", "Orla: Good."]),
+        ("ORLA. The key?\nRUNE. Here.\nORLA. Good.", ["ORLA: The key?", "RUNE: Here.", "ORLA: Good."]),
+        ("[Orla] The key?\n[Rune] Here.\n[Orla] Good.", ["Orla: The key?", "Rune: Here.", "Orla: Good."]),
+        (
+            "Rune Krogh sent the following message at 17:20\nView Rune’s profile\nRune Krogh   5:20 PM\nThe key?\n"
+            "Orla Byrne sent the following message at 17:22\nView Orla’s profile\nOrla Byrne   5:22 PM\nHere.",
+            ["Rune Krogh: The key?", "Orla Byrne: Here."],
+        ),
+        (
+            "Orla Byrne\n07/03/2025 17:20\nThe key?\n1 Like reaction.\n1\nRune\n07/03/2025 17:22\nHere.",
+            ["Orla Byrne: The key?", "Rune: Here."],
+        ),
+    ],
+)
+def test_quotations_and_times_on_lines_of_their_own_are_removed(text, left):
+    assert lines_of(text) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tom: When do we leave?\nAna: Let me see.\n10:30\nTom: And back?\nAna: I said\n18:00\nTom: Ok.\nAna: Fine.",
+        "Tom: When?\nNow\nAna: Ok.\nTom: Good.\nAna: Bye.",
+        "Lunch\nMonday\nSoup\nDinner\nTuesday\nFish",
+        "Bake\n45 min\nRest\n10 min\nServe\nwarm",
+        "Berlin\n9:02\nHamburg\n10:40\nKiel\n11:55",
+        "9:00 Breakfast\neggs\n10:00 Meeting\nroom 4\n11:00 Lunch\nsoup",
+        "Tom: [applause]\nAna: (door slams)\nTom: Did you hear it?\nAna: ♪ la la ♪",
+        "Anchor - a heavy hook\nBow - the front\nStern - the back",
+        "Love me do\nBaby\nYou know I love you\nBaby\nSo please",
+    ],
+)
+def test_lines_that_may_be_speech_or_lists_are_kept(text):
+    assert read_conversation(text).dialogue == text
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["Okonkwo, Ifeoma: Ready?", "Sørensen, Mads: Yes.", "Okonkwo, Ifeoma: Then begin."],
+            ["Okonkwo, Ifeoma", "Sørensen, Mads"],
+        ),
+        (
+            ["de Vries, Anouk (Acme): Ready?", "Mads: Yes.", "de Vries, Anouk (Acme): Good."],
+            ["de Vries, Anouk (Acme)", "Mads"],
+        ),
+        (["Tom: Nobody.", "Well, Ana: he did not.", "Tom: Sure.", "Well, Ana: he did.", "Ana: Stop."], ["Tom", "Ana"]),
+        (["Ana: Three things.", "Finally, John: remember this.", "Bo: Which?", "Ana: Salt."], ["Ana", "Bo"]),
+    ],
+)
+def test_a_surname_before_the_first_name_is_a_speaker_if_it_recurs(lines, expected):
+    assert speakers("\n".join(lines)) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "format"),
+    [
+        ("[14:0{i}] {who}\n", "Teams copy"),
+        ("14:01:0{i} From {who} to Everyone:\n\t", "Zoom chat"),
+        ("{i}\n00:00:0{i}.000 --> 00:00:0{i}.900\n{who} (she/her): ", "transcript"),
+        ("{who}   0:0{i}\n", "Otter or Teams transcript"),
+        ("{who}, [07.03.2025 14:0{i}]\n", "Telegram copy"),
+    ],
+)
+def test_a_surname_before_the_first_name_is_a_speaker_in_exports(head, format):
+    said = [("Okonkwo, Ifeoma", "Ready?"), ("Sørensen, Mads", "Yes."), ("Okonkwo, Ifeoma", "Good.")]
+    text = "\n".join(f"{head.format(who=who, i=i)}{text}\n" for i, (who, text) in enumerate(said, 1))
+    reading = read_conversation(text)
+    assert reading.dialogue.split("\n") == [f"{who}: {text}" for who, text in said]
+    assert reading.format == format and reading.speakers == ("Okonkwo, Ifeoma", "Sørensen, Mads")
+    assert "2 speakers (Okonkwo, Ifeoma; Sørensen, Mads)" in reading.sentence
+
+
+def test_cues_that_are_only_sounds_are_removed_and_counted():
+    text = cues("WEBVTT\n\n", ".", lambda who, said: said, lambda i: "")(
+        [
+            ("", ["[Upbeat music]"]), ("", ["<v Ines>Who is there?</v>"]), ("", ["(glass breaks)"]),
+            ("", ["<v Bram>Me.</v>", "[Laughter]"]), ("", ["♪ la la", "la ♪"]), ("", ["<v Bram>(SIGHS)</v>"]),
+            ("", ["<v Ines>[laughs] Come in (quickly)!</v>"]), ("", ["(I am coming.)"]), ("", ["*knocks*"]),
+        ]
+    )  # fmt: skip
+    reading = read_conversation(text)
+    assert reading.dialogue.split("\n") == [
+        "Ines: Who is there?", "Bram: Me.", "Ines: [laughs] Come in (quickly)!", "Ines: (I am coming.)",
+    ]  # fmt: skip
+    assert reading.dropped == {"cue times": 9, "sounds": 6} and "6 sounds" in reading.sentence
+
+
+@pytest.mark.parametrize(
+    ("cue", "left"),
+    [
+        ("He told (my brother)\n(and me) to wait.", "He told (my brother) (and me) to wait."),
+        ("[in Dutch] Where?", "[in Dutch] Where?"),
+        ("(she said no)", "(she said no)"),
+        ("I saw\n(the letter)\non the desk.", "I saw (the letter) on the desk."),
+        ("INES: [to Bram] Go.", "INES: [to Bram] Go."),
+    ],
+)
+def test_speech_in_brackets_is_kept_in_subtitles(cue, left):
+    text = f"1\n00:00:01,000 --> 00:00:03,000\n{cue}\n\n2\n00:00:04,000 --> 00:00:05,000\n[DOOR CLOSES]\n"
+    assert lines_of(text) == [left]
+
+
+def test_a_sound_in_brackets_is_no_speaker():
+    srt = "\n\n".join(
+        f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\n{said}"
+        for i, said in enumerate(["[Ines] Hello.", "[Applause] Thank you.", "[Bram]\nHi.", "[Music]"], 1)
+    )
+    assert lines_of(srt) == ["Ines: Hello.", "Ines: [Applause] Thank you.", "Bram: Hi."]
 
 
 def test_paragraphs_of_an_answer_are_joined():

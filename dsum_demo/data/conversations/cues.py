@@ -17,6 +17,20 @@ _VOICE = re.compile(r"<v(?:\.[^\s>]*)? ([^>\n]{1,80})>")
 _TAG = re.compile(r"</?[a-z][^<>]{0,60}>|<[\d:.]{5,15}>|\{\\[^{}]{1,40}\}", re.IGNORECASE)
 _HEAD = re.compile(r"(?:>{1,3} ?|[-–—] ?)?(?:([^:：\n\[\]]{1,60}?) ?[:：]|\[([^:：\n\[\]]{1,60})\] ?[:：]?) ?(.*)")
 _DASH = re.compile(r"[-–—]{1,2} ?(?=\S)|>{2,3} ?")
+# Sounds in subtitles: "[applause]", "♪ ♪", "(PHONE RINGS)"; in lower case, parentheses may contain speech.
+_BRACKETS = r"\[[^\[\]]{1,120}\]|[♪♫♬♩][^♪♫♬♩]*[♪♫♬♩]|[♪♫♬♩]"
+_LOUD = r"\((?=[^()]*[^\W\d_])[^()a-zß-öø-ÿа-я]{1,120}\)"
+_SOUND_LINE = re.compile(rf"(?:[-–—]{{1,2}} ?)?(?:(?:{_BRACKETS}|{_LOUD}) ?)+")
+_SOUND = re.compile(rf"(?:[-–—]{{1,2}} ?)?(?:(?:{_BRACKETS}|{_LOUD}|\([^().?!…]{{1,120}}\)|\*[^*.?!]{{1,80}}\*) ?)+")
+_SPEECH = re.compile(r"\b(?:i|i['’]m|you|we|he|she|they|it|yes|no|ok|okay)\b", re.IGNORECASE)
+_SOUND_WORDS = re.compile(
+    r"\b(?:applau\w+|laugh\w*|music\w*|cheer\w*|silence|paus\w+|inaudible|unintelligible|crosstalk|overlapping|noise"
+    r"|sigh\w*|cough\w*|gasp\w*|sob\w*|cr(?:y|ies|ying)|scream\w*|whisper\w*|chuckl\w+|giggl\w+|knock\w*|ring\w*"
+    r"|beep\w*|bark\w*|clears throat|door \w+|phone \w+|chatter\w*|static|thunder|theme|song|singing|sounds?"
+    r"|beifall|applaus|gelächter|lachen|lacht|musik|stille|seufzt|hustet|aplausos?|risas?|música|silencio|"
+    r"applaudissements|rires?|musique|silence|掌声|笑声|笑|音乐|音樂|拍手)(?!\w)",
+    re.IGNORECASE,
+)
 _SENTENCE_END = tuple('.?!…。？！"”»)')
 
 
@@ -37,8 +51,9 @@ def read_cues(text: str) -> Parsed | None:
     dropped: Counter[str] = Counter()
     cues = _cues(lines, dropped)
     dialogues = any(map(_has_several, cues))
-    spoken = [voice for cue in cues for voice in _voices(cue)]
+    spoken = [voice for cue in cues for voice in _voices(_without_sounds(cue, dropped))]
     heads = [_HEAD.fullmatch(line) if not who else None for who, line in spoken]
+    heads = [None if head and head[2] and _SOUND_WORDS.search(head[2]) else head for head in heads]
     labels = Counter(same(head[1] or head[2]) for head in heads if head)
     turns: list[Turn] = []
     for (who, line), head in zip(spoken, heads, strict=True):
@@ -47,6 +62,9 @@ def read_cues(text: str) -> Parsed | None:
         if head and is_speaker(label, labels[same(label)], expected=labels.total() * 2 >= len(spoken)):
             who, line, changed = label, head[3], False
         line = _DASH.sub("", line, count=1) if changed else line
+        if _is_sound(line):
+            dropped["sounds"] += 1
+            continue
         last = turns[-1] if turns else None
         if changed:
             turns.append(Turn("", line))
@@ -91,6 +109,24 @@ def _with_names(cues: list[list[str]]) -> list[list[str]]:
     if sum(named) * 3 < len(cues) * 2 or any(":" in cue[0] for cue in cues if cue):
         return cues
     return [[f"{cue[0]}: {cue[1]}", *cue[2:]] if name else cue for cue, name in zip(cues, named, strict=True)]
+
+
+def _without_sounds(cue: list[str], dropped: Counter[str]) -> list[str]:
+    """The lines of a cue without those that are only a sound, unless all are, or the first is a name in brackets."""
+    kept = [
+        line
+        for at, line in enumerate(cue)
+        if not _SOUND_LINE.fullmatch(line) or (not at and cue[1:] and not _SOUND_WORDS.search(line) and "[" in line)
+    ]
+    dropped["sounds"] += len(cue) - len(kept) if kept else 0
+    return kept or cue
+
+
+def _is_sound(line: str) -> bool:
+    """Whether the text of a voice is only a sound, such as "(door slams)"; "(I think so)" may be speech."""
+    return bool(_SOUND.fullmatch(line)) and not (
+        "(" in line and _SPEECH.search(line) and not _SOUND_LINE.fullmatch(line)
+    )
 
 
 def _has_several(cue: Sequence[str]) -> bool:

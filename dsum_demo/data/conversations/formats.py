@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dsum_demo.data.conversations.stamps import DATED, STAMP, TIME
+from dsum_demo.data.conversations.stamps import AGO, DATED, RELATIVE, STAMP, TIME
 
-# Around the name in a line that had tabs; a private character, which texts do not contain.
+# Around the name in a line that had tabs, and before a time such as "Yesterday" that was on a line of its own; private
+# characters, which texts do not contain.
 NICK_MARK = "\ue000"
+TIME_MARK = "\ue001"
 _LINE_NAME = r"(?P<who>[^:：\n]{1,60}?)"
 _HEAD_NAME = r"(?P<who>[^:：\n\[\]<>|]{1,60}?)"
 _BADGE = r"(?: ?:[a-z0-9_+-]{1,40}:){0,2}(?: ?\[?\b(?:APP|BOT)\b\]?)?"
 _SPOKE = "said"
+_QUOTED_NAME = r"[^:：\n]{1,60}"
 _COLON = r" ?[:：] ?"
 _AFTER_STAMP = r"[ ,;:|–—-]{0,4}"
 
@@ -24,7 +27,8 @@ class Format:
     heads: patterns of a message's first line, with the groups `who`, `stamp`, and `text` if the message starts on the
     same line. notice: pattern of a line written by the program. least: the minimum share of lines that are heads.
     whole: whether the head is a separate line. clear: whether the head cannot be a sentence, so that any short name is
-    one. titles: more specific titles by pattern of the first head.
+    one. recurs: whether a speaker must recur, and most heads be followed by a message. titles: more specific titles by
+    pattern of the first head.
     """
 
     title: str
@@ -33,6 +37,7 @@ class Format:
     least: float = 0.1
     whole: bool = False
     clear: bool = False
+    recurs: bool = False
     titles: tuple[tuple[str, re.Pattern[str]], ...] = ()
 
     def titled(self, head: str) -> str:
@@ -93,6 +98,11 @@ FORMATS = (
     Format(
         "Discord copy",
         _all(rf"{_HEAD_NAME}{_BADGE} ?(?P<stamp>[—–] ?{STAMP})(?: ?\(edited\))?"),
+        _one(
+            r"image|bild|imagen|imagem|immagine|afbeelding|attachment|anhang|archivo adjunto|anexo|pièce jointe"
+            r"|allegato|(?:image|video|audio|unknown) (?:attachment|file)|attachment file type: .*|add reaction"
+            r"|click to react"
+        ),
         whole=True,
         clear=True,
     ),
@@ -141,19 +151,43 @@ FORMATS = (
     ),
     Format(
         "copy from Messenger or ChatGPT",
-        _all(rf"{_HEAD_NAME} (?:sent|{_SPOKE} ?[:：])"),
+        _all(rf"{_HEAD_NAME} (?:sent|{_SPOKE} ?[:：]|replied to (?:you|yourself|themself|themselves|{_QUOTED_NAME}))"),
+        _one(r"original message ?:|(?-i:Enter)|seen(?: by .{1,80})?|(?:you )?(?:unsent|forwarded) a message"),
         whole=True,
         clear=True,
         least=0.15,
     ),
     Format(
         "transcript with times",
-        _all(rf"{_HEAD_NAME}{_BADGE},? (?P<stamp>{STAMP}|\[{TIME}\])"),
+        _all(
+            rf"{_HEAD_NAME}{_BADGE},? (?P<stamp>{STAMP}|\[{TIME}\]|{TIME_MARK}(?:{STAMP}|{RELATIVE}))",
+        ),
         whole=True,
         titles=(
+            ("copy with times", _one(TIME_MARK)),
             ("Otter or Teams transcript", _one(r" (?:0?0:)?0?[0-4]:\d{2}$")),
             ("Slack or Teams copy", _one(r".")),
         ),
+    ),
+    Format(
+        "copy with times",
+        _all(
+            rf"{_HEAD_NAME}(?:,| ?[·•]|(?= (?:{AGO}))) (?P<stamp>{STAMP}|{RELATIVE})(?:,? \(?edited\)?)?",
+            rf"(?P<stamp>{TIME})(?: ?[-–—|])? {_HEAD_NAME}",
+        ),
+        whole=True,
+        clear=True,
+        recurs=True,
+    ),
+    Format(
+        "script",
+        _all(
+            rf"{_HEAD_NAME} [-–—] (?P<text>.*)",
+            r"(?P<who>(?-i:[A-ZÀ-Þ][A-ZÀ-Þ .'’-]{1,30}))[.] (?P<text>.*)",
+            rf"\[{_HEAD_NAME}\] (?P<text>.*)",
+        ),
+        recurs=True,
+        least=0.7,
     ),
     Format(
         "copy with names above the messages",
@@ -212,7 +246,8 @@ _NOTICES = (
     r"transféré de) [^\[\]]{1,80}\]",
     r"transcribed by https?://\S+.*|replying to [\"“].*[\"”]:?|joined #\S+\.?"
     r"|replied to a thread:.*|was added to #\S+ by .{1,60}"
-    r"|set the channel (?:topic|purpose|description).*",
+    r"|set the channel (?:topic|purpose|description).*"
+    r"|.{1,60} sent the following messages? at .{1,20}|view .{1,60}['’]s? profile",
 )
 # Users may write these too, so they are removed only below other text.
 _EVENTS = (
@@ -221,6 +256,7 @@ _EVENTS = (
     r".{1,60} (?:started|stopped) (?:the )?(?:transcription|recording)\.?",
     r".{1,60} (?:joined|left) (?:the )?(?:group|channel|meeting|chat|call)\.?",
 )
+_DIVIDER = "NEW|NEU|NUEVOS?|NOVO|NOVAS|NOUVEAUX?|NUOV[OI]|NIEUW|NOWE|НОВОЕ|НОВЫЕ"  # above unread messages
 _REACTIONS = (
     r"(?:reacted to|removed a .{1,20} reaction from) [\"“].*",
     r"(?:liked|loved|disliked|emphasized|questioned|laughed at) [\"“].*[\"”]",
@@ -228,11 +264,13 @@ _REACTIONS = (
     r"\d{1,4} (?:replies|reply|reactions?|files?|(?:like|heart|laugh|sad|angry|surprised) reactions?\.?)",
     r"(?:like|heart|laugh) \d{1,3}",
     r"view thread|last reply .{1,40}|also sent to the channel|\(?edited\)?|view newer replies|new",
+    rf"(?-i:{_DIVIDER})",
 )
 is_notice = re.compile("|".join(_NOTICES), re.IGNORECASE).fullmatch
 is_event = re.compile("|".join(_EVENTS), re.IGNORECASE).fullmatch
 is_reaction = re.compile("|".join(_REACTIONS), re.IGNORECASE).fullmatch
 is_quoting_reaction = re.compile("|".join(_REACTIONS[:2]), re.IGNORECASE).fullmatch
+is_divider = re.compile(_DIVIDER).fullmatch
 is_emoji = re.compile(r":[a-z0-9_+'-]{1,40}:|[^\w\s.,;:!?()'\"…/–—-]{1,8}", re.IGNORECASE).fullmatch
 EDITED = re.compile(
     r" ?(?:\((?:edited|bearbeitet|editado|editada|modifié)\)"

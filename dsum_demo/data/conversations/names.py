@@ -52,8 +52,19 @@ _ROLES = frozenset("q a question answer frage antwort pregunta respuesta pergunt
 # How chat programs name the user. These are speakers only if they recur or something else suggests one.
 _SELVES = frozenset("me you i myself ich du yo tú moi toi eu você io ik ja я ty 我 你 나 私 أنا אני".split())
 _PHONE = re.compile(r"\+?[\d\s().\-/]{6,24}")
+_PART = r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){0,2}"
+_SURNAME_FIRST = re.compile(rf"({_PART}), ({_PART})(?: \([^()]{{1,30}}\))?")
+# Words before a comma that begin a sentence: "Well, Tom: no."
+_OPENERS = frozenset(
+    "well okay ok yes yeah no nope hello hi hey dear thanks sorry look listen and or so now then right sure oh ah hm "
+    "again still sir madam guys folks everyone remember first second third finally lastly next once later "
+    "ja nein also hallo liebe lieber sí si hola querida querido oui non bonjour salut cher chère olá oi sim".split()
+)
 _NUMBERED = re.compile(r"#?([^\W\d_]+)[ _-]?\d{1,3}#?")
-_SUFFIX = re.compile(r"\s*\((?:you|guest|external|unverified|host|co-host|me|gast|extern|sie|invitado|invité)\)$", re.I)
+_SUFFIX = re.compile(
+    r"\s*\((?:you|guest|external|unverified|host|co-host|me|gast|extern|sie|invitado|invité|[^\W\d]{2,5}(?:/[^\W\d]{2,6}){1,2})\)$",
+    re.IGNORECASE,
+)
 
 
 def person(label: str) -> str:
@@ -81,6 +92,15 @@ def is_name_like(label: str) -> bool:
     )
 
 
+def is_surname_first(label: str) -> bool:
+    """Whether the label has the form of "Lindqvist, Maja", as Teams, Zoom and Outlook show names of a directory."""
+    match = _SURNAME_FIRST.fullmatch(person(label))
+    if not match or match[1].casefold() in _OPENERS:
+        return False
+    family = re.sub(rf"^(?:(?:{'|'.join(_PARTICLES)}) )+", "", match[1])
+    return all(is_name_like(part) and len(part) > 1 for part in (family, match[2]))
+
+
 def is_speaker(label: str, times: int, *, expected: bool = False) -> bool:
     """Whether a label at the start of `times` lines is a speaker.
 
@@ -90,6 +110,8 @@ def is_speaker(label: str, times: int, *, expected: bool = False) -> bool:
         return False
     if is_name_like(label):
         return True
+    if is_surname_first(label):
+        return expected or times > 1
     words = len(label.split())
     if same(label) in _SELVES:
         return expected or times > 1
@@ -129,11 +151,13 @@ def split_heads(lines: Sequence[str]) -> list[tuple[str, str] | None]:
     if _is_list(clear, labels):
         return [None] * len(lines)
     most = filled > 1 and 5 * labels.total() >= 4 * filled
+    inverted = most and any(head and labels[same(head[0])] > 1 and is_surname_first(head[0]) for head in clear)
     all_labels = labels + tight_labels
     most_tight = filled > 1 and 5 * all_labels.total() >= 4 * filled
     found: list[tuple[str, str] | None] = []
     for one, other in zip(clear, tight, strict=True):
-        if one and is_speaker(one[0], labels[same(one[0])], expected=most and len(one[0]) <= MAX_NAME):
+        expected = most if one is None or not is_surname_first(one[0]) else inverted
+        if one and is_speaker(one[0], labels[same(one[0])], expected=expected and len(one[0]) <= MAX_NAME):
             found.append(one)
         elif other and is_name_like(other[0]) and (most_tight or all_labels[same(other[0])] > 1):
             found.append(other)

@@ -47,6 +47,23 @@ _BETWEEN = r"(?!\d)(?:t|[,،、·•|]? ?(?:(?:um|at|à|a las|às|as|alle|kl\.?|
 DATED = rf"(?:(?:{_DATE}){_BETWEEN}(?:{TIME}|{_DOTTED_TIME})|{TIME},? (?:(?:on|am|le|el) )?(?:{_DATE}))"
 STAMP = rf"(?:{DATED}|{TIME})"
 
+# How long ago, as programs show it: "5 min", "2 hours ago", "vor 3 Std.", "Yesterday".
+_UNITS = (
+    "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?|mos?|months?|y|yrs?|years?|"
+    "sek|sekunden?|minuten?|std|stunden?|t|tage?n?|wochen?|segundos?|minutos?|horas?|d[ií]as?|semanas?|"
+    "secondes?|heures?|jours?|semaines?"
+)
+AGO = (
+    rf"(?:\d{{1,3}} ?(?:{_UNITS})\b\.?|an? (?:few seconds|moment|minute|hour|day|week)) ago"
+    rf"|(?:vor|hace|há|il y a) (?:\d{{1,3}}|einer|einem) ?(?:{_UNITS})\b\.?"
+    "|\\d{1,3} ?(?:秒|分钟?|分鐘|小时|小時|時間|天|日|周|週間?)(?:前|以前)"
+)
+SHORT_AGO = rf"\d{{1,3}} ?(?:{_UNITS})\b\.?"
+_NOW = "just now|now|gerade eben|jetzt|ahora|agora|à l['’]instant|maintenant|刚刚|刚才|剛剛|たった今"
+RELATIVE = rf"(?:{AGO}|{SHORT_AGO}|{_NOW}|{_RELATIVE}|{_LONG_WEEKDAYS})"
+
+only_ago = re.compile(AGO, re.I).fullmatch
+only_relative = re.compile(rf"[\[(]?{RELATIVE}[\])]?", re.I).fullmatch
 only_a_stamp = re.compile(rf"[\[(]?{STAMP}[\])]?", re.I).fullmatch
 # A line between the messages of two days: a date with a year, or between dashes.
 only_a_day = re.compile(
