@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from dsum_demo.data.file_kinds import describe_kind
+from dsum_demo.data.file_kinds import ZIP_ERRORS, describe_kind
 from dsum_demo.errors import DataError
 from dsum_demo.utils.formatting import size
 
@@ -67,7 +67,7 @@ def _from_zip(file: Path, content: bytes) -> tuple[str, bytes]:
                 raise DataError(f"{file} contains {len(kept)} files{f' ({names})' * bool(kept)}; give a zip of 1 file.")
             with archive.open(str(kept[0])) as stream:
                 unpacked = stream.read(LARGEST_UNPACKED_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
+    except ZIP_ERRORS as error:
         raise DataError(f"{file} is not a valid zip file ({error}); compress it again.") from None
     check_size(file, len(unpacked))
     return kept[0].name, unpacked

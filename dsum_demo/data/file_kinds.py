@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import lzma
 import re
 import zipfile
+import zlib
+
+# What reading a damaged or encrypted zip file raises, by the method of compression and the damaged part.
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, NotImplementedError, RuntimeError, OSError,
+    ValueError,
+)  # fmt: skip
 
 _SHEET = "save the sheet as “CSV UTF-8”"
 _TEXT = "save it as .docx or .txt"
@@ -45,7 +53,7 @@ def describe_kind(content: bytes) -> tuple[str, str] | None:
 
 
 def _zipped_kind(content: bytes) -> tuple[str, str] | None:
-    with contextlib.suppress(zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+    with contextlib.suppress(*ZIP_ERRORS):
         names = zipfile.ZipFile(io.BytesIO(content)).namelist()
         for path, kind, fix in _ZIPPED:
             if any(re.fullmatch(path, name) for name in names):

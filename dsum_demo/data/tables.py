@@ -96,7 +96,7 @@ def _read_parquet(file: Path, content: bytes) -> list[Row]:
         groups = (table.metadata.row_group(number) for number in range(table.metadata.num_row_groups))
         check_size(file, sum(group.total_byte_size for group in groups))
         rows: list[Row] = table.read().to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # ValueError: text that is not UTF-8
         raise DataError(f"{file} is not a valid Parquet file: {first_line(error)}") from None
     return rows
 

@@ -95,7 +95,7 @@ def trust_of(services: Services, name: str | None) -> str:
 
 def run_judge_test(services: Services, name: str, file: str | None, running: StopTest | None) -> Iterator[str]:
     """Yield the results so far. A stop keeps them; an error is shown instead."""
-    stop, drawn, last = running or StopTest(), 0.0, None
+    stop, drawn, last, notes = running or StopTest(), 0.0, None, list[str]()
     judges = services.evaluations.judges
     yield notice(f"Loading {name}.")
     try:
@@ -103,14 +103,14 @@ def run_judge_test(services: Services, name: str, file: str | None, running: Sto
         if file:
             data = Path(file).name
             limit = PUBLIC_DIALOGUES if services.settings.public else LIMIT
-            examples = draw(regroup(read_samples(Path(file))), limit, 0)
+            examples = draw(regroup(read_samples(Path(file), notes=notes)), limit, 0)
         judge = judges.load(judges.find(name), stop.event.is_set)
         for last in run_test(judge, examples, data=data, should_stop=stop.event.is_set):
             if time.monotonic() - drawn >= REDRAW_SECONDS:
                 drawn = time.monotonic()
                 yield notice(f"{last.dialogues:,} of at most {len(examples):,} dialogues.") + result_table(last)
         if last is not None:
-            yield result_table(last)
+            yield notice(" ".join(notes)) + result_table(last)
     except Stopped:
         yield notice("Stopped.") + (result_table(last) if last else "")
     except DsumError as error:

@@ -396,6 +396,10 @@ def test_invalid_form_is_answered_with_the_reason(services, outputs_file, change
 def test_columns_of_a_file_are_detected(outputs_file, tmp_path):
     references, outputs, *_, problem = review_form.read_columns(review_form.FILE, str(outputs_file))
     assert (references["value"], outputs["value"], problem) == (COLUMNS, SYSTEMS, "")
+    western = tmp_path / "western.csv"
+    western.write_bytes("reference,ours\ncafé,café\n".encode("cp1252"))
+    references, *_, problem = review_form.read_columns(review_form.FILE, str(western))
+    assert references["value"] == ["reference"] and "western.csv is not UTF-8" in problem and "alert" not in problem
     broken = tmp_path / "broken.csv"
     broken.write_text("", encoding="utf-8")
     *_, problem = review_form.read_columns(review_form.FILE, str(broken))

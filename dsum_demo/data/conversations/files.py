@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from dsum_demo.data.file_kinds import describe_kind
+from dsum_demo.data.file_kinds import ZIP_ERRORS, describe_kind
 from dsum_demo.errors import InputError
 
 ENDINGS = (".txt", ".vtt", ".srt", ".json", ".jsonl", ".docx", ".md", ".csv")
@@ -71,7 +70,7 @@ def _word_text(data: bytes, name: str) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_BODY) as body:
             xml = body.read(LARGEST_DOCUMENT_BYTES + 1)
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except ZIP_ERRORS as error:
         raise InputError(f"{name} is not a valid Word document ({error}); save it as .docx or .txt.") from None
     if len(xml) > LARGEST_DOCUMENT_BYTES:
         raise InputError(f"{name} has more than {LARGEST_DOCUMENT_BYTES / 1e6:.0f} MB uncompressed; shorten it.")
