@@ -667,7 +667,7 @@ def test_quoted_replies_attachments_and_dividers_of_a_discord_copy_are_removed()
         ),
     ],
 )
-def test_quotations_and_times_on_lines_of_their_own_are_removed(text, left):
+def test_quotations_and_times_on_separate_lines_are_removed(text, left):
     assert lines_of(text) == left
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsum_demo.data.conversations.stamps import AGO, DATED, RELATIVE, STAMP, TIME
 
-# Around the name in a line that had tabs, and before a time such as "Yesterday" that was on a line of its own; private
+# Around the name in a line that had tabs, and before a time such as "Yesterday" that was on a separate line; private
 # characters, which texts do not contain.
 NICK_MARK = "\ue000"
 TIME_MARK = "\ue001"
