@@ -191,6 +191,27 @@ def test_a_phone_reviews_by_touch(browser: Browser, new_page, outputs_file):
     context.close()
 
 
+def test_review_of_new_summaries_opens_when_the_models_are_done(new_page, reload_midway):
+    page = new_page(height=700)
+    page.get_by_role("tab", name="Review").click()
+    page.get_by_role("button", name="Start another review").click()
+    page.get_by_label("New summaries of the samples").click()
+    expect(page.locator("#review-models input:checked")).to_have_count(3)
+    page.locator("#review-items input").fill("2")
+    for number in (2, 1):
+        page.locator("#review-models input").nth(number).uncheck()
+    page.locator("#review-start").click()
+    expect(page.locator("#review-notice")).to_contain_text("A review has 2 to 4 systems, not 1")
+    expect(page.locator("#review-notice .notice")).to_be_in_viewport()
+    page.locator("#review-models input").nth(1).check()
+    page.locator("#review-start").click()
+    expect(page.locator("#review-progress [role=progressbar]")).to_be_in_viewport()
+    reload_midway(page)
+    page.get_by_role("tab", name="Review").click()
+    expect(page.locator("#review-desk .review-item")).to_be_visible()
+    expect(page.locator("#review-progress")).to_be_hidden()
+
+
 CLICK_AT_ONCE = """name => new Promise((done) => {
   const timer = setInterval(() => {
     const buttons = [...document.querySelectorAll('[role=tab], #review-samples')];

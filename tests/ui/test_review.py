@@ -643,7 +643,7 @@ def test_new_summaries_of_an_upload(services, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"models": MODELS[:1]}, "1 systems are chosen; a review needs 2 to 4"),
+        ({"models": MODELS[:1]}, "A review has 2 to 4 systems, not 1"),
         ({"source": UPLOAD}, "No file is uploaded"),
         ({"name": "x" * 81}, "1 to 80"),
         ({"reviewer": "x" * 61}, "61 characters"),

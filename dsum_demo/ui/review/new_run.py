@@ -28,7 +28,7 @@ def start_run(services: Services, secret: str, values: FormValues) -> ReviewRun:
     name, settings = (values.name or "").strip() and check_name(values.name), values.settings()
     reviewer, models = check_reviewer(values.reviewer), tuple(values.models or ())
     if not MIN_SYSTEMS <= len(models) <= MAX_SYSTEMS:
-        raise InputError(f"{len(models)} systems are chosen; a review needs {MIN_SYSTEMS} to {MAX_SYSTEMS}.")
+        raise InputError(f"A review has {MIN_SYSTEMS} to {MAX_SYSTEMS} systems, not {len(models)}; choose others.")
     file = Path(values.file) if values.file else None
     wanted = Wanted(
         values.source, models, file, limit=values.limit(services.settings.public), columns=values.columns(),

@@ -81,7 +81,9 @@ def build_review_tab(
     tab.select(MethodType(open_tab, services), [*browser, form.evaluation], [storage, form.evaluation, *drawn], **QUIET)
     tab.select(MethodType(offer_new_systems, services), [form.family, memory.owner], form.models, **QUIET)
     form.samples.click(MethodType(start_samples, services), browser, drawn, **shared)
-    form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared)
+    form.start.click(MethodType(start, services), [*browser, *form.values], drawn, **shared).then(
+        None, None, None, js=call("showReviewStart"), **QUIET
+    )
     parts["stop"].click(MethodType(ask_to_stop, services), memory.owner, parts["stop"], queue=False, **QUIET)
     parts["timer"].tick(MethodType(tick, services), [*browser, link], drawn, js=call("reviewShown"), **shared)
     page.load(MethodType(follow_link, services), [*browser, link], [tabs, *drawn], js=call("reviewLink"), **QUIET)

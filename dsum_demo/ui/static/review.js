@@ -143,6 +143,12 @@ dsum.reviewAnswered = () => {
   }
 };
 
+// What the form's button caused, an error or the progress of a run, is above the form.
+dsum.showReviewStart = () => {
+  const shown = [...document.querySelectorAll('#review-notice .notice, #review-run')].find((one) => one.offsetParent);
+  shown?.scrollIntoView({block: 'center'});
+};
+
 dsum.sayInReview = (text) => {
   const status = dsum.review?.section.querySelector('.review-status');
   if (status) status.textContent = text;
