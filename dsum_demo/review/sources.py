@@ -12,7 +12,7 @@ from dsum_demo.data.examples import draw
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.recorded import read_recorded, recorded_system
 from dsum_demo.evaluation.records import Evaluation, SystemInfo
-from dsum_demo.review.records import ReviewDraft, ReviewItem, ReviewSettings, ReviewText
+from dsum_demo.review.records import MAX_SYSTEMS, ReviewDraft, ReviewItem, ReviewSettings, ReviewText
 
 
 def draft_from_evaluation(
@@ -86,7 +86,8 @@ def draft_from_comparison(
     settings: ReviewSettings | None = None,
 ) -> ReviewDraft:
     """A review of one comparison's complete summaries. weights: fingerprints by model name
-    (`evaluation.output_cache.identify`). Raises InputError with fewer than two different summaries.
+    (`evaluation.output_cache.identify`). Raises InputError with fewer than two different summaries, and with more
+    systems than a review can have.
     """
     done = [result for result in comparison.systems if result.phase == "done" and result.summary.strip()]
     systems = tuple(
@@ -113,6 +114,8 @@ def draft_from_comparison(
             for result in done
         },
     )
+    if len(done) > MAX_SYSTEMS:
+        raise InputError(f"The comparison has {len(done)} systems; compare at most {MAX_SYSTEMS} to review them.")
     if len(item.cards) < 2:
         raise InputError("The comparison has fewer than two different summaries; there is nothing to rank.")
     settings = settings or ReviewSettings(verdicts_per_item=20, repeat_share=0.0, reveal="item")

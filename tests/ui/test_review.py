@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from dsum_demo.comparison import RecordedSummary, compare
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import UPLOAD
@@ -365,6 +366,18 @@ def test_samples_are_one_click_away(services, recorded):
     write_evaluation(replace(recorded, data="samples"), services.settings.evaluations_dir / "samples")
     browser = Browser(services, "s").see(tab.start_samples(services, "s", {}))
     assert browser.kind == "item" and "of 11" in browser.view
+
+
+def test_comparison_with_a_pasted_summary_is_reviewed_blind(services, tiny_store):
+    family = tiny_store.registry.default_family
+    systems = [family.base, RecordedSummary("Mine", "They meet on Friday."), RecordedSummary("Yours", "They talk.")]
+    comparison = compare(tiny_store, family, systems, "Anna: Are you free on Friday?\nBen: Yes, after six.")
+    ana = Browser(services, "s").see(tab.review_comparison(services, comparison, "s", {})[1:])
+    review = only_review(services)
+    assert ana.kind == "item" and [bool(system.weights) for system in review.systems] == [True, False, False]
+    more = [RecordedSummary(f"Text {number}", f"Text {number}.") for number in range(5)]
+    ana.see(tab.review_comparison(services, compare(tiny_store, family, more, "A: Hi.\nB: Hello."), "s", {})[1:])
+    assert "compare at most 4" in ana.said and services.reviews.list() == [review]
 
 
 def test_evaluation_without_dialogues_is_refused(services, recorded):
