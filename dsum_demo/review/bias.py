@@ -48,7 +48,8 @@ def position_test(verdicts: Sequence[Verdict]) -> PositionTest | None:
     p = min(1.0, sum(chance for chance in chances if chance <= chances[first] * (1 + 1e-9)))
     n = len(cards)
     found = (
-        f"The first card is the best in {first} of {n} verdicts; {expected:.1f} are expected by chance (p = {p:.2g})"
+        f"The first card is the best in {first} of {n} verdict{'' if n == 1 else 's'}; {expected:.1f} are expected by "
+        f"chance (p = {p:.2g})"
     )
     if p >= SIGNIFICANT:
         return PositionTest(first, n, expected, p, f"{found}: no sign of position bias.")

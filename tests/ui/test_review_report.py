@@ -88,6 +88,13 @@ def test_comments_skips_and_marks_are_on_the_page(store, answered):
         assert part in page
 
 
+def test_one_answer_is_singular(store):
+    review = store.create(make_draft(2))
+    answer(store, review, "Ana", most=1)
+    page = page_of(store, review)
+    assert "(1 answer)" in page and "(0 answers)" in page and "1 verdicts" not in page
+
+
 def test_a_review_without_verdicts_has_a_page(store):
     page = page_of(store, store.create(make_draft()))
     assert "There are no rankings yet." in page and "Agreement is undefined" in page

@@ -64,7 +64,7 @@ def pairs_chart(review: Review, report: ReviewReport) -> Chart:
                 name=title, orientation="h", x=[100 * count / total], y=[place], width=0.6, marker=marker,
                 text=[str(count) if count else ""], textposition="inside", insidetextanchor="middle", textangle=0,
                 legendgroup=title, showlegend=title not in shown,
-                hovertemplate=f"{title}: {count} of {total} verdicts<extra></extra>",
+                hovertemplate=f"{title}: {count} of {total} verdict{'' if total == 1 else 's'}<extra></extra>",
             )  # fmt: skip
             shown.add(title)
     figure.update_xaxes(zeroline=False)

@@ -181,7 +181,7 @@ def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdi
         own = by_item.get(item.id, [])
         cards = "".join(
             card(
-                looks[name].css_class, names[name], f"{len(counted(own))} verdicts",
+                looks[name].css_class, names[name], _count(len(counted(own)), "verdict"),
                 f'<p class="summary" dir="auto">{escape(text.text)}</p>', _marks(own, name), copyable=False,
             )
             for name, text in item.texts.items()
@@ -190,7 +190,7 @@ def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdi
         references = "".join(f'<p class="hint" dir="auto">Reference: {escape(text)}</p>' for text in item.references)
         answers = "".join(f"<li>{_answer(verdict, names)}</li>" for verdict in own)
         folded.append(
-            f"<details><summary>{escape(item.id)} ({len(own)} answers)</summary>"
+            f"<details><summary>{escape(item.id)} ({_count(len(own), 'answer')})</summary>"
             # A link to it opens the folded element around it.
             f'<section class="example" id="item-{number}"><div class="example-grid"><div class="example-text">'
             f'<div class="turns" tabindex="0" aria-label="Dialogue">{lines}</div>{references}</div>'
@@ -217,6 +217,10 @@ def _answer(verdict: Verdict, names: dict[str, str]) -> str:
         )
     comment = f" – “{verdict.comment}”" if verdict.comment else ""
     return escape(f"{verdict.reviewer}{again}: {what} ({verdict.seconds:.0f} s){comment}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _linked(shown: str, ids: Iterable[str], places: dict[str, int]) -> str:
