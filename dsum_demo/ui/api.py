@@ -6,7 +6,6 @@ import inspect
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import wraps
 from typing import Any, Literal, get_type_hints
@@ -20,7 +19,7 @@ from dsum_demo.composition import make_sources
 from dsum_demo.data.examples import Example, to_examples
 from dsum_demo.data.sources import SAMPLES, regroup, source_names
 from dsum_demo.data.tables import Row
-from dsum_demo.errors import DataError, DsumError, GenerationError, InputError
+from dsum_demo.errors import DataError, GenerationError, InputError
 from dsum_demo.evaluation.background import most
 from dsum_demo.evaluation.report import build_report
 from dsum_demo.evaluation.runner import evaluate
@@ -59,7 +58,7 @@ def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
 
 
 def _answering(function: Callable[..., Any], services: Services) -> Callable[..., Any]:
-    """`function` for callers: without its first parameter, with checked arguments, and with gradio's errors."""
+    """`function` for callers: without its first parameter, and with checked arguments."""
     whole = inspect.signature(function)
     signature = whole.replace(parameters=list(whole.parameters.values())[1:])
     hints = get_type_hints(function)
@@ -73,14 +72,12 @@ def _answering(function: Callable[..., Any], services: Services) -> Callable[...
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
-            with _gradio_errors(services):
-                yield from function(services, **checked(arguments))
+            yield from function(services, **checked(arguments))
     else:
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
-            with _gradio_errors(services):
-                return function(services, **checked(arguments))
+            return function(services, **checked(arguments))
 
     answer.__signature__ = signature  # type: ignore[attr-defined]
     return answer
@@ -96,14 +93,6 @@ def _checked(name: str, value: Any, of: TypeAdapter[Any]) -> Any:
         shown = repr(first["input"])
         shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
         raise InputError(f"{place} is {shown}: {first['msg'].lower()}.") from None
-
-
-@contextmanager
-def _gradio_errors(services: Services) -> Iterator[None]:
-    try:
-        yield
-    except DsumError as error:
-        raise gr.Error(services.told(error), print_exception=False) from error
 
 
 def summarize_dialogue(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any
 
 import gradio as gr
 
@@ -24,11 +25,42 @@ from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
 
 
+class Page(gr.Blocks):
+    """Blocks whose handlers get valid Unicode and may raise the errors of dsum.
+
+    gradio cannot send a lone surrogate back: its stream of answers to this browser would end with an error.
+    """
+
+    def __init__(self, services: Services, **options: Any):
+        super().__init__(**options)
+        self._told = services.told
+
+    async def process_api(self, block_fn: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return await super().process_api(block_fn, valid_unicode(inputs), *arguments, **named)
+        except DsumError as error:
+            raise gr.Error(self._told(error), print_exception=False) from error
+
+
+def valid_unicode(value: Any) -> Any:
+    """A JSON value with U+FFFD for every lone surrogate in its texts."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+            return value
+        except UnicodeEncodeError:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [valid_unicode(each) for each in value]
+    if isinstance(value, dict):
+        return {valid_unicode(key): valid_unicode(each) for key, each in value.items()}
+    return value
+
+
 def build_demo(services: Services) -> gr.Blocks:
     """The page; launch it with `launch_options()`."""
-    with gr.Blocks(
-        title=f"{TITLE}: what fine-tuning changes", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
-    ) as demo:
+    title = f"{TITLE}: what fine-tuning changes"
+    with Page(services, title=title, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
