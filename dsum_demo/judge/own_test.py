@@ -93,7 +93,8 @@ class JudgeTest:
 
     def sentence(self, measure: str) -> str:
         """What a value of the judge catches, and where it does not beat chance: "catches 71 % [66, 76] of …"."""
-        above, below = [], []
+        above: list[str] = []
+        below: list[str] = []
         for kind, share in self.shares.get(measure, {}).items():
             text = f"{share.text} of {CORRUPTIONS[kind].title}"
             (above if share.above_chance else below).append(text)
