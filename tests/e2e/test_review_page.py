@@ -156,6 +156,7 @@ def test_unsent_answers_survive_a_reload(new_page, outputs_file, reload_midway):
     reload_midway(other)
     expect(other.locator(".review-item")).to_contain_text("1 of 6 answered")
     expect(other.locator("#review-comment")).to_have_value("")
+    expect(other.locator(".review-status")).to_contain_text("Give each summary a rank")
 
 
 def test_another_browser_sees_a_review_only_through_its_link(new_page, outputs_file, reload_midway):
@@ -325,8 +326,9 @@ def test_twenty_reviewers_vote_at_once(new_page, outputs_file, app_url):
     def review(number: int) -> None:
         reviewer = HttpReviewer(app_url, f"secret {number}").do("join", token=token, name=f"R{number:02}")
         shuffled = random.Random(number)
-        assert "The results open when" in reviewer.do("results", token=token).said and not reviewer.facts
-        assert "Only the browser that started" in reviewer.do("delete", token=token).said
+        if number == 0:  # its requests are refused by the handler, not only absent from the page
+            assert "The results open when" in reviewer.do("results", token=token).said and not reviewer.facts
+            assert "Only the browser that started" in reviewer.do("delete", token=token).said
         while 'data-view="item"' in reviewer.view:
             place = reviewer.place()
             ranks = shuffled.sample([1, 2, 3], 3)

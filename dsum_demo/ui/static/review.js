@@ -67,7 +67,9 @@ dsum.openReview = (element, trigger) => {
   section.querySelector('#review-reason').value = draft.reason ?? '';
   dsum.drawRanks();
   dsum.drawMarks();
-  if (unsent) dsum.sayInReview('Your unsent answer is restored.');
+  const blank = {ranks: Array(cards).fill(null), bad: false, spans: [], comment: '', reason: ''};
+  const entered = (answer) => JSON.stringify(Object.entries(blank).map(([name, value]) => answer[name] ?? value));
+  if (unsent && entered(unsent) !== entered(sent)) dsum.sayInReview('Your unsent answer is restored.');
 };
 
 // Unsent answers survive a reload. One that another tab or a later revision has overtaken is ignored.
