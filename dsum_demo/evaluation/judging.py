@@ -16,7 +16,7 @@ from dsum_demo.evaluation.records import Evaluation, EvaluationProgress, Example
 from dsum_demo.judge.judges import Judges, JudgeSpec
 from dsum_demo.judge.likelihood_judge import METHOD, Judgement
 
-AT_ONCE = 16  # dialogues between two writes to the cache
+AT_ONCE = 4  # dialogues between two writes to the cache
 Judged = Mapping[tuple[str, str], Judgement]
 
 

@@ -24,7 +24,7 @@ from dsum_demo.utils.files import child_folders
 
 DEFAULT_JUDGE = "smollm2-135m"
 TESTS_FILE = "tests.json"
-UNTESTED = "has not been tested here: `dsum judge test` shows how far to trust it"
+UNTESTED = "has not been tested: the Models tab or “dsum judge test” shows how far to trust it"
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Judges:
         return tuple(found) or (f"The judge {name} {UNTESTED}.",)
 
     def chooser(self, name: str = "") -> JudgeSpec:
-        """The judge that may choose the best of several summaries: the named one, by default the one that finds most
-        wrong speakers in the shipped tests.
+        """The judge that may choose the best of several summaries: the named one, by default DEFAULT_JUDGE, or the one
+        that finds most wrong speakers if that may not. A model that judges its own candidates prefers the greedy one.
 
         Raises InputError if it is not shown to find wrong speakers.
         """
@@ -107,7 +107,7 @@ class Judges:
         able = [spec for spec in self.specs() if self.can_rank(spec.name)]
         if not able:
             raise InputError("No judge is shown to find wrong speakers, so none can choose a summary.")
-        return max(able, key=lambda spec: self._least_found(spec.name))
+        return max(able, key=lambda spec: (spec.name == DEFAULT_JUDGE, self._least_found(spec.name)))
 
     def _least_found(self, name: str) -> float:
         return min(share.share for test in self.tests(name) if (share := test.choice_of_speakers))

@@ -174,20 +174,18 @@ def run_test(
         }
         return JudgeTest(name, data, done, seed, names, shares)
 
-    groups = list(by_dialogue.items())
-    for (dialogue, summary), own in groups:
-        for measure, (_, value) in BASELINES.items():
-            true = value(summary, dialogue)
+    for done, ((dialogue, summary), own) in enumerate(by_dialogue.items(), 1):
+        for measure, (_, baseline) in BASELINES.items():
+            true = baseline(summary, dialogue)
             for twin in own:
-                _count(wins[measure][twin.kind], true, value(twin.corrupted, dialogue))
-    if judge is None:
-        yield result(len(groups))
-        return
-    items = [(dialogue, [summary, *(twin.corrupted for twin in own)]) for (dialogue, summary), own in groups]
-    for done, (place, (truth, *errors)) in enumerate(judge.judge(items, coverage=False, should_stop=should_stop), 1):
-        for twin, error in zip(groups[place][1], errors, strict=True):
-            for measure, (_, value_of) in VALUES.items():
-                _count(wins[measure][twin.kind], value_of(truth), value_of(error))
+                _count(wins[measure][twin.kind], true, baseline(twin.corrupted, dialogue))
+        if judge is not None:
+            texts = [summary, *(twin.corrupted for twin in own)]
+            # One by one in the data's order, so that a stopped test is not one of the shortest dialogues.
+            ((_, (truth, *errors)),) = judge.judge([(dialogue, texts)], coverage=False, should_stop=should_stop)
+            for twin, error in zip(own, errors, strict=True):
+                for measure, (_, value_of) in VALUES.items():
+                    _count(wins[measure][twin.kind], value_of(truth), value_of(error))
         yield result(done)
 
 

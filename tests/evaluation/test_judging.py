@@ -69,8 +69,7 @@ def test_progress_is_shown_and_judged_texts_are_not_judged_again(recorded_file, 
     assert "Loading the judge" in [state.note for state in states]
 
 
-def test_a_stop_keeps_the_judged_outputs(recorded_file, judges, cache, monkeypatch):
-    monkeypatch.setattr("dsum_demo.evaluation.judging.AT_ONCE", 4)
+def test_a_stop_keeps_the_judged_outputs(recorded_file, judges, cache):
     seen = []
 
     def stop() -> bool:
@@ -104,7 +103,7 @@ def test_a_judged_evaluation_is_saved_and_in_every_table_and_export(whole, tmp_p
     assert again.judge == whole.judge
     assert ExampleRecord.from_dict(json.loads(json.dumps(whole.examples[0].as_dict()))) == whole.examples[0]
     report = build_report(again, resamples=100)
-    trust = "The judge causal-base has not been tested here"
+    trust = "The judge causal-base has not been tested"
     for text in (report_text(again, report), report_markdown(again, report), checks_table(again, report)):
         assert "Judge: faithfulness" in text and trust in text and "seconds per 100 summaries" in text
         assert "Do not rank by this judge" in text

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dsum_demo.composition import make_judges
 from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError, InputError, Stopped
 from dsum_demo.judge.judges import Judges, describe_trust
@@ -54,7 +55,7 @@ def test_every_kind_is_counted_for_the_judge_and_the_baselines(judges, samples):
 
 
 def test_without_a_judge_only_the_baselines_are_counted(samples):
-    (only,) = run_test(None, samples, data="samples", seed=3)
+    *_, only = run_test(None, samples, data="samples", seed=3)
     assert list(only.shares) == list(BASELINES) and not only.can_rank and "no values" in describe_trust(only)[0]
 
 
@@ -110,3 +111,9 @@ def test_shipped_tests_decide_how_a_judge_is_described_and_whether_it_ranks(tmp_
     (tmp_path / "tests.json").write_text('[{"judge": "one"}]')
     with pytest.raises(DataError, match="is not a list of judge tests"):
         judges.trust("one")
+
+
+def test_the_shipped_judges_have_tests():
+    judges = make_judges(Settings(offline=True))
+    for name in {spec.name for spec in judges.specs() if spec.adapter} | {"smollm2-135m"}:
+        assert judges.tests(name) and all(test.dialogues >= 100 for test in judges.tests(name))

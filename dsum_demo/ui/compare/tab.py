@@ -372,10 +372,11 @@ def best_of_info(services: Services) -> str:
     spec = services.chooser
     if spec is None:
         return "Not available: no judge on this machine is shown to find wrong speakers."
-    trust = " ".join(services.evaluations.judges.trust(spec.name))
+    trust = " ".join(test.sentence("choice") for test in services.evaluations.judges.tests(spec.name))
     return (
         f"Generates {CANDIDATES} candidates, the greedy one and samples, and keeps the one that a language model "
-        f"judges most faithful to the dialogue. It takes several times as long and does not stream. {trust}"
+        f"judges most faithful to the dialogue. It takes several times as long and does not stream. The judge "
+        f"{spec.name} {trust}."
     )
 
 
