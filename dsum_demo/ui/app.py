@@ -17,6 +17,7 @@ from dsum_demo.ui.api import add_api
 from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
 from dsum_demo.ui.compare.tab import build_compare_tab
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
+from dsum_demo.ui.health import health_routes
 from dsum_demo.ui.methods_tab import build_methods_tab
 from dsum_demo.ui.models_tab import build_models_tab
 from dsum_demo.ui.review.tab import build_review_tab
@@ -115,7 +116,12 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
     services.jobs.start_polling()
-    build_demo(services).launch(server_name=host, server_port=port, **launch_options(settings.public))  # type: ignore[arg-type]
+    build_demo(services).launch(
+        server_name=host,
+        server_port=port,
+        app_kwargs={"routes": health_routes(services)},
+        **launch_options(settings.public),  # type: ignore[arg-type]
+    )
 
 
 def warm_up(services: Services) -> None:
