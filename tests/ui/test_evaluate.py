@@ -318,6 +318,11 @@ def test_invalid_form_shows_an_error_and_starts_nothing(services):
 # The form
 
 
+def test_the_families_are_offered_with_their_states(services):
+    labels = {name: label for label, name in form.offer_families(services)["choices"]}
+    assert labels["dsum-t5"].endswith(" · included") and labels["flan-t5-base"].endswith(" · needs internet")
+
+
 def test_recorded_outputs_default_to_all_rows_scored_individually(services):
     shown = form.choose_source(services, RECORDED)
     file, _, family, systems, columns, limit, reading, *_ = shown

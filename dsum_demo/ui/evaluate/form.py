@@ -173,6 +173,11 @@ def system_choices(family: Family) -> dict[str, Any]:
     return {"choices": choices, "value": [spec.name for spec in family.default_trio() if spec and spec.source]}
 
 
+def offer_families(services: Services, owner: str = "") -> Update:
+    """The families with their states, which may have changed."""
+    return gr.update(choices=family_choices(services.registry.seen_by(owner)))
+
+
 def offer_systems(services: Services, family: str, owner: str = "") -> Update:
     return gr.update(**system_choices(services.registry.seen_by(owner).family(family)))
 

@@ -20,7 +20,7 @@ from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import means_chart
 from dsum_demo.ui.evaluate.example_table import Selection
 from dsum_demo.ui.evaluate.examples_tab import FILLED, build_examples, fill
-from dsum_demo.ui.evaluate.form import build_evaluation_form, offer_new_systems, wanted
+from dsum_demo.ui.evaluate.form import build_evaluation_form, offer_families, offer_new_systems, wanted
 from dsum_demo.ui.evaluate.results import PARTS, Results, build_summary, build_views, connect, draw
 from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
 from dsum_demo.ui.html import notice
@@ -81,6 +81,7 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) 
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
     tab.select(MethodType(open_tab, services), [token, chooser], running, **QUIET)
+    tab.select(MethodType(offer_families, services), owner, form.family, **QUIET)
     tab.select(MethodType(offer_new_systems, services), [form.family, owner], form.systems, **QUIET)
     chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
     chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
