@@ -1,0 +1,44 @@
+"""axe-core on every tab, in both themes, on a wide screen and on a phone's."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.test_compare_page import REFERENCE, compare, paste
+
+# A tab, and what it shows when it has loaded.
+TABS = {
+    "Compare": "#chart .bars .point path",
+    "Evaluate": "#evaluation-means .bars .point path",
+    "Train": "#learning tbody tr",
+    "Methods": "#methods-chart .point",
+    "Models": "#models .state.shipped",
+}
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_a_tab_is_accessible(new_page, check_accessibility, tab):
+    page = new_page()
+    page.get_by_role("tab", name=tab).click()
+    expect(page.locator(TABS[tab]).first).to_be_visible()
+    check_accessibility(page)
+
+
+def test_a_comparison_with_added_systems_and_a_form_of_an_evaluation_are_accessible(new_page, check_accessibility):
+    page = new_page()
+    paste(page, reference=REFERENCE)
+    page.locator("#add-system").click()
+    expect(page.locator("#card-added-1")).to_contain_text("The summary appears here.")
+    page.locator("#choose-added-1 input").click()
+    page.get_by_role("option", name="Summary from elsewhere").click()
+    page.locator("#paste-added-1 textarea").fill(REFERENCE)
+    compare(page)
+    page.locator("#prove").click()
+    expect(page.locator("#proof .notice")).to_have_count(3)
+    expect(page.locator("#proof")).not_to_contain_text("checking")
+    check_accessibility(page)
+    page.get_by_role("tab", name="Evaluate").click()
+    page.locator("#evaluation-new").click()
+    expect(page.locator("#evaluation-family")).to_be_visible()
+    check_accessibility(page)
