@@ -12,7 +12,6 @@ from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.evaluation.background import Wanted
 from dsum_demo.judge.own_test import JudgeTest, wilson
-from dsum_demo.models.catalog import Kind
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.ui import judge_test
 from dsum_demo.ui.compare import tab
@@ -104,4 +103,4 @@ def test_a_card_shows_which_candidate_was_chosen(services, tested):
         services.store, family, [family.base], services.samples[0].dialogue, [], DecodingConfig(max_new_tokens=6),
         choice=tab.choice_of(services),
     )  # fmt: skip
-    assert "Judge causal-base chose" in system_card(Kind.BASE, result, 0, "none")
+    assert "Judge causal-base chose" in system_card(result, 0, "none")
