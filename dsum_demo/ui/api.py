@@ -135,8 +135,9 @@ def compare_dialogue(
     references: list[str] | None = None,
     family: str | None = None,
     as_is: bool = False,
+    systems: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Summarize a dialogue with the original, the full fine-tune and the LoRA model of one family, by greedy decoding.
+    """Summarize a dialogue by greedy decoding with a family's original, full fine-tune and LoRA, or with other models.
 
     The result has every summary, its time and its ROUGE scores. A model that fails has an error; if all fail, the call
     fails.
@@ -146,11 +147,14 @@ def compare_dialogue(
         references: Up to three human summaries. With references, each summary gets ROUGE scores.
         family: The name of a model family, as /models lists it. Default: the family that the page starts with.
         as_is: Use the text as it is instead of reading it as a chat export or transcript. Default: false.
+        systems: Instead of a family: up to six names of models, as /models lists them.
     """
+    if systems and family:
+        raise InputError("Give either family or systems, not both.")
     registry = services.registry.seen_by(NOBODY)
-    chosen = registry.family(family) if family else registry.default_family
+    specs = registry.systems(systems, family)
     done = compare(
-        services.store, chosen, registry.systems(family=chosen.name), dialogue, references or (),
+        services.store, registry.family(specs[0].family), specs, dialogue, references or (),
         max_chars=services.settings.max_input_chars, as_is=as_is,
     )  # fmt: skip
     if done.failure:

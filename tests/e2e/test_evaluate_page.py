@@ -160,7 +160,7 @@ def test_every_export_downloads_and_opens(evaluated, browser):
     report.on("pageerror", lambda error: problems.append(str(error)))
     report.set_content(files["html"].read_text(encoding="utf-8"))
     expect(report.locator(".js-plotly-plot .bars").first).to_be_attached()
-    report.locator("th", has_text="Words").click()
+    report.locator("th[scope=col]", has_text="Words").click()
     words = [int(text) for text in report.locator("tr[data-example] td:nth-child(4)").all_inner_texts()]
     assert words == sorted(words)
     report.locator("tr[data-example]").first.click()

@@ -101,6 +101,11 @@ def test_compare_answers_like_the_command_line(client):
     assert answer["signature"]["n"] == 1
 
 
+def test_compare_takes_chosen_systems_in_their_order(client):
+    answer = client.predict(DIALOGUE, systems=["dsum-t5-lora", "dsum-t5-base"], api_name="/compare")
+    assert [system["name"] for system in answer["systems"]] == ["dsum-t5-lora", "dsum-t5-base"]
+
+
 def test_compare_without_references_has_no_scores(client):
     answer = client.predict(DIALOGUE, api_name="/compare")
     assert answer["signature"] is None and answer["systems"][0]["rouge"] is None
@@ -181,6 +186,9 @@ def test_train_queues_a_run_that_can_be_shown_and_stopped(client):
         ("compare", (DIALOGUE, ["a", 5]), "references.1 is 5: input should be a valid string"),
         ("compare", (DIALOGUE, None, "flan-t5-base"), "HF_HUB_OFFLINE"),
         ("compare", (DIALOGUE, None, None, "yes"), "as_is is 'yes': input should be a valid boolean"),
+        ("compare", (DIALOGUE, None, None, False, ["gpt"]), "no model 'gpt'"),
+        ("compare", (DIALOGUE, None, None, False, ["dsum-t5-lora"] * 2), "dsum-t5-lora"),
+        ("compare", (DIALOGUE, None, "dsum-t5", False, ["dsum-t5-lora"]), "either family or systems"),
         ("summarize", (5,), "dialogue is 5: input should be a valid string"),
         ("summarize", (DIALOGUE, "gpt"), "no model 'gpt'"),
         ("summarize", (DIALOGUE, "dsum-t5-lora", 9.0), "strength is 9"),
