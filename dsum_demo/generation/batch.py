@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
@@ -61,7 +61,7 @@ def generate_many(
     write = _greedy if continuous else _in_batches
     try:
         for written in write(loaded, sources, decode, stop, batch_rows):
-            yield {place: _generation(loaded, row, decode, seconds) for place, (row, seconds) in written.items()}
+            yield {place: row_generation(loaded, row, decode, seconds) for place, (row, seconds) in written.items()}
     except DsumError:
         raise
     except Exception as error:
@@ -101,6 +101,32 @@ def take_turn(loaded: LoadedModel, stop: StopOnRequest) -> Iterator[None]:
             loaded.turn.release()
 
 
+def generate_rows(
+    loaded: LoadedModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    decode: DecodingConfig,
+    processors: Sequence[LogitsProcessor],
+    stop: StopOnRequest,
+) -> tuple[list[list[int]], float]:
+    """The generated token ids of each row of `ids`, by transformers' own generate, and the seconds per row without
+    waiting for the model. Raises Stopped.
+    """
+    with take_turn(loaded, stop), torch.inference_mode():
+        started = time.perf_counter()
+        output = loaded.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=generation_config(loaded, decode),
+            logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=StoppingCriteriaList([stop]),
+        )
+        seconds = (time.perf_counter() - started) / len(ids)
+    if stop.stopped:
+        raise Stopped(f"{loaded.spec.name} was stopped during generation.")
+    return loaded.architecture.generated(output, ids.shape[1]).tolist(), seconds
+
+
 # By index, token ids without the decoder's start token, and seconds.
 Written = Iterator[dict[int, tuple[list[int], float]]]
 
@@ -112,20 +138,9 @@ def _in_batches(
     # PEFT prepends a prompt method's vectors to the padded row, so that padding would separate them from the text.
     alike = loaded.turn is not None and loaded.architecture.padding_side == "left"
     for places in batches([len(source) for source in sources], batch_rows, alike=alike):
-        with take_turn(loaded, stop), torch.inference_mode():
-            started = time.perf_counter()
-            ids, mask = _padded(loaded, [sources[place] for place in places])
-            output = loaded.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                generation_config=generation_config(loaded, decode),
-                logits_processor=LogitsProcessorList(no_repeats(loaded.architecture, decode, ids.shape[1])),
-                stopping_criteria=StoppingCriteriaList([stop]),
-            )
-            seconds = (time.perf_counter() - started) / len(places)
-        if stop.stopped:
-            raise Stopped(f"{loaded.spec.name} was stopped during generation.")
-        rows = loaded.architecture.generated(output, ids.shape[1]).tolist()
+        ids, mask = _padded(loaded, [sources[place] for place in places])
+        processors = no_repeats(loaded.architecture, decode, ids.shape[1])
+        rows, seconds = generate_rows(loaded, ids, mask, decode, processors, stop)
         yield {place: (row, seconds) for place, row in zip(places, rows, strict=True)}
 
 
@@ -206,7 +221,8 @@ def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torc
     return ids, pad_sequence([torch.ones_like(text) for text in texts], batch_first=True, padding_side=side)
 
 
-def _generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, seconds: float) -> Generation:
+def row_generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, seconds: float) -> Generation:
+    """The summary of a generated row of token ids, up to its end token."""
     row = row[: decode.max_new_tokens]  # a finished row is computed until it is removed
     end = next((place for place, token in enumerate(row) if token in loaded.end_token_ids), None)
     ids = [i for i in row[:end] if i != loaded.model.generation_config.pad_token_id]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessor
 
-from dsum_demo.errors import DsumError, GenerationError, InputError, Stopped
-from dsum_demo.generation.batch import take_turn
+from dsum_demo.errors import DsumError, GenerationError, InputError
+from dsum_demo.generation.batch import generate_rows, row_generation
 from dsum_demo.generation.stopping import StopOnRequest
-from dsum_demo.generation.streaming import Generation, GumbelNoise, decode_tokens, generation_config, no_repeats
+from dsum_demo.generation.streaming import Generation, GumbelNoise, no_repeats
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.store import LoadedModel
@@ -39,34 +38,20 @@ def write_candidates(
     if decode.num_beams > 1:
         raise InputError("Candidates are sampled; choose greedy decoding or sampling instead of beam search.")
     stop = StopOnRequest(should_stop)
+    noise = GumbelNoise(decode.temperature if decode.do_sample else TEMPERATURE, decode.seed)
+    processors = [*no_repeats(loaded.architecture, decode, len(prompt.source_ids)), _AllButFirst(noise)]
     greedy = replace(decode, do_sample=False)
-    processors = LogitsProcessorList(no_repeats(loaded.architecture, decode, len(prompt.source_ids)))
-    processors.append(_AllButFirst(GumbelNoise(decode.temperature if decode.do_sample else TEMPERATURE, decode.seed)))
     ids = torch.tensor([prompt.source_ids] * number, device=next(loaded.model.parameters()).device)
-    started = time.perf_counter()
     try:
-        with take_turn(loaded, stop), torch.inference_mode():
-            output = loaded.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=generation_config(loaded, greedy),
-                logits_processor=processors,
-                stopping_criteria=StoppingCriteriaList([stop]),
-            )
+        rows, seconds = generate_rows(loaded, ids, torch.ones_like(ids), greedy, processors, stop)
     except DsumError:
         raise
     except Exception as error:
         raise GenerationError(f"{loaded.spec.name} failed during generation: {first_line(error)}") from error
-    if stop.stopped:
-        raise Stopped("Stopped while the candidates were generated.")
-    seconds = (time.perf_counter() - started) / number
     found: dict[str, Generation] = {}
-    ends = {*loaded.end_token_ids}
-    for row in loaded.architecture.generated(output, len(prompt.source_ids)).tolist():
-        ended = next((place for place, token in enumerate(row) if token in ends), len(row))
-        text = decode_tokens(loaded.tokenizer, row[:ended])
-        at_limit = ended == len(row) >= decode.max_new_tokens
-        found.setdefault(text, Generation(text, ended, seconds, finished=True, hit_length_limit=at_limit))
+    for row in rows:
+        generation = row_generation(loaded, row, decode, seconds)
+        found.setdefault(generation.text, generation)
     return list(found.values())
 
 
