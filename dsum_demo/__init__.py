@@ -107,20 +107,16 @@ def evaluate(
     GenerationError if no system could be evaluated.
     """
     from dsum_demo.composition import make_sources
-    from dsum_demo.errors import GenerationError
     from dsum_demo.evaluation.output_cache import OutputCache
-    from dsum_demo.evaluation.report import build_report
+    from dsum_demo.evaluation.report import headline_report
     from dsum_demo.evaluation.runner import evaluate as run
-    from dsum_demo.evaluation.training_data import without_training_data
 
     settings, store = _settings(), _store()
     specs, examples = store.registry.systems(systems, family), make_sources(settings).read(data)
     cache = OutputCache(settings.outputs_file)
     *_, last = run(store, specs, examples, data=data, policy=policy, seed=seed, limit=limit, cache=cache)
-    counted = without_training_data(last.evaluation)
-    if not counted.examples:
-        raise GenerationError(" ".join(system.error for system in counted.systems if system.error))
-    return build_report(counted)
+    _, report = headline_report(last.evaluation)
+    return report
 
 
 def load(model: str) -> LoadedModel:

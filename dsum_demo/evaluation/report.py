@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from dsum_demo.errors import GenerationError
 from dsum_demo.evaluation.notable_examples import ReadyList, differences, ready_lists
 from dsum_demo.evaluation.records import (
     Evaluation,
@@ -22,6 +23,7 @@ from dsum_demo.evaluation.records import (
 )
 from dsum_demo.evaluation.recovery import Recovery, recovery
 from dsum_demo.evaluation.slices import Slice, slice_examples
+from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.evaluation.warnings import Warning, warnings_of
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.checks import CHECKS
@@ -115,6 +117,14 @@ class Report:
             "systems": [_renamed(system) for system in raw["systems"]],
             "checks": {check.name: asdict(check) for check in CHECKS},
         }
+
+
+def headline_report(evaluation: Evaluation) -> tuple[Evaluation, Report]:
+    """The evaluation without training data and its report. Raises GenerationError if no system could be evaluated."""
+    counted = without_training_data(evaluation)
+    if not counted.examples:
+        raise GenerationError(" ".join(system.error for system in counted.systems if system.error))
+    return counted, build_report(counted)
 
 
 def build_report(evaluation: Evaluation, resamples: int = RESAMPLES) -> Report:

@@ -21,9 +21,8 @@ from dsum_demo.data.sources import SAMPLES, regroup, source_names
 from dsum_demo.data.tables import Row
 from dsum_demo.errors import DataError, GenerationError, InputError
 from dsum_demo.evaluation.background import most
-from dsum_demo.evaluation.report import build_report
+from dsum_demo.evaluation.report import headline_report
 from dsum_demo.evaluation.runner import evaluate
-from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.metrics.checks import check_summary as run_checks
 from dsum_demo.metrics.scores import score_summary as run_metrics
 from dsum_demo.metrics.scores import signature as metric_signature
@@ -233,11 +232,8 @@ def evaluate_models(
     ):  # fmt: skip
         state = {"done": progress.done, "total": progress.total, "note": progress.note}
         yield state
-    counted = without_training_data(progress.evaluation)
-    if not counted.examples:
-        raise GenerationError(" ".join(system.error for system in progress.evaluation.systems if system.error))
-    report = build_report(counted).as_dict()
-    yield {**state, "report": report, "examples": [example.as_dict() for example in counted.examples]}
+    counted, report = headline_report(progress.evaluation)
+    yield {**state, "report": report.as_dict(), "examples": [example.as_dict() for example in counted.examples]}
 
 
 def list_models(services: Services) -> dict[str, Any]:
