@@ -8,13 +8,11 @@ from dataclasses import replace
 
 from dsum_demo.data.dialogues import clean_dialogue
 from dsum_demo.errors import InputError, Stopped
-from dsum_demo.evaluation.records import Evaluation, EvaluationProgress, ExampleRecord
+from dsum_demo.evaluation.records import EvaluationProgress, ExampleRecord, Output
 from dsum_demo.evaluation.scoring import score_output
-from dsum_demo.judge.best_of import best_of
+from dsum_demo.judge.best_of import BestOf, best_of
 from dsum_demo.judge.judges import Judges, JudgeSpec
-from dsum_demo.judge.likelihood_judge import LikelihoodJudge
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.models.store import ModelStore
 
 
 def with_best_of(
@@ -42,6 +40,7 @@ def with_best_of(
         replace(evaluation.system(name), name=new, title=f"{evaluation.system(name).title}, best of {number}")
         for name, new in added.items()
     )
+    decode = DecodingConfig(**evaluation.decode)  # type: ignore[arg-type]
     evaluation = replace(evaluation, systems=(*evaluation.systems, *infos), finished=False)
     total, done = len(evaluation.examples) * len(evaluation.systems), len(evaluation.examples) * len(added)
     examples = {example.id: example for example in evaluation.examples}
@@ -55,8 +54,14 @@ def with_best_of(
     try:
         judge = judges.load(spec, should_stop)
         for name, new in added.items():
-            for id in list(examples):
-                examples[id] = _chosen(examples[id], evaluation, judges.store, judge, (name, new), number, should_stop)
+            model = judges.registry.spec(name)
+            loaded, family = judges.store.load(model, should_stop=should_stop), judges.registry.family(model.family)
+            for id, example in list(examples.items()):
+                text = clean_dialogue(example.dialogue or "")
+                prompt = loaded.fit(family.prompt, text, family.max_source_tokens, decode.max_new_tokens)
+                found = best_of(judge, loaded, prompt, decode, number, should_stop)
+                output = _output(example, evaluation.policy, found, prompt.turns_left_out)
+                examples[id] = replace(example, outputs={**example.outputs, new: output})
                 done += 1
                 left = (time.monotonic() - started) / (done - before) * (total - done)
                 yield state(f"Choosing the best of {number}", left)
@@ -66,29 +71,13 @@ def with_best_of(
     yield state("Done", 0.0, finished=True)
 
 
-def _chosen(
-    example: ExampleRecord,
-    evaluation: Evaluation,
-    store: ModelStore,
-    judge: LikelihoodJudge,
-    names: tuple[str, str],
-    number: int,
-    should_stop: Callable[[], bool],
-) -> ExampleRecord:
-    model = store.registry.spec(names[0])
-    family = store.registry.family(model.family)
-    decode = DecodingConfig(**evaluation.decode)  # type: ignore[arg-type]
-    loaded = store.load(model, should_stop=should_stop)
-    text = clean_dialogue(example.dialogue or "")
-    prompt = loaded.fit(family.prompt, text, family.max_source_tokens, decode.max_new_tokens)
-    found = best_of(judge, loaded, prompt, decode, number, should_stop)
-    output = score_output(
+def _output(example: ExampleRecord, policy: str, found: BestOf, turns_left_out: int) -> Output:
+    return score_output(
         example,
         found.best.text,
-        evaluation.policy,
+        policy,
         tokens=found.best.new_tokens,
         seconds=found.writing_seconds + found.judging_seconds,
         hit_length_limit=found.best.hit_length_limit,
-        turns_left_out=prompt.turns_left_out,
+        turns_left_out=turns_left_out,
     )
-    return replace(example, outputs={**example.outputs, names[1]: output})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from dsum_demo.errors import DataError, InputError
@@ -81,7 +82,8 @@ class Judges:
         if not file.is_file():
             return []
         try:
-            found = [JudgeTest.from_dict(raw) for raw in json.loads(file.read_text(encoding="utf-8"))]
+            stat = file.stat()
+            found = _read_tests(file, stat.st_mtime_ns, stat.st_size)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{file} is not a list of judge tests ({error!r}); restore the shipped file.") from error
         return [test for test in found if test.judge == name]
@@ -116,6 +118,11 @@ class Judges:
         """Whether summaries may be ranked by a judge: its shipped tests find wrong speakers better than chance."""
         tests = self.tests(name)
         return bool(tests) and all(test.can_rank for test in tests)
+
+
+@lru_cache(maxsize=2)
+def _read_tests(file: Path, mtime_ns: int, size: int) -> tuple[JudgeTest, ...]:
+    return tuple(JudgeTest.from_dict(raw) for raw in json.loads(file.read_text(encoding="utf-8")))
 
 
 def _may_judge(spec: ModelSpec) -> bool:

@@ -23,18 +23,17 @@ VALUES: Mapping[str, tuple[str, Callable[[Judgement], float | None]]] = {
     "speakers": ("Judge: speakers", lambda judgement: judgement.speakers),
     "choice": ("Judge: choice", lambda judgement: judgement.choice),
 }
-# Measures that need no model, as values of which more is better.
-BASELINES: Mapping[str, tuple[str, Callable[[str, str], float | None]]] = {
-    "length": ("The shorter one", lambda text, dialogue: -len(words(text))),
-    "ungrounded": ("Fewer names and numbers not in the dialogue", lambda text, d: _check("ungrounded", text, d, -1)),
-    "speakers_covered": ("More speakers covered", lambda text, d: _check("speakers", text, d)),
-    "extractive_coverage": ("More extractive coverage", lambda text, d: _check("coverage", text, d)),
+# Measures that need no model, from a text and its checks, as values of which more is better.
+Values = Mapping[str, float | None]
+BASELINES: Mapping[str, tuple[str, Callable[[str, Values], float | None]]] = {
+    "length": ("The shorter one", lambda text, checks: -len(words(text))),
+    "ungrounded": (
+        "Fewer names and numbers not in the dialogue",
+        lambda text, checks: None if (value := checks["ungrounded"]) is None else -value,
+    ),
+    "speakers_covered": ("More speakers covered", lambda text, checks: checks["speakers"]),
+    "extractive_coverage": ("More extractive coverage", lambda text, checks: checks["coverage"]),
 }
-
-
-def _check(name: str, text: str, dialogue: str, sign: float = 1) -> float | None:
-    value = check_summary(text, dialogue, ()).values[name]
-    return None if value is None else sign * value
 
 
 @dataclass(frozen=True)
@@ -175,17 +174,18 @@ def run_test(
         return JudgeTest(name, data, done, seed, names, shares)
 
     for done, ((dialogue, summary), own) in enumerate(by_dialogue.items(), 1):
-        for measure, (_, baseline) in BASELINES.items():
-            true = baseline(summary, dialogue)
-            for twin in own:
-                _count(wins[measure][twin.kind], true, baseline(twin.corrupted, dialogue))
+        true = check_summary(summary, dialogue, ()).values
+        for twin in own:
+            false = check_summary(twin.corrupted, dialogue, ()).values
+            for measure, (_, value_of) in BASELINES.items():
+                _count(wins[measure][twin.kind], value_of(summary, true), value_of(twin.corrupted, false))
         if judge is not None:
             texts = [summary, *(twin.corrupted for twin in own)]
             # One by one in the data's order, so that a stopped test is not one of the shortest dialogues.
             ((_, (truth, *errors)),) = judge.judge([(dialogue, texts)], coverage=False, should_stop=should_stop)
             for twin, error in zip(own, errors, strict=True):
-                for measure, (_, value_of) in VALUES.items():
-                    _count(wins[measure][twin.kind], value_of(truth), value_of(error))
+                for measure, (_, judged) in VALUES.items():
+                    _count(wins[measure][twin.kind], judged(truth), judged(error))
         yield result(done)
 
 
