@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import LogitsProcessorList
 
 from dsum_demo.comparison import Comparison, SystemResult
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.output_cache import OutputCache, identify
-from dsum_demo.generation.streaming import generation_config, no_repeats
+from dsum_demo.generation.batch import generate_rows
+from dsum_demo.generation.stopping import StopOnRequest
+from dsum_demo.generation.streaming import no_repeats
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel, ModelStore
@@ -73,7 +74,6 @@ def first_difference(tokens: Sequence[int], others: Sequence[int]) -> int | None
     return found
 
 
-@torch.inference_mode()
 def _greedy_tokens(store: ModelStore, loaded: LoadedModel, comparison: Comparison) -> list[int]:
     decode = DecodingConfig(
         max_new_tokens=comparison.decode.max_new_tokens, no_repeat_ngram_size=comparison.decode.no_repeat_ngram_size
@@ -81,11 +81,6 @@ def _greedy_tokens(store: ModelStore, loaded: LoadedModel, comparison: Compariso
     family = store.registry.family(loaded.spec.family)
     fitted = loaded.fit(family.prompt, comparison.dialogue, family.max_source_tokens, decode.max_new_tokens)
     ids = torch.tensor([fitted.source_ids], device=next(loaded.model.parameters()).device)
-    output = loaded.model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        generation_config=generation_config(loaded, decode),
-        logits_processor=LogitsProcessorList(no_repeats(loaded.architecture, decode, ids.shape[1])),
-    )
-    tokens: list[int] = loaded.architecture.generated(output, ids.shape[1])[0].tolist()
-    return tokens
+    processors = no_repeats(loaded.architecture, decode, ids.shape[1])
+    rows, _ = generate_rows(loaded, ids, torch.ones_like(ids), decode, processors, StopOnRequest(lambda: False))
+    return rows[0]

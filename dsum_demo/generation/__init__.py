@@ -2,4 +2,4 @@
 texts.
 """
 
-__all__ = ["batch", "candidates", "streaming"]
+__all__ = ["batch", "candidates", "stopping", "streaming"]
