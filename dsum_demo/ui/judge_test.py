@@ -46,7 +46,7 @@ def build_judge_test(services: Services) -> None:
             label="Your dialogues and references; without a file, the samples",
             file_types=FILE_TYPES,
             type="filepath",
-            height=130,
+            height=170,
             elem_id="judge-file",
             min_width=220,
         )
