@@ -73,18 +73,18 @@ class Repository:
         return revision if revision in self.commits else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """One request as it was answered.
+    """One request and its answer, in the log before the client can read the answer.
 
-    begin: the first byte that was asked for; sent: bytes of the body; token: what it was authorized with.
+    begin: the first byte that was asked for; sent: bytes of the body so far; token: what it was authorized with.
     """
 
     method: str
     path: str
     status: int
     begin: int | None
-    sent: int
+    sent: int = 0
     token: str = ""
 
 
@@ -257,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.fault = self.hub.fault_on(self.where)
         if self.fault and self.fault.kind == "hang":
-            self.hub.note(Request(self.command, self.where, 0, None, 0, self._token()))
+            self.hub.note(Request(self.command, self.where, 0, None, token=self._token()))
             self.hub.closing.wait(60)
             self.close_connection = True
         elif self.fault and self.fault.kind == "status":
@@ -377,39 +377,39 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(content[:-1] if self.fault and self.fault.kind == "short" else content, 200, headers)
 
     def _send(self, content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        request = Request(self.command, self.where, status, int(asked[1]) if asked else None, token=self._token())
+        self.hub.note(request)
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        sent = self._stream(content) if self.command != "HEAD" else 0
-        self.hub.note(Request(self.command, self.where, status, int(asked[1]) if asked else None, sent, self._token()))
+        if self.command != "HEAD":
+            self._stream(content, request)
 
     def _token(self) -> str:
         return self.headers.get("Authorization", "")
 
-    def _stream(self, content: bytes) -> int:
-        """Write the body as the fault allows; returns how many bytes went out."""
+    def _stream(self, content: bytes, request: Request) -> None:
+        """Write the body as the fault allows."""
         fault = self.fault
         limit = fault.after if fault and fault.kind in ("cut", "stall") else len(content)
         rate = fault.rate if fault and fault.kind == "slow" else 0
         step = max(1, min(CHUNK, rate // 20)) if rate else CHUNK
-        sent = 0
         try:
-            while sent < min(limit, len(content)):
-                piece = content[sent : min(sent + step, limit)]
+            for start in range(0, min(limit, len(content)), step):
+                piece = content[start : min(start + step, limit)]
+                request.sent += len(piece)
                 self.wfile.write(piece)
-                sent += len(piece)
                 if rate:
                     time.sleep(len(piece) / rate)
         except OSError:  # the client has gone
             self.close_connection = True
-            return sent
-        if sent < len(content):
+            return
+        if limit < len(content):
             if fault and fault.kind == "stall":
                 self._wait_for_client_to_leave()
             self.close_connection = True
-        return sent
 
     def _wait_for_client_to_leave(self) -> None:
         while not self.hub.closing.wait(0.02):
