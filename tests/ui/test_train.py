@@ -69,8 +69,9 @@ def curve_of(run: Run, steps: int = 6, end: bool = False) -> Run:
     )
     for step in range(1, steps + 1):
         log.append(
-            {"event": "step", "step": step, "steps": steps, "loss": 4 / step, "samples_per_second": 3.0,
-             "seconds": step, "seconds_left": steps - step, "peak_memory_bytes": 2e9}
+            {"event": "step", "step": step, "steps": steps, "loss": 4 / step, "learning_rate": 1e-3 / step,
+             "grad_norm": 2.0 * step, "samples_per_second": 3.0, "seconds": step,
+             "seconds_left": steps - step, "peak_memory_bytes": 2e9}
         )  # fmt: skip
         if step % 2 == 0:
             rows = [{"dialogue": "A: <b>hi</b>", "reference": "A greets.", "summary": f"<i>{step}</i>"}] * 3
@@ -402,12 +403,22 @@ def test_redraw_updates_only_what_changed(services):
     run.write_status(RunState.FINISHED)
     shown = look(services)
     assert shown["watching"]["value"] == "first" and len(shown["loss"].data) == 3 and shown["curves"]["visible"]
+    assert shown["dynamics"]["visible"] and list(shown["grad_norm"].data[0].y) == [2, 4, 6, 8, 10, 12]
+    assert shown["learning_rate"].data[0].y[1] == pytest.approx(5e-4)
     assert "6 <small>of 6" in shown["card"] and "first" in shown["history"]
     again = look(services, "first", shown["drawn"])
     assert {name for name, update in again.items() if update != NOTHING} == {"timer", "drawn"}
     EventLog(run.events_file).append({"event": "step", "step": 7, "steps": 8, "loss": 1.0})
     grown = look(services, "first", shown["drawn"])
     assert list(grown["loss"].data[0].x)[-1] == 7 and grown["history"] == NOTHING
+    assert list(grown["grad_norm"].data[0].x)[-1] == 6, "a step without a norm"
+
+
+def test_a_run_that_recorded_no_gradient_norm_hides_its_chart(services):
+    run = submit(services, "older", RunState.FINISHED)
+    EventLog(run.events_file).append({"event": "step", "step": 1, "steps": 1, "loss": 1.0, "learning_rate": 0.1})
+    shown = look(services, "older")
+    assert shown["curves"]["visible"] and not shown["dynamics"]["visible"] and shown["grad_norm"] == NOTHING
 
 
 def test_running_run_is_selected_first_and_the_queue_is_listed(services):

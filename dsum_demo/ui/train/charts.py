@@ -1,4 +1,4 @@
-"""Plotly figures of training runs: loss, validation ROUGE, and overlaid curves of several runs."""
+"""Plotly figures of training runs: loss, validation ROUGE, gradient norm, learning rate, and overlaid curves."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dsum_demo.ui.charts import GRID, dressed
 # of its weight within about 22 steps.
 SMOOTHING = 0.9
 MOST_POINTS = 600
+SMALL_HEIGHT = 150  # pixels
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 # From Okabe and Ito's palette (2008), without the systems' blue and orange.
@@ -80,6 +81,21 @@ def score_figure(curve: Curve, method: str) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     return _dressed(figure, "F1 × 100", _planned(curve))
+
+
+def step_figure(curve: Curve, key: str, method: str) -> go.Figure | None:
+    """A small chart of a value per step, such as "grad_norm"; None if the run did not record it."""
+    recorded = [e for e in curve.steps if e.get(key) is not None]
+    if not recorded:
+        return None
+    figure = go.Figure()
+    figure.add_scatter(
+        x=_thinned([e["step"] for e in recorded]), y=_thinned([e[key] for e in recorded]), mode="lines",
+        line={"color": run_color(method), "width": 1.5}, hovertemplate="step %{x}: %{y:.3g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero", nticks=4)
+    figure = _dressed(figure, "", _planned(curve))
+    return figure.update_layout(height=SMALL_HEIGHT, showlegend=False)
 
 
 def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> tuple[go.Figure, go.Figure]:

@@ -139,6 +139,11 @@ def build_view() -> dict[str, Any]:
             with gr.Column(min_width=300):
                 plain(f'<h3 class="part">{title}</h3>')
                 right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name}-curve")
+    with gr.Row(visible=False) as right["dynamics"]:
+        for name, title in (("grad_norm", "Gradient norm"), ("learning_rate", "Learning rate")):
+            with gr.Column(min_width=300):
+                plain(f'<h3 class="part">{title}</h3>')
+                right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name.replace('_', '-')}-curve")
     right["learning"] = plain(elem_id="learning")
     return right
 

@@ -23,7 +23,7 @@ from dsum_demo.training.events import Curve, read_curve
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
+from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
 from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, recorded_card, run_card, state_of
 from dsum_demo.utils.files import tail
@@ -35,8 +35,8 @@ KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
-    "question", "log", "output", "curves", "loss", "score", "learning", "shown", "history", "overlay", "overlay_loss",
-    "overlay_score", "differences", "notice", "about",
+    "question", "log", "output", "curves", "loss", "score", "dynamics", "grad_norm", "learning_rate", "learning",
+    "shown", "history", "overlay", "overlay_loss", "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -270,11 +270,21 @@ def recorded_run(services: Services) -> dict[str, Update]:
         return {}
     return {
         "card": EMPTY + recorded_card(curve),
-        "curves": gr.update(visible=True),
-        "loss": loss_figure(curve, "lora"),
-        "score": score_figure(curve, "lora"),
         "learning": learning_table(curve),
+        **_curves(curve, "lora"),
     }
+
+
+def _curves(curve: Curve, method: str) -> dict[str, Update]:
+    """The charts of a run; those of values that it did not record are hidden."""
+    small = {key: step_figure(curve, key, method) for key in ("grad_norm", "learning_rate")}
+    changes = {
+        "curves": gr.update(visible=bool(curve.steps)),
+        "dynamics": gr.update(visible=None not in small.values()),
+    }
+    if curve.steps:
+        changes |= {"loss": loss_figure(curve, method), "score": score_figure(curve, method)}
+    return {**changes, **{key: figure for key, figure in small.items() if figure is not None}}
 
 
 def _watched(
@@ -313,16 +323,16 @@ def _watched(
     }
     if grown != drawn.get("curve"):
         method = str(config.get("training", {}).get("method", ""))
-        changes["curves"] = gr.update(visible=bool(curve.steps))
-        changes["learning"] = learning_table(curve)
-        if curve.steps:
-            changes |= {"loss": loss_figure(curve, method), "score": score_figure(curve, method)}
+        changes |= {"learning": learning_table(curve), **_curves(curve, method)}
     return changes
 
 
 def _nothing() -> dict[str, Update]:
     buttons = ("keep", "discard", "resume", "open", "zip", "delete")
-    return {**dict.fromkeys((*buttons, "log", "curves", "overlay"), gr.update(visible=False)), "learning": ""}
+    return {
+        **dict.fromkeys((*buttons, "log", "curves", "dynamics", "overlay"), gr.update(visible=False)),
+        "learning": "",
+    }
 
 
 def _percent(services: Services, run: Run | None) -> int:
