@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsum_demo.hub.client import HubProbe
+from dsum_demo.metrics.bertscore import add_bertscore
 from dsum_demo.metrics.scores import add_unicode_rouge
 from dsum_demo.models.registry import Registry
 from dsum_demo.settings import Settings
@@ -23,6 +24,8 @@ def load_settings() -> Settings:
     settings = Settings.from_environment()
     if settings.unicode_rouge:
         add_unicode_rouge()
+    if settings.bertscore:
+        add_bertscore(settings.bertscore)
     return settings
 
 

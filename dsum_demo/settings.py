@@ -31,6 +31,7 @@ class Settings:
     memory_budget_bytes: loaded families beyond it are evicted, least recently used first.
     max_input_chars: a longer dialogue is rejected before it is tokenized.
     unicode_rouge: also score with ROUGE over Unicode words.
+    bertscore: also score with BERTScore by this encoder, "" for none.
     space: the id of the Space that the app runs in, "" elsewhere.
     reviews_repo: the dataset repository that gets a copy of the reviews after every `reviews_every` verdicts; empty:
     none.
@@ -46,6 +47,7 @@ class Settings:
     memory_budget_bytes: int = 6 * GIGABYTE
     max_input_chars: int = 1_000_000
     unicode_rouge: bool = False
+    bertscore: str = ""
     space: str = ""
     reviews_repo: str = ""
     reviews_every: int = 10
@@ -95,7 +97,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
-        DSUM_UNICODE_ROUGE, DSUM_REVIEWS_REPO, DSUM_REVIEWS_EVERY, SPACE_ID and HF_HUB_OFFLINE.
+        DSUM_UNICODE_ROUGE, DSUM_BERTSCORE, DSUM_REVIEWS_REPO, DSUM_REVIEWS_EVERY, SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError for an invalid value.
         """
@@ -115,6 +117,7 @@ class Settings:
             memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
             max_input_chars=200_000 if public else 1_000_000,
             unicode_rouge=_flag(env, "DSUM_UNICODE_ROUGE"),
+            bertscore=env.get("DSUM_BERTSCORE", "").strip(),
             space=env.get("SPACE_ID", ""),
             reviews_repo=repository,
             reviews_every=math.ceil(_number(env, "DSUM_REVIEWS_EVERY", "10", "verdicts")),
@@ -132,6 +135,7 @@ class Settings:
             "DSUM_HUB_TIMEOUT": str(self.hub_timeout),
             "DSUM_MEMORY_GB": str(self.memory_budget_bytes / GIGABYTE),
             "DSUM_UNICODE_ROUGE": str(int(self.unicode_rouge)),
+            "DSUM_BERTSCORE": self.bertscore,
             "SPACE_ID": self.space,
             "DSUM_REVIEWS_REPO": self.reviews_repo,
             "DSUM_REVIEWS_EVERY": str(self.reviews_every),

@@ -73,6 +73,7 @@ def test_a_child_process_gets_the_same_settings(tmp_path):
     odd = Settings(
         root=tmp_path, data_dir=tmp_path / "data", dialogsum_dir=tmp_path / "splits", family="dsum-t5", public=True,
         offline=True, hub_timeout=0.25, memory_budget_bytes=GIGABYTE // 3, max_input_chars=200_000, unicode_rouge=True,
+        bertscore="roberta-large",
         space="someone/dsum", reviews_repo="someone/reviews", reviews_every=3,
     )  # fmt: skip
     for settings in (plain, odd):
