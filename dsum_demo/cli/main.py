@@ -56,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     models = commands.add_parser("models", help="list the families and their variants")
     models.add_argument("--json", action="store_true", help="print JSON")
+    models.add_argument(
+        "--snippet", metavar="NAME", help="print the Python code that loads a model without dsum and summarizes"
+    )
     models.set_defaults(run=run_models)
 
     compare = commands.add_parser("compare", help="summarize one dialogue with up to six systems")

@@ -11,12 +11,16 @@ from dsum_demo.cli.console import DONE, say
 from dsum_demo.composition import make_registry, make_store
 from dsum_demo.errors import ModelError
 from dsum_demo.models.registry import Registry
+from dsum_demo.models.snippet import snippet_of
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import size
 
 
 def run_models(options: argparse.Namespace, settings: Settings) -> int:
     registry = make_registry(settings)
+    if options.snippet:
+        print(snippet_of(registry, registry.spec(options.snippet)), end="")
+        return DONE
     rows = [{**row, "estimate": None} for row in registry.as_rows()]
     if any(row["state"] == "downloadable" for row in rows):
         say("dsum: estimating memory and time of the downloadable models on this machine")

@@ -13,6 +13,7 @@ __all__ = [
     "peft_types",
     "prompts",
     "registry",
+    "snippet",
     "store",
     "t5_fast_path",
 ]

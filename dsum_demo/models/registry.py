@@ -225,6 +225,13 @@ class Registry:
     def _location(self, source: Source) -> str:
         return source.location if source.kind is SourceKind.HUB else self._without_paths(source.location)
 
+    def loadable(self, source: Source) -> str:
+        """What `from_pretrained` takes: a Hub id or a folder, relative to the root if it is below it."""
+        folder = Path(source.location)
+        if source.kind is SourceKind.HUB or not folder.is_relative_to(self._root):
+            return self._location(source)
+        return folder.relative_to(self._root).as_posix()
+
     def _without_paths(self, text: str) -> str:
         return hide_paths(text, (self._runs_dir.parent, self._root)) if self._public else text
 

@@ -114,6 +114,13 @@ def test_score_names_the_columns_that_exist(dsum, tmp_path):
     assert "reference" in result.stderr and "human" in result.stderr
 
 
+def test_models_prints_the_code_that_loads_a_model_without_dsum(dsum):
+    printed = dsum("models", "--snippet", "dsum-t5-lora").stdout
+    assert 'PeftModel.from_pretrained(model, "adapters/dsum-t5-lora")' in printed and compile(printed, "code", "exec")
+    unknown = dsum("models", "--snippet", "gpt")
+    assert unknown.returncode == 2 and "There is no model 'gpt'" in unknown.stderr and unknown.stdout == ""
+
+
 def test_models_lists_the_shipped_trio(dsum):
     rows = json.loads(dsum("models", "--json").stdout)["models"]
     assert sum(row["state"] == "shipped" for row in rows) == 3
