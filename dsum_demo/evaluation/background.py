@@ -15,6 +15,7 @@ from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import DIALOGSUM, SAMPLES, Sources, regroup
 from dsum_demo.data.tables import Broken
 from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.evaluation.candidates import with_best_of
 from dsum_demo.evaluation.judging import judged
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded import evaluate_recorded, read_recorded
@@ -49,7 +50,7 @@ WITH_TRAINING_DATA = "#all"
 class Wanted:
     """A requested evaluation. systems: names of models, or of columns for recorded outputs. columns: other columns of
     the file by role, guessed if missing. owner: the secret of the user, for private models. judge: the name of a judge
-    for the outputs, "" for none.
+    for the outputs, "" for none. best_of: also evaluate each model with the best of so many candidates, 0 for no.
     """
 
     source: str
@@ -64,6 +65,7 @@ class Wanted:
     columns: GivenColumns = field(default_factory=dict)
     owner: str = ""
     judge: str = ""
+    best_of: int = 0
 
     @property
     def title(self) -> str:
@@ -265,10 +267,12 @@ class EvaluationQueue:
         return opened.key
 
     def _with_judge(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
-        states = self._states(wanted, run)
-        if not wanted.judge:
-            return states
-        return judged(states, self.judges, wanted.judge, self.cache, run._asked.is_set)
+        states, stop = self._states(wanted, run), run._asked.is_set
+        if wanted.best_of:
+            states = with_best_of(states, self.judges, self.judges.chooser(), wanted.best_of, stop)
+        if wanted.judge:
+            states = judged(states, self.judges, wanted.judge, self.cache, stop)
+        yield from states
 
     def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
         limit = most(wanted.source, self._public)
@@ -336,6 +340,8 @@ def check(wanted: Wanted) -> None:
         raise InputError(f"No system is chosen; choose {missing}.")
     if wanted.source == RECORDED and not wanted.references:
         raise InputError("No column of references is chosen; choose at least one for ROUGE to compare with.")
+    if wanted.source == RECORDED and wanted.best_of:
+        raise InputError("Best of n generates summaries; it is not available for recorded outputs.")
     if wanted.limit is not None and wanted.limit < 1:
         raise InputError(f"The limit is {wanted.limit}; give 1 or more, or leave it empty for all.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +11,14 @@ from dsum_demo.comparison import compare
 from dsum_demo.composition import make_run_queue
 from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import SAMPLES
-from dsum_demo.evaluation.background import Wanted
+from dsum_demo.errors import InputError
+from dsum_demo.evaluation.background import RECORDED, Wanted
 from dsum_demo.judge.own_test import JudgeTest, wilson
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.ui import judge_test
-from dsum_demo.ui.compare import tab
+from dsum_demo.ui import best_of, judge_test
 from dsum_demo.ui.compare.cards import system_card
 from dsum_demo.ui.evaluate.form import judge_choices
+from dsum_demo.ui.evaluate.tab import start_own
 from dsum_demo.ui.services import Services
 
 
@@ -88,19 +90,35 @@ def test_an_evaluation_with_a_judge_shows_its_values(services):
 
 def test_best_of_n_is_offered_only_with_a_tested_judge(services, tested):
     assert services.chooser.name == "causal-base"
-    assert "75 % [69, 80] of swapped speakers" in tab.best_of_info(services)
-    assert tab.choice_of(services).candidates == tab.CANDIDATES
+    assert "75 % [69, 80] of swapped speakers" in best_of.best_of_info(services, "Here.")
+    assert best_of.choice_of(services).candidates == best_of.CANDIDATES
+
+
+def test_best_of_n_in_the_form_adds_a_system_per_model(services, tested):
+    values = [SAMPLES, ["causal-full"], None, [], [], 2, 0, "mean", "dialogues", False]
+    start_own(services, "", "", True, *values)
+    run = services.evaluations.run
+    while not run.over:
+        run._asked.wait(0.05)
+    assert not run.error
+    systems = services.evaluations.get(run.key).evaluation.systems
+    assert [system.name for system in systems] == ["causal-full", "causal-full-best-of-4"]
+
+
+def test_best_of_n_of_recorded_outputs_is_refused_before_the_file_is_read(services):
+    with pytest.raises(InputError, match="not available for recorded outputs"):
+        services.evaluations.start(Wanted(RECORDED, ("a",), Path("x.csv"), ("b",), best_of=4))
 
 
 def test_without_a_tested_judge_best_of_n_is_not_available(services):
-    assert services.chooser is None and tab.choice_of(services) is None
-    assert tab.best_of_info(services).startswith("Not available")
+    assert services.chooser is None and best_of.choice_of(services) is None
+    assert best_of.best_of_info(services, "Here.").startswith("Not available")
 
 
 def test_a_card_shows_which_candidate_was_chosen(services, tested):
     family = services.registry.default_family
     result = compare(
         services.store, family, [family.base], services.samples[0].dialogue, [], DecodingConfig(max_new_tokens=6),
-        choice=tab.choice_of(services),
+        choice=best_of.choice_of(services),
     )  # fmt: skip
     assert "Judge causal-base chose" in system_card(result, 0, "none")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
 from html import escape
 from types import MethodType
 from typing import Any, ClassVar
@@ -16,7 +15,6 @@ import gradio as gr
 
 from dsum_demo.comparison import (
     MAX_REFERENCES,
-    Choice,
     Comparison,
     RecordedSummary,
     System,
@@ -32,6 +30,7 @@ from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import KINDS, system_looks
 from dsum_demo.ui.assets import call
+from dsum_demo.ui.best_of import CANDIDATES, best_of_info, choice_of
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
 from dsum_demo.ui.compare.columns import (
@@ -57,7 +56,6 @@ from dsum_demo.ui.theme import QUIET
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
 REDRAW_SECONDS = 0.2  # drawing takes time from generation
 COMPARISONS_AT_ONCE = 4
-CANDIDATES = 4
 TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
@@ -99,7 +97,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
                 best = gr.Checkbox(
                     False,
                     label=f"Best of {CANDIDATES}",
-                    info=best_of_info(services),
+                    info=best_of_info(services, "It does not stream."),
                     interactive=services.chooser is not None,
                     elem_id="best-of",
                 )
@@ -359,25 +357,6 @@ def run_comparison(
         yield results(problem=html.notice(services.told(error), "error"))
     finally:
         services.finish(request.session_hash or "", stop)
-
-
-def choice_of(services: Services) -> Choice | None:
-    """The judge's choice among CANDIDATES summaries; None if no judge may choose."""
-    spec = services.chooser
-    return Choice(cache(lambda: services.evaluations.judges.load(spec)), CANDIDATES) if spec else None
-
-
-def best_of_info(services: Services) -> str:
-    """What the option does, and how far to trust the judge."""
-    spec = services.chooser
-    if spec is None:
-        return "Not available: no judge on this machine is shown to find wrong speakers."
-    trust = " ".join(test.sentence("choice") for test in services.evaluations.judges.tests(spec.name))
-    return (
-        f"Generates {CANDIDATES} candidates, the greedy one and samples, and keeps the one that a language model "
-        f"judges most faithful to the dialogue. It takes several times as long and does not stream. The judge "
-        f"{spec.name} {trust}."
-    )
 
 
 def keep(comparison: Comparison | None) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from dsum_demo.data.tables import ENDINGS, read_rows
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
 from dsum_demo.models.catalog import Family
+from dsum_demo.ui.best_of import CANDIDATES, best_of_info
 from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_choosers
 from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.html import notice
@@ -56,6 +57,7 @@ class EvaluationForm:
     family: gr.Dropdown
     systems: gr.CheckboxGroup
     judge: gr.Dropdown
+    best: gr.Checkbox
     values: list[gr.components.Component]
 
 
@@ -123,6 +125,13 @@ def build_evaluation_form(services: Services, owner: gr.BrowserState) -> Evaluat
                 info="It reads each dialogue once more after the summaries are generated.",
                 elem_id="evaluation-judge",
             )
+            best = gr.Checkbox(
+                False,
+                label=f"Also evaluate the best of {CANDIDATES}",
+                info=best_of_info(services, "Each model becomes a second system."),
+                interactive=services.chooser is not None,
+                elem_id="evaluation-best-of",
+            )
             with gr.Accordion("Several references", open=False):
                 policy = gr.Radio(POLICIES, value="mean", label="With several references, use")
                 reading = gr.Radio(
@@ -143,6 +152,7 @@ def build_evaluation_form(services: Services, owner: gr.BrowserState) -> Evaluat
         )
 
     values = [source, systems, file, references, outputs, limit, seed, policy, reading, skip, *choosers.values()]
+    source.change(offer_best_of, source, best, **QUIET)
     source.change(
         MethodType(choose_source, services),
         source,
@@ -155,7 +165,7 @@ def build_evaluation_form(services: Services, owner: gr.BrowserState) -> Evaluat
     file.change(read_file, values, [references, outputs, *choosers.values(), *found], **QUIET)
     chosen = [part.input for part in (references, outputs, *choosers.values())]
     gr.on(chosen, list_broken, values, found, trigger_mode="always_last", **QUIET)
-    return EvaluationForm(start, close, problem, family, systems, judge, values)
+    return EvaluationForm(start, close, problem, family, systems, judge, best, values)
 
 
 def judge_choices(services: Services) -> list[tuple[str, str]]:
@@ -163,6 +173,11 @@ def judge_choices(services: Services) -> list[tuple[str, str]]:
     judges = services.evaluations.judges
     here = [spec.name for spec in judges.specs() if services.registry.folder_of(spec.model)]
     return [("No judge", ""), *((name, name) for name in here)]
+
+
+def offer_best_of(source: str) -> Update:
+    """Recorded outputs have no candidates."""
+    return gr.update(visible=False, value=False) if source == RECORDED else gr.update(visible=True)
 
 
 def system_choices(family: Family) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import gradio as gr
 from dsum_demo.errors import DsumError
 from dsum_demo.evaluation.background import WITH_TRAINING_DATA, BackgroundEvaluation
 from dsum_demo.metrics.scores import HEADLINE, METRICS
+from dsum_demo.ui.best_of import CANDIDATES
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import means_chart
 from dsum_demo.ui.evaluate.example_table import Selection
@@ -89,7 +90,10 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) 
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
     form.start.click(
-        MethodType(start_own, services), [owner, form.judge, *form.values], [token, form.problem, *running], **QUIET
+        MethodType(start_own, services),
+        [owner, form.judge, form.best, *form.values],
+        [token, form.problem, *running],
+        **QUIET,
     )
     stop.click(MethodType(ask_to_stop, services), token, stop, queue=False, **QUIET)
     timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
@@ -110,14 +114,14 @@ def open_tab(services: Services, token: str | None, chosen: str | None) -> tuple
     return panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form
 
 
-def start_own(services: Services, owner: str, judge: str, *values: Any) -> tuple[Update, ...]:
-    return start(services, *values, owner=owner, judge=judge)
+def start_own(services: Services, owner: str, judge: str, best: bool, *values: Any) -> tuple[Update, ...]:
+    return start(services, *values, owner=owner, judge=judge, best_of=best * CANDIDATES)
 
 
-def start(services: Services, *values: Any, owner: str = "", judge: str = "") -> tuple[Update, ...]:
+def start(services: Services, *values: Any, owner: str = "", judge: str = "", best_of: int = 0) -> tuple[Update, ...]:
     """Start the evaluation in the form. An error is shown under the form, which keeps its values."""
     try:
-        run = services.evaluations.start(replace(wanted(*values), owner=owner, judge=judge))
+        run = services.evaluations.start(replace(wanted(*values), owner=owner, judge=judge, best_of=best_of))
     except DsumError as error:
         return (gr.skip(), notice(str(error), "error"), *[gr.skip()] * 10)
     *followed, form = _follow(services, run, -1)

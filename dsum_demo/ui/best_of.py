@@ -1,0 +1,29 @@
+"""The option to generate several candidates and keep the one that a judge prefers, for Compare and Evaluate."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from dsum_demo.comparison import Choice
+from dsum_demo.ui.services import Services
+
+CANDIDATES = 4
+
+
+def choice_of(services: Services) -> Choice | None:
+    """The judge's choice among CANDIDATES summaries; None if no judge may choose."""
+    spec = services.chooser
+    return Choice(cache(lambda: services.evaluations.judges.load(spec)), CANDIDATES) if spec else None
+
+
+def best_of_info(services: Services, here: str) -> str:
+    """What the option does, with a sentence about this page, and how far to trust the judge."""
+    spec = services.chooser
+    if spec is None:
+        return "Not available: no judge on this machine is shown to find wrong speakers."
+    trust = " ".join(test.sentence("choice") for test in services.evaluations.judges.tests(spec.name))
+    return (
+        f"Generates {CANDIDATES} candidates, the greedy one and samples, and keeps the one that a language model "
+        f"judges most faithful to the dialogue. It takes several times as long. {here} The judge "
+        f"{spec.name} {trust}."
+    )
