@@ -5,7 +5,7 @@ The order depends only on the seed and the epoch, so a resumed run sees the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -13,12 +13,15 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
+from dsum_demo.metrics.scores import Score
 from dsum_demo.models.architectures import ENCODER_DECODER, Architecture
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.events import Event
 
 Pair = tuple[str, str]
-WATCHED_DIALOGUES = 3
+WATCHED_DIALOGUES = 5
+EXTREME_ROWS = 3
 # Rows are sorted by length within this many batches: enough to limit padding, few enough to keep the order random.
 BATCHES_SORTED_TOGETHER = 50
 
@@ -65,13 +68,30 @@ class EncodedDataset:
         self.validation = validation.select(self.order)
         self.references = [self.validation_pairs[i][1] for i in self.order]
 
-    def watched(self, texts: Sequence[str]) -> list[dict[str, str]]:
-        """Return the first validation dialogues with their references and current summaries."""
-        by_pair = dict(zip(self.order, texts, strict=True))
-        return [
-            {"dialogue": dialogue, "reference": reference, "summary": by_pair[number]}
-            for number, (dialogue, reference) in enumerate(self.validation_pairs[:WATCHED_DIALOGUES])
-        ]
+    def evaluated_rows(self, texts: Sequence[str], scores: Sequence[Mapping[str, Score]]) -> dict[str, list[Event]]:
+        """The rows of an evaluation that its event contains; each has its number in the validation data, from 1.
+
+        texts, scores: in the order of `validation`. summaries: WATCHED_DIALOGUES rows drawn with the run's seed, the
+        same each time. best_rows, worst_rows: by ROUGE-1, at most half of all rows each.
+        """
+        rows: dict[int, Event] = {}
+        for place, text, found in zip(self.order, texts, scores, strict=True):
+            dialogue, reference = self.validation_pairs[place]
+            rouge1 = found["rouge1"].fmeasure if "rouge1" in found else None
+            rows[place] = {
+                "number": place + 1, "dialogue": dialogue, "reference": reference, "summary": text, "rouge1": rouge1,
+            }  # fmt: skip
+        count = len(self.validation_pairs)
+        drawn = Random(f"watched {self.config.seed}").sample(range(count), min(WATCHED_DIALOGUES, count))
+        ranked = sorted(
+            (row for row in rows.values() if row["rouge1"] is not None), key=lambda row: (-row["rouge1"], row["number"])
+        )
+        shown = min(EXTREME_ROWS, len(ranked) // 2)
+        return {
+            "summaries": [rows[place] for place in sorted(drawn)],
+            "best_rows": ranked[:shown],
+            "worst_rows": ranked[len(ranked) - shown :][::-1],
+        }
 
 
 class LengthGroupedOrder(Sampler[int]):

@@ -158,5 +158,5 @@ class ProgressCallback:
     def _evaluation(self, metrics: dict[str, float], best: bool, seconds: float) -> None:
         self.evaluation_seconds = seconds
         scores = {name: metrics[f"eval_{name}"] for name in ("loss", *ROUGE_TYPES)}
-        texts = self.trainer.texts
-        self.emit("evaluation", **scores, best=best, seconds=seconds, summaries=self.rows.watched(texts))
+        rows = self.rows.evaluated_rows(self.trainer.texts, self.trainer.text_scores)
+        self.emit("evaluation", **scores, best=best, seconds=seconds, **rows)

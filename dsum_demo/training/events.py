@@ -7,7 +7,8 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
     step        step, steps, epoch, loss, learning_rate, grad_norm, samples_per_second, memory_bytes,
                 peak_memory_bytes, seconds, seconds_left
     evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds,
-                summaries: [{"dialogue", "reference", "summary"}, …] (the same dialogues each time)
+                summaries: [{"number", "dialogue", "reference", "summary", "rouge1"}, …] (the same dialogues each time),
+                best_rows, worst_rows: the same of the rows with the highest and the lowest ROUGE-1
     checkpoint  step, steps, bytes
     batch       batch_size, accumulation, reason (memory ran out: the batch was halved)
     note        text

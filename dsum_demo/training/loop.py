@@ -27,7 +27,6 @@ from transformers import (
 
 from dsum_demo.errors import InputError, Stopped, TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.metrics.scores import mean_scores, score_summary
 from dsum_demo.models.architectures import Architecture, architecture_of
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import native_bf16
@@ -234,8 +233,7 @@ def build_trainer(
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
     trainer.architecture = rows.architecture
-    trainer.references, trainer.score = rows.references, rouge
-    trainer.tokenizer, trainer.decode = tokenizer, decode
+    trainer.references, trainer.tokenizer, trainer.decode = rows.references, tokenizer, decode
     trainer.best_folder = folder / "best"
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
     # It would print every log entry; they are passed to `on_event`.
@@ -268,12 +266,6 @@ def _smaller_batch(batch: int, accumulation: int, ran_out: str, processes: int) 
     together = batch * accumulation
     smaller = next(size for size in range(batch // 2, 0, -1) if together % size == 0)
     return smaller, together // smaller
-
-
-def rouge(texts: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Return mean F1 by ROUGE type, each text compared with its own reference."""
-    means = mean_scores([score_summary(text, [one]) for text, one in zip(texts, references, strict=True)])
-    return {name: means[name].fmeasure if name in means else 0.0 for name in ROUGE_TYPES}
 
 
 def use_bf16(config: TrainingConfig) -> bool:

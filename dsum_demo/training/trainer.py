@@ -24,6 +24,8 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from dsum_demo.errors import GenerationError, TrainingError
 from dsum_demo.generation.batch import generate_many
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import Score, mean_scores, score_summary
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -41,8 +43,9 @@ _ADAPTIVE = "adalora.pt"
 class Trainer(transformers.Trainer):
     """`should_stop` is called after every batch and generated token; `report` receives an event's kind and values.
 
-    Set before `train`: architecture, best_folder (for the best weights), decode, references and score (for validation;
-    references in the order of the validation rows), tokenizer, compiled. texts: the summaries of the last validation.
+    Set before `train`: architecture, best_folder (for the best weights), decode, references (for validation, in the
+    order of its rows), tokenizer, compiled. texts, text_scores: the summaries of the last validation, in the same
+    order, and the scores of each.
     """
 
     model: Any
@@ -50,8 +53,8 @@ class Trainer(transformers.Trainer):
     best_folder: Path
     decode: DecodingConfig
     references: Sequence[str]
-    score: Callable[[Sequence[str], Sequence[str]], dict[str, float]]
     texts: Sequence[str] = ()
+    text_scores: Sequence[dict[str, Score]] = ()
     tokenizer: PreTrainedTokenizerBase
     compiled: Any = None
     should_stop: Callable[[], bool] = staticmethod(lambda: False)
@@ -135,8 +138,10 @@ class Trainer(transformers.Trainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         output = super().evaluation_loop(*args, **kwargs)  # the loss only
         self.texts = self._generate_all()
-        scores = self.score(self.texts, self.references)
-        metrics = {**(output.metrics or {}), **{f"eval_{name}": value for name, value in scores.items()}}
+        self.text_scores = [score_summary(text, [one]) for text, one in zip(self.texts, self.references, strict=True)]
+        means = mean_scores(self.text_scores)
+        rouge = {f"eval_{name}": means[name].fmeasure if name in means else 0.0 for name in ROUGE_TYPES}
+        metrics = {**(output.metrics or {}), **rouge}
         return output._replace(metrics=metrics)
 
     def _generate_all(self) -> list[str]:

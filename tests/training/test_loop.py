@@ -116,13 +116,20 @@ def test_each_summary_is_scored_with_the_reference_of_its_dialogue(run, tiny_tok
     summaries = [write(done.model, tiny_tokenizer, dialogue) for dialogue, _ in validation]
     assert len(set(summaries)) > 1
     [event] = [event for event in done.events if event["event"] == "evaluation"]
-    assert [row["summary"] for row in event["summaries"]] == summaries[:3]
-    assert [(row["dialogue"], row["reference"]) for row in event["summaries"]] == validation[:3]
     own = [
         score_summary(text, [reference])["rouge1"].fmeasure
         for text, (_, reference) in zip(summaries, validation, strict=True)
     ]
     assert event["rouge1"] == pytest.approx(sum(own) / len(own))
+    watched = [row["number"] for row in event["summaries"]]
+    assert len(watched) == 5 and watched == sorted(watched)
+    for row in (*event["summaries"], *event["best_rows"], *event["worst_rows"]):
+        place = row["number"] - 1
+        assert (row["dialogue"], row["reference"], row["summary"]) == (*validation[place], summaries[place])
+        assert row["rouge1"] == own[place]
+    ranked = sorted(own)
+    assert [row["rouge1"] for row in event["best_rows"]] == ranked[::-1][:3]
+    assert [row["rouge1"] for row in event["worst_rows"]] == ranked[:3]
 
 
 def write(model: Any, tokenizer: Any, dialogue: str) -> str:

@@ -33,6 +33,7 @@ from dsum_demo.ui.train import history as run_history
 from dsum_demo.ui.train import run_cards, run_view, upload
 from dsum_demo.ui.train import start as training_start
 from dsum_demo.ui.train import tab as train
+from dsum_demo.ui.train.generated_summaries import learning_table, marked_changes
 from dsum_demo.ui.train.history import Shown
 
 NOTHING = {"__type__": "update"}
@@ -496,9 +497,34 @@ def test_zip_contains_the_run(services):
 
 def test_generated_texts_are_escaped(services):
     run = curve_of(submit(services, "evil"))
-    table = run_cards.learning_table(read_curve(run.events_file))
+    table = learning_table(read_curve(run.events_file))
     assert "<i>2</i>" not in table and "&lt;i&gt;2&lt;/i&gt;" in table and "<b>hi" not in table
-    assert table.count('class="kept" title') == 1 and run_cards.learning_table(Curve()) == ""
+    assert table.count('class="kept" title') == 3, "once per dialogue"
+    assert learning_table(Curve()) == ""
+
+
+def test_changes_since_the_previous_step_are_marked():
+    before, after = "Tom lends <Maya> ten dollars.", "Tom lends <Maya> money today."
+    assert marked_changes(before, after) == ("Tom lends &lt;Maya&gt; <del>ten dollars.</del> <ins>money today.</ins>")
+    assert (
+        marked_changes("", after)
+        == marked_changes("Something else entirely", after)
+        == "Tom lends &lt;Maya&gt; money today."
+    )
+    assert marked_changes(after, after) == "Tom lends &lt;Maya&gt; money today."
+
+
+def test_many_evaluations_are_thinned_but_the_best_and_the_last_are_shown(services):
+    run = submit(services, "long")
+    log = EventLog(run.events_file)
+    for step in range(1, 101):
+        row = {"number": 7, "dialogue": "A: hi", "reference": "A greets.", "summary": f"text {step}", "rouge1": 0.5}
+        event = {"event": "evaluation", "step": step, "steps": 100, "best": step == 50, "summaries": [row]}
+        log.append({**event, "best_rows": [row | {"summary": "<good>"}], "worst_rows": [row | {"summary": ""}]})
+    table = learning_table(read_curve(run.events_file))
+    assert 20 <= table.count('<th scope="row">') <= 30
+    assert all(f'<th scope="row">{step}' in table for step in (50, 100)) and "Dialogue 7" in table
+    assert "&lt;good&gt;" in table and "<i>no output</i>" in table and "at step 100" in table
 
 
 def test_age_of_a_run_is_formatted_briefly():

@@ -1,4 +1,4 @@
-"""Training runs as HTML: state and progress, the queue, the cost estimate, and summaries at each evaluation."""
+"""Training runs as HTML: state and progress, the queue, and the cost estimate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from dsum_demo.runs.queue import source_title
 from dsum_demo.runs.store import ACTIVE, RunState, RunStatus
 from dsum_demo.training.config import RunConfig
-from dsum_demo.training.events import Curve, Event
+from dsum_demo.training.events import Curve
 from dsum_demo.training.methods import METHODS
 from dsum_demo.ui.html import notice
 from dsum_demo.utils.formatting import duration, millions, size
@@ -101,29 +101,6 @@ def queue_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, b
         shown = _show(name) if name else "Another visitor’s run"
         items.append(f'<li><span class="place">{number}.</span> {shown} {remove}</li>')
     return f'<div class="line"><b>Queue</b><ul>{"".join(items)}</ul></div>'
-
-
-def learning_table(curve: Curve) -> str:
-    """Summaries of the same validation dialogues at each evaluation, with the references below."""
-    evaluations = [e for e in curve.evaluations if e.get("summaries")]
-    if not evaluations:
-        return ""
-    last = evaluations[-1]["summaries"]
-    head = "".join(
-        f'<th scope="col"><details><summary>Dialogue {number}</summary>'
-        f'<div class="dialogue" dir="auto">{escape(str(row.get("dialogue", "")))}</div></details></th>'
-        for number, row in enumerate(last, 1)
-    )
-    body = "".join(_written(event, len(last)) for event in evaluations)
-    references = "".join(f'<td dir="auto">{escape(str(row.get("reference", "")))}</td>' for row in last)
-    return (
-        '<h3 class="part">Generated summaries by step</h3>'
-        '<p class="hint"><span class="kept">●</span> best so far: these weights are kept. Click a dialogue to read it.'
-        "</p>"
-        '<div class="scroll"><table class="scores learning">'
-        f'<thead><tr><th scope="col">Step</th>{head}</tr></thead><tbody>{body}</tbody>'
-        f'<tfoot><tr><th scope="row">Human</th>{references}</tr></tfoot></table></div>'
-    )
 
 
 def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:
@@ -217,14 +194,6 @@ def _reason(status: RunStatus) -> str:
     if status.state is RunState.STOPPING:
         return notice("Stopping after the current step.")
     return notice(status.reason) if status.state is RunState.STOPPED else ""
-
-
-def _written(event: Event, columns: int) -> str:
-    mark = ' <span class="kept" title="best so far">●</span>' if event.get("best") else ""
-    rouge = f"<br><small>R1 {100 * event['rouge1']:.1f}</small>" if event.get("rouge1") is not None else ""
-    texts = [str(row.get("summary", "")) for row in event["summaries"]][:columns]
-    cells = "".join(f'<td dir="auto">{escape(text) or "<i>no output</i>"}</td>' for text in texts)
-    return f'<tr><th scope="row">{event["step"]:,}{mark}{rouge}</th>{cells}</tr>'
 
 
 def _show(name: str) -> str:

@@ -24,8 +24,9 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure
+from dsum_demo.ui.train.generated_summaries import learning_table
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
-from dsum_demo.ui.train.run_cards import EMPTY, learning_table, queue_list, recorded_card, run_card, state_of
+from dsum_demo.ui.train.run_cards import EMPTY, queue_list, recorded_card, run_card, state_of
 from dsum_demo.utils.files import tail
 
 KEPT_ZIP_SECONDS = 600
