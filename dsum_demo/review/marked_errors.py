@@ -14,14 +14,16 @@ ALL_KINDS = "any"
 
 @dataclass(frozen=True)
 class ErrorRate:
-    """Errors of one kind (or ALL_KINDS) that reviewers marked for one system. items: where they are."""
+    """Errors of one kind (or ALL_KINDS) that reviewers marked for one system. verdicts: ids of those with
+    such a mark.
+    """
 
     system: str
     kind: str
     marked: int
     per_summary: Interval
     per_100_words: Interval
-    items: tuple[str, ...]
+    verdicts: tuple[str, ...]
 
 
 def error_rates(
@@ -52,7 +54,7 @@ def error_rates(
             for name in concerned(span, verdict):
                 for kind in (ALL_KINDS, span.kind):
                     row[columns.index((name, kind))] += 1
-                    where[name, kind][verdict.item] = None
+                    where[name, kind][verdict.id] = None
     table = list(rows.values())
     bootstrap = Bootstrap(table, seed=seed, resamples=resamples)
     found = []

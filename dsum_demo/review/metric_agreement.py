@@ -39,7 +39,8 @@ PEOPLE = "people"
 class MetricAgreement:
     """A metric or check against people. share: of the pairs with a preference that it decides the same way, 0 to 1; a
     pair with equal values counts half. pairs, equal: numbers of pairs with values, and of those with equal values.
-    items, equal_items, against: the items of pairs with values, with equal values, and that it decides the other way.
+    verdicts: ids of those with such pairs. agreeing, undecided, against: of them, those with a pair that it decides the
+    same way, with equal values, and with a pair that it decides the other way.
     """
 
     name: str
@@ -48,8 +49,9 @@ class MetricAgreement:
     share: Interval
     pairs: int
     equal: int
-    items: tuple[str, ...]
-    equal_items: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    agreeing: tuple[str, ...]
+    undecided: tuple[str, ...]
     against: tuple[str, ...]
 
     @property
@@ -104,11 +106,12 @@ def metric_agreement(
             row = table.setdefault(dialogues[one.verdict.item], [0.0, 0.0])
             row[0] += 0.5 if difference == 0 else float(difference > 0)
             row[1] += 1
-            differences.append((one.verdict.item, difference))
+            differences.append((one.verdict.id, difference))
         share = ratio(list(table.values()), seed=seed, resamples=resamples)
-        equal = [item for item, difference in differences if difference == 0]
-        against = [item for item, difference in differences if difference < 0]
-        every = [item for item, _ in differences]
+        every = [verdict for verdict, _ in differences]
+        agreeing = [verdict for verdict, difference in differences if difference > 0]
+        equal = [verdict for verdict, difference in differences if difference == 0]
+        against = [verdict for verdict, difference in differences if difference < 0]
         rows.append(
             MetricAgreement(
                 name,
@@ -117,7 +120,7 @@ def metric_agreement(
                 share,
                 len(every),
                 len(equal),
-                *(tuple(dict.fromkeys(ids)) for ids in (every, equal, against)),
+                *(tuple(dict.fromkeys(ids)) for ids in (every, agreeing, equal, against)),
             )
             if share
             else None
@@ -133,7 +136,7 @@ def _people(
     for one in decided:
         groups.setdefault((one.verdict.item, *one.pair), []).append(one)
     table: dict[int, list[float]] = {}
-    every: dict[str, None] = {}
+    same: dict[str, None] = {}
     against: dict[str, None] = {}
     for (item, _, _), same_pair in groups.items():
         for place, one in enumerate(same_pair):
@@ -141,11 +144,12 @@ def _people(
                 row = table.setdefault(dialogues[item], [0.0, 0.0])
                 row[0] += one.outcome == other.outcome
                 row[1] += 1
-                every[item] = None
-                if one.outcome != other.outcome:
-                    against[item] = None
+                found = same if one.outcome == other.outcome else against
+                found |= dict.fromkeys((one.verdict.id, other.verdict.id))
     share = ratio(list(table.values()), seed=seed, resamples=resamples)
     pairs = int(sum(row[1] for row in table.values()))
     if share is None:
         return None
-    return MetricAgreement(PEOPLE, "People with each other", "", share, pairs, 0, tuple(every), (), tuple(against))
+    return MetricAgreement(
+        PEOPLE, "People with each other", "", share, pairs, 0, tuple(same | against), tuple(same), (), tuple(against)
+    )

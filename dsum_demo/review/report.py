@@ -1,4 +1,4 @@
-"""The results of a review: every number with its interval and the items that it is computed from."""
+"""The results of a review: every number with its interval and the verdicts that it is computed from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOW_INTERVALS = "95 % intervals from resampled dialogues; all verdicts on a dial
 @dataclass(frozen=True)
 class PairResult:
     """Two systems compared. won, tied, lost: verdicts for the first system. preferred: the share of verdicts with a
-    preference that prefer the first. items: by "won", "tied" and "lost" the items.
+    preference that prefer the first. verdicts: their ids by "won", "tied" and "lost".
     """
 
     first: str
@@ -49,7 +49,7 @@ class PairResult:
     preferred: Interval | None
     decision: Decision
     sentence: str
-    items: Mapping[str, tuple[str, ...]]
+    verdicts: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RankedSystem:
 
 @dataclass(frozen=True)
 class Reviewer:
-    """One reviewer's work. hasty: the items that took less time than reading them."""
+    """One reviewer's work. hasty: ids of the verdicts that took less time than reading."""
 
     name: str
     verdicts: int
@@ -83,7 +83,7 @@ class Reviewer:
 @dataclass(frozen=True)
 class ReviewReport:
     """The results. verdicts: that count, in `dialogues` dialogues. all_bad: the share of verdicts without a ranking
-    because all summaries are bad; `all_bad_items` are their items. ties: nu of the Davidson model. length_effect: its
+    because all summaries are bad; `all_bad_verdicts` are their ids. ties: nu of the Davidson model. length_effect: its
     coefficient of the texts' length. Results that need rankings are empty or None without one.
     """
 
@@ -96,7 +96,7 @@ class ReviewReport:
     reviewers: tuple[Reviewer, ...]
     skipped: tuple[Verdict, ...]
     all_bad: Interval | None
-    all_bad_items: tuple[str, ...]
+    all_bad_verdicts: tuple[str, ...]
     systems: tuple[RankedSystem, ...]
     ties: Interval | None
     pairs: tuple[PairResult, ...]
@@ -151,7 +151,7 @@ def build_review_report(
         reviewers=_reviewers(verdicts, fast),
         skipped=tuple(verdict for verdict in verdicts if verdict.skipped),
         all_bad=_share_all_bad(kept, dialogues, seed, resamples),
-        all_bad_items=tuple(dict.fromkeys(verdict.item for verdict in kept if verdict.all_bad)),
+        all_bad_verdicts=tuple(verdict.id for verdict in kept if verdict.all_bad),
         systems=systems,
         ties=ties,
         pairs=_pairs(review, found, dialogues, seed, resamples),
@@ -292,7 +292,7 @@ def _pairs(
                 preferred=ratio(list(rows.values()), seed=seed, resamples=resamples),
                 decision=decision,
                 sentence=_decided(review, pair, decision),
-                items={what: tuple(dict.fromkeys(one.verdict.item for one in ones)) for what, ones in outcomes.items()},
+                verdicts={what: tuple(one.verdict.id for one in ones) for what, ones in outcomes.items()},
             )
         )
     return tuple(results)
@@ -341,7 +341,7 @@ def _reviewers(verdicts: Sequence[Verdict], fast: Sequence[Verdict]) -> tuple[Re
                 len(answered),
                 len(own) - len(answered),
                 median(verdict.seconds for verdict in answered) if answered else None,
-                tuple(verdict.item for verdict in fast if verdict.reviewer == name),
+                tuple(verdict.id for verdict in fast if verdict.reviewer == name),
             )
         )
     return tuple(found)

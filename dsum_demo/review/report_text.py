@@ -46,7 +46,8 @@ def review_markdown(report: ReviewReport) -> str:
     return "\n".join(lines)
 
 
-SYSTEM_HEADS = ("System", "Worth", "At equal length", "P(best)", "Ranked first", "Mean rank", "Words")
+RANKED_FIRST = "Ranked first"
+SYSTEM_HEADS = ("System", "Worth", "At equal length", "P(best)", RANKED_FIRST, "Mean rank", "Words")
 PAIR_HEADS = ("Pair", "Won", "Tied", "Lost", "Preferred, without ties")
 ERROR_HEADS = ("System", "Kind", "Marked", "Per summary", "Per 100 words")
 
@@ -107,7 +108,7 @@ def quality_sentences(report: ReviewReport) -> dict[str, str]:
         found[POSITION] = report.position.sentence
     if report.longer_wins:
         found[LENGTH] = f"The longer text is preferred in {percent(report.longer_wins)} of pairs with a preference."
-    if report.all_bad_items and report.all_bad:
+    if report.all_bad_verdicts and report.all_bad:
         found[BAD] = f"All summaries are bad in {percent(report.all_bad)} of verdicts."
     if report.skipped:
         found[SKIPPED] = f"{len(report.skipped)} skipped: {', '.join(_reasons(report.skipped))}."

@@ -31,8 +31,10 @@ def test_errors_are_counted_per_summary_and_per_100_words():
     total = sum(len(words(one.texts["full"].text)) for one in ITEMS.values())
     assert everything.per_100_words.mean == pytest.approx(100 * 10 / total)
     assert everything.per_summary.low < 0.5 < everything.per_summary.high
-    assert found["full", "invented"].marked == 5 and found["full", "invented"].items == tuple(list(ITEMS)[:5])
-    assert found["lora", ALL_KINDS].marked == 0 and found["lora", ALL_KINDS].items == ()
+    assert found["full", "invented"].marked == 5 and found["full", "invented"].verdicts == tuple(
+        f"{one}-A-0" for one in list(ITEMS)[:5]
+    )
+    assert found["lora", ALL_KINDS].marked == 0 and found["lora", ALL_KINDS].verdicts == ()
 
 
 def test_a_mark_on_a_shared_card_counts_for_each_of_its_systems():

@@ -40,7 +40,7 @@ def test_a_metric_agrees_with_people_who_vote_like_it():
 
 def test_a_metric_disagrees_with_people_who_vote_against_it():
     rows = found([verdict(name, "A", by_metric(name, "rouge1", -1)) for name in ITEMS])
-    assert rows["rouge1"].share.mean == 0 and rows["rouge1"].against == tuple(ITEMS)
+    assert rows["rouge1"].share.mean == 0 and rows["rouge1"].against == tuple(f"{one}-A-0" for one in ITEMS)
 
 
 def test_equal_values_count_half_and_ties_of_people_not_at_all():

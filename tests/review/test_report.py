@@ -28,14 +28,15 @@ def clear(store):
     return report_of(store, verdicts)
 
 
-def test_pairs_have_wins_ties_losses_and_their_items(clear):
+def test_pairs_have_wins_ties_losses_and_their_verdicts(clear):
     pairs = {(pair.first, pair.second): pair for pair in clear.pairs}
     first = pairs["original", "full"]
     assert (first.won, first.tied, first.lost) == (5, 0, 15)
-    assert first.items["won"] == tuple(f"item{n}" for n in range(5)) and len(first.items["lost"]) == 15
+    assert first.verdicts["won"] == tuple(f"item{n}-Ana-0" for n in range(5)) and len(first.verdicts["lost"]) == 15
     assert first.preferred.mean == pytest.approx(0.25) and first.preferred.low < 0.25 < first.preferred.high
     second = pairs["full", "lora"]
-    assert (second.won, second.tied, second.lost) == (17, 3, 0) and second.items["tied"] == ("item0", "item1", "item2")
+    assert (second.won, second.tied, second.lost) == (17, 3, 0)
+    assert second.verdicts["tied"] == ("item0-Ana-0", "item1-Ana-0", "item2-Ana-0")
 
 
 def test_the_sentence_names_the_systems_and_whether_the_difference_is_decided(clear):
@@ -71,7 +72,7 @@ def test_all_bad_is_counted_separately_and_does_not_change_the_ranking(store):
     verdicts = [verdict(f"item{n}", "Ana", [2, 1, 3]) for n in range(15)]
     bad = [verdict(f"item{n}", "Ana", [], all_bad=True) for n in range(15, 20)]
     report, without = report_of(store, [*verdicts, *bad]), report_of(store, verdicts)
-    assert report.all_bad.mean == pytest.approx(0.25) and report.all_bad_items == tuple(v.item for v in bad)
+    assert report.all_bad.mean == pytest.approx(0.25) and report.all_bad_verdicts == tuple(v.id for v in bad)
     assert report.systems == without.systems and (report.verdicts, without.verdicts) == (20, 15)
 
 
@@ -87,7 +88,7 @@ def test_several_reviewers_of_a_dialogue_are_one_vote_and_do_not_narrow_the_inte
 def test_hasty_verdicts_are_flagged_and_can_be_left_out(store):
     verdicts = [verdict(f"item{n}", "Ana", [1, 2, 3], seconds=1.0 if n < 4 else 60.0) for n in range(20)]
     report = report_of(store, verdicts)
-    assert report.reviewers[0].hasty == ("item0", "item1", "item2", "item3") and report.verdicts == 20
+    assert report.reviewers[0].hasty == tuple(v.id for v in verdicts[:4]) and report.verdicts == 20
     assert "4 verdicts took less time than reading the texts; included" in report.notes[0]
     left_out = report_of(store, verdicts, without_hasty=True)
     assert left_out.verdicts == 16 and "left out" in left_out.notes[0]
@@ -133,7 +134,7 @@ def test_only_bad_or_skipped_verdicts_make_no_ranking(store):
 
 def test_a_report_is_the_same_for_the_same_seed_and_is_valid_json(clear, store):
     raw = json.loads(json.dumps(clear.as_dict(), allow_nan=False))
-    assert raw["pairs"][0]["items"]["won"] == [f"item{n}" for n in range(5)] and raw["how"]["decided"]
+    assert raw["pairs"][0]["verdicts"]["won"] == [f"item{n}-Ana-0" for n in range(5)] and raw["how"]["decided"]
     assert raw["systems"][1]["worth"]["n"] == 20
     assert plain({"a": math.nan, "b": [math.inf, 1]}) == {"a": None, "b": [None, 1]}
 

@@ -467,7 +467,7 @@ def test_results_open_to_reviewers_who_have_finished(services, outputs_file):
     assert "4 verdicts of 1 reviewer" in found["facts"] or "3 verdicts of 1 reviewer" in found["facts"]
     assert found["systems_chart"]["value"].data and "full" in found["pairs"]
     assert all(f'download="{name}"' in found["facts"] for name in ("verdicts.csv", "report.json", "report.md"))
-    assert 'id="item-1"' in found["others"] and token not in found["others"]
+    assert 'data-verdict="0"' in found["others"] and token not in found["others"]
 
 
 def results_of(browser: Browser, token: str) -> dict:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html import escape
+from html import unescape
 
 import pytest
 
 from dsum_demo.evaluation.records import SystemInfo
 from dsum_demo.review.records import ErrorSpan
 from dsum_demo.review.report import build_review_report
-from dsum_demo.review.report_text import percent, quality_sentences, reviewer_sentences
+from dsum_demo.review.report_text import decimal, quality_sentences, reviewer_sentences, summary_line
 from dsum_demo.review.storage import ReviewStore
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
 from dsum_demo.ui.review.html_report import review_html
@@ -53,23 +53,38 @@ def test_the_page_contains_plotly_and_loads_nothing(store, answered):
     assert not re.search(r'(src|href)="(?!#)', outside_scripts)
 
 
-def test_every_link_of_a_number_has_its_item(store, answered):
-    page = page_of(store, answered)
-    links, targets = set(re.findall(r'href="#(item-\d+)"', page)), set(re.findall(r'id="(item-\d+)"', page))
-    assert links and links <= targets and len(targets) == 12
+def buttons_of(page: str) -> dict[tuple[str, str], list[str]]:
+    """By title of the list and shown text of each button: the answers that it leaves in the list of items."""
+    answers = dict(re.findall(r'<li data-verdict="(\d+)">(.*?)</li>', page))
+    found = re.findall(r'class="number" data-verdicts="([\d ]+)" data-what="(.*?)">(.*?)</button>', page)
+    return {(unescape(what), unescape(shown)): [answers[one] for one in ids.split()] for ids, what, shown in found}
 
 
-def test_numbers_and_sentences_lead_to_their_items(store, answered):
+def test_every_number_leads_to_the_verdicts_that_it_is_computed_from(store, answered):
     page, report = page_of(store, answered), report_of(store, answered)
-    folded = dict(re.findall(r"<details><summary>([^<]*)</summary>(<a [^\n]*?)</details>", page))
-    wanted = [percent(system.first) for system in report.systems if system.first.mean]
-    wanted += [str(number) for row in report.metrics for number in (row.pairs, row.equal) if number]
-    wanted += [escape(text) for text in (*quality_sentences(report).values(), *reviewer_sentences(report).values())]
-    assert [what for what in wanted if what not in folded] == []
-    (skipped,) = report.skipped
-    assert skipped.item in folded["1 skipped: not my topic."] and folded["1 skipped: not my topic."].count("<a") == 1
-    ana = next(links for what, links in folded.items() if what.startswith("Ana: "))
-    assert ana.count("<a") == 12
+    found = buttons_of(page)
+    for cells in re.findall(r"<tr><th scope=\"row\">.*?</tr>", page):
+        bare = [cell for cell in re.findall("<td>(.*?)</td>", cells) if not cell.startswith("<button")]
+        # A direction is not a number, and a zero has no verdicts.
+        assert [cell for cell in bare if re.search("[1-9]", cell)] == []
+    sentences = [*quality_sentences(report).values(), *reviewer_sentences(report).values()]
+    sentences += [pair.sentence for pair in report.pairs]
+    assert {summary_line(report), *sentences} <= {shown for _, shown in found}
+    wins = report.pairs[0]
+    title = "Original against Full fine-tune"
+    assert len(found[title, wins.sentence]) == wins.won + wins.tied + wins.lost
+    assert len(found[f"{title}, Lost", str(wins.lost)]) == wins.lost
+    rouge = next(row for row in report.metrics if row.name == "rouge1")
+    assert set(rouge.verdicts) == {*rouge.agreeing, *rouge.undecided, *rouge.against}
+    assert len(found["skipped", "1 skipped: not my topic."]) == 1
+    assert len(next(answers for (what, _), answers in found.items() if what == "Ana")) == 12
+    (marked,) = found["LoRA, invented: Per 100 words", decimal_of(report, "lora", "invented")]
+    assert "“&lt;b&gt;good" in marked
+
+
+def decimal_of(report, system, kind):
+    (rate,) = [rate for rate in report.errors if (rate.system, rate.kind) == (system, kind)]
+    return decimal(rate.per_100_words)
 
 
 def test_texts_of_users_are_escaped(store):

@@ -38,7 +38,7 @@ def html_report(evaluation: Evaluation, report: Report) -> str:
         f"<h1>Evaluation of {escape(report.data)}</h1>{tables.facts(evaluation, report, report.data)}"
         f"{tables.headline(report)}{tables.warnings(report)}{tables.signature(report)}{body}",
         ("shared.css", "evaluate.css", "report.css"),
-        "report.js",
+        ("report.js",),
     )
 
 

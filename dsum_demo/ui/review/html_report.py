@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from html import escape, unescape
 
 from dsum_demo.metrics.words import words
 from dsum_demo.review.marked_errors import ALL_KINDS
@@ -18,6 +19,7 @@ from dsum_demo.review.report_text import (
     LENGTH,
     PAIR_HEADS,
     POSITION,
+    RANKED_FIRST,
     SKIPPED,
     SYSTEM_HEADS,
     error_rows,
@@ -42,142 +44,172 @@ HOW_METRICS = (
 
 
 def review_html(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport) -> str:
-    """The whole page. verdicts: the last revisions (`ReviewStore.verdicts`). Numbers link to their items below."""
+    """The whole page. verdicts: the last revisions (`ReviewStore.verdicts`)."""
     sections = review_sections(review, items, verdicts, report, Chart.html)
     body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items() if content)
     notes = "".join(notice(note, "warning") for note in report.notes)
     return html_page(
         f"dsum: review {review.name}",
-        f"<h1>Review: {escape(review.name)}</h1><p>{escape(summary_line(report))}</p>{notes}{body}",
+        f"<h1>Review: {escape(review.name)}</h1><p>{summary_number(report, verdicts)}</p>{notes}{body}",
         ("shared.css", "evaluate.css", "report.css"),
-        "report.js",
+        ("report.js", "drilldown.js"),
     )
+
+
+def summary_number(report: ReviewReport, verdicts: Sequence[Verdict]) -> str:
+    """The line that counts the verdicts, as a button that shows them."""
+    return _Numbers(verdicts).button(escape(summary_line(report)), "All verdicts", _ids(counted(verdicts)))
 
 
 def review_sections(
     review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport, draw: Draw
 ) -> dict[str, str]:
     """The sections by title, empty ones included. draw: shows a chart with a name as HTML."""
-    places = {item.id: number for number, item in enumerate(items, 1)}
+    numbers = _Numbers(verdicts)
     return {
-        "Systems": _systems(review, verdicts, report, places, draw),
-        "Pairs": _pairs(review, report, places, draw),
-        "Reviewers": _reviewers(review, items, verdicts, report, places),
-        "Metrics against people": _metrics(report, places, draw),
-        "Marked errors": _errors(report, places),
-        "Items": _items(review, items, verdicts),
+        "Systems": _systems(review, verdicts, report, numbers, draw),
+        "Pairs": _pairs(review, report, numbers, draw),
+        "Reviewers": _reviewers(review, items, verdicts, report, numbers),
+        "Metrics against people": _metrics(report, numbers, draw),
+        "Marked errors": _errors(report, numbers),
+        "Items": _items(review, items, verdicts, numbers),
     }
 
 
-def _systems(
-    review: Review, verdicts: Sequence[Verdict], report: ReviewReport, places: dict[str, int], draw: Draw
-) -> str:
+class _Numbers:
+    """Numbers and sentences as buttons. drilldown.js then leaves only the verdicts behind the pressed one, and their
+    items, in the list of items. A share leads to the verdicts that it counts, another number to those that it is
+    computed from.
+    """
+
+    def __init__(self, verdicts: Sequence[Verdict]):
+        self.places = {verdict.id: place for place, verdict in enumerate(verdicts)}
+
+    def button(self, shown: str, what: str, ids: Iterable[str]) -> str:
+        """`shown` is HTML, `what` the plain title of the list; without verdicts there is no button."""
+        places = " ".join(str(self.places[one]) for one in dict.fromkeys(ids))
+        if not places:
+            return shown
+        return (
+            f'<button type="button" class="number" data-verdicts="{places}" data-what="{escape(what)}">{shown}</button>'
+        )
+
+
+def _systems(review: Review, verdicts: Sequence[Verdict], report: ReviewReport, numbers: _Numbers, draw: Draw) -> str:
     chart = draw(worths_chart(review, report), "worths")
     if not report.systems:
         return chart
+    ranked = [verdict for verdict in counted(verdicts) if verdict.ranks]
     rows = _escaped(system_rows(report))
     for cells, system in zip(rows, report.systems, strict=True):
-        best = [verdict.item for verdict in counted(verdicts) if verdict.ranks.get(system.name) == 1]
-        place = SYSTEM_HEADS.index("Ranked first")
-        cells[place] = _linked(cells[place], best, places)
+        for place, head in enumerate(SYSTEM_HEADS[1:], 1):
+            behind = [v for v in ranked if head != RANKED_FIRST or v.ranks[system.name] == 1]
+            cells[place] = numbers.button(cells[place], f"{system.title}, {head}", _ids(behind))
     return chart + html_table(SYSTEM_HEADS, rows) + _hint(f"{HOW_WORTH} {HOW_INTERVALS}")
 
 
-def _pairs(review: Review, report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
+def _pairs(review: Review, report: ReviewReport, numbers: _Numbers, draw: Draw) -> str:
     if not report.pairs:
         return ""
     titles = system_titles(review.systems)
-    rows = [
-        [
-            escape(f"{titles[pair.first]} against {titles[pair.second]}"),
-            *(_linked(str(getattr(pair, what)), pair.items[what], places) for what in ("won", "tied", "lost")),
-            escape(percent(pair.preferred)),
-        ]
-        for pair in report.pairs
-    ]
-    sentences = "".join(f"<li>{escape(pair.sentence)}</li>" for pair in report.pairs)
+    rows, sentences = [], ""
+    for pair in report.pairs:
+        title = f"{titles[pair.first]} against {titles[pair.second]}"
+        won, tied, lost = (pair.verdicts[what] for what in ("won", "tied", "lost"))
+        shown = (str(pair.won), str(pair.tied), str(pair.lost), escape(percent(pair.preferred)))
+        cells = zip(shown, PAIR_HEADS[1:], (won, tied, lost, won), strict=True)
+        rows.append([escape(title), *(numbers.button(text, f"{title}, {head}", ids) for text, head, ids in cells)])
+        sentences += f"<li>{numbers.button(escape(pair.sentence), title, (*won, *tied, *lost))}</li>"
     table = html_table(PAIR_HEADS, rows)
     return draw(pairs_chart(review, report), "pairs") + table + f"<ul>{sentences}</ul>" + _hint(HOW_DECIDED)
 
 
 def _reviewers(
-    review: Review,
-    items: Sequence[ReviewItem],
-    verdicts: Sequence[Verdict],
-    report: ReviewReport,
-    places: dict[str, int],
+    review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport, numbers: _Numbers
 ) -> str:
-    behind = _items_behind(review, items, verdicts, report)
-    rows: list[tuple[str, Sequence[str]]] = [
-        (sentence, behind[what]) for what, sentence in quality_sentences(report).items()
+    behind = _behind_quality(review, items, verdicts, report)
+    rows: list[tuple[str, str, Sequence[str]]] = [
+        (sentence, what, behind[what]) for what, sentence in quality_sentences(report).items()
     ]
     rows += [
-        (sentence, [verdict.item for verdict in verdicts if verdict.reviewer == name])
+        (sentence, name, _ids(verdict for verdict in verdicts if verdict.reviewer == name))
         for name, sentence in reviewer_sentences(report).items()
     ]
-    rows += [(f"{one.name}, faster than reading", one.hasty) for one in report.reviewers if one.hasty]
-    sentences = "".join(f"<li>{_linked(escape(sentence), ids, places)}</li>" for sentence, ids in rows)
-    return f"<ul>{sentences}</ul>"
+    hasty = [(f"{one.name}, faster than reading", one.hasty) for one in report.reviewers if one.hasty]
+    rows += [(what, what, ids) for what, ids in hasty]
+    return f"<ul>{''.join(f'<li>{numbers.button(escape(text), what, ids)}</li>' for text, what, ids in rows)}</ul>"
 
 
-def _items_behind(
+def _behind_quality(
     review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], report: ReviewReport
 ) -> dict[str, list[str]]:
-    """The items of each sentence about the quality of the verdicts."""
+    """Ids of the verdicts behind each sentence about their quality."""
     ranked = [verdict for verdict in counted(verdicts) if verdict.ranks]
-    judged = [verdict.item for verdict in ranked]
+    judged = Counter(verdict.item for verdict in ranked)
+    repeated = {(verdict.reviewer, verdict.item) for verdict in verdicts if verdict.round and not verdict.skipped}
     lengths = {item.id: {name: len(words(text.text)) for name, text in item.texts.items()} for item in items}
     pairs = preferences(ranked, [system.name for system in review.systems])
     longer = [
-        one.verdict.item
+        one.verdict
         for one in pairs
         if one.outcome * (lengths[one.verdict.item][one.pair[0]] - lengths[one.verdict.item][one.pair[1]]) > 0
     ]
     return {
-        AGREEMENT: [item for item in judged if judged.count(item) > 1],
-        CONSISTENCY: [verdict.item for verdict in verdicts if verdict.round],
-        POSITION: [v.item for v in ranked if [v.ranks[names[0]] for names in v.order].index(1) == 0],
-        LENGTH: longer,
-        BAD: list(report.all_bad_items),
-        SKIPPED: [verdict.item for verdict in report.skipped],
+        AGREEMENT: _ids(verdict for verdict in ranked if judged[verdict.item] > 1),
+        CONSISTENCY: _ids(v for v in verdicts if (v.reviewer, v.item) in repeated and not v.skipped),
+        POSITION: _ids(v for v in ranked if [v.ranks[names[0]] for names in v.order].index(1) == 0),
+        LENGTH: _ids(longer),
+        BAD: list(report.all_bad_verdicts),
+        SKIPPED: _ids(report.skipped),
     }
 
 
-def _metrics(report: ReviewReport, places: dict[str, int], draw: Draw) -> str:
+def _metrics(report: ReviewReport, numbers: _Numbers, draw: Draw) -> str:
     chart = draw(metrics_chart(report), "metrics")
     if not report.metrics:
         return chart
-    rows = [
-        [
-            escape(row.title), escape(percent(row.share)), _linked(str(row.pairs), row.items, places),
-            _linked(str(row.equal), row.equal_items, places), escape(row.direction),
-            _linked(str(len(row.against)), row.against, places),
-        ]
-        for row in report.metrics
-    ]  # fmt: skip
-    heads = ("Metric or check", "Agrees with people", "Pairs", "Equal values", "Direction", "Items against it")
+    heads = ("Metric or check", "Agrees with people", "Pairs", "Equal values", "Direction", "Verdicts against it")
+    rows = []
+    for row in report.metrics:
+        agrees, pairs, equal, against = (
+            numbers.button(escape(text), f"{row.title}, {head}", ids)
+            for text, head, ids in (
+                (percent(row.share), heads[1], (*row.agreeing, *row.undecided)),
+                (str(row.pairs), heads[2], row.verdicts),
+                (str(row.equal), heads[3], row.undecided),
+                (str(len(row.against)), heads[5], row.against),
+            )
+        )
+        rows.append([escape(row.title), agrees, pairs, equal, escape(row.direction), against])
     return chart + html_table(heads, rows) + _hint(HOW_METRICS)
 
 
-def _errors(report: ReviewReport, places: dict[str, int]) -> str:
+def _errors(report: ReviewReport, numbers: _Numbers) -> str:
     if not report.errors:
         return ""
     shown = [rate for rate in report.errors if rate.marked or rate.kind == ALL_KINDS]
     rows = [
-        [title, kind, _linked(marked, rate.items, places), *rates]
-        for (title, kind, marked, *rates), rate in zip(_escaped(error_rows(report)), shown, strict=True)
+        [
+            title,
+            kind,
+            *(
+                numbers.button(text, f"{unescape(title)}, {kind}: {head}", rate.verdicts)
+                for text, head in zip(values, ERROR_HEADS[2:], strict=True)
+            ),
+        ]
+        for (title, kind, *values), rate in zip(_escaped(error_rows(report)), shown, strict=True)
     ]
     return html_table(ERROR_HEADS, rows)
 
 
-def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict]) -> str:
-    """Each item with its texts and verdicts, folded."""
+def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], numbers: _Numbers) -> str:
+    """Each item with its texts and verdicts, folded, below what the list shows."""
     names, looks = system_titles(review.systems), system_looks(review.systems)
     by_item: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_item.setdefault(verdict.item, []).append(verdict)
     folded = []
-    for number, item in enumerate(items, 1):
+    for item in items:
         own = by_item.get(item.id, [])
         cards = "".join(
             card(
@@ -188,15 +220,21 @@ def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdi
         )  # fmt: skip
         lines = "".join(f'<p dir="auto">{escape(line)}</p>' for line in item.dialogue.splitlines())
         references = "".join(f'<p class="hint" dir="auto">Reference: {escape(text)}</p>' for text in item.references)
-        answers = "".join(f"<li>{_answer(verdict, names)}</li>" for verdict in own)
+        answers = "".join(
+            f'<li data-verdict="{numbers.places[verdict.id]}">{_answer(verdict, names)}</li>' for verdict in own
+        )
         folded.append(
             f"<details><summary>{escape(item.id)} ({_count(len(own), 'answer')})</summary>"
-            # A link to it opens the folded element around it.
-            f'<section class="example" id="item-{number}"><div class="example-grid"><div class="example-text">'
+            f'<section class="example"><ul>{answers}</ul><div class="example-grid"><div class="example-text">'
             f'<div class="turns" tabindex="0" aria-label="Dialogue">{lines}</div>{references}</div>'
-            f'<div class="example-cards">{cards}</div></div><ul>{answers}</ul></section></details>'
+            f'<div class="example-cards">{cards}</div></div></section></details>'
         )
-    return "".join(folded)
+    shown = (
+        '<div class="items-shown" role="group" aria-label="Shown items" tabindex="-1" hidden><b></b>'
+        '<button type="button" class="all-items">Show all items</button>'
+        '<button type="button" class="to-number">Back to the number</button></div>'
+    )
+    return f'<div class="review-items">{shown}{"".join(folded)}</div>'
 
 
 def _marks(verdicts: Iterable[Verdict], name: str) -> str:
@@ -223,10 +261,8 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _linked(shown: str, ids: Iterable[str], places: dict[str, int]) -> str:
-    """A number or a sentence with links to its items, folded."""
-    links = ", ".join(f'<a href="#item-{places[one]}">{escape(one)}</a>' for one in dict.fromkeys(ids))
-    return f"<details><summary>{shown}</summary>{links}</details>" if links else shown
+def _ids(verdicts: Iterable[Verdict]) -> list[str]:
+    return [verdict.id for verdict in verdicts]
 
 
 def _escaped(rows: Iterable[Sequence[str]]) -> list[list[str]]:

@@ -14,10 +14,10 @@ import gradio as gr
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.review.records import Review, ReviewItem, Verdict
 from dsum_demo.review.report import ReviewReport, build_review_report
-from dsum_demo.review.report_text import summary_line, write_review_exports
+from dsum_demo.review.report_text import write_review_exports
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
-from dsum_demo.ui.review.html_report import review_html, review_sections
+from dsum_demo.ui.review.html_report import review_html, review_sections, summary_number
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 
@@ -79,7 +79,7 @@ def draw_results(services: Services, review: Review) -> dict[str, Update]:
         f'<h2>Results of {escape(review.name)}</h2><span class="review-links">'
         '<button type="button" data-do="view">Back to the review</button>'
         '<button type="button" data-do="leave">All reviews</button></span></header>'
-        f"<p>{escape(summary_line(report))}</p>{notes}</div>"
+        f"<p>{summary_number(report, verdicts)}</p>{notes}</div>"
     )
     drawn["facts"] += _downloads(review, items, store.verdicts(review.id, history=True), report)
     return {**drawn, "results": gr.update(visible=True)}

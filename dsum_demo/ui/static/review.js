@@ -392,16 +392,6 @@ document.addEventListener('keydown', (event) => {
   event.preventDefault();
 });
 
-// A link to an item of the results opens the folded element around it.
-document.addEventListener('click', (event) => {
-  const link = event.target.closest('#review-results a[href^="#item-"]');
-  if (!link) return;
-  event.preventDefault();
-  const item = document.querySelector(`#review-results ${link.getAttribute('href')}`);
-  item.closest('details').open = true;
-  item.scrollIntoView({block: 'start'});
-});
-
 dsum.neighbouringVerdict = (section, step) => {
   const buttons = [...section.querySelectorAll('.review-verdicts [data-do=open]')];
   const here = buttons.findIndex((button) => button.getAttribute('aria-current'));
