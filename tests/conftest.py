@@ -24,6 +24,7 @@ The weights are random but seeded: what the models write is nonsense, the same i
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -89,6 +90,12 @@ LANES = {
     "browser": ["e2e"],
     "processes": ["cli", "hub", "study", "runs/test_queue.py", "training/test_processes.py", "test_readme.py"],
 }
+
+
+def pytest_collection_finish() -> None:
+    """Leave the libraries' objects out of garbage collections: accelerate forces one at the end of each training."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
