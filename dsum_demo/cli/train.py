@@ -48,6 +48,10 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "--probe", action="store_true", help="measure the cost of the run and print it as JSON, without training"
     )
+    parser.add_argument(
+        "--show-batch", action="store_true",
+        help="print the first batch as the model reads it (tokens, mask, padding, truncation), without training",
+    )  # fmt: skip
     parser.add_argument("--no-check", action="store_true", help="start even if the memory may not be sufficient")
 
 
@@ -60,9 +64,9 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         raise InputError(
             f"{given[0]} cannot be used with --resume: a run keeps its config. Remove it, or start a new run."
         )
-    if options.probe:
+    if options.probe or options.show_batch:
         config = _resumed(runs, options.resume, settings) if options.resume else config_of(options, settings)
-        return _probe(config, settings)
+        return _show_batch(config, settings) if options.show_batch else _probe(config, settings)
     if options.resume:
         _resumed(runs, options.resume, settings)
     run = runs.get(options.resume) if options.resume else _created(options, settings, runs)
@@ -222,4 +226,18 @@ def _probe(config: RunConfig, settings: Settings) -> int:
 
     cost = measure(config, make_registry(settings), make_sources(settings))
     print(json.dumps(cost.as_dict(), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _show_batch(config: RunConfig, settings: Settings) -> int:
+    from dsum_demo.runs.setup import first_batch_of, set_up
+    from dsum_demo.training.first_batch import PADDING, explain
+
+    batch = first_batch_of(set_up(config, make_registry(settings), make_sources(settings)))
+    print(explain(batch))
+    for row in batch["rows"]:
+        print(f"\nTraining dialogue {row['number']}{': ' * bool(row['truncated'])}{row['truncated']}")
+        for part in row["parts"]:
+            text = f"{part['tokens'][0]} x {part['count']}" if part["kind"] == PADDING else " ".join(part["tokens"])
+            print(f"{part['kind']:>8}  {text}")
     return 0

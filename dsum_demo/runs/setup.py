@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,11 +21,12 @@ from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
 from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry
-from dsum_demo.training.batches import Pair
+from dsum_demo.training.batches import Pair, encode_pairs
 from dsum_demo.training.config import RunConfig, TrainingConfig
 from dsum_demo.training.dataset import TrainingData, read_training_data
+from dsum_demo.training.first_batch import first_batch
 from dsum_demo.training.loop import check_architecture
-from dsum_demo.training.methods import METHODS
+from dsum_demo.training.methods import METHODS, method
 from dsum_demo.utils.hardware import free_memory_bytes
 from dsum_demo.utils.ranks import local_rank
 
@@ -59,6 +61,15 @@ class Setup:
             torch.cuda.set_device(local_rank())
         prompt = self.family.prompt
         return load_whole(self.folder, self.tokenizer, torch.float32, prompt).requires_grad_(True)
+
+
+def first_batch_of(setup: Setup) -> dict[str, Any]:
+    """The first batch of a run, without loading the model; see `training.first_batch`."""
+    training, architecture, prompt = setup.config.training, setup.family.architecture, setup.family.prompt
+    encoded = encode_pairs(setup.train_pairs, setup.tokenizer, training, architecture, prompt)
+    adapter = method(training.method, training.task_type).config(training.options)
+    collate = architecture.collator(setup.tokenizer, SimpleNamespace(active_peft_config=adapter))
+    return first_batch(encoded, setup.train_pairs, setup.tokenizer, training, architecture, prompt, collate)
 
 
 def set_up(

@@ -4,6 +4,9 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
 
     start       step, steps, resumed (bool), batch_size, accumulation, processes, precision, device, parameters,
                 trained_parameters, train_dialogues, validation_dialogues
+    first_batch batch_size, width, trained_tokens, padding_tokens, end, pad (texts of the tokens), architecture,
+                rows: [{"number" (in the training data, from 1), "truncated" (sentences or ""),
+                parts: [{"kind" (read, trained or padding), "count", "tokens" (texts; one of padding)}, …]}, …]
     step        step, steps, epoch, loss, learning_rate, grad_norm, samples_per_second, memory_bytes,
                 peak_memory_bytes, seconds, seconds_left
     evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds,
@@ -86,6 +89,7 @@ class Curve:
     evaluations: list[Event] = field(default_factory=list)
     start: Event | None = None
     end: Event | None = None
+    first_batch: Event | None = None
 
     def add(self, events: Iterable[Event]) -> Curve:
         """Add new events and return self."""
@@ -100,6 +104,8 @@ class Curve:
                 self.steps.append(event)
             elif kind == "evaluation" and "step" in event:
                 self.evaluations.append(event)
+            elif kind == "first_batch":
+                self.first_batch = event
             elif kind == "end":
                 self.end = event
         return self

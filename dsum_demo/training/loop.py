@@ -36,6 +36,7 @@ from dsum_demo.training.callbacks import ProgressCallback, Watch
 from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
+from dsum_demo.training.first_batch import first_batch
 from dsum_demo.training.methods import linear_modules, method
 from dsum_demo.training.trainer import Trainer, token_loss
 from dsum_demo.utils.formatting import first_line
@@ -118,6 +119,10 @@ def train(
             progress = ProgressCallback(trainer, rows, on_event, steps)
             trainer.should_stop, trainer.report = should_stop, progress.report
             progress.start(resumed_at=_step_of(last), resumed=last is not None)
+            if last is None:
+                collate = architecture.collator(tokenizer, trained)
+                shown = first_batch(rows.train, train_pairs, tokenizer, config, architecture, prompt, collate)
+                on_event({"event": "first_batch", **shown})
             ran_out = _run(trainer, last)
             if ran_out is None:
                 break

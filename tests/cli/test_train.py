@@ -23,6 +23,8 @@ from dsum_demo.settings import Settings
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.dataset import sample_csv
 from dsum_demo.training.events import read_curve
+from dsum_demo.training.first_batch import explain
+from dsum_demo.ui.train.first_batch_view import first_batch_details
 
 SMALL = ["--set", "max_steps=4", "--set", "batch_size=1", "--set", "evaluations=2", "--set", "max_source_tokens=64",
          "--set", "max_target_tokens=16", "--set", "r=4"]  # fmt: skip
@@ -145,6 +147,18 @@ def test_a_finished_run_is_a_model_in_the_registry(here, capsys):
     assert make_registry(here).spec("my-run").kind == "adapter"
     assert main(["train", "--resume", "my-run"]) == 2
     assert "my-run is finished" in capsys.readouterr().err
+
+
+def test_show_batch_prints_the_batch_that_a_run_then_records(here, capsys):
+    assert main(["train", "--data", "rows.csv", "--show-batch", *SMALL]) == 0
+    printed = capsys.readouterr().out
+    assert "1 row of " in printed and "trained  " in printed and "</s>" in printed
+    assert Runs(here.runs_dir).all() == []
+    assert main(["train", "--data", "rows.csv", "--name", "shown", *SMALL]) == 0
+    batch = read_curve(Runs(here.runs_dir).get("shown").events_file).first_batch
+    assert explain(batch) in printed and f"Training dialogue {batch['rows'][0]['number']}" in printed
+    details = first_batch_details(batch)
+    assert "&lt;/s&gt;</span>" in details and "trained on" in details and first_batch_details(None) == ""
 
 
 def test_resume_starts_a_queued_run(here, capsys):

@@ -145,6 +145,7 @@ def build_view() -> dict[str, Any]:
                 plain(f'<h3 class="part">{title}</h3>')
                 right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name.replace('_', '-')}-curve")
     right["learning"] = plain(elem_id="learning")
+    right["batch"] = plain(elem_id="first-batch")
     return right
 
 

@@ -24,6 +24,7 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure
+from dsum_demo.ui.train.first_batch_view import first_batch_details
 from dsum_demo.ui.train.generated_summaries import learning_table
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
 from dsum_demo.ui.train.run_cards import EMPTY, queue_list, recorded_card, run_card, state_of
@@ -37,7 +38,7 @@ Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
     "question", "log", "output", "curves", "loss", "score", "dynamics", "grad_norm", "learning_rate", "learning",
-    "shown", "history", "overlay", "overlay_loss", "overlay_score", "differences", "notice", "about",
+    "batch", "shown", "history", "overlay", "overlay_loss", "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -272,6 +273,7 @@ def recorded_run(services: Services) -> dict[str, Update]:
     return {
         "card": EMPTY + recorded_card(curve),
         "learning": learning_table(curve),
+        "batch": first_batch_details(curve.first_batch),
         **_curves(curve, "lora"),
     }
 
@@ -325,6 +327,9 @@ def _watched(
     if grown != drawn.get("curve"):
         method = str(config.get("training", {}).get("method", ""))
         changes |= {"learning": learning_table(curve), **_curves(curve, method)}
+    keys["batch"] = run.name, curve.first_batch and curve.first_batch["time"]
+    if keys["batch"] != drawn.get("batch"):
+        changes["batch"] = first_batch_details(curve.first_batch)
     return changes
 
 
@@ -333,6 +338,7 @@ def _nothing() -> dict[str, Update]:
     return {
         **dict.fromkeys((*buttons, "log", "curves", "dynamics", "overlay"), gr.update(visible=False)),
         "learning": "",
+        "batch": "",
     }
 
 
