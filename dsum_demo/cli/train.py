@@ -16,6 +16,7 @@ from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
+from dsum_demo.training.sweep import DEFAULT_STEPS
 from dsum_demo.utils.formatting import duration, size
 from dsum_demo.utils.ranks import is_main, world_size
 
@@ -52,6 +53,11 @@ def add_train(commands: Any) -> None:
         "--show-batch", action="store_true",
         help="print the first batch as the model reads it (tokens, mask, padding, truncation), without training",
     )  # fmt: skip
+    parser.add_argument(
+        "--sweep", metavar="STEPS", nargs="?", const=DEFAULT_STEPS, type=int,
+        help="instead of training a model, try four learning rates around the method's default, or around "
+        f"--set learning_rate=VALUE, for STEPS steps each (default: {DEFAULT_STEPS})",
+    )  # fmt: skip
     parser.add_argument("--no-check", action="store_true", help="start even if the memory may not be sufficient")
 
 
@@ -59,7 +65,11 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code: 0 finished or stopped on request; errors are raised."""
     runs = Runs(settings.runs_dir)
     given = [f"--{n}" for n in ("preset", "method", "base", "data", "validation", "name") if getattr(options, n)]
-    given += ["--set"] * bool(options.settings) + ["--column"] * bool(options.column)
+    given += (
+        ["--sweep"] * (options.sweep is not None)
+        + ["--set"] * bool(options.settings)
+        + ["--column"] * bool(options.column)
+    )
     if options.resume and given:
         raise InputError(
             f"{given[0]} cannot be used with --resume: a run keeps its config. Remove it, or start a new run."
@@ -100,7 +110,22 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         say(f"dsum: {run.name} {status.state}.{reason}")
         if run.result():
             print(run.best)
+        _print_sweep(run)
     return 0
+
+
+def _print_sweep(run: Run) -> None:
+    """The table of a learning-rate sweep; nothing for another run."""
+    from dsum_demo.training.config import RunConfig
+    from dsum_demo.training.events import read_curve
+    from dsum_demo.training.sweep import best_rate, sweep_rows
+
+    config = RunConfig.from_record(run.config())
+    rows = sweep_rows(config, read_curve(run.events_file))
+    best = best_rate(rows)
+    for row in rows:
+        loss = "diverged" if row.problem else "not complete" if row.level is None else f"loss {row.level:.3f}"
+        print(f"learning_rate={row.rate:g}  {loss}{'  (lowest)' if row is best else ''}")
 
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
@@ -119,6 +144,10 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
         data=data,
         settings=options.settings,
     )
+    if options.sweep is not None:
+        from dsum_demo.training.sweep import with_sweep
+
+        config = with_sweep(config, options.sweep)
     _check_allowed(config, settings)
     return config
 
@@ -205,7 +234,11 @@ def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run
     config = config_of(options, settings) if is_main() else None
     name = [""]
     if config is not None:
-        wanted = options.name or config.preset or f"{config.base}-{config.training.method}"
+        wanted = (
+            options.name
+            or (not config.sweep and config.preset)
+            or f"{'sweep-' * bool(config.sweep)}{config.base}-{config.training.method}"
+        )
         name = [runs.create(config.as_record(), wanted).name]
     if world_size() > 1:
         _share(name)

@@ -52,6 +52,12 @@ def check_allowed(config: RunConfig, uploads_dir: Path, embedded_base: str = "ds
     for name in _CAPPED:
         if getattr(training, name) > PUBLIC[name]:
             raise InputError(f"{name} is {getattr(training, name)}; this Space allows at most {PUBLIC[name]}.")
+    together = training.max_steps * max(1, len(config.sweep))
+    if together > PUBLIC["max_steps"]:
+        raise InputError(
+            f"The sweep has {together} steps in total; this Space allows at most {PUBLIC['max_steps']}. Give fewer "
+            "steps per learning rate."
+        )
     if training.compile:
         raise InputError("This Space does not compile models; turn off compile.")
 

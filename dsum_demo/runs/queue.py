@@ -243,7 +243,8 @@ class RunQueue:
 
 def default_name(config: RunConfig) -> str:
     """Return the name of a run that was started without one, such as "lora-samples"."""
-    return f"{config.training.method}-{source_title(config.data.source).split('.')[0]}"
+    kind = "sweep-" if config.sweep else ""
+    return f"{kind}{config.training.method}-{source_title(config.data.source).split('.')[0]}"
 
 
 def source_title(source: str) -> str:

@@ -26,6 +26,7 @@ from dsum_demo.training.checkpoints import last_complete, weights_bytes
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Event, EventLog, read_curve, read_events
 from dsum_demo.training.loop import train, use_bf16
+from dsum_demo.training.sweep import best_rate, sweep, sweep_rows
 from dsum_demo.utils import hardware
 from dsum_demo.utils.files import write_atomically
 from dsum_demo.utils.ranks import is_main, world_size
@@ -109,6 +110,8 @@ def _execute(
             log({"event": "note", "text": note})
         if not resume and (refusal := check_memory(setup)):
             raise TrainingError(refusal)
+    if config.sweep:
+        return _sweep(run, config, setup, log or (lambda event: None))
     result = train(
         setup.load_model(),
         setup.tokenizer,
@@ -137,6 +140,30 @@ def _execute(
     if not result.stopped:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and needed only to resume
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
+
+
+def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event], None]) -> RunStatus:
+    """A learning-rate sweep leaves events and no weights, so it does not become a model."""
+    stopped = sweep(
+        config,
+        setup.load_model,
+        setup.tokenizer,
+        setup.train_pairs,
+        setup.validation_pairs,
+        architecture=setup.family.architecture,
+        decode=setup.family.decode,
+        prompt=setup.family.prompt,
+        before=read_curve(run.events_file),
+        on_event=on_event,
+        should_stop=lambda: run.stop_request() is not None,
+    )
+    best = best_rate(sweep_rows(config, read_curve(run.events_file)))
+    if stopped:
+        return _end(run, RunState.STOPPED, "Stopped on request; the learning rates that were complete are kept.")
+    reason = (
+        f"The loss was lowest with a learning rate of {best.rate:g}." if best else "Training diverged with each one."
+    )
+    return _end(run, RunState.FINISHED, reason)
 
 
 class _Log(EventLog):

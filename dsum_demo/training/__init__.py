@@ -2,4 +2,15 @@
 or the queue, so it can be called from a script.
 """
 
-__all__ = ["batches", "checkpoints", "config", "dataset", "events", "first_batch", "loop", "methods", "presets"]
+__all__ = [
+    "batches",
+    "checkpoints",
+    "config",
+    "dataset",
+    "events",
+    "first_batch",
+    "loop",
+    "methods",
+    "presets",
+    "sweep",
+]

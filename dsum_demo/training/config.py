@@ -147,21 +147,24 @@ DATA_FIELDS: tuple[Field, ...] = (
 class RunConfig:
     """The contents of a run's config.json. `base` is a base model that `dsum models` lists.
 
-    preset: the name of the preset that it is based on, for display only; "" for none.
+    preset: the name of the preset that it is based on, for display only; "" for none. sweep: the learning rates of a
+    learning-rate sweep, each for `training.max_steps` steps; empty for a run that trains a model.
     """
 
     base: str
     training: TrainingConfig = field(default_factory=TrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     preset: str = ""
+    sweep: tuple[float, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
-        return {
+        record = {
             "base": self.base,
             "preset": self.preset,
             "data": self.data.as_record(),
             "training": self.training.as_record(),
         }
+        return {**record, "sweep": list(self.sweep)} if self.sweep else record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunConfig:
@@ -172,6 +175,7 @@ class RunConfig:
                 training=TrainingConfig(**record["training"]),
                 data=DataConfig(**record["data"]),
                 preset=str(record.get("preset", "")),
+                sweep=tuple(map(float, record.get("sweep", ()))),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"This is not the config of a training run: {error}.") from None
@@ -191,6 +195,7 @@ class RunConfig:
         for key, (value, default) in settings.items():
             if value != default:
                 words += ["--set", f"{key}={','.join(value) if isinstance(value, tuple) else value}"]
+        words += ["--sweep", str(training.max_steps)] if self.sweep else []
         return [*words, *(["--name", name] if name else [])]
 
 

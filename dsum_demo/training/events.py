@@ -9,6 +9,8 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
                 parts: [{"kind" (read, trained or padding), "count", "tokens" (texts; one of padding)}, …]}, …]
     step        step, steps, epoch, loss, learning_rate, grad_norm, samples_per_second, memory_bytes,
                 peak_memory_bytes, seconds, seconds_left
+                in a learning-rate sweep also rate, and rate_step: the step with this learning rate
+    diverged    rate, text: why training with this learning rate of a sweep ended early
     evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds,
                 summaries: [{"number", "dialogue", "reference", "summary", "rouge1"}, …] (the same dialogues each time),
                 best_rows, worst_rows: the same of the rows with the highest and the lowest ROUGE-1
@@ -90,6 +92,7 @@ class Curve:
     start: Event | None = None
     end: Event | None = None
     first_batch: Event | None = None
+    diverged: list[Event] = field(default_factory=list)
 
     def add(self, events: Iterable[Event]) -> Curve:
         """Add new events and return self."""
@@ -104,6 +107,8 @@ class Curve:
                 self.steps.append(event)
             elif kind == "evaluation" and "step" in event:
                 self.evaluations.append(event)
+            elif kind == "diverged":
+                self.diverged.append(event)
             elif kind == "first_batch":
                 self.first_batch = event
             elif kind == "end":

@@ -74,6 +74,9 @@ def test_the_command_of_a_config_reproduces_the_config(here):
     config = parsed(here, *words)
     command = config.command("again")
     assert parsed(here, *command[1:]).as_record() == {**config.as_record(), "preset": ""}
+    swept = parsed(here, *words, "--sweep", "7")
+    assert (swept.training.max_steps, len(swept.sweep)) == (7, 4)
+    assert parsed(here, *swept.command()[1:]).as_record() == {**swept.as_record(), "preset": ""}
     assert shlex.split(shlex.join(command)) == command and command[-2:] == ["--name", "again"]
 
 
@@ -97,6 +100,8 @@ def test_the_command_of_a_config_reproduces_the_config(here):
             "There is no column 'gist'; the columns are: id, dialogue",
         ),
         (["--data", "rows.csv", "--column", "text=gist"], "unknown role 'text'; give one of: dialogue, summary"),
+        (["--sweep", "1"], "The sweep has 1 steps per learning rate; give a whole number from 2 to 1000"),
+        (["--resume", "x", "--sweep"], "--sweep cannot be used with --resume"),
         (["--resume", "nowhere"], "There is no run 'nowhere'"),
         (["--resume", "x", "--set", "r=4"], "--set cannot be used with --resume"),
     ],

@@ -22,7 +22,8 @@ from dsum_demo.runs.store import Run, Runs, RunState, RunStatus
 from dsum_demo.settings import Settings
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.dataset import sample_csv
-from dsum_demo.training.events import read_curve, read_events
+from dsum_demo.training.events import Curve, read_curve, read_events
+from dsum_demo.training.sweep import best_rate, sweep_rows, with_sweep
 
 TRAINING = TrainingConfig("lora", {"r": 4}, max_steps=4, batch_size=1, evaluations=2, warmup_share=0,
                           max_source_tokens=64, max_target_tokens=16)  # fmt: skip
@@ -172,6 +173,36 @@ def test_executing_a_finished_or_running_run_raises(runs, config, settings, stat
     run.write_status(state, pid=os.getpid())
     with pytest.raises(InputError, match=f"mine is {state}; only queued, stopped, failed or crashed runs"):
         execute(run, settings)
+
+
+def test_a_sweep_trains_each_learning_rate_from_the_same_start_and_resumes_where_it_stopped(runs, config, settings):
+    swept = with_sweep(replace(config, training=replace(TRAINING, learning_rate=1e-3)), steps=2)
+    assert swept.sweep == (1e-4, 3.2e-4, 1e-3, 3.2e-3) and RunConfig.from_record(swept.as_record()) == swept
+    run = runs.create(swept.as_record(), "sweep")
+    stopped = execute(run, settings, on_event=stop_after(run, 2))
+    assert stopped.state is RunState.STOPPED and "were complete are kept" in stopped.reason
+    status = execute(run, settings)
+    assert status.state is RunState.FINISHED and "lowest with a learning rate of" in status.reason
+    curve = read_curve(run.events_file)
+    assert [event["step"] for event in curve.steps] == list(range(1, 9)) and curve.start["step"] == 2
+    rows = sweep_rows(swept, curve)
+    assert [row.rate for row in rows] == list(swept.sweep) and all(len(row.losses) == 2 for row in rows)
+    assert len({row.losses[0] for row in rows}) == 1 and len({row.losses[1] for row in rows}) == 4
+    assert best_rate(rows).level == min(row.losses[1] for row in rows)
+    assert run.result() is None and not run.best.exists() and not run.checkpoints.exists()
+
+
+def test_a_learning_rate_that_diverged_is_not_the_best():
+    swept = with_sweep(RunConfig("dsum-t5-base", replace(TRAINING, learning_rate=0.9)), steps=4)
+    assert swept.sweep[-1] == 1.0, "the highest learning rate"
+    step = {"event": "step", "rate": 0.9}
+    curve = Curve().add([{**step, "step": n, "loss": 4.0} for n in range(4)])
+    curve.add(
+        [{**step, "rate": 1.0, "step": 5, "loss": 0.1}, {"event": "diverged", "rate": 1.0, "text": "It exploded."}]
+    )
+    rows = {row.rate: row for row in sweep_rows(swept, curve)}
+    assert best_rate(list(rows.values())).rate == 0.9
+    assert (rows[1.0].level, rows[1.0].problem, rows[0.09].level) == (None, "It exploded.", None)
 
 
 def test_a_failed_run_has_the_reason_in_its_status_and_last_event(runs, config, settings):

@@ -376,6 +376,43 @@ def test_start_measures_the_run_and_queues_it(services, monkeypatch):
     assert [run.name for run in services.jobs.queued()] == ["my-run", "my-run-2"]
 
 
+def test_a_sweep_is_queued_and_its_learning_rate_fills_the_form(services):
+    values = filled(services)
+    shown = training_start.start_sweep(services, "", 3, values)
+    run = services.jobs.get(shown["watching"], "")
+    config = RunConfig.from_record(run.config())
+    assert run.name == "sweep-lora-samples" and "--sweep 3" in shown["command"] and len(config.sweep) == 4
+    log = EventLog(run.events_file)
+    for step in range(1, 4):
+        log.append({"event": "step", "step": step, "steps": 12, "loss": 4 / step, "rate": config.sweep[0]})
+    run.write_status(RunState.FINISHED)
+    seen = look(services, run.name)
+    assert (
+        seen["sweep"]["visible"] and not seen["curves"]["visible"] and list(seen["sweep_chart"].data[0].x) == [1, 2, 3]
+    )
+    assert seen["sweep_table"].count("Use this one") == 1 and "Learning-rate sweep of LoRA" in seen["card"]
+    assert "LoRA, sweep" in seen["history"]
+
+    def use(rate: Any, method: str = "lora") -> tuple:
+        return run_view.rate_to_use(services, run.name, "", "dsum-t5-base", method, {"use": rate})
+
+    assert use(repr(config.sweep[0]))[0] == config.sweep[0]
+    rate, told = use(repr(config.sweep[0]), "full")
+    assert rate == NOTHING and "sweep was of LoRA on dsum-t5-base" in told
+    assert [use(rate)[0] for rate in ("0.5", "x", None)] == [NOTHING] * 3
+
+
+@pytest.mark.parametrize(("steps", "message"), [(None, "give a whole number"), (2.5, "give a whole"), (1, "from 2 to")])
+def test_invalid_steps_of_a_sweep_show_an_error(services, steps, message):
+    assert message in training_start.start_sweep(services, "", steps, filled(services))["problem"]
+    assert services.jobs.runs.all() == []
+
+
+def test_public_sweep_is_limited_in_total(public):
+    assert "watching" in training_start.start_sweep(public, "me", 50, filled(public))
+    assert "has 240 steps in total" in training_start.start_sweep(public, "me", 60, filled(public))["problem"]
+
+
 def test_run_that_does_not_fit_is_refused_with_the_reason(services):
     values = filled(services)
     config = training_form.read_form(services, values)

@@ -1,7 +1,7 @@
 // The run tables: one click event, whose data contains the heading, run or box that was pressed.
 dsum.listenToRuns = (element, trigger) => {
   element.addEventListener('click', (event) => {
-    const pressed = event.target.closest('[data-sort], [data-show], [data-remove], [data-choose]');
+    const pressed = event.target.closest('[data-sort], [data-show], [data-remove], [data-choose], [data-use]');
     if (pressed) trigger('click', {...pressed.dataset});
   });
 };

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dsum_demo.metrics.scores import METRICS
 from dsum_demo.models.catalog import Kind
 from dsum_demo.training.events import Curve
+from dsum_demo.training.sweep import SweepRow
 from dsum_demo.ui.appearance import LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 
@@ -18,6 +19,7 @@ from dsum_demo.ui.charts import GRID, dressed
 SMOOTHING = 0.9
 MOST_POINTS = 600
 SMALL_HEIGHT = 150  # pixels
+SWEEP_SMOOTHING = 0.6  # a sweep has few steps
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 # From Okabe and Ito's palette (2008), without the systems' blue and orange.
@@ -96,6 +98,20 @@ def step_figure(curve: Curve, key: str, method: str) -> go.Figure | None:
     figure.update_yaxes(rangemode="tozero", nticks=4)
     figure = _dressed(figure, "", _planned(curve))
     return figure.update_layout(height=SMALL_HEIGHT, showlegend=False)
+
+
+def sweep_figure(rows: Sequence[SweepRow], steps: int) -> go.Figure:
+    """The training loss per step of each learning rate of a sweep, smoothed over a few steps."""
+    figure = go.Figure()
+    for number, row in enumerate(rows):
+        figure.add_scatter(
+            x=list(range(1, len(row.losses) + 1)), y=smoothed(row.losses, SWEEP_SMOOTHING), name=f"{row.rate:g}",
+            mode="lines+markers" if len(row.losses) < 40 else "lines",
+            line={"color": MORE_COLORS[number % len(MORE_COLORS)], "width": 2, "dash": DASHES[number % len(DASHES)]},
+            marker={"size": 5, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+            hovertemplate="step %{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
+        )  # fmt: skip
+    return _dressed(figure, "loss", steps)
 
 
 def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> tuple[go.Figure, go.Figure]:

@@ -137,7 +137,8 @@ def _name(name: str) -> str:
 
 def _method(row: RunRow) -> str:
     name = str(row.config.get("training", {}).get("method", ""))
-    return METHODS[name].title if name in METHODS else name
+    title = METHODS[name].title if name in METHODS else name
+    return f"{title}, sweep" if row.config.get("sweep") else title
 
 
 def _data(row: RunRow) -> str:

@@ -11,6 +11,7 @@ from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
+from dsum_demo.training.sweep import DEFAULT_STEPS
 from dsum_demo.ui.columns import column_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -109,6 +110,16 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             each.name: field_component(each, getattr(first.training, each.name), note=public_note(each.name, public))
             for each in TRAINING_FIELDS
         }
+    with gr.Accordion("Learning-rate sweep", open=False, elem_id="train-sweep"):
+        plain(
+            '<p class="hint">Trains with four learning rates around the one in the training settings, from the same '
+            "weights and with the same batches, and shows the loss of each. It is queued and saves no model.</p>"
+        )
+        with gr.Row():
+            left["sweep_steps"] = gr.Number(
+                DEFAULT_STEPS, step=1, label="steps per learning rate", elem_id="sweep-steps", min_width=160
+            )
+            left["start_sweep"] = gr.Button("Start the sweep", elem_id="start-sweep", min_width=130)
     kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}
     left |= {"kept": gr.State(kept), "measured": gr.State(None)}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
@@ -144,6 +155,10 @@ def build_view() -> dict[str, Any]:
             with gr.Column(min_width=300):
                 plain(f'<h3 class="part">{title}</h3>')
                 right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name.replace('_', '-')}-curve")
+    with gr.Column(visible=False, elem_id="sweep") as right["sweep"]:
+        plain('<h3 class="part">Training loss by learning rate</h3>')
+        right["sweep_chart"] = gr.Plot(show_label=False, container=False)
+        right["sweep_table"] = plain(elem_id="sweep-table", js_on_load="dsum.listenToRuns(element, trigger)")
     right["learning"] = plain(elem_id="learning")
     right["batch"] = plain(elem_id="first-batch")
     return right

@@ -14,6 +14,7 @@ from dsum_demo.runs.store import ACTIVE, RunState, RunStatus
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve
 from dsum_demo.training.methods import METHODS
+from dsum_demo.training.sweep import SweepRow, best_rate
 from dsum_demo.ui.html import notice
 from dsum_demo.utils.formatting import duration, millions, size
 
@@ -45,8 +46,9 @@ def run_card(
     """State, progress and figures of one run. position: in the queue, from 1; 0 if it is not queued."""
     training = config.get("training", {})
     method = METHODS.get(training.get("method", ""))
+    title = escape(method.title if method else str(training.get("method", "")))
     about = [
-        escape(method.title if method else str(training.get("method", ""))),
+        f"Learning-rate sweep of {title}" if config.get("sweep") else title,
         f"on {escape(str(config.get('base', '')))}",
         f"with {escape(source_title(str(config.get('data', {}).get('source', ''))))}",
     ]
@@ -101,6 +103,28 @@ def queue_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, b
         shown = _show(name) if name else "Another visitor’s run"
         items.append(f'<li><span class="place">{number}.</span> {shown} {remove}</li>')
     return f'<div class="line"><b>Queue</b><ul>{"".join(items)}</ul></div>'
+
+
+def sweep_table(rows: Sequence[SweepRow]) -> str:
+    """The learning rates of a sweep with their final loss; each complete one can be put into the form."""
+    best = best_rate(rows)
+    body = ""
+    for row in rows:
+        loss = f"{row.level:.3f}" if row.level is not None else "diverged" if row.problem else "–"
+        mark = ' <span class="kept">● lowest</span>' if row is best else ""
+        use = (
+            f'<button type="button" class="small" data-use="{row.rate!r}">Use this one</button>'
+            if row.level is not None
+            else escape(row.problem)
+        )
+        body += f'<tr><th scope="row">{row.rate:g}</th><td>{loss}{mark}</td><td class="text-cell">{use}</td></tr>'
+    return (
+        '<table class="scores sweep"><thead><tr><th scope="col">Learning rate</th>'
+        '<th scope="col">Loss, last quarter</th>'
+        f'<th scope="col"><span class="only-read">Use</span></th></tr></thead><tbody>{body}</tbody></table>'
+        '<p class="hint">Each value starts from the same weights, with the same seed and batches. Few steps favor high '
+        "learning rates: for a long run take the one with the lowest loss or the next lower one.</p>"
+    )
 
 
 def cost_card(cost: Mapping[str, Any], elsewhere: bool = False) -> str:

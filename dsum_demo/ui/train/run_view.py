@@ -19,15 +19,18 @@ from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.runs.queue import in_queue_order, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
+from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve, read_curve
+from dsum_demo.training.methods import METHODS
+from dsum_demo.training.sweep import sweep_rows
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure
+from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure, sweep_figure
 from dsum_demo.ui.train.first_batch_view import first_batch_details
 from dsum_demo.ui.train.generated_summaries import learning_table
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
-from dsum_demo.ui.train.run_cards import EMPTY, queue_list, recorded_card, run_card, state_of
+from dsum_demo.ui.train.run_cards import EMPTY, queue_list, recorded_card, run_card, state_of, sweep_table
 from dsum_demo.utils.files import tail
 
 KEPT_ZIP_SECONDS = 600
@@ -38,7 +41,8 @@ Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
     "question", "log", "output", "curves", "loss", "score", "dynamics", "grad_norm", "learning_rate", "learning",
-    "batch", "shown", "history", "overlay", "overlay_loss", "overlay_score", "differences", "notice", "about",
+    "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay", "overlay_loss", "overlay_score",
+    "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -301,7 +305,13 @@ def _watched(
     """The card, the buttons and the curves of one run, if they changed."""
     curve = services.jobs.curve(run)
     position = next((number for number, other in enumerate(line, 1) if other.name == run.name), 0)
-    grown = (run.name, len(curve.steps), len(curve.evaluations), curve.start and curve.start["time"])
+    grown = (
+        run.name,
+        len(curve.steps),
+        len(curve.evaluations),
+        len(curve.diverged),
+        curve.start and curve.start["time"],
+    )
     keys["curve"], keys["card"] = grown, (*grown, status, position)
     if keys["card"] == drawn.get("card"):
         return {}
@@ -326,17 +336,56 @@ def _watched(
     }
     if grown != drawn.get("curve"):
         method = str(config.get("training", {}).get("method", ""))
-        changes |= {"learning": learning_table(curve), **_curves(curve, method)}
+        if config.get("sweep"):
+            changes |= {**_nothing_drawn(), **_sweep(config, curve)}
+        else:
+            changes |= {"learning": learning_table(curve), "sweep": gr.update(visible=False), **_curves(curve, method)}
     keys["batch"] = run.name, curve.first_batch and curve.first_batch["time"]
     if keys["batch"] != drawn.get("batch"):
         changes["batch"] = first_batch_details(curve.first_batch)
     return changes
 
 
+def _sweep(config: Mapping[str, Any], curve: Curve) -> dict[str, Update]:
+    """The chart and the table of a learning-rate sweep."""
+    found = sweep_rows(RunConfig.from_record(config), curve)
+    return {
+        "sweep": gr.update(visible=bool(curve.steps)),
+        "sweep_chart": sweep_figure(found, int(config["training"]["max_steps"])),
+        "sweep_table": sweep_table(found),
+    }
+
+
+def rate_to_use(
+    services: Services, watching: str | None, owner: str, base: str, method: str, data: Mapping[str, Any]
+) -> tuple[Update, Update]:
+    """(the form's learning rate, a notice) after a click on a learning rate of a sweep."""
+    try:
+        rate = float(data.get("use", ""))
+        config = RunConfig.from_record(services.jobs.get(watching or "", owner).config())
+    except (TypeError, ValueError, DsumError):
+        return gr.skip(), gr.skip()
+    if rate not in config.sweep:
+        return gr.skip(), gr.skip()
+    if (config.base, config.training.method) != (base, method):
+        title = METHODS[config.training.method].title
+        return gr.skip(), notice(
+            f"This sweep was of {title} on {config.base}, and the form has another method or base model; choose those "
+            "first.",
+            "error",
+        )
+    return rate, notice(f"The form now has the learning rate {rate:g}, under “Training settings”.")
+
+
+def _nothing_drawn() -> dict[str, Update]:
+    hidden = gr.update(visible=False)
+    return {"curves": hidden, "dynamics": hidden, "learning": ""}
+
+
 def _nothing() -> dict[str, Update]:
     buttons = ("keep", "discard", "resume", "open", "zip", "delete")
     return {
-        **dict.fromkeys((*buttons, "log", "curves", "dynamics", "overlay"), gr.update(visible=False)),
+        **dict.fromkeys((*buttons, "log", "curves", "dynamics", "sweep", "overlay"), gr.update(visible=False)),
         "learning": "",
         "batch": "",
     }

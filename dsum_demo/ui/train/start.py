@@ -20,6 +20,7 @@ from dsum_demo.runs.worker import probe
 from dsum_demo.training.config import RunConfig, with_method
 from dsum_demo.training.methods import METHODS, method
 from dsum_demo.training.presets import presets
+from dsum_demo.training.sweep import with_sweep
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import (
@@ -177,6 +178,23 @@ def start_run(
         yield {"problem": "", "watching": run.name, "cost": cost_card(cost) if cost else ""}
     except DsumError as error:
         yield {"problem": notice(services.told(error), "error"), "cost": ""}
+
+
+def start_sweep(services: Services, owner: str, steps: float | None, values: Values) -> dict[str, Update]:
+    """Queue a learning-rate sweep of the run in the form; "watching" is its name."""
+    try:
+        if steps is None or steps != int(steps):
+            raise InputError(f"The steps per learning rate are {steps or 'empty'}; give a whole number.")
+        config = with_sweep(_config(services, values, owner), int(steps))
+        run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
+        return {
+            "problem": "",
+            "watching": run.name,
+            "cost": "",
+            "command": command_html(config, services.settings.public),
+        }
+    except DsumError as error:
+        return {"problem": notice(services.told(error), "error"), "cost": ""}
 
 
 def _config(services: Services, values: Values, owner: str) -> RunConfig:

@@ -12,6 +12,7 @@ import gradio as gr
 from dsum_demo.errors import DsumError
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab, show_model
+from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
@@ -123,9 +124,24 @@ class StartHandlers(_Handlers):
         self, owner: str, measured: Any, shown: Shown, drawn: Mapping[str, Any], *values: Any
     ) -> Iterator[list[Update]]:
         for update in training_start.start_run(self.services, owner, measured, self.named(values)):
-            run = update.pop("watching", None)
-            view = run_view.show(self.services, run, owner, shown, drawn) if run else run_view.parts()
-            yield [*(update.get(name, gr.skip()) for name in self.extra), *view]
+            yield self._answer(update, owner, shown, drawn)
+
+    def sweep(
+        self, owner: str, steps: float | None, shown: Shown, drawn: Mapping[str, Any], *values: Any
+    ) -> list[Update]:
+        return self._answer(
+            training_start.start_sweep(self.services, owner, steps, self.named(values)), owner, shown, drawn
+        )
+
+    def use_rate(
+        self, watching: str | None, owner: str, base: str, method: str, event: gr.EventData
+    ) -> tuple[Update, Update]:
+        return run_view.rate_to_use(self.services, watching, owner, base, method, clicked(event))
+
+    def _answer(self, update: dict[str, Update], owner: str, shown: Shown, drawn: Mapping[str, Any]) -> list[Update]:
+        run = update.pop("watching", None)
+        view = run_view.show(self.services, run, owner, shown, drawn) if run else run_view.parts()
+        return [*(update.get(name, gr.skip()) for name in self.extra), *view]
 
 
 def begin_cost() -> tuple[Update, ...]:
@@ -206,6 +222,19 @@ def _connect_start(
         [owner, left["measured"], right["shown"], right["drawn"], *form.components],
         [*extra, *view],
         **probing,
+    )
+    swept = left["start_sweep"].click(
+        handlers.sweep,
+        [owner, left["sweep_steps"], right["shown"], right["drawn"], *form.components],
+        [*extra, *view],
+        **QUIET,
+    )
+    swept.success(None, None, None, js=call("showRun"), **QUIET)
+    right["sweep_table"].click(
+        handlers.use_rate,
+        [right["watching"], owner, form.base, form.method],
+        [form.training["learning_rate"], right["notice"]],
+        **QUIET,
     )
     for event in (asked, started):
         event.success(end, None, waiting, queue=False, **QUIET)
