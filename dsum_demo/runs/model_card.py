@@ -75,9 +75,19 @@ def _scores(record: Mapping[str, Any]) -> list[str]:
         f"| {' | '.join(ROUGE_NAMES.values())} | loss |",
         "|---|---|---|---|---|",
         f"| {cells} | {best['loss']:.3f} |",
+        *_forgetting(record),
         "",
         "The weights were selected on this sample, so the scores are slightly optimistic.",
     ]
+
+
+def _forgetting(record: Mapping[str, Any]) -> list[str]:
+    """The loss on a general text, for the runs that have one."""
+    if not record.get("general_loss"):
+        return []
+    before, after = record["general_loss"]
+    return ["", f"Forgetting: the loss per token on a fixed general text was {before:.3f} before training and is "
+            f"{after:.3f} with these weights ({after - before:+.3f})."]  # fmt: skip
 
 
 def _plain(value: Any) -> str:

@@ -266,6 +266,7 @@ def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
         "planned_steps": start.get("steps", 0),
         "best": scored,
         "signature": signature(n=start.get("validation_dialogues", 0), references=1).as_dict() if scored else None,
+        "general_loss": list(curve.forgetting) if curve.forgetting else None,
         "stopped": stopped,
         "reason": reason,
         "ended": time.time(),

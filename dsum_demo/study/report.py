@@ -70,7 +70,8 @@ class Study:
 class MethodRow:
     """One method's results. f1: mean over seeds and dialogues with confidence interval over dialogues. spread: mean
     ROUGE-1 F1 per seed. Costs are None if not measured. recovered: the method's gain divided by that of full
-    fine-tuning; None if the interval of full fine-tuning's gain includes zero.
+    fine-tuning; None if the interval of full fine-tuning's gain includes zero. forgetting: how much the loss on a
+    general text rose, mean over seeds; None if it was not measured or is not defined for the architecture.
     """
 
     method: str
@@ -85,6 +86,7 @@ class MethodRow:
     peak_memory_bytes: int | None
     samples_per_second: float | None
     seconds_per_step: float | None
+    forgetting: float | None = None
 
 
 def read_study(folder: Path) -> Study:
@@ -149,9 +151,15 @@ def method_rows(study: Study) -> list[MethodRow]:
                 peak_memory_bytes=cost.get("peak_memory_bytes"),
                 samples_per_second=cost.get("samples_per_second"),
                 seconds_per_step=cost.get("seconds_per_step"),
+                forgetting=_forgetting(finals),
             )
         )
     return sorted(rows, key=lambda row: -row.f1["rouge1"].mean)
+
+
+def _forgetting(finals: Sequence[Mapping[str, Any]]) -> float | None:
+    losses = [row["general_loss"] for row in finals if row.get("general_loss")]
+    return fmean(after - before for before, after in losses) if losses else None
 
 
 def pareto_front(rows: Sequence[MethodRow], cost: str, rouge: str = "rouge1") -> list[MethodRow]:

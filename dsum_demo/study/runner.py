@@ -237,7 +237,7 @@ class _StudyState:
             if result is None:
                 row["reason"] = run.status().reason or "The run has no result."
             else:
-                kept = ("trained_parameters", "share", "checkpoint_bytes", "steps", "best")
+                kept = ("trained_parameters", "share", "checkpoint_bytes", "steps", "best", "general_loss")
                 row |= {key: result.get(key) for key in kept}
                 row["f1"] = self._f1(run.name, examples)
         self._write(finals=[*self.study.finals, row])

@@ -15,6 +15,7 @@ from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.training.adalora import rank_allocator
 from dsum_demo.training.batches import EncodedDataset
 from dsum_demo.training.events import Event
+from dsum_demo.training.forgetting import general_loss
 from dsum_demo.training.trainer import ADVICE, Trainer
 from dsum_demo.utils.hardware import device_name, memory_bytes, peak_memory_bytes
 
@@ -100,7 +101,8 @@ class ProgressCallback:
         """Mean over this process's training steps, without evaluations and checkpoints."""
         return self.together * self.steps_here / self.training_seconds if self.training_seconds else 0.0
 
-    def start(self, resumed_at: int, resumed: bool) -> None:
+    def start(self, resumed_at: int, resumed: bool, general_loss: float | None = None) -> None:
+        """general_loss: of the base model."""
         args = self.trainer.args
         self.on_event(
             {
@@ -117,6 +119,7 @@ class ProgressCallback:
                 "trained_parameters": self.rows.trained_parameters,
                 "train_dialogues": len(self.rows.train),
                 "validation_dialogues": len(self.rows.validation),
+                "general_loss": general_loss,
             }
         )
 
@@ -159,4 +162,5 @@ class ProgressCallback:
         self.evaluation_seconds = seconds
         scores = {name: metrics[f"eval_{name}"] for name in ("loss", *ROUGE_TYPES)}
         rows = self.rows.evaluated_rows(self.trainer.texts, self.trainer.text_scores)
-        self.emit("evaluation", **scores, best=best, seconds=seconds, **rows)
+        general = general_loss(self.trainer.model, self.rows.tokenizer, self.rows.architecture)
+        self.emit("evaluation", **scores, best=best, seconds=seconds, general_loss=general, **rows)

@@ -3,7 +3,8 @@
 Every event has "event" (its kind) and "time" (seconds since 1970). The kinds and their keys:
 
     start       step, steps, resumed (bool), batch_size, accumulation, processes, precision, device, parameters,
-                trained_parameters, train_dialogues, validation_dialogues
+                trained_parameters, train_dialogues, validation_dialogues, general_loss (of the base model on a general
+                text, see `forgetting`; null for an encoder-decoder model)
     first_batch batch_size, width, trained_tokens, padding_tokens, end, pad (texts of the tokens), architecture,
                 rows: [{"number" (in the training data, from 1), "truncated" (sentences or ""),
                 parts: [{"kind" (read, trained or padding), "count", "tokens" (texts; one of padding)}, …]}, …]
@@ -11,7 +12,7 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
                 peak_memory_bytes, seconds, seconds_left
                 in a learning-rate sweep also rate, and rate_step: the step with this learning rate
     diverged    rate, text: why training with this learning rate of a sweep ended early
-    evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds,
+    evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds, general_loss,
                 summaries: [{"number", "dialogue", "reference", "summary", "rouge1"}, …] (the same dialogues each time),
                 best_rows, worst_rows: the same of the rows with the highest and the lowest ROUGE-1
     checkpoint  step, steps, bytes
@@ -119,6 +120,12 @@ class Curve:
     def latest(self) -> Event | None:
         """The last step, None before the first."""
         return self.steps[-1] if self.steps else None
+
+    @property
+    def forgetting(self) -> tuple[float, float] | None:
+        """The loss on a general text before training and with the best weights; None if it is not defined."""
+        before, after = ((event or {}).get("general_loss") for event in (self.start, self.best))
+        return None if before is None or after is None else (before, after)
 
     @property
     def best(self) -> Event | None:

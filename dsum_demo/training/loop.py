@@ -37,6 +37,7 @@ from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weig
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
 from dsum_demo.training.first_batch import first_batch
+from dsum_demo.training.forgetting import general_loss
 from dsum_demo.training.methods import linear_modules, method
 from dsum_demo.training.trainer import Trainer, token_loss
 from dsum_demo.utils.formatting import first_line
@@ -102,8 +103,9 @@ def train(
         recover(best)
     batch, accumulation = config.batch_size, config.accumulation
     steps = planned_steps(len(train_pairs), config)
-    trained = prepare(model, config, base_name, steps)
     architecture = architecture_of(model.config.model_type)
+    before = general_loss(model, tokenizer, architecture)
+    trained = prepare(model, config, base_name, steps)
     watched = validation_pairs[: config.validation_sample]
     rows = EncodedDataset(tokenizer, train_pairs, watched, config, architecture, prompt)
     attention = getattr(model.config, "_attn_implementation", None)
@@ -118,7 +120,7 @@ def train(
             )  # fmt: skip
             progress = ProgressCallback(trainer, rows, on_event, steps)
             trainer.should_stop, trainer.report = should_stop, progress.report
-            progress.start(resumed_at=_step_of(last), resumed=last is not None)
+            progress.start(resumed_at=_step_of(last), resumed=last is not None, general_loss=before)
             if last is None:
                 collate = architecture.collator(tokenizer, trained)
                 shown = first_batch(rows.train, train_pairs, tokenizer, config, architecture, prompt, collate)

@@ -308,6 +308,8 @@ def _padded(values: Sequence[float]) -> Point:
 
 def methods_table(study: Study, rows: list[MethodRow]) -> str:
     """The numbers behind the chart, best ROUGE-1 first; the untuned base model is the last row."""
+    # Not measured by older studies, and not defined for encoder-decoder models.
+    forgets = any(row.forgetting is not None for row in rows)
     body = "".join(
         f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
         f"<small>{escape(METHODS[row.method].paper)}</small></td>"
@@ -316,7 +318,9 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
         f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
         f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
         f"<td>{_times(row.checkpoint_bytes, 1e-6, 'MB', 2)}</td><td>{_times(row.peak_memory_bytes, 1e-9, 'GB', 2)}</td>"
-        f"<td>{_times(row.samples_per_second, 1, '/s', 1)}</td><td>{row.learning_rate:g}</td></tr>"
+        f"<td>{_times(row.samples_per_second, 1, '/s', 1)}</td><td>{row.learning_rate:g}</td>"
+        + (f"<td>{_signed(row.forgetting)}</td>" if forgets else "")
+        + "</tr>"
         for row in rows
         if row.share is not None
     )
@@ -324,18 +328,21 @@ def methods_table(study: Study, rows: list[MethodRow]) -> str:
     if original:
         body += (
             f"<tr><td><b>Original</b><br><small>not fine-tuned</small></td><td>{interval(original['rouge1'])}</td>"
-            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>" + "<td>–</td>" * 6 + "</tr>"
+            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>"
+            + "<td>–</td>" * (6 + forgets)
+            + "</tr>"
         )
     heads = (
         "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Share of full’s gain", "Trained", "Checkpoint",
-        "Peak memory", "Dialogues", "Learning rate",
+        "Peak memory", "Dialogues", "Learning rate", *(["Forgetting"] if forgets else []),
     )  # fmt: skip
     said = study.signature.get("text", "")
+    more = " Forgetting: how much the loss on a general text rose." if forgets else ""
     return (
         '<div class="scroll" tabindex="0"><table class="scores methods"><thead><tr>'
         + "".join(f"<th>{escape(head)}</th>" for head in heads)
         + f'</tr></thead><tbody>{body}</tbody></table></div><p class="hint">F1 × 100. {escape(said)}. '
-        + f"{escape(_where(study))}</p>"
+        + f"{escape(_where(study))}{more}</p>"
     )
 
 
@@ -364,6 +371,10 @@ def _count(number: int | None) -> str:
 
 def _times(value: float | None, scale: float, unit: str, digits: int) -> str:
     return "–" if value is None else f"{value * scale:,.{digits}f} {unit}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
 
 
 def _above(interval: Interval) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dsum_demo.errors import DataError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.study.report import COSTS, Study, finding, method_rows, original_f1, pareto_front, read_study
+from dsum_demo.ui.methods_tab import methods_table
 
 METHODS = ["full", "lora", "ia3", "ln_tuning"]
 PLAN = {"methods": METHODS, "steps": 240, "batch_size": 16, "factors": [0.3, 1.0, 3.0], "seeds": [1, 2]}
@@ -61,6 +63,15 @@ def test_rows_are_means_over_seeds_and_dialogues_best_first(study):
     assert lora.spread == (pytest.approx(fmean(values[0])), pytest.approx(fmean(values[1])))
     assert (lora.peak_memory_bytes, lora.seconds_per_step) == (10**9, 0.5)
     assert rows[2].peak_memory_bytes is None
+
+
+def test_forgetting_is_the_mean_rise_over_seeds_and_none_if_not_measured(study):
+    finals = [{**row, "general_loss": [3.0, 3.0 + 0.1 * row["seed"]]} if row["method"] == "full" else row
+              for row in study.finals]  # fmt: skip
+    rows = method_rows(replace(study, finals=finals))
+    assert rows[0].forgetting == pytest.approx(0.15) and rows[1].forgetting is None
+    assert "+0.150" in methods_table(replace(study, finals=finals), rows)
+    assert "Forgetting" not in methods_table(study, method_rows(study))
 
 
 def test_recovered_is_the_share_of_the_full_fine_tunes_gain(study):

@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 
 from dsum_demo.errors import InputError
 from dsum_demo.generation.streaming import generate
-from dsum_demo.models.architectures import ARCHITECTURES
+from dsum_demo.models.architectures import ARCHITECTURES, DECODER_ONLY
 from dsum_demo.models.loading import load_adapted, load_whole, merged
 from dsum_demo.models.prompts import LABEL_PAD_ID
 from dsum_demo.models.store import LoadedModel
 from dsum_demo.training.batches import encode_pairs
 from dsum_demo.training.config import TrainingConfig
+from dsum_demo.training.events import Curve
+from dsum_demo.training.forgetting import WINDOW, general_loss, general_text
 from dsum_demo.training.loop import TrainingResult, train
 from dsum_demo.training.methods import METHODS, linear_modules, target_choices
 from dsum_demo.training.trainer import token_loss
@@ -101,6 +103,18 @@ def test_the_loss_of_a_padded_batch_equals_that_of_its_single_rows(trio):
     assert total(rows) == pytest.approx(sum(total([row]) for row in rows), rel=1e-5)
 
 
+def test_the_general_loss_is_the_models_own_over_all_windows(causal):
+    ids = causal.tokenizer(general_text(), add_special_tokens=False)["input_ids"]
+    total = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(ids) - 1, WINDOW):
+            window = torch.tensor([ids[start : start + WINDOW + 1]])
+            total += causal.base.model(input_ids=window, labels=window).loss.item() * (window.shape[1] - 1)
+    assert len(ids) > 2 * WINDOW
+    loss = general_loss(causal.base.model, causal.tokenizer, DECODER_ONLY)
+    assert loss == pytest.approx(total / (len(ids) - 1), rel=1e-5)
+
+
 def test_labels_are_the_summary_and_one_end_token(trio):
     prompt = trio.family.prompt
     for row, (dialogue, summary) in zip(trio.rows(), PAIRS, strict=True):
@@ -142,7 +156,15 @@ def loaded(trio: Trio, folder: Path, method: str) -> LoadedModel:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_can_be_trained_saved_and_loaded_and_changes_the_output(trio, tmp_path, method):
-    result = trio.train(tmp_path, trio.config(method))
+    events: list[dict[str, Any]] = []
+    result = trio.train(tmp_path, trio.config(method), on_event=events.append)
+    losses = Curve().add(events).forgetting
+    if trio.architecture is DECODER_ONLY:
+        before, after = losses
+        assert before == pytest.approx(general_loss(trio.base.model, trio.tokenizer, DECODER_ONLY), rel=1e-4)
+        assert 0 < after != before
+    else:
+        assert losses is None, "an encoder-decoder model has no loss of a text alone"
     found = loaded(trio, tmp_path, method)
     names = set(load_file(next((tmp_path / "best").glob("*.safetensors"))))
     if method != "full":

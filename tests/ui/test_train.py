@@ -576,13 +576,20 @@ def test_history_sorts_in_both_directions_with_missing_values_last(services):
     for name, score in (("low", 0.1), ("high", 0.3), ("none", None)):
         run = submit(services, name, RunState.FINISHED)
         if score is not None:
-            run.write_json("result.json", {"best": {"rouge1": score}, "trained_parameters": 5, "seconds": 3})
+            record = {
+                "best": {"rouge1": score},
+                "trained_parameters": 5,
+                "seconds": 3,
+                "general_loss": [3.0, 3.5 - score],
+            }
+            run.write_json("result.json", record)
     found = run_history.rows(services.jobs)
     names = [row.name for row in found]
     shown = run_history.click(Shown(), {"sort": "score"}, names)
     assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["high", "low", "none"]
     shown = run_history.click(shown, {"sort": "score"}, names)
     assert [row.name for row in sort_rows(found, run_history.COLUMNS, shown)] == ["low", "high", "none"]
+    assert "+0.40" in run_history.history_table(found, shown) and "+0.20" in run_history.history_table(found, shown)
     assert 'aria-sort="ascending"' in run_history.history_table(found, shown)
     for column in run_history.COLUMNS:
         assert len(sort_rows(found, run_history.COLUMNS, Shown(sort=column.key))) == 3

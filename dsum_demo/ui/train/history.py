@@ -54,6 +54,8 @@ COLUMNS: tuple[Column[RunRow], ...] = (
     Column("method", "Method", lambda r: _method(r), lambda r: escape(_method(r)), number=False),
     Column("data", "Data", lambda r: _data(r), lambda r: escape(_data(r)), number=False),
     _number("score", "ROUGE-1", lambda r: r.score, lambda v: f"{v:.1f}"),
+    Column("forgetting", "Forgetting", lambda r: _forgetting(r),
+           lambda r: "–" if (rise := _forgetting(r)) is None else f"{rise:+.2f}"),
     _number("trained", "Trained", _result("trained_parameters"), millions),
     _number("bytes", "Checkpoint", _result("checkpoint_bytes"), size),
     _number("memory", "Peak memory", _result("peak_memory_bytes"), size),
@@ -102,7 +104,8 @@ def history_table(found: list[RunRow], shown: Shown) -> str:
         f'<th scope="col"><span class="only-read">Overlay</span></th>{headings(COLUMNS, shown)}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         '<p class="hint">Click a heading to sort, a name to open a run. Select two or more to overlay their curves and '
-        "compare their settings.</p>"
+        "compare their settings. Forgetting is how much the loss on a general text rose; decoder-only models have it."
+        "</p>"
     )
 
 
@@ -139,6 +142,12 @@ def _method(row: RunRow) -> str:
     name = str(row.config.get("training", {}).get("method", ""))
     title = METHODS[name].title if name in METHODS else name
     return f"{title}, sweep" if row.config.get("sweep") else title
+
+
+def _forgetting(row: RunRow) -> float | None:
+    """How much the loss on a general text rose, for decoder-only models."""
+    losses = row.result.get("general_loss")
+    return losses[1] - losses[0] if losses else None
 
 
 def _data(row: RunRow) -> str:

@@ -201,6 +201,9 @@ def _figures(status: RunStatus, curve: Curve, result: Mapping[str, Any] | None) 
         cells["Trained"] = f"{share:.3g} % <small>{millions(start['trained_parameters'])}</small>"
     if score is not None:
         cells["Best ROUGE-1"] = f"{score:.1f}"
+    if curve.forgetting:
+        before, after = curve.forgetting
+        cells["Forgetting"] = f"{after - before:+.2f} <small>loss {before:.2f} → {after:.2f}</small>"
     return _tiles(cells)
 
 
