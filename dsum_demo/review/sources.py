@@ -48,7 +48,7 @@ def draft_from_evaluation(
         )
         for example in complete
     ]
-    return _draft(
+    return draft_from_items(
         name, source or evaluation.data, [known[system] for system in names], items, limit, settings, evaluation.decode
     )
 
@@ -75,7 +75,9 @@ def draft_from_file(
         )
         for row in read_recorded(file, references, systems, columns=columns)
     ]
-    return _draft(name, file.name, list(map(recorded_system, systems)), items, limit, settings or ReviewSettings())
+    return draft_from_items(
+        name, file.name, list(map(recorded_system, systems)), items, limit, settings or ReviewSettings()
+    )
 
 
 def draft_from_comparison(
@@ -129,7 +131,7 @@ def draft_from_comparison(
     )
 
 
-def _draft(
+def draft_from_items(
     name: str,
     source: str,
     systems: Sequence[SystemInfo],
@@ -138,7 +140,9 @@ def _draft(
     settings: ReviewSettings,
     decode: Mapping[str, Any] | None = None,
 ) -> ReviewDraft:
-    """A review of a sample of the items that can be ranked; the others are counted."""
+    """A review of a sample of the items that can be ranked; the others are counted. Raises InputError if none can be,
+    or for items without the text of each system.
+    """
     with_dialogue = [item for item in items if item.dialogue.strip()]
     if items and not with_dialogue:
         raise InputError(f"The dialogues of {source} are not available; reviewers need them to judge.")

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_type_hints
 
 import gradio as gr
 from gradio.utils import get_function_description
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from dsum_demo.comparison import clean_references, compare
 from dsum_demo.composition import make_sources
@@ -28,11 +28,12 @@ from dsum_demo.metrics.scores import score_summary as run_metrics
 from dsum_demo.metrics.scores import signature as metric_signature
 from dsum_demo.runs.store import Run
 from dsum_demo.training.presets import requested_config
+from dsum_demo.ui.checked_arguments import checked
+from dsum_demo.ui.review.endpoints import REVIEW_ENDPOINTS
 from dsum_demo.ui.services import Services
 
 # A caller has no browser, and so no runs: it sees what every visitor sees.
 NOBODY = ""
-LONGEST_SHOWN = 80
 SHOWN_STEPS = 20
 
 
@@ -63,35 +64,23 @@ def _answering(function: Callable[..., Any], services: Services) -> Callable[...
     hints = get_type_hints(function)
     types = {name: TypeAdapter(hints[name]) for name in signature.parameters}
 
-    def checked(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    def bound(arguments: tuple[Any, ...]) -> dict[str, Any]:
         given = signature.bind(*arguments).arguments
-        return {name: _checked(name, value, types[name]) for name, value in given.items()}
+        return {name: checked(name, value, types[name]) for name, value in given.items()}
 
     if inspect.isgeneratorfunction(function):
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
-            yield from function(services, **checked(arguments))
+            yield from function(services, **bound(arguments))
     else:
 
         @wraps(function)
         def answer(*arguments: Any) -> Any:
-            return function(services, **checked(arguments))
+            return function(services, **bound(arguments))
 
     answer.__signature__ = signature  # type: ignore[attr-defined]
     return answer
-
-
-def _checked(name: str, value: Any, of: TypeAdapter[Any]) -> Any:
-    """The argument; raises InputError if it does not have the annotated type."""
-    try:
-        return of.validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, (name, *first["loc"])))
-        shown = repr(first["input"])
-        shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
-        raise InputError(f"{place} is {shown}: {first['msg'].lower()}.") from None
 
 
 def summarize_dialogue(
@@ -340,6 +329,7 @@ ENDPOINTS: dict[str, Callable[..., Any]] = {
     "train": train_model,
     "run": show_run,
     "stop_run": stop_run,
+    **REVIEW_ENDPOINTS,
 }
 # A public app does not have these: runs belong to a visitor's browser there.
 PRIVATE = {train_model, show_run, stop_run}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from dsum_demo.evaluation.background import PUBLIC_DIALOGUES
+from dsum_demo.evaluation.storage import write_evaluation
 from dsum_demo.metrics.scores import score_summary
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.ui import api
@@ -42,8 +44,13 @@ def served(settings) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def client(tiny_settings, tmp_path_factory) -> Iterator[Client]:
-    yield from served(replace(tiny_settings, data_dir=tmp_path_factory.mktemp("api")))
+def data_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def client(tiny_settings, data_dir) -> Iterator[Client]:
+    yield from served(replace(tiny_settings, data_dir=data_dir))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,9 @@ def test_only_the_documented_endpoints_can_be_called(client):
 
 
 def test_a_public_app_has_no_training_endpoints(public):
-    assert set(endpoints(public)) == {"/summarize", "/compare", "/score", "/check", "/evaluate", "/models"}
+    assert set(endpoints(public)) == {
+        f"/{name}" for name, function in api.ENDPOINTS.items() if function not in api.PRIVATE
+    }
     for name in ("train", "run", "stop_run"):
         assert httpx.post(f"{public.src}gradio_api/call/{name}", json={"data": []}).is_error
 
@@ -175,9 +184,125 @@ def test_train_queues_a_run_that_can_be_shown_and_stopped(client):
     assert client.predict("by-api", api_name="/stop_run") == {"run": "by-api", "state": "deleted"}
 
 
+OWNER, ANA, BEN, EVE = ("o" * 16, "a" * 16, "b" * 16, "e" * 16)
+OUTPUTS = {"first system": "Tom is free on Friday.", "second system": "Maya is free on Friday."}
+REVIEW_ROWS = [
+    {"dialogue": f"{DIALOGUE}\nMaya: {n}.", "outputs": OUTPUTS, "references": [REFERENCE], "id": f"row {n}"}
+    for n in range(3)
+]
+
+
+def started(client: Client, **options: Any) -> str:
+    return client.predict(OWNER, REVIEW_ROWS, **options, api_name="/review_start")["review"]
+
+
+def ask(client: Client, endpoint: str, review: str, secret: str, *arguments: Any, **options: Any) -> dict[str, Any]:
+    return client.submit(review, secret, *arguments, **options, api_name=f"/review_{endpoint}").result()
+
+
+def judge(client: Client, review: str, secret: str, name: str, most: int = 9) -> int:
+    """Rank the first system first; the number of answers."""
+    for done in range(most):
+        task = ask(client, "next", review, secret, name)
+        if task["item"] is None:
+            return done
+        assert not any(system in str(task) for system in OUTPUTS)
+        ranks = [1 + (one["text"] != OUTPUTS["first system"]) for one in task["summaries"]]
+        ask(client, "answer", review, secret, task["item"], ranks, round=task["round"], seconds=30)
+    return most
+
+
+def test_two_callers_judge_a_review_blind_and_its_owner_gets_the_results(public):
+    review = started(public, name="Two", owner_reviews=False)
+    assert judge(public, review, ANA, "Ana") == 4  # one of three items is repeated
+    judge(public, review, BEN, "")
+    revealed = ask(public, "reveal", review, ANA)["verdicts"]
+    assert [sorted(chain(*one["systems"].values())) for one in revealed] == [sorted(OUTPUTS)] * 4
+    report = ask(public, "results", review, OWNER)["report"]
+    assert (report["verdicts"], report["pairs"][0]["won"], report["pairs"][0]["lost"]) == (6, 6, 0)
+    assert {one["name"].split()[0].split("-")[0] for one in report["reviewers"]} == {"Ana", "reviewer"}
+    assert ask(public, "results", review, ANA)["report"] == report
+    texts = {name: ask(public, "results", review, OWNER, name)["text"] for name in ("markdown", "csv", "jsonl")}
+    assert "first system against second system" in texts["markdown"] and texts["csv"].count("\n") == 9
+    assert '"type": "verdict"' in texts["jsonl"] and review not in "".join(texts.values())
+    preferences = ask(public, "results", review, OWNER, "preferences")["text"].splitlines()
+    assert len(preferences) == 3 and '"chosen": "Tom is free on Friday."' in preferences[0]
+    (listed,) = [one for one in public.predict(OWNER, api_name="/review_list")["reviews"] if one["review"] == review]
+    assert sorted(listed["answers"].values()) == [4, 4] and listed["results_open"]
+    assert ask(public, "delete", review, OWNER) == {"deleted": "Two"}
+
+
+def test_a_review_and_its_verdicts_are_closed_too_early_and_without_the_token(public):
+    review = started(public, share_results=True)
+    first = ask(public, "next", review, ANA, "Ana")
+    assert ask(public, "next", review, ANA, "Another name")["reviewer"] == first["reviewer"]
+    judge(public, review, BEN, "Ben", most=1)
+    refusals = [
+        (("results", review, ANA), "open when you have answered"), (("results", review, BEN), "open when you have"),
+        (("results", review, OWNER), "open when you have answered"), (("results", review, EVE), "open when you"),
+        (("delete", review, ANA), "Only the browser that started"), (("reveal", review, ANA), "items remain"),
+        (("answer", review, EVE, first["item"], [1, 2]), "was not asked"),
+        (("results", "guessed", OWNER), "belongs to no review"), (("next", "", EVE), "belongs to no review"),
+    ]  # fmt: skip
+    for (endpoint, *arguments), said in refusals:
+        with pytest.raises(AppError, match=said):
+            ask(public, endpoint, *arguments)
+    assert public.predict(EVE, api_name="/review_list") == {"reviews": []}
+    kept = started(public, share_results=False)
+    judge(public, kept, ANA, "Ana")
+    ask(public, "reveal", kept, ANA)
+    with pytest.raises(AppError, match="only for the browser that started it"):
+        ask(public, "results", kept, ANA)
+    unjudged = started(public, owner_reviews=False)
+    with pytest.raises(AppError, match="cannot judge it blind"):
+        ask(public, "next", unjudged, OWNER)
+
+
+def test_a_review_by_api_takes_marked_errors_and_reveals_after_each_item(client):
+    review = started(client, reveal="item")
+    task = ask(client, "next", review, ANA)
+    label, text = task["summaries"][1]["label"], task["summaries"][1]["text"]
+    errors = [{"kind": "invented", "label": label, "quote": "Friday"}, {"kind": "missing", "quote": "after six"}]
+    answer = ask(client, "answer", review, ANA, task["item"], [1, 1], errors=errors, comment="Same.")
+    assert OUTPUTS[answer["systems"][label][0]] == text and answer["progress"] == {"answered": 1, "remaining": 2}
+    with pytest.raises(AppError, match="can no longer be changed"):
+        ask(client, "answer", review, ANA, task["item"], [1, 2])
+    task = ask(client, "next", review, ANA)
+    for given, said in (
+        ({"ranks": [1]}, "give 2 whole numbers"), ({}, "Give one of: a rank"),
+        ({"ranks": [1, 2], "skip": "x"}, "Give one"),
+        ({"all_bad": True, "errors": [{"kind": "invented", "quote": "a"}]}, "needs the label"),
+        ({"all_bad": True, "errors": [{"kind": "invented", "quote": "a", "label": "Z"}]}, "'Z'; give one of: A, B"),
+        ({"all_bad": True, "errors": [{"kind": "missing", "quote": "not there"}]}, "not in the text"),
+        ({"all_bad": True, "errors": [{"kind": "boring", "quote": "o", "label": "A"}]}, "kind of error is 'boring'"),
+        ({"all_bad": True, "errors": [{"kind": "missing"}]}, "errors.0.quote"),
+        ({"skip": "x", "round": 1}, "not asked"),
+    ):  # fmt: skip
+        with pytest.raises(AppError, match=said):
+            ask(client, "answer", review, ANA, task["item"], **given)
+    ask(client, "answer", review, ANA, task["item"], skip="I know it.")
+    assert ask(client, "next", review, ANA)["progress"]["answered"] == 2
+
+
+def test_a_saved_evaluation_is_reviewed_by_its_name(client, data_dir, recorded):
+    write_evaluation(recorded, data_dir / "evaluations" / "mine")
+    review = client.predict(OWNER, None, "mine", ["full", "lora"], 3, api_name="/review_start")
+    assert (review["systems"], review["items"]) == (["full", "lora"], 3)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "arguments", "said"),
     [
+        ("review_start", ("short", REVIEW_ROWS), "secret has 5 characters; give 16"),
+        ("review_start", (OWNER,), "either rows or evaluation"),
+        ("review_start", (OWNER, []), "needs 2 to 4"),
+        ("review_start", (OWNER, [{"dialogue": DIALOGUE}]), "rows.0.outputs"),
+        ("review_start", (OWNER, [{"dialogue": DIALOGUE, "outputs": {"a": 5, "b": "x"}}]), "rows.0.outputs.a is 5"),
+        ("review_start", (OWNER, [{"dialogue": DIALOGUE, "outputs": {"a": "x"}}]), "needs 2 to 4"),
+        ("review_start", (OWNER, [*REVIEW_ROWS, {**REVIEW_ROWS[0], "outputs": {"c": "x"}}]), "Row 4 has outputs of c"),
+        ("review_start", (OWNER, REVIEW_ROWS, None, None, 0), "limit is 0"),
+        ("review_start", (OWNER, REVIEW_ROWS, None, ["a"]), "systems chooses"),
+        ("review_start", (OWNER, None, "../../etc"), "etc"),
         ("compare", ("",), "no dialogue"),
         ("compare", (DIALOGUE, ["a"] * 4), "at most 3"),
         ("compare", (DIALOGUE, None, "gpt"), "no family 'gpt'"),
@@ -229,8 +354,15 @@ def test_the_python_example_of_the_guide_runs(client):
     assert "3 of 3 Done" in printed.getvalue() and "dsum-t5-lora" in printed.getvalue()
 
 
+def test_the_review_example_of_the_guide_runs(client):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(python_blocks()[1].replace("http://127.0.0.1:7860", client.src), "docs/api.md", "exec"), {})
+    assert "model A is preferred to model B in 1 of 1 dialogues" in printed.getvalue()
+
+
 def test_the_library_example_of_the_guide_runs(tiny_environment):
-    code = python_blocks()[1].replace("smollm2-135m-dialogsum-lora", "dsum-t5-lora")
+    code = python_blocks()[-1].replace("smollm2-135m-dialogsum-lora", "dsum-t5-lora")
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=tiny_environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

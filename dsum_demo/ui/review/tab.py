@@ -213,8 +213,7 @@ def _perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> t
     if action == "delete":
         return _delete(services, visitor, review)
     if action == "join":
-        if not visitor.may_judge(review):
-            raise InputError("You chose to see the results of this review, so you cannot judge it blind.")
+        visitor.check_judge(review)
         return _show(services, visitor.joined(review, data.get("name", "")), review)
     reviewer = visitor.reviewer(review)
     if not reviewer:
@@ -325,8 +324,7 @@ def _shown(services: Services, visitor: Visitor, view: str, said: str = "") -> t
 
 def _delete(services: Services, visitor: Visitor, review: Review) -> tuple[Update, ...]:
     """The page has asked for confirmation."""
-    if not visitor.owns(review):
-        raise InputError("Only the browser that started a review can delete it.")
+    visitor.check_owner(review)
     services.reviews.delete(review.id)
     return parts(notice=notice(f"Deleted {review.name}."), list=review_list(services, visitor))
 

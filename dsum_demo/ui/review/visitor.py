@@ -47,6 +47,13 @@ class Visitor:
     def _suffix(self, review: Review) -> str:
         return digest(f"{review.owner}\n{review.id}\n{self.secret}")[:6]
 
+    def asked_as(self, store: ReviewStore, review: Review) -> list[str]:
+        """The ids of this browser's reviewer, one for each name under which it was shown an item."""
+        if not self.secret:
+            return []
+        ends = (f"reviewer-{self._suffix(review)}", f" ({self._suffix(review)})")
+        return sorted(name for name in store.asked(review.id) if name.endswith(ends))
+
     def check_secret(self) -> None:
         """Raises InputError if the browser keeps none: its reviewer could not be found again."""
         if not self.secret:
@@ -67,6 +74,16 @@ class Visitor:
         """False for a creator who chose to see the results instead."""
         return review.settings.owner_reviews or not self.owns(review)
 
+    def check_judge(self, review: Review) -> None:
+        """Raises InputError if the visitor may not judge."""
+        if not self.may_judge(review):
+            raise InputError("You chose to see the results of this review, so you cannot judge it blind.")
+
+    def check_owner(self, review: Review) -> None:
+        """Raises InputError if the visitor may not delete the review."""
+        if not self.owns(review):
+            raise InputError("Only the browser that started a review can delete it.")
+
     def may_see_results(self, store: ReviewStore, review: Review) -> bool:
         """The creator, and the other reviewers if the creator shares the results: in both cases not before having
         answered everything and revealed the systems, under every name that this browser has used.
@@ -75,9 +92,7 @@ class Visitor:
             return True
         if not self.secret or not (self.owns(review) or review.settings.share_results):
             return False
-        ends = (f"reviewer-{self._suffix(review)}", f" ({self._suffix(review)})")
-        names = [name for name in store.asked(review.id) if name.endswith(ends)]
-        progress = [store.progress(review.id, name) for name in names]
+        progress = [store.progress(review.id, name) for name in self.asked_as(store, review)]
         return bool(progress) and all(one.finished and one.revealed >= one.answered for one in progress)
 
     def reviews(self, store: ReviewStore) -> list[Review]:
