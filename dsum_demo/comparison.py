@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 from dsum_demo.data.conversations.reader import Reading
 from dsum_demo.data.dialogues import doubts, read_dialogue
 from dsum_demo.errors import DsumError, InputError, Stopped
+from dsum_demo.generation.scheduler import Waiting
 from dsum_demo.generation.streaming import Generation, stream
 from dsum_demo.judge.best_of import BestOf, best_of
 from dsum_demo.judge.likelihood_judge import LikelihoodJudge
@@ -49,10 +51,13 @@ NOTE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Choice:
-    """Best of n: `load` returns the judge that chooses among `candidates` summaries of each system."""
+    """Best of n: `load` returns the judge that chooses among `candidates` summaries of each system. turn: a lock to
+    hold meanwhile; comparisons that run at the same time share one.
+    """
 
     load: Callable[[], LikelihoodJudge]
     candidates: int = 4
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,10 @@ class RecordedSummary:
 
 
 System = ModelSpec | RecordedSummary
+Generate = Callable[
+    [LoadedModel, Sequence[int], DecodingConfig, Callable[[], bool]],
+    Iterator[Generation] | Iterator[Generation | Waiting],
+]
 
 
 @dataclass(frozen=True)
@@ -354,6 +363,7 @@ def stream_comparison(
     strengths: Mapping[str, float] | None = None,
     as_is: bool = False,
     choice: Choice | None = None,
+    generate: Generate = stream,
 ) -> Iterator[Comparison]:
     """Yield the comparison after each change; the last one is complete.
 
@@ -361,8 +371,8 @@ def stream_comparison(
     one may evict another. If a system fails, its result has the error and the others continue. A stop keeps the results
     so far. strengths: by model name, 0 to 2, for adapters that support it (`LoadedModel.at_strength`). as_is: do not
     convert the text from a chat export or transcript. choice: of the best of several candidates, which are not
-    streamed. Raises InputError for an invalid dialogue, references, systems or
-    strengths before any model is loaded.
+    streamed. generate: `streaming.stream`, or that of a `Scheduler` that several comparisons share. Raises InputError
+    for an invalid dialogue, references, systems or strengths before any model is loaded.
     """
     check_systems(specs)
     reading, kept = read_dialogue(dialogue, max_chars, as_is=as_is), clean_references(references)
@@ -375,7 +385,7 @@ def stream_comparison(
     yield comparison
     families = [spec.family for spec in specs]
     for index in sorted(range(len(specs)), key=lambda index: families.index(families[index])):
-        comparison = yield from _run_system(store, comparison, index, stopping, choice)
+        comparison = yield from _run_system(store, comparison, index, stopping, choice, generate)
 
 
 def _run_system(
@@ -384,6 +394,7 @@ def _run_system(
     index: int,
     should_stop: Callable[[], bool],
     choice: Choice | None,
+    generate: Generate,
 ) -> Generator[Comparison, None, Comparison]:
     result = comparison.systems[index]
     spec = result.spec
@@ -406,7 +417,7 @@ def _run_system(
         yield now(phase="loading")
         loaded = yield from _load(store, spec, should_stop, lambda text, share: now(note=text, share=share))
         loaded, family = loaded.at_strength(result.strength), store.registry.family(spec.family)
-        yield from _write(loaded, family, now, comparison, should_stop, choice)
+        yield from _write(loaded, family, now, comparison, should_stop, choice, generate)
     except Stopped as stop:
         yield now(phase="stopped", note=str(stop), share=None)
     except DsumError as error:
@@ -459,6 +470,7 @@ def _write(
     comparison: Comparison,
     should_stop: Callable[[], bool],
     choice: Choice | None,
+    generate: Generate,
 ) -> Iterator[Comparison]:
     new_tokens = comparison.decode.max_new_tokens
     fitted = loaded.fit(family.prompt, comparison.dialogue, family.max_source_tokens, new_tokens)
@@ -472,14 +484,26 @@ def _write(
     )
     generation = None
     if choice is not None:
-        found = best_of(choice.load(), loaded, fitted, comparison.decode, choice.candidates, should_stop)
+        while not choice.turn.acquire(timeout=NOTE_SECONDS):
+            yield now(phase="waiting", note="Waiting for another comparison that chooses the best of several.")
+            if should_stop():
+                raise Stopped("Stopped while waiting for another comparison.")
+        try:
+            yield now(phase="writing", note="")
+            found = best_of(choice.load(), loaded, fitted, comparison.decode, choice.candidates, should_stop)
+        finally:
+            choice.turn.release()
         generation = found.best
         yield now(generation=generation, best_of=found)
     else:
-        for generation in stream(loaded, fitted.source_ids, comparison.decode, should_stop):
-            yield now(generation=generation)
+        for state in generate(loaded, fitted.source_ids, comparison.decode, should_stop):
+            if isinstance(state, Waiting):
+                yield now(phase="waiting", note=state.sentence)
+            else:
+                generation = state
+                yield now(phase="writing", note="", generation=generation)
     if generation is None or generation.stopped:
-        yield now(phase="stopped")  # a part of a summary is not scored
+        yield now(phase="stopped", note="")  # a part of a summary is not scored
         return
     scored = bool(comparison.references and generation.text)
     yield now(phase="done", scores=score_summary(generation.text, comparison.references) if scored else None)

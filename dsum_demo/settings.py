@@ -29,9 +29,11 @@ class Settings:
     offline: do not access the Hub.
     hub_timeout: seconds to wait for the Hub before it counts as unreachable.
     memory_budget_bytes: loaded families beyond it are evicted, least recently used first.
+    batch_requests: the most waiting requests whose summaries are generated in one batch; 1: one by one.
     max_input_chars: a longer dialogue is rejected before it is tokenized.
     unicode_rouge: also score with ROUGE over Unicode words.
     bertscore: also score with BERTScore by this encoder, "" for none.
+    log_json: write the app's log as JSON lines.
     space: the id of the Space that the app runs in, "" elsewhere.
     reviews_repo: the dataset repository that gets a copy of the reviews after every `reviews_every` verdicts; empty:
     none.
@@ -45,9 +47,11 @@ class Settings:
     offline: bool = False
     hub_timeout: float = 1.5
     memory_budget_bytes: int = 6 * GIGABYTE
+    batch_requests: int = 32
     max_input_chars: int = 1_000_000
     unicode_rouge: bool = False
     bertscore: str = ""
+    log_json: bool = False
     space: str = ""
     reviews_repo: str = ""
     reviews_every: int = 10
@@ -97,12 +101,16 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read DSUM_ROOT, DSUM_DATA_DIR, DSUM_DIALOGSUM, DSUM_FAMILY, DSUM_PUBLIC, DSUM_MEMORY_GB, DSUM_HUB_TIMEOUT,
-        DSUM_UNICODE_ROUGE, DSUM_BERTSCORE, DSUM_REVIEWS_REPO, DSUM_REVIEWS_EVERY, SPACE_ID and HF_HUB_OFFLINE.
+        DSUM_BATCH_REQUESTS, DSUM_LOG, DSUM_UNICODE_ROUGE, DSUM_BERTSCORE, DSUM_REVIEWS_REPO, DSUM_REVIEWS_EVERY,
+        SPACE_ID and HF_HUB_OFFLINE.
 
         Raises SettingsError for an invalid value.
         """
         env = os.environ if environment is None else environment
         public = _flag(env, "DSUM_PUBLIC") or bool(env.get("SPACE_ID"))
+        form = env.get("DSUM_LOG", "").strip() or "text"
+        if form not in ("text", "json"):
+            raise SettingsError(f"DSUM_LOG is {form!r}; give text or json.")
         repository = env.get("DSUM_REVIEWS_REPO", "").strip()
         if repository and not REPOSITORY.fullmatch(repository):
             raise SettingsError(f"DSUM_REVIEWS_REPO is {repository!r}; give a dataset repository as owner/name.")
@@ -115,9 +123,11 @@ class Settings:
             offline=_flag(env, "HF_HUB_OFFLINE"),
             hub_timeout=_number(env, "DSUM_HUB_TIMEOUT", "1.5", "seconds"),
             memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
+            batch_requests=math.ceil(_number(env, "DSUM_BATCH_REQUESTS", "32", "requests")),
             max_input_chars=200_000 if public else 1_000_000,
             unicode_rouge=_flag(env, "DSUM_UNICODE_ROUGE"),
             bertscore=env.get("DSUM_BERTSCORE", "").strip(),
+            log_json=form == "json",
             space=env.get("SPACE_ID", ""),
             reviews_repo=repository,
             reviews_every=math.ceil(_number(env, "DSUM_REVIEWS_EVERY", "10", "verdicts")),
@@ -134,8 +144,10 @@ class Settings:
             "HF_HUB_OFFLINE": str(int(self.offline)),
             "DSUM_HUB_TIMEOUT": str(self.hub_timeout),
             "DSUM_MEMORY_GB": str(self.memory_budget_bytes / GIGABYTE),
+            "DSUM_BATCH_REQUESTS": str(self.batch_requests),
             "DSUM_UNICODE_ROUGE": str(int(self.unicode_rouge)),
             "DSUM_BERTSCORE": self.bertscore,
+            "DSUM_LOG": "json" if self.log_json else "text",
             "SPACE_ID": self.space,
             "DSUM_REVIEWS_REPO": self.reviews_repo,
             "DSUM_REVIEWS_EVERY": str(self.reviews_every),

@@ -13,6 +13,8 @@ import pytest
 from dsum_demo.comparison import Comparison, RecordedSummary, clean_references, compare, stream_comparison
 from dsum_demo.composition import make_registry
 from dsum_demo.errors import InputError
+from dsum_demo.generation.scheduler import Waiting
+from dsum_demo.generation.streaming import stream
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import METRICS, UNICODE_ROUGE, score_summary
 from dsum_demo.models.architectures import DECODER_ONLY
@@ -87,6 +89,19 @@ def test_text_grows_while_it_streams(any_store, trio):
     ]
     assert len(set(texts)) > 2
     assert texts == sorted(texts, key=len)
+
+
+def test_a_system_whose_request_waits_shows_its_position_and_then_the_text(any_store, trio):
+    def waiting(*arguments):
+        yield Waiting(3)
+        yield from stream(*arguments)
+
+    family, specs = trio
+    states = list(stream_comparison(any_store, family, specs[:1], DIALOGUE, generate=waiting))
+    phases = [(state.systems[0].phase, state.systems[0].note) for state in states]
+    queued = phases.index(("waiting", "Waiting for the model: position 3 in the queue."))
+    assert [phase for phase, _ in phases[:queued]] == ["waiting", "loading", "writing"]
+    assert set(phases[queued + 1 : -1]) == {("writing", "")} and phases[-1] == ("done", "")
 
 
 def test_a_failing_system_leaves_the_others_alone(any_store, trio):

@@ -61,6 +61,8 @@ def test_memory_may_be_a_fraction():
         ("DSUM_REVIEWS_REPO", "a/b/c"),
         ("DSUM_REVIEWS_EVERY", "0"),
         ("DSUM_REVIEWS_EVERY", "often"),
+        ("DSUM_BATCH_REQUESTS", "0"),
+        ("DSUM_LOG", "xml"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_named(name, value):
@@ -74,7 +76,7 @@ def test_a_child_process_gets_the_same_settings(tmp_path):
         root=tmp_path, data_dir=tmp_path / "data", dialogsum_dir=tmp_path / "splits", family="dsum-t5", public=True,
         offline=True, hub_timeout=0.25, memory_budget_bytes=GIGABYTE // 3, max_input_chars=200_000, unicode_rouge=True,
         bertscore="roberta-large",
-        space="someone/dsum", reviews_repo="someone/reviews", reviews_every=3,
+        space="someone/dsum", reviews_repo="someone/reviews", reviews_every=3, batch_requests=1, log_json=True,
     )  # fmt: skip
     for settings in (plain, odd):
         assert Settings.from_environment(settings.as_environment()) == settings

@@ -137,13 +137,13 @@ class BackgroundEvaluation:
         except DsumError as error:
             self.error, self.rows = str(error), getattr(error, "rows", ())
         except Exception as error:
-            log.exception("the evaluation of %s failed", self.title)
+            log.exception("the evaluation failed")
             self.error = f"The evaluation failed unexpectedly: {type(error).__name__}: {error}"
         try:
             if self.progress and self.progress.evaluation.examples:
                 self.key = keep(self.progress.evaluation)
         except Exception as error:
-            log.exception("the evaluation of %s could not be saved", self.title)
+            log.exception("the evaluation could not be saved")
             self.error = f"The evaluation could not be saved: {error}"
         self.over = True
 

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 from transformers.models.t5.modeling_t5 import T5Stack
 
@@ -21,13 +20,14 @@ from dsum_demo.generation.streaming import (
     POLL_SECONDS,
     Generation,
     decode_tokens,
+    encode,
     forbid_repeats,
     generation_config,
     no_repeats,
+    padded,
 )
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
-from dsum_demo.models.t5_fast_path import read_texts
 from dsum_demo.utils.formatting import first_line
 
 BATCH_ROWS = 96
@@ -138,7 +138,7 @@ def _in_batches(
     # PEFT prepends a prompt method's vectors to the padded row, so that padding would separate them from the text.
     alike = loaded.turn is not None and loaded.architecture.padding_side == "left"
     for places in batches([len(source) for source in sources], batch_rows, alike=alike):
-        ids, mask = _padded(loaded, [sources[place] for place in places])
+        ids, mask = padded(loaded, [sources[place] for place in places])
         processors = no_repeats(loaded.architecture, decode, ids.shape[1])
         rows, seconds = generate_rows(loaded, ids, mask, decode, processors, stop)
         yield {place: (row, seconds) for place, row in zip(places, rows, strict=True)}
@@ -197,28 +197,10 @@ def _begun(loaded: LoadedModel, sources: Sequence[Sequence[int]], places: list[i
     """The texts at these indices, encoded, with their first token."""
     started = time.perf_counter()
     texts = [sources[place] for place in places]
-    ids, mask = _padded(loaded, texts)
-    rows = BatchState.begin(loaded.model, places, _encode(loaded.model, texts, ids, mask), mask, choose)
+    ids, mask = padded(loaded, texts)
+    rows = BatchState.begin(loaded.model, places, encode(loaded.model, texts, ids, mask), mask, choose)
     rows.spend(time.perf_counter() - started)
     return rows
-
-
-def _encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(texts, tokens, width); padding positions hold arbitrary values."""
-    encoder = model.get_encoder()
-    if type(encoder) is T5Stack and ids.device.type == "cpu":
-        return pad_sequence(read_texts(encoder, sources), batch_first=True)
-    states: torch.Tensor = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-    return states
-
-
-def _padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(texts, tokens) and their mask, on the model's device, padded on the architecture's side."""
-    device, side = next(loaded.model.parameters()).device, loaded.architecture.padding_side
-    texts = [torch.tensor(source, device=device) for source in sources]
-    pad = loaded.model.generation_config.pad_token_id
-    ids = pad_sequence(texts, batch_first=True, padding_value=pad, padding_side=side)
-    return ids, pad_sequence([torch.ones_like(text) for text in texts], batch_first=True, padding_side=side)
 
 
 def row_generation(loaded: LoadedModel, row: list[int], decode: DecodingConfig, seconds: float) -> Generation:

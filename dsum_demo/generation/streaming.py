@@ -11,21 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedTokenizerBase,
+    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.generation.streamers import BaseStreamer
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.t5.modeling_t5 import T5Stack
 
 from dsum_demo.errors import DsumError, GenerationError, InputError
-from dsum_demo.generation.stopping import StopOnRequest
 from dsum_demo.metrics.words import words
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.store import LoadedModel
+from dsum_demo.models.t5_fast_path import read_texts
 from dsum_demo.utils.formatting import first_line
 
 POLL_SECONDS = 0.05
@@ -82,31 +86,16 @@ def stream(
     tokens at once. Closing the iterator stops generation. Raises GenerationError, naming the model, if the model fails,
     and InputError for an empty prompt.
     """
-    if not source_ids:
-        raise InputError("There is nothing to summarize: the prompt has no tokens.")
-    work = _Work(loaded, tuple(source_ids), decode, should_stop)
+    text = TextRequest(loaded, tuple(source_ids), decode, should_stop)
     # In its own thread, because transformers calls the streamer while a generator must be called. The thread ends after
     # each text: if more threads than cores have used OpenMP, all of them sleep between operations, a third slower.
-    worker = threading.Thread(target=work.run, name=f"generate {loaded.spec.name}", daemon=True)
+    worker = threading.Thread(target=write, args=[[text]], name=f"generate {loaded.spec.name}", daemon=True)
     worker.start()
     try:
-        while (event := work.events.get()) is not None:
-            while not work.events.empty():
-                newer = work.events.get()
-                if newer is None:
-                    work.events.put(None)
-                    break
-                event = newer
-            if decode.streams:
-                yield work.generation(event)
+        yield from text.generations()
     finally:
-        work.abandoned.set()
+        text.abandoned.set()
         worker.join()
-    if work.error is not None:
-        if isinstance(work.error, DsumError):
-            raise work.error
-        raise GenerationError(f"{loaded.spec.name} failed during generation: {first_line(work.error)}") from work.error
-    yield work.final()
 
 
 @dataclass
@@ -118,111 +107,89 @@ class _Tick:
 
 
 @dataclass(eq=False)
-class _Work(BaseStreamer):
-    """One call of `generate` in its own thread, with the events that it sends to the consumer."""
+class TextRequest:
+    """A text to generate, and its tokens so far: the thread of the model adds them, and the consumer reads them with
+    `generations`. abandoned: set by a consumer that ends before the text. stopped: whether a stop ended it, unless its
+    last token is an end token or the last allowed one.
+    """
 
     loaded: LoadedModel
     source_ids: tuple[int, ...]
     decode: DecodingConfig
     should_stop: Callable[[], bool]
-    events: queue.SimpleQueue[_Tick | None] = field(default_factory=queue.SimpleQueue)
     abandoned: threading.Event = field(default_factory=threading.Event)
-    ids: list[int] = field(default_factory=list)
-    started: float = 0.0
+    ended: threading.Event = field(default_factory=threading.Event)
     seconds: float = 0.0
-    first_token_seconds: float | None = None
-    error: BaseException | None = None
-    _prompt_seen: bool = False
+    stopped: bool = False
+    _events: queue.SimpleQueue[_Tick | None] = field(default_factory=queue.SimpleQueue)
+    _ids: list[int] = field(default_factory=list)
+    _first_token_seconds: float | None = None
+    _error: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.stop = StopOnRequest(self._asked_to_stop)
+        if not self.source_ids:
+            raise InputError("There is nothing to summarize: the prompt has no tokens.")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Work:
-        # PEFT's prompt tuning copies the arguments of generate(), and the events are read from this one.
-        return self
-
-    def run(self) -> None:
-        try:
-            with torch.inference_mode(), self._turn() as mine:
-                if mine and not self._asked_to_stop():
-                    self._generate()
-                else:
-                    self.stop.stopped = True
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.events.put(None)
-
-    @contextmanager
-    def _turn(self) -> Iterator[bool]:
-        """Wait for the lock of a model that generates one text at a time; False if a stop comes first."""
-        turn = self.loaded.turn
-        if turn is None:
-            yield True
-            return
-        mine = False
-        while not mine and not self._asked_to_stop():
-            mine = turn.acquire(timeout=POLL_SECONDS)
-        try:
-            yield mine
-        finally:
-            if mine:
-                turn.release()
-
-    def _asked_to_stop(self) -> bool:
+    def asked_to_stop(self) -> bool:
         return self.abandoned.is_set() or self.should_stop()
 
-    def _generate(self) -> None:
-        model = self.loaded.model
-        ids = torch.tensor([self.source_ids], device=next(model.parameters()).device)
-        processors = LogitsProcessorList(no_repeats(self.loaded.architecture, self.decode, len(self.source_ids)))
-        if self.decode.do_sample:
-            processors.append(GumbelNoise(self.decode.temperature, self.decode.seed))
-        self.started = time.perf_counter()
-        output = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=generation_config(self.loaded, self.decode),
-            logits_processor=processors,
-            stopping_criteria=StoppingCriteriaList([self.stop]),
-            streamer=self if self.decode.streams else None,
-        )
-        self.seconds = time.perf_counter() - self.started
-        if not self.decode.streams:
-            self.ids = self.loaded.architecture.generated(output, len(self.source_ids))[0].tolist()
-
-    def put(self, value: torch.Tensor) -> None:
-        """Called by transformers with the prompt or the decoder's start token first, then with each new token."""
-        if not self._prompt_seen:
-            self._prompt_seen = True
+    def add(self, tokens: Sequence[int], seconds: float) -> None:
+        """Add tokens that the model generated `seconds` after the start; none are added after an end token."""
+        if self.ended.is_set():
             return
-        self.ids.append(int(value.reshape(-1)[0]))
-        self.seconds = time.perf_counter() - self.started
-        if self.first_token_seconds is None:
-            self.first_token_seconds = self.seconds
-        self.events.put(_Tick(len(self.ids), self.seconds))
+        self._ids += tokens
+        self.seconds = seconds
+        if self.decode.streams:
+            if self._first_token_seconds is None:
+                self._first_token_seconds = seconds
+            self._events.put(_Tick(len(self._ids), seconds))
+        if self._has_end_token():
+            self.end()
 
-    def end(self) -> None:
-        """Called by transformers after the last token; `run` sends the end event."""
+    def end(self, error: BaseException | None = None) -> None:
+        """No more tokens follow; only the first call has an effect."""
+        if not self.ended.is_set():
+            self._error = error
+            self.ended.set()
+            self._events.put(None)
 
-    def generation(self, tick: _Tick) -> Generation:
-        ids = self._without_specials(self.ids[: tick.tokens])
-        return Generation(self._text(ids), len(ids), tick.seconds, self.first_token_seconds)
+    def generations(self) -> Iterator[Generation]:
+        """What `stream` yields."""
+        while (event := self._events.get()) is not None:
+            while not self._events.empty():
+                newer = self._events.get()
+                if newer is None:
+                    self._events.put(None)
+                    break
+                event = newer
+            yield self._generation(event)
+        if isinstance(self._error, DsumError):
+            raise self._error
+        if self._error is not None:
+            reason = f"{self.loaded.spec.name} failed during generation: {first_line(self._error)}"
+            raise GenerationError(reason) from self._error
+        yield self._final()
 
-    def final(self) -> Generation:
-        ids = self._without_specials(self.ids)
-        ended = not set(self.ids).isdisjoint(self.loaded.end_token_ids)
-        at_limit = not ended and len(self.ids) >= self.decode.max_new_tokens
-        stopped = self.stop.stopped and not ended and not at_limit
+    def _generation(self, tick: _Tick) -> Generation:
+        ids = self._without_specials(self._ids[: tick.tokens])
+        return Generation(self._text(ids), len(ids), tick.seconds, self._first_token_seconds)
+
+    def _final(self) -> Generation:
+        ids, ended = self._without_specials(self._ids), self._has_end_token()
+        at_limit = not ended and len(self._ids) >= self.decode.max_new_tokens
+        stopped = self.stopped and not ended and not at_limit
         return Generation(
             text=self._text(ids),
             new_tokens=len(ids),
             seconds=self.seconds,
-            first_token_seconds=self.first_token_seconds,
+            first_token_seconds=self._first_token_seconds,
             finished=not stopped,
             stopped=stopped,
             hit_length_limit=at_limit,
         )
+
+    def _has_end_token(self) -> bool:
+        return not set(self._ids).isdisjoint(self.loaded.end_token_ids)
 
     def _without_specials(self, ids: Sequence[int]) -> list[int]:
         specials = {self.loaded.model.generation_config.pad_token_id, *self.loaded.end_token_ids}
@@ -230,6 +197,123 @@ class _Work(BaseStreamer):
 
     def _text(self, ids: Sequence[int]) -> str:
         return decode_tokens(self.loaded.tokenizer, ids)
+
+
+def write(texts: Sequence[TextRequest]) -> None:
+    """Generate texts of one model and one decoding config in one batch; only greedy decoding takes several texts."""
+    try:
+        with torch.inference_mode(), _turn(texts) as mine:
+            if mine:
+                _generate(texts)
+        for text in texts:
+            text.stopped = text.stopped or not mine
+            text.end()
+    except BaseException as error:
+        for text in texts:
+            text.end(error=error)
+
+
+@contextmanager
+def _turn(texts: Sequence[TextRequest]) -> Iterator[bool]:
+    """Wait for the lock of a model that generates one text at a time; False if all texts are stopped first."""
+    turn = texts[0].loaded.turn
+    mine = stopped = False
+    while not mine and not (stopped := all(text.asked_to_stop() for text in texts)):
+        mine = turn is None or turn.acquire(timeout=POLL_SECONDS)
+    try:
+        yield mine and not stopped
+    finally:
+        if mine and turn is not None:
+            turn.release()
+
+
+def _generate(texts: Sequence[TextRequest]) -> None:
+    loaded, decode = texts[0].loaded, texts[0].decode
+    sources = [text.source_ids for text in texts]
+    ids, mask = padded(loaded, sources)
+    encoded: dict[str, Any] = {}
+    if len(texts) > 1 and loaded.model.config.is_encoder_decoder:  # transformers would encode the padding too
+        encoded["encoder_outputs"] = BaseModelOutput(last_hidden_state=encode(loaded.model, sources, ids, mask))
+    processors = LogitsProcessorList(no_repeats(loaded.architecture, decode, ids.shape[1]))
+    if decode.do_sample:
+        processors.append(GumbelNoise(decode.temperature, decode.seed))
+    tokens = _TokenStreamer(texts)
+    output = loaded.model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        generation_config=generation_config(loaded, decode),
+        logits_processor=processors,
+        stopping_criteria=StoppingCriteriaList([_StopEachText(texts)]),
+        streamer=tokens if decode.streams else None,
+        **encoded,
+    )
+    if not decode.streams:
+        tokens.add(loaded.architecture.generated(output, ids.shape[1]))
+
+
+class _TokenStreamer(BaseStreamer):
+    """Adds the new tokens of a batch to its texts."""
+
+    def __init__(self, texts: Sequence[TextRequest]):
+        self.texts = texts
+        self.started = time.perf_counter()
+        self.prompt_seen = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _TokenStreamer:
+        # PEFT's prompt tuning copies the arguments of generate().
+        return self
+
+    def put(self, value: torch.Tensor) -> None:
+        """Called by transformers with the prompts or the decoder's start tokens first, then with each new token."""
+        if self.prompt_seen:
+            self.add(value.reshape(-1, 1))
+        self.prompt_seen = True
+
+    def add(self, tokens: torch.Tensor) -> None:
+        """(texts, tokens)"""
+        seconds = time.perf_counter() - self.started
+        for text, new in zip(self.texts, tokens.tolist(), strict=True):
+            text.add(new, seconds)
+
+    def end(self) -> None:
+        """Called by transformers after the last token."""
+
+
+class _StopEachText(StoppingCriteria):
+    """Ends each text of a batch after the current token once it is asked to stop; the others continue."""
+
+    def __init__(self, texts: Sequence[TextRequest]):
+        self.texts = texts
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        stopped = [text.asked_to_stop() for text in self.texts]
+        for text, stop in zip(self.texts, stopped, strict=True):
+            if stop and not text.ended.is_set():
+                text.stopped = True
+                if text.decode.streams:  # the tokens of beams are only known at the end
+                    text.end()
+        return torch.tensor(stopped, device=input_ids.device).repeat_interleave(len(input_ids) // len(self.texts))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _StopEachText:
+        return self
+
+
+def padded(loaded: LoadedModel, sources: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(texts, tokens) and their mask, on the model's device, padded on the architecture's side."""
+    device, side = next(loaded.model.parameters()).device, loaded.architecture.padding_side
+    texts = [torch.tensor(source, device=device) for source in sources]
+    pad = loaded.model.generation_config.pad_token_id
+    ids = pad_sequence(texts, batch_first=True, padding_value=pad, padding_side=side)
+    return ids, pad_sequence([torch.ones_like(text) for text in texts], batch_first=True, padding_side=side)
+
+
+def encode(model: Any, sources: Sequence[Sequence[int]], ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The output of an encoder: (texts, tokens, width); padding positions hold arbitrary values."""
+    encoder = model.get_encoder()
+    if type(encoder) is T5Stack and ids.device.type == "cpu":
+        return pad_sequence(read_texts(encoder, sources), batch_first=True)
+    states: torch.Tensor = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    return states
 
 
 def decode_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

@@ -30,7 +30,7 @@ from dsum_demo.runs.store import Run
 from dsum_demo.training.presets import requested_config
 from dsum_demo.ui.checked_arguments import checked
 from dsum_demo.ui.review.endpoints import REVIEW_ENDPOINTS
-from dsum_demo.ui.services import Services
+from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 
 # A caller has no browser, and so no runs: it sees what every visitor sees.
 NOBODY = ""
@@ -47,7 +47,8 @@ def add_api(page: gr.Blocks, services: Services) -> None:
 
 def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
     """An endpoint whose parameters have the descriptions of the docstring's “Args:”; gr.api leaves them out."""
-    listener = gr.api(function, api_name=name)
+    at_once = COMPARISONS_AT_ONCE if name in SHARING else 1
+    listener = gr.api(function, api_name=name, concurrency_limit=at_once)
     described = get_function_description(function)[1]
     components: dict[int, Any] = page.blocks
     for key, (parameter, description) in zip(listener["inputs"], described.items(), strict=True):
@@ -109,7 +110,7 @@ def summarize_dialogue(
     decode = replace(family.decode, **{name: value for name, value in given.items() if value is not None})
     done = compare(
         services.store, family, [spec], dialogue, decode=decode, max_chars=services.settings.max_input_chars,
-        strengths={spec.name: strength}, as_is=as_is,
+        strengths={spec.name: strength}, as_is=as_is, generate=services.scheduler.stream,
     )  # fmt: skip
     if done.failure:
         raise GenerationError(done.failure)
@@ -143,7 +144,7 @@ def compare_dialogue(
     specs = registry.systems(systems, family)
     done = compare(
         services.store, registry.family(specs[0].family), specs, dialogue, references or (),
-        max_chars=services.settings.max_input_chars, as_is=as_is,
+        max_chars=services.settings.max_input_chars, as_is=as_is, generate=services.scheduler.stream,
     )  # fmt: skip
     if done.failure:
         raise GenerationError(done.failure)
@@ -331,5 +332,7 @@ ENDPOINTS: dict[str, Callable[..., Any]] = {
     "stop_run": stop_run,
     **REVIEW_ENDPOINTS,
 }
+# Those that generate with the scheduler.
+SHARING = {"summarize", "compare"}
 # A public app does not have these: runs belong to a visitor's browser there.
 PRIVATE = {train_model, show_run, stop_run}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from dsum_demo.comparison import compare
 from dsum_demo.errors import DsumError
@@ -18,12 +20,15 @@ from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
 from dsum_demo.ui.compare.tab import build_compare_tab
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
 from dsum_demo.ui.health import health_routes
+from dsum_demo.ui.logs import RequestLog, id_of, log_as_json, request_id
 from dsum_demo.ui.methods_tab import build_methods_tab
 from dsum_demo.ui.models_tab import build_models_tab
 from dsum_demo.ui.review.tab import build_review_tab
-from dsum_demo.ui.services import Services
+from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
+
+log = logging.getLogger(__name__)
 
 
 class Page(gr.Blocks):
@@ -37,10 +42,21 @@ class Page(gr.Blocks):
         self._told = services.told
 
     async def process_api(self, block_fn: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
+        token = request_id.set(id_of(named.get("request")) or request_id.get())
         try:
             return await super().process_api(block_fn, valid_unicode(inputs), *arguments, **named)
         except DsumError as error:
             raise gr.Error(self._told(error), print_exception=False) from error
+        except gr.Error:
+            raise
+        except Exception as error:
+            # gradio would print the message, which may quote a user's text.
+            log.exception("%s failed", getattr(block_fn, "name", block_fn))
+            reason = f"The app failed unexpectedly ({type(error).__name__}). Its log has the details"
+            reference = f" under the request {request_id.get()}" if request_id.get() else ""
+            raise gr.Error(f"{reason}{reference}.", print_exception=False) from error
+        finally:
+            request_id.reset(token)
 
 
 def valid_unicode(value: Any) -> Any:
@@ -104,6 +120,8 @@ def launch_options(public: bool = True) -> dict[str, object]:
         "run_history": False,
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
+        # Each comparison that runs or waits for a model occupies one.
+        "max_threads": COMPARISONS_AT_ONCE + 40,
         "mcp_server": True,
         # gradio keeps all values of this many past sessions in memory.
         "state_session_capacity": 200,
@@ -111,15 +129,22 @@ def launch_options(public: bool = True) -> dict[str, object]:
     }
 
 
+def app_options(services: Services) -> dict[str, object]:
+    """The argument `app_kwargs` of `launch`."""
+    return {"routes": health_routes(services), "middleware": [Middleware(RequestLog)]}
+
+
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
     """Serve the page until interrupted. Raises SettingsError for an invalid catalog or environment."""
+    if settings.log_json:
+        log_as_json()
     services = Services.start(settings)
     threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
     services.jobs.start_polling()
     build_demo(services).launch(
         server_name=host,
         server_port=port,
-        app_kwargs={"routes": health_routes(services)},
+        app_kwargs=app_options(services),
         **launch_options(settings.public),  # type: ignore[arg-type]
     )
 

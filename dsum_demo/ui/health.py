@@ -49,6 +49,7 @@ def health(services: Services) -> dict[str, Any]:
         "disk_free_bytes": free,
         "models_loaded": len(services.store.loaded()),
         "comparisons_running": len(services.running),
+        "requests_waiting": services.scheduler.waiting,
         "evaluation_running": bool(evaluation and not evaluation.over),
         "training_running": services.jobs.current() is not None,
         "training_queued": len(services.jobs.queued()),

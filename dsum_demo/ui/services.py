@@ -22,6 +22,7 @@ from dsum_demo.errors import DataError, InputError
 from dsum_demo.evaluation.background import BackgroundEvaluation, EvaluationQueue
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded_comparison import recorded_samples
+from dsum_demo.generation.scheduler import Scheduler
 from dsum_demo.judge.judges import JudgeSpec
 from dsum_demo.models.estimates import Speed
 from dsum_demo.models.registry import Registry
@@ -33,6 +34,8 @@ from dsum_demo.runs.limits import is_file_in, own_uploads_dir
 from dsum_demo.runs.queue import RunQueue
 from dsum_demo.settings import Settings
 from dsum_demo.utils.path_redaction import hide_paths
+
+COMPARISONS_AT_ONCE = 64  # they are generated in batches (`Scheduler`); the others wait in gradio's queue
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Services:
 
     recorded: the samples' shipped summaries, by family and dialogue. running: for each session with a comparison, the
     event that stops it. review_runs: the run that becomes a review, by the secret of its browser. speed: this
-    machine's, None until measured. backup: uploads copies of the reviews, None if that is not set up.
+    machine's, None until measured. backup: uploads copies of the reviews, None if that is not set up. scheduler:
+    generates the summaries of all comparisons. choosing: held by the comparison that chooses the best of several.
     """
 
     settings: Settings
@@ -66,11 +70,14 @@ class Services:
     running: dict[str, threading.Event] = field(default_factory=dict)
     review_runs: dict[str, ReviewRun] = field(default_factory=dict)
     speed: Speed | None = None
+    choosing: threading.Lock = field(default_factory=threading.Lock)
+    scheduler: Scheduler = field(init=False)
     evaluations: EvaluationQueue = field(init=False)
     reviews: ReviewStore = field(init=False)
     backup: ReviewBackup | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.settings.batch_requests)
         self.evaluations = EvaluationQueue(
             self.store,
             make_sources(self.settings),

@@ -154,10 +154,10 @@ def test_repeats_are_forbidden_as_transformers_does_it_whenever_a_text_began(row
 def test_the_longest_come_first_and_no_more_than_there_are_places_for(t5, sources, monkeypatch):
     """Prompts of up to 40 tokens leave room for three of them, a longer one stands alone."""
     seen = []
-    real = batch_generation._encode
+    real = batch_generation.encode
     monkeypatch.setattr(batch_generation, "BATCH_TOKENS", 120)
     monkeypatch.setattr(
-        batch_generation, "_encode", lambda model, texts, *rest: seen.append(texts) or real(model, texts, *rest)
+        batch_generation, "encode", lambda model, texts, *rest: seen.append(texts) or real(model, texts, *rest)
     )
     lengths = [30, 500, 10, 40, 20, 35]
     write(t5[0], [[5] * (length - 1) + [1] for length in lengths], DecodingConfig(max_new_tokens=4))
@@ -178,7 +178,7 @@ def test_a_stop_in_the_middle_leaves_no_half_texts(trio, sources):
 
 
 def test_a_stop_before_the_first_text_is_read_reads_none(t5, sources, monkeypatch):
-    monkeypatch.setattr(batch_generation, "_encode", lambda *given: pytest.fail("it was read"))
+    monkeypatch.setattr(batch_generation, "encode", lambda *given: pytest.fail("it was read"))
     with pytest.raises(Stopped, match="dsum-t5-base was stopped"):
         write(t5[0], sources, DecodingConfig(), lambda: True)
 

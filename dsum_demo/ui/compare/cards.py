@@ -141,7 +141,7 @@ def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
         text = marked(result.summary, highlight, comparison.dialogue, comparison.references)
         return f'<p class="summary" dir="auto"><span class="text">{text}</span>{caret}</p>'
     waiting = {
-        "waiting": "Waiting for the models before it.",
+        "waiting": result.note or "Waiting for the models before it.",
         "loading": result.note or "Loading the model…",
         "writing": "Reading the dialogue…",
         "stopped": result.note or "Stopped before the first word.",

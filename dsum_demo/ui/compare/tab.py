@@ -50,12 +50,13 @@ from dsum_demo.ui.compare.columns import (
 )
 from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others, uses_as_is
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
-from dsum_demo.ui.services import Services
+from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import QUIET
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
-REDRAW_SECONDS = 0.2  # drawing takes time from generation
-COMPARISONS_AT_ONCE = 4
+# Drawing takes time from generation: with more than a few comparisons, each is drawn less often.
+REDRAW_SECONDS = 0.2
+FEW = 4
 TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
@@ -319,7 +320,8 @@ def run_comparison(
     columns: the values of the choosers without the first, of the added texts and of the strengths.
     """
     stop = services.running.get(request.session_hash or "")
-    phases, drawn, comparison = None, 0.0, None
+    phases: list[str] = []
+    drawn, comparison = 0.0, None
     try:
         registry = services.registry.seen_by(owner)
         family = registry.family(family_name)
@@ -344,10 +346,13 @@ def run_comparison(
             },
             as_is=uses_as_is(dialogue, as_is),
             choice=choice_of(services) if best else None,
+            generate=services.scheduler.stream,
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]
-            if now != phases or time.monotonic() - drawn >= REDRAW_SECONDS:
+            crowd = max(1.0, len(services.running) / FEW)
+            changed = now != phases if crowd == 1 else now.count("done") != phases.count("done")
+            if changed or time.monotonic() - drawn >= REDRAW_SECONDS * crowd:
                 phases, drawn = now, time.monotonic()
                 told = _ignored(ignored) + _warnings(comparison)
                 yield results(**_texts(comparison, highlight), **_emptied(), problem="", warnings=told)
