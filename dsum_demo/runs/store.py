@@ -32,7 +32,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from dsum_demo.errors import InputError, TrainingError
-from dsum_demo.utils.files import child_folders, delete_folder, locked, safe_name, write_atomically
+from dsum_demo.utils.files import child_folders, delete_folder, locked, safe_name, storing, write_atomically
 
 KEEP, DISCARD = "keep", "discard"
 # Longer than two simultaneous claims take to resolve, and shorter than any training.
@@ -132,7 +132,7 @@ class Run:
 
     def write_status(self, state: RunState, reason: str = "", pid: int | None = None) -> None:
         """pid: of the process that trains the run or waits to, or None."""
-        started = psutil.Process(pid).create_time() if pid is not None else None
+        started = _started(psutil.Process(pid)) if pid is not None else None
         record = {"state": str(state), "reason": reason, "pid": pid, "process_started": started, "updated": time.time()}
         self.write_json("status", record)
 
@@ -221,8 +221,14 @@ class Runs:
         return run
 
     def create(self, config: Mapping[str, Any], name: str = "") -> Run:
-        """Create a queued run. `name` is converted to a safe file name and made unique with a number."""
-        wanted = safe_name(name) or "run"
+        """Create a queued run. `name` is converted to a safe file name and made unique with a number.
+
+        Raises StorageError if the folder cannot be written.
+        """
+        with storing(self.folder):
+            return self._create(config, safe_name(name) or "run")
+
+    def _create(self, config: Mapping[str, Any], wanted: str) -> Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         for number in range(1, 10_000):
             run = Run(self.folder / (wanted if number == 1 else f"{wanted}-{number}"))
@@ -266,12 +272,17 @@ def _created(run: Run) -> tuple[float, str]:
     return float((run._read("config.json") or {}).get("created") or 0.0), run.name
 
 
+def _started(process: psutil.Process) -> float:
+    """Seconds from the boot to the start of a process. The time of day of both changes if the clock is set."""
+    return process.create_time() - psutil.boot_time()
+
+
 def _alive(pid: Any, started: Any) -> bool:
     """Whether the process is alive. PIDs are reused, so its start time must also match."""
     if not isinstance(pid, int):
         return False
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started or 0)) < 1
+        return process.status() != psutil.STATUS_ZOMBIE and abs(_started(process) - float(started or 0)) < 2
     except (psutil.Error, ValueError, TypeError):
         return False

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dsum_demo.errors import DsumError
+from dsum_demo.errors import DsumError, StorageError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -62,14 +62,28 @@ def delete_folder(folder: Path) -> None:
 
 
 @contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Raise StorageError, naming the folder and the fix, for a file in `folder` that cannot be written."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"{folder} cannot be written: {reason}. Check the folder and its free space.") from error
+
+
+@contextmanager
 def locked(file: Path, wait: float, refusal: DsumError, poll: float = 0.05) -> Iterator[None]:
     """Hold an exclusive lock on `file`; the system releases it when the process ends.
 
-    wait: seconds, -1 for no limit. Raises `refusal` if another holder does not release the lock in that time.
+    wait: seconds, -1 for no limit. Raises `refusal` if another holder does not release the lock in that time, and
+    StorageError if the file cannot be created.
     """
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=wait, poll_interval=poll)
+        with storing(file.parent):
+            lock.acquire(timeout=wait, poll_interval=poll)
     except Timeout:
         raise refusal from None
     try:
