@@ -38,6 +38,7 @@ from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
+from dsum_demo.settings import MAX_INPUT_CHARS
 from dsum_demo.utils.formatting import escape_formula
 from dsum_demo.utils.threads import run_in_thread
 
@@ -358,7 +359,7 @@ def stream_comparison(
     references: Sequence[str] = (),
     decode: DecodingConfig | None = None,
     *,
-    max_chars: int = 1_000_000,
+    max_chars: int = MAX_INPUT_CHARS,
     should_stop: Callable[[], bool] | None = None,
     strengths: Mapping[str, float] | None = None,
     as_is: bool = False,

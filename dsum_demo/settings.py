@@ -13,6 +13,8 @@ from dsum_demo.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 GIGABYTE = 1024**3
+MAX_INPUT_CHARS = 1_000_000  # of a dialogue
+PUBLIC_MAX_INPUT_CHARS = 200_000
 # The names of repositories that huggingface_hub accepts, with the owner required, so that the destination is explicit.
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
@@ -48,7 +50,7 @@ class Settings:
     hub_timeout: float = 1.5
     memory_budget_bytes: int = 6 * GIGABYTE
     batch_requests: int = 32
-    max_input_chars: int = 1_000_000
+    max_input_chars: int = MAX_INPUT_CHARS
     unicode_rouge: bool = False
     bertscore: str = ""
     log_json: bool = False
@@ -124,7 +126,7 @@ class Settings:
             hub_timeout=_number(env, "DSUM_HUB_TIMEOUT", "1.5", "seconds"),
             memory_budget_bytes=int(_number(env, "DSUM_MEMORY_GB", "6", "gigabytes") * GIGABYTE),
             batch_requests=math.ceil(_number(env, "DSUM_BATCH_REQUESTS", "32", "requests")),
-            max_input_chars=200_000 if public else 1_000_000,
+            max_input_chars=PUBLIC_MAX_INPUT_CHARS if public else MAX_INPUT_CHARS,
             unicode_rouge=_flag(env, "DSUM_UNICODE_ROUGE"),
             bertscore=env.get("DSUM_BERTSCORE", "").strip(),
             log_json=form == "json",

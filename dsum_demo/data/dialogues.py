@@ -10,12 +10,13 @@ from dsum_demo.data.conversations.names import distinct, split_heads
 from dsum_demo.data.conversations.reader import Reading, read_conversation
 from dsum_demo.data.values import is_empty
 from dsum_demo.errors import InputError
+from dsum_demo.settings import MAX_INPUT_CHARS
 
 MIN_TURNS = 2
 LEAD_TURNS = 3
 
 
-def read_dialogue(text: str, max_chars: int = 1_000_000, *, as_is: bool = False) -> Reading:
+def read_dialogue(text: str, max_chars: int = MAX_INPUT_CHARS, *, as_is: bool = False) -> Reading:
     """The dialogue in a pasted text, its format and what was removed from it.
 
     as_is: do not recognize a format; only normalize line ends and white space, and remove invisible characters and
@@ -60,7 +61,7 @@ def doubts(dialogue: str, turns: int = 0) -> tuple[str, ...]:
     return tuple(found)
 
 
-def clean_dialogue(text: str, max_chars: int = 1_000_000) -> str:
+def clean_dialogue(text: str, max_chars: int = MAX_INPUT_CHARS) -> str:
     """A data set's dialogue as used in training and evaluation, read as is. Raises InputError like `read_dialogue`."""
     return read_dialogue(text, max_chars, as_is=True).dialogue
 

@@ -26,6 +26,7 @@ from dsum_demo.evaluation.storage import SavedEvaluations, fill_texts, read_eval
 from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.judge.judges import Judges
 from dsum_demo.models.store import ModelStore
+from dsum_demo.settings import MAX_INPUT_CHARS
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class EvaluationQueue:
         cache: OutputCache,
         judges: Judges,
         *,
-        max_chars: int = 1_000_000,
+        max_chars: int = MAX_INPUT_CHARS,
         public: bool = False,
     ):
         self.store, self.saved, self.cache, self.judges = store, saved, cache, judges

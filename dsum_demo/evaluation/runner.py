@@ -21,6 +21,7 @@ from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import ModelStore
+from dsum_demo.settings import MAX_INPUT_CHARS
 
 CHUNK = 512  # dialogues that every system does before the next ones; enough to batch by similar length
 
@@ -41,7 +42,7 @@ def evaluate(
     limit: int | None = None,
     cache: OutputCache | None = None,
     skipped: Broken | None = None,
-    max_chars: int = 1_000_000,
+    max_chars: int = MAX_INPUT_CHARS,
     bf16: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[EvaluationProgress]:
