@@ -10,6 +10,7 @@ DsumError
 │   ├── IncompatibleAdapterError the adapter does not fit its base
 │   └── UnsafeWeightsError      only weights that would execute code were found
 ├── GenerationError         a model failed during generation
+├── ExportError             a model could not be exported
 ├── TrainingError           a run could not start or was aborted
 ├── StorageError            a database of dsum cannot be read or written
 └── Stopped                 the caller requested a stop; not a failure
@@ -68,6 +69,10 @@ class GenerationError(DsumError):
 
 class TrainingError(DsumError):
     """A training run could not start, or was aborted."""
+
+
+class ExportError(DsumError):
+    """A model could not be exported."""
 
 
 class StorageError(DsumError):

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dsum_demo"
 # From the bottom up: an import may only point to an earlier entry, or into its own package.
 ORDER = [
     "errors", "settings", "utils", "hub", "data", "metrics", "models", "generation", "judge", "comparison",
-    "evaluation", "review", "training", "runs", "composition", "study", "ui", "cli",
+    "export", "evaluation", "review", "training", "runs", "composition", "study", "ui", "cli",
 ]  # fmt: skip
 ENTRY_POINTS = {"__init__", "__main__"}
 HEAVY = {"gradio", "torch", "transformers", "peft", "datasets", "plotly"}
@@ -121,6 +121,7 @@ def test_wrong_arguments_are_rejected_before_anything_heavy_is_imported(tmp_path
     wrong = [
         "compare missing.txt", "compare README.md --family gpt", "compare README.md --beams 99",
         "score missing.csv --references a --systems b", "push nowhere me/mine",
+        f"export dsum-t5-lora --format onnx --out {tmp_path}",
         "evaluate --data missing.csv", "evaluate --data samples --systems gpt", "evaluate --data samples --beams 99",
         "train --set r=0", "train --preset best", "train --base gpt", "train --resume nowhere",
         f"study --out {tmp_path} --seeds a", f"study --out {tmp_path} --methods qlora",

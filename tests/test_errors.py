@@ -19,7 +19,7 @@ def test_every_error_is_a_dsum_error_and_in_the_docstring_tree(error):
 
 
 def test_the_tree_is_as_drawn():
-    assert len(CLASSES) == 13
+    assert len(CLASSES) == 14
     assert errors.DataError.__base__ is errors.InputError
     for leaf in ("UnknownModelError", "ModelUnavailableError", "IncompatibleAdapterError", "UnsafeWeightsError"):
         assert getattr(errors, leaf).__base__ is errors.ModelError

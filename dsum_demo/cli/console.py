@@ -56,7 +56,7 @@ def add_judge_option(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
+def stopping(kept: str = "the results so far are kept") -> Iterator[threading.Event]:
     """An event that the first Ctrl+C sets; the second one ends the command."""
     stop = threading.Event()
 
@@ -64,7 +64,7 @@ def stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        say_in_handler("\ndsum: stopping; the results so far are kept. Press Ctrl+C again to exit immediately.")
+        say_in_handler(f"\ndsum: stopping; {kept}. Press Ctrl+C again to exit immediately.")
 
     before = signal.signal(signal.SIGINT, ask)
     try:

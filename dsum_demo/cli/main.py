@@ -1,5 +1,5 @@
-"""The command line: `dsum models | compare | score | evaluate | train | push | study | review | judge | serve`. Results
-go to standard output, everything else to standard error.
+"""The command `dsum`: `models | compare | score | evaluate | train | push | export | study | review | judge | serve`.
+Results go to standard output, everything else to standard error.
 
 Each command imports what it needs, so `--help` and input errors need no heavy imports. Exit codes: 0 success, 1 a model
 failed, 2 invalid input, 130 interrupted."""
@@ -15,6 +15,7 @@ from dsum_demo import __version__
 from dsum_demo.cli.compare import run_compare
 from dsum_demo.cli.console import DONE, FAILED, INTERRUPTED, WRONG_INPUT, add_column_option, add_judge_option, say
 from dsum_demo.cli.evaluate import add_evaluate
+from dsum_demo.cli.export import add_export
 from dsum_demo.cli.judge import add_judge
 from dsum_demo.cli.models import run_models
 from dsum_demo.cli.push import run_push
@@ -101,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     push.add_argument("repository", metavar="OWNER/NAME", help="repository to upload to; created if it does not exist")
     push.add_argument("--private", action="store_true", help="make the repository private")
     push.set_defaults(run=run_push)
+
+    add_export(commands)
 
     add_study(commands)
 

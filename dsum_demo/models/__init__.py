@@ -9,6 +9,7 @@ __all__ = [
     "catalog",
     "decoding",
     "estimates",
+    "gguf_writer",
     "loading",
     "peft_types",
     "prompts",

@@ -119,6 +119,23 @@ def load_whole(
 
     Raises ModelUnavailableError or UnsafeWeightsError naming the folder.
     """
+    model = load_plain(folder, tokenizer, dtype, prompt)
+    architecture_of(model.config.model_type).optimize(model)
+    model = model.to(device()).eval().requires_grad_(False)
+    optimize_for_cpu(model)
+    offload_embedding(model)
+    return model
+
+
+def load_plain(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype | None = None,
+    prompt: Prompt = DEFAULT_PROMPT,
+) -> Any:
+    """The model as transformers has it, on the CPU, without what `load_whole` replaces; arguments and errors are the
+    same.
+    """
     weights = find_weights(folder, adapter=False)
     if (folder / "adapter_config.json").exists():
         # transformers would load the adapter's base instead.
@@ -163,10 +180,6 @@ def load_whole(
         )
     # transformers uses these for unset arguments; a checkpoint's own beams or penalties would bias comparisons.
     model.generation_config = GenerationConfig(**architecture.token_ids(model, tokenizer, prompt))
-    architecture.optimize(model)
-    model = model.to(device()).eval().requires_grad_(False)
-    optimize_for_cpu(model)
-    offload_embedding(model)
     return model
 
 

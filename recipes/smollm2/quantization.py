@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+
+from dsum_demo.models.gguf_writer import add_tensors
 
 # Bits per weight besides a float16 scale for 32 weights. Layers need the finer grid. The fine-tune of all weights must
 # not return to its base's own grid (Q4_1), which would undo it.
@@ -70,29 +71,10 @@ def write_gguf(model: Any, base: Path, path: Path, title: str) -> None:
     writer.add_name(title)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q5_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.config.num_hidden_layers)
     kinds = {4: gguf.GGMLQuantizationType.Q4_0, 5: gguf.GGMLQuantizationType.Q5_0}
-    heads, key_heads = model.config.num_attention_heads, model.config.num_key_value_heads
-    for name, parameter in model.named_parameters():
-        array = parameter.detach().float().cpu().numpy()
-        if name.endswith("q_proj.weight"):
-            array = _interleave(array, heads)
-        elif name.endswith("k_proj.weight"):
-            array = _interleave(array, key_heads)
-        target = names.get_name(name, try_suffixes=(".weight",))
-        assert target is not None, f"{name} has no name in GGUF"
-        if array.ndim == 2:
-            kind = kinds[bits_of(name)]
-            writer.add_tensor(target, gguf.quants.quantize(array, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(target, array)
+    for _ in add_tensors(writer, model, lambda name: kinds[bits_of(name)]):
+        pass
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _interleave(array: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of queries or keys in llama.cpp's order: its rotary embedding turns neighbours, transformers' the halves."""
-    rows, columns = array.shape
-    return array.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
