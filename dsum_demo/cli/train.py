@@ -58,13 +58,22 @@ def add_train(commands: Any) -> None:
         help="instead of training a model, try four learning rates around the method's default, or around "
         f"--set learning_rate=VALUE, for STEPS steps each (default: {DEFAULT_STEPS})",
     )  # fmt: skip
+    parser.add_argument(
+        "--preferences", metavar="FILE",
+        help="preference training (DPO) of a LoRA on pairs that `dsum review export --format preferences` wrote",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", metavar="MODEL", dest="start_from", default="",
+        help="with --preferences: the base model or LoRA to start from (default: the base model)",
+    )  # fmt: skip
     parser.add_argument("--no-check", action="store_true", help="start even if the memory may not be sufficient")
 
 
 def run_train(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code: 0 finished or stopped on request; errors are raised."""
     runs = Runs(settings.runs_dir)
-    given = [f"--{n}" for n in ("preset", "method", "base", "data", "validation", "name") if getattr(options, n)]
+    named = ("preset", "method", "base", "data", "validation", "preferences", "name")
+    given = [f"--{n}" for n in named if getattr(options, n)]
     given += (
         ["--sweep"] * (options.sweep is not None)
         + ["--set"] * bool(options.settings)
@@ -74,6 +83,12 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         raise InputError(
             f"{given[0]} cannot be used with --resume: a run keeps its config. Remove it, or start a new run."
         )
+    if options.start_from and not options.preferences:
+        raise InputError("--from is the model that preference training starts from; give the pairs with --preferences.")
+    other = [f"--{n.replace('_', '-')}" for n in ("data", "validation", "probe", "show_batch") if getattr(options, n)]
+    other += ["--sweep"] * (options.sweep is not None)
+    if options.preferences and other:
+        raise InputError(f"{other[0]} cannot be used with --preferences; remove it.")
     if options.probe or options.show_batch:
         config = _resumed(runs, options.resume, settings) if options.resume else config_of(options, settings)
         return _show_batch(config, settings) if options.show_batch else _probe(config, settings)
@@ -138,18 +153,28 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
         data["columns"] = parse_columns(options.column)
     config = requested_config(
         make_registry(settings),
-        base=options.base,
+        base=options.base or _base_of(options.start_from, settings),
         preset_name=options.preset or "",
         method=options.method or "",
         data=data,
         settings=options.settings,
     )
+    if options.preferences:
+        from dsum_demo.runs.preferences import preference_config
+
+        config = preference_config(config, make_registry(settings), options.preferences, options.start_from)
     if options.sweep is not None:
         from dsum_demo.training.sweep import with_sweep
 
         config = with_sweep(config, options.sweep)
     _check_allowed(config, settings)
     return config
+
+
+def _base_of(model: str, settings: Settings) -> str:
+    """The base of the model that preference training starts from; "" without one. Raises UnknownModelError."""
+    registry = make_registry(settings)
+    return registry.family(registry.spec(model).family).base.name if model else ""
 
 
 def _resumed(runs: Runs, name: str, settings: Settings) -> RunConfig:
@@ -219,6 +244,12 @@ class Lines:
             )
         elif kind == "evaluation":
             best = "  (best so far)" if event["best"] else ""
+            if "rouge1" not in event:
+                say(
+                    f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
+                    f"accuracy {100 * event['accuracy']:.1f} %{best}"
+                )
+                return
             say(
                 f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
                 f"R1 {100 * event['rouge1']:.2f}  R2 {100 * event['rouge2']:.2f}  RL {100 * event['rougeL']:.2f}{best}"
@@ -234,11 +265,12 @@ def _created(options: argparse.Namespace, settings: Settings, runs: Runs) -> Run
     config = config_of(options, settings) if is_main() else None
     name = [""]
     if config is not None:
-        wanted = (
-            options.name
-            or (not config.sweep and config.preset)
-            or f"{'sweep-' * bool(config.sweep)}{config.base}-{config.training.method}"
-        )
+        if config.sweep or config.start_from:
+            from dsum_demo.runs.queue import default_name
+
+            wanted = options.name or default_name(config)
+        else:
+            wanted = options.name or config.preset or f"{config.base}-{config.training.method}"
         name = [runs.create(config.as_record(), wanted).name]
     if world_size() > 1:
         _share(name)

@@ -43,6 +43,8 @@ def check_allowed(config: RunConfig, uploads_dir: Path, embedded_base: str = "ds
         raise InputError(
             f"This Space trains {embedded_base} only; run dsum on your own machine to train {config.base}."
         )
+    if config.start_from:
+        raise InputError("This Space does not train on preferences; run dsum on your own machine.")
     for source in (config.data.source, config.data.validation_source):
         if source and source != "samples" and not is_file_in(uploads_dir, source):
             raise InputError("This Space trains on the samples or an uploaded file only.")

@@ -29,7 +29,7 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
         "",
         f"# {name}",
         "",
-        f"{method.title} of {record['base']} on dialogues and their summaries: {record['trained_parameters']:,} "
+        f"{_what(record)}: {record['trained_parameters']:,} "
         f"trained parameters, {100 * (record['share'] or 0):.3g} % of {record['parameters']:,}. {method.explanation} "
         f"({method.paper})",
         "",
@@ -63,10 +63,24 @@ def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -
     return "\n".join(lines) + "\n"
 
 
+def _what(record: Mapping[str, Any]) -> str:
+    """What was trained on what."""
+    title, start = METHODS[record["method"]].title, record["config"].get("start_from")
+    if start:
+        return f"Preference training (DPO, Rafailov et al. 2023) of {start}: a {title} of {record['base']} on pairs"
+    return f"{title} of {record['base']} on dialogues and their summaries"
+
+
 def _scores(record: Mapping[str, Any]) -> list[str]:
     best = record["best"]
     if not best:
         return ["No scores: the run ended before its first evaluation."]
+    if "rouge1" not in best:
+        return [
+            f"The best evaluation of the run, at step {best['step']}, on held-out pairs: the preferred summary gained "
+            f"more probability than the other one in {100 * best['accuracy']:.1f} % of them (loss {best['loss']:.3f}).",
+            *_forgetting(record),
+        ]
     cells = " | ".join(f"{100 * best[rouge]:.2f}" for rouge in ROUGE_NAMES)
     return [
         f"The best evaluation of the run, at step {best['step']}, on its validation sample, F1 x 100. "

@@ -243,6 +243,8 @@ class RunQueue:
 
 def default_name(config: RunConfig) -> str:
     """Return the name of a run that was started without one, such as "lora-samples"."""
+    if config.start_from:
+        return f"dpo-{config.start_from}"
     kind = "sweep-" if config.sweep else ""
     return f"{kind}{config.training.method}-{source_title(config.data.source).split('.')[0]}"
 

@@ -20,6 +20,7 @@ from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.metrics.scores import signature
 from dsum_demo.models.registry import Registry
 from dsum_demo.runs.model_card import card
+from dsum_demo.runs.preferences import run_preferences, set_up_preferences
 from dsum_demo.runs.setup import Setup, set_up
 from dsum_demo.runs.store import DISCARD, RESUMABLE, Run, Runs, RunState, RunStatus
 from dsum_demo.training.checkpoints import last_complete, weights_bytes
@@ -100,6 +101,8 @@ def _execute(
     check_memory: Callable[[Setup], str],
 ) -> RunStatus:
     config = RunConfig.from_record(run.config())
+    if config.start_from:
+        return _train_preferences(run, config, registry, on_event, notify)
     setup = set_up(config, registry, sources, lambda text, share: notify(text), lambda: run.stop_request() is not None)
     log = _Log(run.events_file, on_event) if is_main() else None
     resume = last_complete(run.checkpoints) is not None
@@ -129,8 +132,7 @@ def _execute(
     if not is_main():
         return RunStatus(RunState.STOPPED if result.stopped else RunState.FINISHED)
     if result.stopped and run.stop_request() == DISCARD:
-        run.drop_weights()
-        return _end(run, RunState.STOPPED, DISCARDED)
+        return _discard(run)
     reason = ""
     if result.stopped:
         reason = f"Stopped on request at step {result.steps} of {result.planned_steps}; the best weights were kept."
@@ -140,6 +142,34 @@ def _execute(
     if not result.stopped:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and needed only to resume
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
+
+
+def _discard(run: Run) -> RunStatus:
+    run.drop_weights()
+    return _end(run, RunState.STOPPED, DISCARDED)
+
+
+def _train_preferences(
+    run: Run, config: RunConfig, registry: Registry, on_event: Callable[[Event], None], notify: Callable[[str], None]
+) -> RunStatus:
+    """Preference training has no checkpoints: it is short, and a resumed run starts again."""
+
+    def should_stop() -> bool:
+        return run.stop_request() is not None
+
+    inputs = set_up_preferences(config, registry, lambda text, share: notify(text), should_stop)
+    log = _Log(run.events_file, on_event)
+    _write_environment(run, inputs.setup, resume=False)
+    for note in inputs.setup.data.notes:
+        notify(note)
+        log({"event": "note", "text": note})
+    run.drop_weights()
+    stopped = run_preferences(inputs, run.folder, log, should_stop)
+    if stopped and run.stop_request() == DISCARD:
+        return _discard(run)
+    reason = "Stopped on request; the best weights were kept." if stopped else ""
+    write_result(run, reason, stopped=stopped)
+    return _end(run, RunState.STOPPED if stopped else RunState.FINISHED, reason)
 
 
 def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event], None]) -> RunStatus:
@@ -246,7 +276,7 @@ def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
     """Write result.json and the model card from the run's events, which makes best/ a model in the registry."""
     curve, config, environment = read_curve(run.events_file), run.config(), run.environment()
     start, best, last = curve.start or {}, curve.best or {}, curve.latest or {}
-    scored = {name: best[name] for name in (*ROUGE_TYPES, "loss", "step") if name in best}
+    scored = {name: best[name] for name in (*ROUGE_TYPES, "accuracy", "loss", "step") if name in best}
     speeds = sorted(point["samples_per_second"] for point in curve.steps if point.get("samples_per_second"))
     total, trained = start.get("parameters", 0), start.get("trained_parameters", 0)
     record = {
@@ -265,14 +295,16 @@ def write_result(run: Run, reason: str, *, stopped: bool) -> dict[str, Any]:
         "steps": last.get("step", 0),
         "planned_steps": start.get("steps", 0),
         "best": scored,
-        "signature": signature(n=start.get("validation_dialogues", 0), references=1).as_dict() if scored else None,
+        "signature": signature(n=start.get("validation_dialogues", 0), references=1).as_dict()
+        if "rouge1" in scored
+        else None,
         "general_loss": list(curve.forgetting) if curve.forgetting else None,
         "stopped": stopped,
         "reason": reason,
         "ended": time.time(),
         "curve": {
             "loss": _thinned([[point["step"], point["loss"]] for point in curve.steps]),
-            "validation": [[point["step"], point["loss"], point["rouge1"]] for point in curve.evaluations],
+            "validation": [[point["step"], point["loss"], point.get("rouge1")] for point in curve.evaluations],
         },
         "config": config,
     }

@@ -17,7 +17,7 @@ from dsum_demo.errors import ModelUnavailableError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.hub.download import fetch
 from dsum_demo.models.architectures import architecture_of
-from dsum_demo.models.catalog import Family, ModelSpec
+from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.loading import expected_parameters, load_tokenizer, load_whole
 from dsum_demo.models.prompts import Prompt
 from dsum_demo.models.registry import Registry
@@ -84,15 +84,23 @@ def set_up(
     base = family.base
     check_architecture(config.training, family.architecture, base.name)
     data = read_training_data(config.data, sources)
-    available = registry.availability(base)
-    if not available.usable or base.source is None:
-        raise ModelUnavailableError(f"{base.name} is not available: {available.reason}")
-    folder = registry.folder_of(base) or fetch(
-        base.source, base.name, adapter=False, on_progress=on_progress, should_stop=should_stop
-    )
+    folder = folder_of_model(base, registry, on_progress, should_stop)
     tokenizer = load_tokenizer(folder)
     note = truncation_note((*data.train, *data.validation), tokenizer, family.prompt, config.training.max_source_tokens)
     return Setup(config, family, base, folder, tokenizer, replace(data, notes=(*data.notes, *([note] if note else []))))
+
+
+def folder_of_model(
+    spec: ModelSpec, registry: Registry, on_progress: Progress, should_stop: StopAsked = lambda: False
+) -> Path:
+    """The folder of a model's weights; downloads them if necessary. Raises ModelUnavailableError."""
+    available = registry.availability(spec)
+    if not available.usable or spec.source is None:
+        raise ModelUnavailableError(f"{spec.name} is not available: {available.reason}")
+    adapter = spec.kind is Kind.ADAPTER
+    return registry.folder_of(spec) or fetch(
+        spec.source, spec.name, adapter=adapter, on_progress=on_progress, should_stop=should_stop
+    )
 
 
 def truncation_note(examples: Sequence[Example], tokenizer: Any, prompt: Prompt, max_tokens: int) -> str:

@@ -7,10 +7,12 @@ __all__ = [
     "checkpoints",
     "config",
     "dataset",
+    "dpo",
     "events",
     "first_batch",
     "loop",
     "methods",
+    "preference_pairs",
     "presets",
     "sweep",
 ]

@@ -148,7 +148,8 @@ class RunConfig:
     """The contents of a run's config.json. `base` is a base model that `dsum models` lists.
 
     preset: the name of the preset that it is based on, for display only; "" for none. sweep: the learning rates of a
-    learning-rate sweep, each for `training.max_steps` steps; empty for a run that trains a model.
+    learning-rate sweep, each for `training.max_steps` steps; empty for a run that trains a model. start_from: the model
+    that preference training starts from, on the pairs in `data.source`; empty for another run.
     """
 
     base: str
@@ -156,15 +157,18 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     preset: str = ""
     sweep: tuple[float, ...] = ()
+    start_from: str = ""
 
     def as_record(self) -> dict[str, Any]:
-        record = {
+        record: dict[str, Any] = {
             "base": self.base,
             "preset": self.preset,
             "data": self.data.as_record(),
             "training": self.training.as_record(),
         }
-        return {**record, "sweep": list(self.sweep)} if self.sweep else record
+        if self.sweep:
+            record["sweep"] = list(self.sweep)
+        return {**record, "start_from": self.start_from} if self.start_from else record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunConfig:
@@ -176,6 +180,7 @@ class RunConfig:
                 data=DataConfig(**record["data"]),
                 preset=str(record.get("preset", "")),
                 sweep=tuple(map(float, record.get("sweep", ()))),
+                start_from=str(record.get("start_from", "")),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"This is not the config of a training run: {error}.") from None
@@ -184,7 +189,9 @@ class RunConfig:
         """Return the `dsum` arguments that start the same run; settings with default values are omitted."""
         training = self.training
         plain = TrainingConfig(method=training.method, task_type=training.task_type)
-        words = ["train", "--base", self.base, "--method", training.method, "--data", self.data.source]
+        words = ["train", "--base", self.base, "--method", training.method]
+        words += ["--from", self.start_from, "--preferences"] if self.start_from else ["--data"]
+        words.append(self.data.source)
         if self.data.validation_source:
             words += ["--validation", self.data.validation_source]
         for role, column in self.data.columns.items():

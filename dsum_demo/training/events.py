@@ -3,7 +3,7 @@
 Every event has "event" (its kind) and "time" (seconds since 1970). The kinds and their keys:
 
     start       step, steps, resumed (bool), batch_size, accumulation, processes, precision, device, parameters,
-                trained_parameters, train_dialogues, validation_dialogues, general_loss (of the base model on a general
+                trained_parameters, train_dialogues, validation_dialogues, general_loss (before training, on a general
                 text, see `forgetting`; null for an encoder-decoder model)
     first_batch batch_size, width, trained_tokens, padding_tokens, end, pad (texts of the tokens), architecture,
                 rows: [{"number" (in the training data, from 1), "truncated" (sentences or ""),
@@ -11,10 +11,12 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
     step        step, steps, epoch, loss, learning_rate, grad_norm, samples_per_second, memory_bytes,
                 peak_memory_bytes, seconds, seconds_left
                 in a learning-rate sweep also rate, and rate_step: the step with this learning rate
+                in preference training also accuracy: the share of pairs whose chosen text gained more
     diverged    rate, text: why training with this learning rate of a sweep ended early
     evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds, general_loss,
                 summaries: [{"number", "dialogue", "reference", "summary", "rouge1"}, …] (the same dialogues each time),
                 best_rows, worst_rows: the same of the rows with the highest and the lowest ROUGE-1
+                preference training has accuracy and margin (of the rewards) instead of ROUGE and texts
     checkpoint  step, steps, bytes
     batch       batch_size, accumulation, reason (memory ran out: the batch was halved)
     note        text

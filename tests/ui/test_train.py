@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from dsum_demo.cli.main import build_parser
 from dsum_demo.cli.train import config_of
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.models.catalog import Kind
+from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import Run, RunState
 from dsum_demo.settings import PROJECT_ROOT
@@ -400,6 +402,36 @@ def test_a_sweep_is_queued_and_its_learning_rate_fills_the_form(services):
     rate, told = use(repr(config.sweep[0]), "full")
     assert rate == NOTHING and "sweep was of LoRA on dsum-t5-base" in told
     assert [use(rate)[0] for rate in ("0.5", "x", None)] == [NOTHING] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "pairs", "message"),
+    [
+        (None, 60, "No model is selected"),
+        ("dsum-t5-lora", None, "No file was uploaded"),
+        ("dsum-t5-lora", 12, "pairs.jsonl has 12 different pairs; preference training needs at least 50"),
+        ("dsum-t5-lora", 60, "dsum-t5-base is encoder-decoder: TRL"),
+    ],
+)
+def test_preference_training_that_cannot_start_shows_why(services, tmp_path, model, pairs, message):
+    prompt = PROMPT_TEMPLATE.format(dialogue="A: hi")
+    rows = [{"prompt": prompt, "chosen": f"A greets {n}.", "rejected": "No."} for n in range(pairs or 0)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = str(tmp_path / "pairs.jsonl") if pairs else None
+    assert message in html.unescape(training_start.start_preferences(services, "", model, file)["problem"])
+    assert services.jobs.runs.all() == [] and training_form.start_choices(services) == []
+
+
+def test_a_preference_run_shows_its_accuracy_instead_of_rouge(services):
+    run = services.jobs.submit(RunConfig("dsum-t5-base", TrainingConfig(), start_from="my-lora"), "preferred")
+    log = EventLog(run.events_file)
+    log.append({"event": "step", "step": 1, "steps": 1, "loss": 0.7, "accuracy": 0.5})
+    log.append({"event": "evaluation", "step": 1, "steps": 1, "loss": 0.6, "accuracy": 0.75, "best": True})
+    run.write_status(RunState.FINISHED)
+    shown = look(services, "preferred")
+    assert list(shown["score"].data[0].y) == [75.0] and "Preference accuracy" in shown["score_title"]
+    assert "Preference training of LoRA on my-lora" in shown["card"] and "75 %" in shown["card"]
+    assert "LoRA, DPO" in shown["history"] and shown["learning"] == ""
 
 
 @pytest.mark.parametrize(("steps", "message"), [(None, "give a whole number"), (2.5, "give a whole"), (1, "from 2 to")])

@@ -64,8 +64,10 @@ def loss_figure(curve: Curve, method: str) -> go.Figure:
 
 
 def score_figure(curve: Curve, method: str) -> go.Figure:
-    """Validation ROUGE per evaluation, F1 x 100; the best one is marked."""
+    """Validation ROUGE per evaluation, F1 x 100, with the best one marked; accuracy for preference training."""
     figure, color = go.Figure(), run_color(method)
+    if any(e.get("accuracy") is not None for e in curve.evaluations):
+        return _accuracy_figure(curve, color)
     for number, rouge in enumerate(("rouge1", "rouge2", "rougeL")):
         scored = [e for e in curve.evaluations if e.get(rouge) is not None]
         figure.add_scatter(
@@ -83,6 +85,18 @@ def score_figure(curve: Curve, method: str) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     return _dressed(figure, "F1 × 100", _planned(curve))
+
+
+def _accuracy_figure(curve: Curve, color: str) -> go.Figure:
+    figure = go.Figure()
+    known = [e for e in curve.evaluations if e.get("accuracy") is not None]
+    figure.add_scatter(
+        x=[e["step"] for e in known], y=[100 * e["accuracy"] for e in known], name="held-out pairs",
+        mode="lines+markers", line={"color": color, "width": 2.5}, marker={"size": 8},
+        hovertemplate="step %{x}: %{y:.1f} %<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(range=[0, 105])
+    return _dressed(figure, "accuracy (%)", _planned(curve))
 
 
 def step_figure(curve: Curve, key: str, method: str) -> go.Figure | None:

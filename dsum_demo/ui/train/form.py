@@ -18,6 +18,7 @@ from dsum_demo.data.sources import DIALOGSUM, SAMPLES
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.runs.limits import PUBLIC, within_limits
+from dsum_demo.runs.preferences import startable
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
 from dsum_demo.training.presets import Preset, preset, presets
@@ -129,6 +130,11 @@ def source_choices(services: Services) -> list[tuple[str, str]]:
     if not services.settings.public:
         choices.append(("A path on the server", PLACE))
     return choices
+
+
+def start_choices(services: Services) -> list[tuple[str, str]]:
+    """(label, name) of the models that preference training can start from."""
+    return [(spec.title, spec.name) for spec in startable(services.registry)]
 
 
 def explain_method(row: Method) -> str:

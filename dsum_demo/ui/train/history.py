@@ -141,6 +141,8 @@ def _name(name: str) -> str:
 def _method(row: RunRow) -> str:
     name = str(row.config.get("training", {}).get("method", ""))
     title = METHODS[name].title if name in METHODS else name
+    if row.config.get("start_from"):
+        return f"{title}, DPO"
     return f"{title}, sweep" if row.config.get("sweep") else title
 
 

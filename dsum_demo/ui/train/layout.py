@@ -11,6 +11,7 @@ from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
+from dsum_demo.training.preference_pairs import LEAST_PAIRS
 from dsum_demo.training.sweep import DEFAULT_STEPS
 from dsum_demo.ui.columns import column_choosers
 from dsum_demo.ui.html import notice
@@ -29,6 +30,7 @@ from dsum_demo.ui.train.form import (
     preset_choices,
     public_note,
     source_choices,
+    start_choices,
 )
 from dsum_demo.ui.train.run_cards import EMPTY
 from dsum_demo.ui.train.upload import sample_file_link
@@ -120,6 +122,22 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
                 DEFAULT_STEPS, step=1, label="steps per learning rate", elem_id="sweep-steps", min_width=160
             )
             left["start_sweep"] = gr.Button("Start the sweep", elem_id="start-sweep", min_width=130)
+    if not public:
+        with gr.Accordion("Preference training", open=False, elem_id="train-preferences") as left["preferences"]:
+            plain(
+                '<p class="hint">Trains a LoRA with DPO on what people preferred in a review, written by <code>dsum '
+                f"review export NAME --format preferences</code>; it needs {LEAST_PAIRS} pairs and a decoder-only "
+                "model. The reference is the model that it starts from.</p>"
+            )
+            choices = start_choices(services)
+            left["start_from"] = gr.Dropdown(
+                choices, value=choices[0][1] if choices else None, label="Start from", filterable=False,
+                elem_id="preferences-model",
+            )  # fmt: skip
+            left["pairs"] = gr.File(
+                label="Drop the exported pairs", file_types=[".jsonl"], height=104, elem_id="preferences-file"
+            )
+            left["start_preferences"] = gr.Button("Start preference training", elem_id="start-preferences")
     kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}
     left |= {"kept": gr.State(kept), "measured": gr.State(None)}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
@@ -148,7 +166,7 @@ def build_view() -> dict[str, Any]:
     with gr.Row(visible=False) as right["curves"]:
         for name, title in (("loss", "Loss"), ("score", "Validation ROUGE")):
             with gr.Column(min_width=300):
-                plain(f'<h3 class="part">{title}</h3>')
+                right[f"{name}_title"] = plain(f'<h3 class="part">{title}</h3>')
                 right[name] = gr.Plot(show_label=False, container=False, elem_id=f"{name}-curve")
     with gr.Row(visible=False) as right["dynamics"]:
         for name, title in (("grad_norm", "Gradient norm"), ("learning_rate", "Learning rate")):

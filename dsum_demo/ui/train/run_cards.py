@@ -47,9 +47,10 @@ def run_card(
     training = config.get("training", {})
     method = METHODS.get(training.get("method", ""))
     title = escape(method.title if method else str(training.get("method", "")))
+    title = f"Preference training of {title}" if config.get("start_from") else title
     about = [
         f"Learning-rate sweep of {title}" if config.get("sweep") else title,
-        f"on {escape(str(config.get('base', '')))}",
+        f"on {escape(str(config.get('start_from') or config.get('base', '')))}",
         f"with {escape(source_title(str(config.get('data', {}).get('source', ''))))}",
     ]
     state = state_of(status)
@@ -201,6 +202,8 @@ def _figures(status: RunStatus, curve: Curve, result: Mapping[str, Any] | None) 
         cells["Trained"] = f"{share:.3g} % <small>{millions(start['trained_parameters'])}</small>"
     if score is not None:
         cells["Best ROUGE-1"] = f"{score:.1f}"
+    if (curve.best or {}).get("accuracy") is not None:
+        cells["Accuracy"] = f"{100 * (curve.best or {})['accuracy']:.0f} % <small>of held-out pairs</small>"
     if curve.forgetting:
         before, after = curve.forgetting
         cells["Forgetting"] = f"{after - before:+.2f} <small>loss {before:.2f} → {after:.2f}</small>"

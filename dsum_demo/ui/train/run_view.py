@@ -40,9 +40,9 @@ KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
-    "question", "log", "output", "curves", "loss", "score", "dynamics", "grad_norm", "learning_rate", "learning",
-    "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay", "overlay_loss", "overlay_score",
-    "differences", "notice", "about",
+    "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics", "grad_norm", "learning_rate",
+    "learning", "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay", "overlay_loss",
+    "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -285,12 +285,18 @@ def recorded_run(services: Services) -> dict[str, Update]:
 def _curves(curve: Curve, method: str) -> dict[str, Update]:
     """The charts of a run; those of values that it did not record are hidden."""
     small = {key: step_figure(curve, key, method) for key in ("grad_norm", "learning_rate")}
-    changes = {
+    changes: dict[str, Update] = {
         "curves": gr.update(visible=bool(curve.steps)),
         "dynamics": gr.update(visible=None not in small.values()),
     }
     if curve.steps:
-        changes |= {"loss": loss_figure(curve, method), "score": score_figure(curve, method)}
+        preferred = any(event.get("accuracy") is not None for event in curve.steps)
+        title = "Preference accuracy" if preferred else "Validation ROUGE"
+        changes |= {
+            "loss": loss_figure(curve, method),
+            "score_title": f'<h3 class="part">{title}</h3>',
+            "score": score_figure(curve, method),
+        }
     return {**changes, **{key: figure for key, figure in small.items() if figure is not None}}
 
 

@@ -8,17 +8,21 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DsumError, InputError
+from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs.limits import check_allowed
+from dsum_demo.runs.preferences import preference_config
 from dsum_demo.runs.queue import default_name
 from dsum_demo.runs.worker import probe
-from dsum_demo.training.config import RunConfig, with_method
+from dsum_demo.training.config import RunConfig, TrainingConfig, with_method
 from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.preference_pairs import read_pairs
 from dsum_demo.training.presets import presets
 from dsum_demo.training.sweep import with_sweep
 from dsum_demo.ui.html import notice
@@ -40,9 +44,11 @@ from dsum_demo.ui.train.form import (
     source_choices,
 )
 from dsum_demo.ui.train.run_cards import command_line, cost_card
+from dsum_demo.ui.train.upload import keep_upload
 from dsum_demo.utils.files import safe_name
 
 PROBE_REDRAW_SECONDS = 0.5
+PAIRS_PER_BATCH = 4  # each is two texts, read by the model and the reference
 
 Update = Any  # gradio's updates are plain dictionaries
 Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.names`
@@ -193,6 +199,25 @@ def start_sweep(services: Services, owner: str, steps: float | None, values: Val
             "cost": "",
             "command": command_html(config, services.settings.public),
         }
+    except DsumError as error:
+        return {"problem": notice(services.told(error), "error"), "cost": ""}
+
+
+def start_preferences(services: Services, owner: str, model: str | None, file: str | None) -> dict[str, Update]:
+    """Queue preference training of `model` on an uploaded file of pairs; "watching" is the run's name."""
+    try:
+        if not model:
+            raise InputError("No model is selected; preference training starts from a decoder-only base model or LoRA.")
+        if not file:
+            raise InputError("No file was uploaded; drop the pairs that `dsum review export` wrote.")
+        family = services.registry.family(services.registry.spec(model).family)
+        read_pairs(Path(file), (PROMPT_TEMPLATE, family.prompt.template))
+        kept = str(keep_upload(Path(file), services.uploads_dir(owner)))
+        training = TrainingConfig("lora", task_type=family.architecture.task_type, batch_size=PAIRS_PER_BATCH)
+        config = preference_config(RunConfig(family.base.name, training), services.registry, kept, model)
+        run = services.jobs.submit(config, _name(services, config, ""), owner)
+        shown = command_html(config, services.settings.public)
+        return {"problem": "", "watching": run.name, "cost": "", "command": shown}
     except DsumError as error:
         return {"problem": notice(services.told(error), "error"), "cost": ""}
 

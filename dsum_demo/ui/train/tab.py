@@ -18,7 +18,7 @@ from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.ui.train import run_view
 from dsum_demo.ui.train import start as training_start
-from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config
+from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config, start_choices
 from dsum_demo.ui.train.history import Shown
 from dsum_demo.ui.train.layout import build_form, build_history, build_view
 from dsum_demo.ui.train.upload import describe_own_file, take_upload
@@ -133,6 +133,15 @@ class StartHandlers(_Handlers):
             training_start.start_sweep(self.services, owner, steps, self.named(values)), owner, shown, drawn
         )
 
+    def preferences(
+        self, owner: str, model: str | None, file: str | None, shown: Shown, drawn: Mapping[str, Any]
+    ) -> list[Update]:
+        update = training_start.start_preferences(self.services, owner, model, file)
+        return self._answer(update, owner, shown, drawn)
+
+    def models_to_start_from(self) -> Update:
+        return gr.update(choices=start_choices(self.services))
+
     def use_rate(
         self, watching: str | None, owner: str, base: str, method: str, event: gr.EventData
     ) -> tuple[Update, Update]:
@@ -230,6 +239,15 @@ def _connect_start(
         **QUIET,
     )
     swept.success(None, None, None, js=call("showRun"), **QUIET)
+    if "preferences" in left:
+        left["preferences"].expand(handlers.models_to_start_from, None, left["start_from"], **QUIET)
+        preferred = left["start_preferences"].click(
+            handlers.preferences,
+            [owner, left["start_from"], left["pairs"], right["shown"], right["drawn"]],
+            [*extra, *view],
+            **QUIET,
+        )
+        preferred.success(None, None, None, js=call("showRun"), **QUIET)
     right["sweep_table"].click(
         handlers.use_rate,
         [right["watching"], owner, form.base, form.method],
