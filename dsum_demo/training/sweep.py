@@ -10,9 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.errors import InputError, TrainingError
+from dsum_demo.errors import TrainingError
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import Curve, Event
+from dsum_demo.utils.fields import Field
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 # Log-spaced; the method's default or the chosen learning rate is the third value.
 FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5)
-DEFAULT_STEPS, MOST_STEPS = 20, 1000
+DEFAULT_STEPS = 20
+STEPS = Field("sweep steps", "whole", DEFAULT_STEPS, "Steps per learning rate.", 2, 1000)
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,12 @@ class SweepRow:
     problem: str = ""
 
 
-def with_sweep(config: RunConfig, steps: int = DEFAULT_STEPS) -> RunConfig:
+def with_sweep(config: RunConfig, steps: float = DEFAULT_STEPS) -> RunConfig:
     """Return `config` as a sweep of `steps` steps per learning rate. Raises InputError for a number out of bounds."""
-    if not 2 <= steps <= MOST_STEPS:
-        raise InputError(f"The sweep has {steps} steps per learning rate; give a whole number from 2 to {MOST_STEPS}.")
+    steps = STEPS.check(steps)
     middle = config.training.peak_learning_rate
     rates = tuple(dict.fromkeys(min(1.0, float(f"{factor * middle:.2g}")) for factor in FACTORS))
-    training = replace(config.training, max_steps=steps, evaluations=1, patience=0, compile=False)
+    training = replace(config.training, max_steps=int(steps), evaluations=1, patience=0, compile=False)
     return replace(config, training=training, sweep=rates)
 
 

@@ -103,7 +103,7 @@ def test_the_command_of_a_config_reproduces_the_config(here):
         (["--from", "dsum-t5-lora"], "give the pairs with --preferences"),
         (["--preferences", "rows.csv", "--sweep"], "--sweep cannot be used with --preferences"),
         (["--preferences", "rows.csv", "--from", "dsum-t5-lora"], "dsum-t5-base is encoder-decoder: TRL"),
-        (["--sweep", "1"], "The sweep has 1 steps per learning rate; give a whole number from 2 to 1000"),
+        (["--sweep", "1"], "sweep steps is 1; give a whole number from 2 to 1000"),
         (["--resume", "x", "--sweep"], "--sweep cannot be used with --resume"),
         (["--resume", "nowhere"], "There is no run 'nowhere'"),
         (["--resume", "x", "--set", "r=4"], "--set cannot be used with --resume"),

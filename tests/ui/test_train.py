@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import shlex
 import shutil
 import time
@@ -434,7 +435,9 @@ def test_a_preference_run_shows_its_accuracy_instead_of_rouge(services):
     assert "LoRA, DPO" in shown["history"] and shown["learning"] == ""
 
 
-@pytest.mark.parametrize(("steps", "message"), [(None, "give a whole number"), (2.5, "give a whole"), (1, "from 2 to")])
+@pytest.mark.parametrize(
+    ("steps", "message"), [(None, "None; give a whole"), (2.5, "give a whole"), (math.inf, "from 2 to")]
+)
 def test_invalid_steps_of_a_sweep_show_an_error(services, steps, message):
     assert message in training_start.start_sweep(services, "", steps, filled(services))["problem"]
     assert services.jobs.runs.all() == []

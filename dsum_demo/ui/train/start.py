@@ -186,12 +186,10 @@ def start_run(
         yield {"problem": notice(services.told(error), "error"), "cost": ""}
 
 
-def start_sweep(services: Services, owner: str, steps: float | None, values: Values) -> dict[str, Update]:
+def start_sweep(services: Services, owner: str, steps: float, values: Values) -> dict[str, Update]:
     """Queue a learning-rate sweep of the run in the form; "watching" is its name."""
     try:
-        if steps is None or steps != int(steps):
-            raise InputError(f"The steps per learning rate are {steps or 'empty'}; give a whole number.")
-        config = with_sweep(_config(services, values, owner), int(steps))
+        config = with_sweep(_config(services, values, owner), steps)
         run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
         return {
             "problem": "",

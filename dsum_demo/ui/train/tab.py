@@ -126,9 +126,7 @@ class StartHandlers(_Handlers):
         for update in training_start.start_run(self.services, owner, measured, self.named(values)):
             yield self._answer(update, owner, shown, drawn)
 
-    def sweep(
-        self, owner: str, steps: float | None, shown: Shown, drawn: Mapping[str, Any], *values: Any
-    ) -> list[Update]:
+    def sweep(self, owner: str, steps: float, shown: Shown, drawn: Mapping[str, Any], *values: Any) -> list[Update]:
         return self._answer(
             training_start.start_sweep(self.services, owner, steps, self.named(values)), owner, shown, drawn
         )
