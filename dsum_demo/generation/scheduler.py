@@ -49,7 +49,10 @@ class Scheduler:
         decode: DecodingConfig,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Generation | Waiting]:
-        """Yield the same texts as `streaming.stream`; while the request waits, its position at short intervals."""
+        """Yield what `streaming.stream` yields; before, while the request waits, its position at short intervals.
+
+        In float32 the texts are the same; in bfloat16 the rounding of a batch may decide a near tie differently.
+        """
         text = TextRequest(loaded, tuple(source_ids), decode, should_stop)
         self._add(text)
         try:
