@@ -61,7 +61,7 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
     before = steps_drawn(page)
     wait_for_more(page, before)
     expect(page.locator("#learning tbody tr").first).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#learning tfoot")).to_contain_text("Human")
+    expect(page.locator("#learning tfoot").first).to_contain_text("Human")
 
     reload_midway(page)
     page.wait_for_selector("#start")

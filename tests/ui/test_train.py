@@ -107,7 +107,8 @@ def test_a_recorded_run_is_shown_until_the_first_run(services):
     assert "Recorded example" in shown["card"] and "LoRA on dsum-t5" in shown["card"]
     assert "20 steps, recorded on 29 November 2026" in shown["card"] and "Start training" in shown["card"]
     assert shown["curves"]["visible"] and len(shown["loss"].data[0].x) == 20 and len(shown["score"].data[0].x) == 4
-    assert shown["learning"].count("<tr>") > 3
+    assert shown["learning"].count('<details class="watched"') == 6 and "Best and worst" in shown["learning"]
+    assert "loss is computed on 202 tokens" in shown["batch"] and "&lt;/s&gt;" in shown["batch"]
     for button in ("zip", "open", "delete", "resume"):
         assert not shown[button]["visible"]
     submit(services, "mine")
