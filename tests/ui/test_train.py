@@ -108,7 +108,8 @@ def test_a_recorded_run_is_shown_until_the_first_run(services):
     assert "20 steps, recorded on 29 November 2026" in shown["card"] and "Start training" in shown["card"]
     assert shown["curves"]["visible"] and len(shown["loss"].data[0].x) == 20 and len(shown["score"].data[0].x) == 4
     assert shown["learning"].count('<details class="watched"') == 6 and "Best and worst" in shown["learning"]
-    assert "loss is computed on 202 tokens" in shown["batch"] and "&lt;/s&gt;" in shown["batch"]
+    assert "loss is computed on 202 tokens" in shown["batch"] and "… 427 more tokens …" in shown["batch"]
+    assert "&lt;/s&gt;" in shown["batch"]
     for button in ("zip", "open", "delete", "resume"):
         assert not shown[button]["visible"]
     submit(services, "mine")
@@ -493,6 +494,16 @@ def test_a_run_that_recorded_no_gradient_norm_hides_its_chart(services):
     EventLog(run.events_file).append({"event": "step", "step": 1, "steps": 1, "loss": 1.0, "learning_rate": 0.1})
     shown = look(services, "older")
     assert shown["curves"]["visible"] and not shown["dynamics"]["visible"] and shown["grad_norm"] == NOTHING
+
+
+def test_a_click_on_a_name_in_the_history_also_selects_the_run_for_the_buttons(services):
+    for name in ("first", "second"):
+        curve_of(submit(services, name, RunState.FINISHED))
+    shown = look(services, "second")
+    answer = run_view.apply_click(services, "", Shown(), shown["drawn"], {"show": "first"})
+    clicked = dict(zip(run_view.PARTS, answer, strict=True))
+    assert clicked["watching"]["value"] == "first" and "<h3>first</h3>" in clicked["card"]
+    assert look(services, "first", clicked["drawn"])["watching"] == NOTHING
 
 
 def test_running_run_is_selected_first_and_the_queue_is_listed(services):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from dsum_demo.training.events import Event
-from dsum_demo.training.first_batch import PADDING, explain
+from dsum_demo.training.first_batch import PADDING, READ, explain
+
+# Tokens of a prompt that are shown, so that the summary and the padding are in view.
+BEGIN, END = 40, 24
 
 
 def first_batch_details(batch: Event | None) -> str:
@@ -36,4 +39,12 @@ def _part(part: Mapping[str, Any]) -> str:
     kind = part["kind"]
     if kind == PADDING:
         return f'<span class="token padding">{escape(part["tokens"][0])} × {part["count"]}</span> '
-    return "".join(f'<span class="token {kind}">{escape(token)}</span> ' for token in part["tokens"])
+    tokens = part["tokens"]
+    if kind == READ and len(tokens) > BEGIN + END:
+        left_out = len(tokens) - BEGIN - END
+        return f"{_tokens(tokens[:BEGIN], kind)}<i>… {left_out} more tokens …</i> {_tokens(tokens[-END:], kind)}"
+    return _tokens(tokens, kind)
+
+
+def _tokens(tokens: Sequence[str], kind: str) -> str:
+    return "".join(f'<span class="token {kind}">{escape(token)}</span> ' for token in tokens)

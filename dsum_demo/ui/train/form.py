@@ -133,8 +133,8 @@ def source_choices(services: Services) -> list[tuple[str, str]]:
 
 
 def start_choices(services: Services) -> list[tuple[str, str]]:
-    """(label, name) of the models that preference training can start from."""
-    return [(spec.title, spec.name) for spec in startable(services.registry)]
+    """(label, value) of the models that preference training can start from."""
+    return [(spec.name, spec.name) for spec in startable(services.registry)]
 
 
 def explain_method(row: Method) -> str:

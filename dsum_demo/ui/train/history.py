@@ -55,7 +55,7 @@ COLUMNS: tuple[Column[RunRow], ...] = (
     Column("data", "Data", lambda r: _data(r), lambda r: escape(_data(r)), number=False),
     _number("score", "ROUGE-1", lambda r: r.score, lambda v: f"{v:.1f}"),
     Column("forgetting", "Forgetting", lambda r: _forgetting(r),
-           lambda r: "–" if (rise := _forgetting(r)) is None else f"{rise:+.2f}"),
+           lambda r: "–" if (rise := _forgetting(r)) is None else f"{rise:+.3f}"),
     _number("trained", "Trained", _result("trained_parameters"), millions),
     _number("bytes", "Checkpoint", _result("checkpoint_bytes"), size),
     _number("memory", "Peak memory", _result("peak_memory_bytes"), size),

@@ -135,7 +135,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
                 elem_id="preferences-model",
             )  # fmt: skip
             left["pairs"] = gr.File(
-                label="Drop the exported pairs", file_types=[".jsonl"], height=104, elem_id="preferences-file"
+                label="Drop the exported pairs", file_types=[".jsonl"], height=124, elem_id="preferences-file"
             )
             left["start_preferences"] = gr.Button("Start preference training", elem_id="start-preferences")
     kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}

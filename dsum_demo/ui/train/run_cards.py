@@ -112,7 +112,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
     body = ""
     for row in rows:
         loss = f"{row.level:.3f}" if row.level is not None else "diverged" if row.problem else "–"
-        mark = ' <span class="kept">● lowest</span>' if row is best else ""
+        mark = ' <span class="kept">●</span> lowest' if row is best else ""
         use = (
             f'<button type="button" class="small" data-use="{row.rate!r}">Use this one</button>'
             if row.level is not None
@@ -206,7 +206,7 @@ def _figures(status: RunStatus, curve: Curve, result: Mapping[str, Any] | None) 
         cells["Accuracy"] = f"{100 * (curve.best or {})['accuracy']:.0f} % <small>of held-out pairs</small>"
     if curve.forgetting:
         before, after = curve.forgetting
-        cells["Forgetting"] = f"{after - before:+.2f} <small>loss {before:.2f} → {after:.2f}</small>"
+        cells["Forgetting"] = f"{after - before:+.3f} <small>loss {before:.3f} → {after:.3f}</small>"
     return _tiles(cells)
 
 

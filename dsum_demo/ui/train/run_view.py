@@ -72,8 +72,10 @@ def redraw(
         first = [run.name for run in (current, *line) if run and run.name in states]
         watching = first[0] if first else found[0][0].name if found else None
     keys: dict[str, Any] = {"runs": tuple((name, s.state, s.updated) for name, s in states.items())}
+    keys["watching"] = watching
     changes: dict[str, Update] = {}
-    if watching != asked or keys["runs"] != drawn.get("runs"):
+    # A click on a name in the history changes the run, and the buttons use the value of this list.
+    if watching != asked or any(keys[key] != drawn.get(key) for key in ("runs", "watching")):
         changes["watching"] = gr.update(
             choices=[(f"{name} · {state_of(states[name])}", name) for name in states],
             value=watching,
