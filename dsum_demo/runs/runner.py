@@ -152,7 +152,12 @@ def _discard(run: Run) -> RunStatus:
 def _train_preferences(
     run: Run, config: RunConfig, registry: Registry, on_event: Callable[[Event], None], notify: Callable[[str], None]
 ) -> RunStatus:
-    """Preference training has no checkpoints: it is short, and a resumed run starts again."""
+    """Preference training has no checkpoints: it is short, and a resumed run starts again.
+
+    Raises InputError with several processes, which would all write the run's files.
+    """
+    if world_size() > 1:
+        raise InputError(f"Preference training runs in one process, not in {world_size()}; start it with `dsum train`.")
 
     def should_stop() -> bool:
         return run.stop_request() is not None
@@ -187,6 +192,8 @@ def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event]
         on_event=on_event,
         should_stop=lambda: run.stop_request() is not None,
     )
+    if not is_main():
+        return RunStatus(RunState.STOPPED if stopped else RunState.FINISHED)
     best = best_rate(sweep_rows(config, read_curve(run.events_file)))
     if stopped:
         return _end(run, RunState.STOPPED, "Stopped on request; the learning rates that were complete are kept.")

@@ -125,3 +125,11 @@ def test_dpo_prefers_the_chosen_summaries_and_its_result_is_a_lora_of_the_base(
         trained = load_adapted(run.best, base)[0](input_ids=ids).logits
         started = causal_store.load(causal_store.registry.spec(start_from)).model(input_ids=ids).logits
     assert not torch.equal(trained, started)
+
+
+def test_several_processes_are_refused(tiny_store, tiny_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = Runs(tmp_path / "runs").create(RunConfig("dsum-t5-base", start_from="any").as_record(), "dpo")
+    with pytest.raises(InputError, match="runs in one process, not in 2"):
+        runner.execute(run, tiny_store.registry, make_sources(tiny_settings))
+    assert run.status().state is RunState.FAILED
