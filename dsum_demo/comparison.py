@@ -124,7 +124,8 @@ class Comparison:
 
     family: the one whose base model the systems are compared with; a system may be of another family, and uses that
     family's prompt. reading: how the text was read, such as a chat export; its dialogue is `dialogue`. recorded: the
-    date (YYYY-MM-DD) of a saved evaluation from which the summaries are; "" if they were generated for this comparison.
+    date (YYYY-MM-DD) of a saved evaluation from which the summaries are, or of a link; "" if they were generated for
+    this comparison. shared: whether the texts are from a link, whose origin is unknown.
     """
 
     family: Family
@@ -135,6 +136,7 @@ class Comparison:
     signature: Signature | None = field(default=None)
     reading: Reading | None = None
     recorded: str = ""
+    shared: bool = False
 
     @property
     def original(self) -> SystemResult | None:

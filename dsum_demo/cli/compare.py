@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from functools import cache
@@ -79,7 +80,21 @@ def _recorded(text: str) -> RecordedSummary:
     name, equals, file = text.partition("=")
     if not (name.strip() and equals and file):
         raise InputError(f"--recorded is {text!r}; give NAME=FILE, where the file contains the summary.")
-    return RecordedSummary(name.strip(), _read_text(file).strip())
+    return RecordedSummary(name.strip(), _summary_in(_read_text(file).strip(), name.strip()))
+
+
+def _summary_in(text: str, name: str) -> str:
+    """The text, or, if it is a comparison in JSON, its summary by the system `name`."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(raw, dict) or not isinstance(raw.get("systems"), list):
+        return text
+    found = {str(one.get("name")): str(one.get("summary", "")) for one in raw["systems"] if isinstance(one, dict)}
+    if name not in found:
+        raise InputError(f"The comparison has no system {name!r}; choose one of: {', '.join(found) or 'none'}.")
+    return found[name]
 
 
 def _read_text(name: str) -> str:

@@ -72,7 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--family", metavar="NAME", help="model family (see `dsum models`)")
     compare.add_argument("--systems", metavar="A,B,C", help="models of any family (default: a family's trio)")
     compare.add_argument(
-        "--recorded", action="append", default=[], metavar="NAME=FILE", help="also a summary from elsewhere, in a file"
+        "--recorded",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="also a summary from elsewhere: a text, or a comparison in JSON and the name of its system",
     )
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
     compare.add_argument(

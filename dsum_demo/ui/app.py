@@ -89,7 +89,7 @@ def build_demo(services: Services) -> gr.Blocks:
                 compare_tab = build_compare_tab(demo, services, memory.owner)
             with gr.Tab("Evaluate", id="evaluate", elem_id="evaluate-page") as evaluate:
                 _title("Evaluate")
-                build_evaluate_tab(services, evaluate, memory.owner)
+                build_evaluate_tab(demo, services, tabs, evaluate, memory.owner)
             with gr.Tab("Review", id="review") as review:
                 _title("Review")
                 build_review_tab(demo, services, tabs, review, compare_tab, memory)

@@ -17,7 +17,7 @@ def read(*names: str) -> str:
 # In the order in which their rules apply.
 STYLE_SHEETS = [STATIC / name for name in ("shared.css", "evaluate.css", "page.css", "train.css", "review.css")]
 # For the document's head: gradio runs it before it draws the page, so that every event finds its function.
-SCRIPTS = f"<script>{read('page.js', 'evaluate.js', 'train.js', 'review.js', 'drilldown.js')}</script>"
+SCRIPTS = f"<script>{read('page.js', 'evaluate.js', 'train.js', 'review.js', 'drilldown.js', 'share.js')}</script>"
 
 
 def call(function: str, *first: object) -> str:
@@ -26,14 +26,18 @@ def call(function: str, *first: object) -> str:
     return f"(...values) => dsum.{function}({arguments}...values)"
 
 
-def html_page(title: str, body: str, style_sheets: Sequence[str], scripts: Sequence[str]) -> str:
-    """A self-contained page with plotly.js. title: plain text. body: HTML. The others are files in static/."""
-    import plotly.offline
+def html_page(title: str, body: str, style_sheets: Sequence[str], scripts: Sequence[str] = ()) -> str:
+    """A self-contained page, with plotly.js if it has scripts. title: plain text. body: HTML. The others are files in
+    static/.
+    """
+    plotly = ""
+    if scripts:
+        from plotly.offline import get_plotlyjs
 
+        plotly = f"<script>{get_plotlyjs()}</script>"
+    code = f"<script>{read(*scripts)}</script>" if scripts else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{read(*style_sheets)}</style>"
-        f"<script>{plotly.offline.get_plotlyjs()}</script></head><body>{body}"
-        f"<script>{read(*scripts)}</script></body></html>\n"
+        f"<title>{escape(title)}</title><style>{read(*style_sheets)}</style>{plotly}</head><body>{body}{code}</body></html>\n"
     )

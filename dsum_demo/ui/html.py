@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from urllib.parse import urlencode
 
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.overlap import Segment, copied_from_dialogue, shared_with_references
@@ -42,6 +43,15 @@ def segments(text: str, highlight: str, dialogue: str, references: Sequence[str]
     if highlight == SHARED and references:
         return shared_with_references(text, references)
     return [Segment(text, False)]
+
+
+def link_button(**ids: str) -> str:
+    """A button that copies a link to the page with these ids in its query (share.js)."""
+    query = urlencode({name: value for name, value in ids.items() if value})
+    return (
+        f'<span class="link"><button type="button" data-link="{escape(query)}">Copy link</button>'
+        '<span class="share-status" role="status"></span></span>'
+    )
 
 
 def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") -> str:

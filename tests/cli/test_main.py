@@ -64,8 +64,13 @@ def test_compare_takes_models_by_name_and_summaries_from_files(dsum, tmp_path):
     printed = json.loads(result.stdout)
     assert [system["name"] for system in printed["systems"]] == ["dsum-t5-lora", "dsum-t5-base", "Another program"]
     assert printed["systems"][2]["summary"] == "Tom is free on Friday." and printed["systems"][2]["rouge"]["rouge1"] > 0
-    text = dsum("compare", "-", *chosen, stdin=DIALOGUE).stdout
+    comparison = tmp_path / "comparison.json"
+    comparison.write_text(result.stdout)
+    again = (*chosen[:2], "--recorded", f"Another program={comparison}")
+    text = dsum("compare", "-", *again, stdin=DIALOGUE).stdout
     assert "\nAnother program\n  Tom is free on Friday.\n" in text
+    unknown = dsum("compare", "-", "--recorded", f"other={comparison}", stdin=DIALOGUE)
+    assert "has no system 'other'; choose one of: dsum-t5-lora, dsum-t5-base, Another program" in unknown.stderr
 
 
 def test_compare_rejects_a_file_that_is_not_text(dsum, tmp_path):

@@ -328,7 +328,7 @@ def with_recorded(services, comparison):
 
 def typed_sample(services, number: int = 0) -> tuple[str, ...]:
     sample = services.samples[number]
-    return (sample.dialogue, *dialogue._padded(sample.references))
+    return (sample.dialogue, *dialogue.padded(sample.references))
 
 
 def reopened(services, kept, typed, opened=None, session="reload") -> dict:

@@ -265,3 +265,17 @@ def test_every_visitor_sees_all_runs_without_public_mode(settings, tmp_path):
         assert seen["watching"]["value"] == NAME and seen["zip"]["visible"] and seen["delete"]["visible"]
         assert private.registry.seen_by(visitor).spec(NAME) and run_view.make_zip(private, NAME, visitor)
     assert NAME in shown(api.list_models(private)) and str(settings.root) in shown(api.list_models(private))
+
+
+def test_a_link_to_a_run_opens_it_for_its_owner_and_is_a_message_for_others(public, run):
+    def follow(name: str, owner: str) -> dict[str, Any]:
+        answer = train.follow_link(public, name, owner, Shown(), {})
+        updates = zip(("tabs", *run_view.PARTS), answer, strict=True)
+        return {part: update for part, update in updates if update != NOTHING}
+
+    hers = follow(NAME, HERS)
+    assert hers["tabs"]["selected"] == "train" and NAME in hers["card"]
+    others = follow(NAME, OTHER)
+    assert set(others) == {"tabs", "notice"} and f"no run &#x27;{NAME}&#x27;" in others["notice"]
+    assert others["notice"].replace(NAME, "unknown") == follow("unknown", OTHER)["notice"]
+    assert follow("", HERS) == {}

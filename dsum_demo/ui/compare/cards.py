@@ -12,8 +12,9 @@ from dsum_demo.metrics.scores import METRICS
 from dsum_demo.metrics.words import words
 from dsum_demo.models.catalog import Kind
 from dsum_demo.ui.appearance import HUMAN, Look, system_looks
+from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.compare.charts import difference
-from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, segments
+from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, notice, segments
 from dsum_demo.utils.formatting import millions
 
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
@@ -106,13 +107,41 @@ def downloads(comparison: Comparison) -> str:
         "JSON": ("comparison.json", "application/json", comparison.as_json()),
         "CSV": ("comparison.csv", "text/csv", comparison.as_csv()),
         "Markdown": ("comparison.md", "text/markdown", comparison.as_markdown()),
+        "HTML": ("comparison.html", "text/html", comparison_page(comparison)),
     }
     links = [
         f'<a class="download" download="{name}" href="data:{mime};charset=utf-8;base64,'
         f'{base64.b64encode(text.encode("utf-8", "replace")).decode()}">{label}</a>'
         for label, (name, mime, text) in files.items()
     ]
-    return f'<div class="downloads"><span>Download</span>{"".join(links)}</div>'
+    buttons = "".join(
+        f'<button type="button" data-share="{what}">{label}</button>'
+        for what, label in (("png", "PNG"), ("link", "Copy link"), ("embed", "Embed"))
+    )
+    return (
+        f'<div class="downloads"><span>Download</span>{"".join(links)}{buttons}'
+        '<span class="share-status" role="status"></span></div>'
+    )
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """A self-contained page of the comparison, which loads nothing."""
+    lines = "".join(f'<p dir="auto">{escape(line)}</p>' for line in comparison.dialogue.splitlines())
+    systems = range(len(comparison.systems))
+    shown = "".join(system_card(comparison, index, NO_HIGHLIGHT) for index in systems)
+    shown += human_card(comparison, NO_HIGHLIGHT)
+    scores = ""
+    if comparison.signature:
+        scores = f'<h2>Scores</h2>{scores_table(comparison)}<p class="hint">{escape(comparison.signature.text)}</p>'
+    warnings = "".join(notice(warning, "warning") for warning in comparison.warnings)
+    made = f'<p class="hint">Recorded on {escape(comparison.recorded)}.</p>' if comparison.recorded else ""
+    return html_page(
+        "dsum: comparison",
+        f"<h1>{escape(comparison.family.title)}: one dialogue, {len(systems)} summaries</h1>{made}{warnings}"
+        f'<section class="example"><div class="example-grid"><div class="example-text"><div class="turns">{lines}</div>'
+        f'</div><div class="example-cards">{shown}</div></div></section>{scores}',
+        ("shared.css", "evaluate.css", "report.css"),
+    )
 
 
 def _trained(spec: System, parameters: int | None, trained: int | None) -> str:

@@ -35,12 +35,15 @@ Update = Any  # gradio's updates are plain dictionaries
 class DialogueInput:
     """The components and events that other parts of the tab use.
 
-    as_is: the detected format that the user turned off, or "". chosen: after an example was chosen.
+    as_is: the detected format that the user turned off, or "". before, undo: the replaced texts, and the button that
+    restores them. chosen: after an example was chosen.
     """
 
     dialogue: gr.Textbox
     as_is: gr.State
     references: list[gr.Textbox]
+    before: gr.State
+    undo: gr.Button
     examples: gr.Dropdown
     chosen: Any
     start: gr.Button
@@ -81,7 +84,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     with gr.Accordion(f"Reference summaries (optional, up to {MAX_REFERENCES})", open=False, elem_id="references"):
         references = [
             gr.Textbox(text, label=f"Reference {number}", lines=2, max_lines=5)
-            for number, text in enumerate(_padded(sample.references if sample else ()), 1)
+            for number, text in enumerate(padded(sample.references if sample else ()), 1)
         ]
     drop = gr.File(
         label="Dialogue from a file (.txt, .vtt, .docx, …)",
@@ -105,7 +108,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     # In the browser only: an answer from the server could overwrite what the user has typed in the meantime.
     page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
     gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
-    return DialogueInput(dialogue, as_is, references, examples, chosen, start, stop, problem)
+    return DialogueInput(dialogue, as_is, references, before, undo, examples, chosen, start, stop, problem)
 
 
 def uses_as_is(dialogue: str, as_is: str) -> bool:
@@ -159,12 +162,12 @@ def choose_example(services: Services, chosen: str | None, *typed: str) -> tuple
     sample = next((sample for sample in services.samples if sample.id == chosen), None)
     if sample is None:
         return (*typed, gr.skip(), gr.skip(), gr.skip())
-    return _replace(services, typed, (sample.dialogue, *_padded(sample.references)))
+    return replace_texts(services, typed, (sample.dialogue, *padded(sample.references)))
 
 
 def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:
     """Clear all texts and the selected example."""
-    return (*_replace(services, typed, [""] * len(typed)), None)
+    return (*replace_texts(services, typed, [""] * len(typed)), None)
 
 
 def references_of_others(services: Services, dialogue: str, references: Sequence[str]) -> list[int]:
@@ -197,7 +200,7 @@ def read_drop(services: Services, file: str | None, *typed: str) -> tuple[Update
             )
     except InputError as error:
         return (*typed, gr.skip(), gr.skip(), notice(str(error), "error"), None)
-    *replaced, _ = _replace(services, typed, (read.text, *_padded(())))
+    *replaced, _ = replace_texts(services, typed, (read.text, *padded(())))
     return (*replaced, notice(read.notice, "warning"), None)
 
 
@@ -206,13 +209,13 @@ def put_back(before: Sequence[str], *typed: str) -> tuple[Update, ...]:
     return (*before, tuple(typed))
 
 
-def _replace(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:
+def replace_texts(services: Services, old: Sequence[str], new: Sequence[str]) -> tuple[Update, ...]:
     """(new texts, replaced texts, undo button, no problem). An unedited example needs no undo."""
-    samples = {(sample.dialogue, *_padded(sample.references)) for sample in services.samples}
+    samples = {(sample.dialogue, *padded(sample.references)) for sample in services.samples}
     if not any(text.strip() for text in old) or tuple(old) in samples:
         return (*new, gr.skip(), gr.skip(), "")
     return (*new, tuple(old), gr.update(visible=True), "")
 
 
-def _padded(texts: Sequence[str]) -> tuple[str, ...]:
+def padded(texts: Sequence[str]) -> tuple[str, ...]:
     return (*texts, *[""] * MAX_REFERENCES)[:MAX_REFERENCES]

@@ -48,8 +48,15 @@ from dsum_demo.ui.compare.columns import (
     next_system,
     values_of,
 )
-from dsum_demo.ui.compare.dialogue_input import build_dialogue_input, references_of_others, uses_as_is
+from dsum_demo.ui.compare.dialogue_input import (
+    build_dialogue_input,
+    padded,
+    references_of_others,
+    replace_texts,
+    uses_as_is,
+)
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
+from dsum_demo.ui.compare.links import linked_comparison
 from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import QUIET
 
@@ -132,7 +139,13 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
                 )
                 review = gr.Button("Review this blind", size="sm", elem_id="review-this", scale=0, min_width=150)
                 prove = gr.Button("Check the models", size="sm", elem_id="prove", scale=0, min_width=150)
-                right["downloads"] = gr.HTML(shown["downloads"], elem_id="downloads", scale=1, min_width=290)
+                right["downloads"] = gr.HTML(
+                    shown["downloads"],
+                    elem_id="downloads",
+                    elem_classes="embeddable" if services.settings.public else "",
+                    scale=1,
+                    min_width=290,
+                )
             right["legend"] = gr.HTML(elem_id="legend", elem_classes="hint")
             with gr.Column(visible=recorded is not None, elem_id="scores") as right["scores"]:
                 right["headline"] = gr.HTML(shown["headline"], elem_id="headline")
@@ -203,8 +216,16 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     )
     everything = CompareTab([family, *dependent], right["comparison"], review)
     reopened = [typing.examples, *everything.shown]
-    opened.then(
+    opened = opened.then(
         MethodType(reopen, services), [kept, right["comparison"], family, owner, *typing.typed], reopened, **QUIET
+    )
+    link, broken = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    opened.then(
+        MethodType(open_link, services),
+        [link, broken, owner, *typing.typed],
+        [*typing.typed, typing.before, typing.undo, typing.examples, *everything.shown],
+        js=call("readLink"),
+        **QUIET,
     )
     typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
@@ -365,8 +386,8 @@ def run_comparison(
 
 
 def keep(comparison: Comparison | None) -> dict[str, Any] | None:
-    """What the browser keeps across reloads."""
-    return comparison.as_dict() if comparison else None
+    """What the browser keeps across reloads; a comparison of a link stays in the link."""
+    return comparison.as_dict() if comparison and not comparison.shared else None
 
 
 def reopen(
@@ -396,6 +417,28 @@ def reopen(
         *unchanged[: -len(RESULTS)],
         *follow_dialogue(services, request, comparison, family_name, owner, *typed),
     )
+
+
+def open_link(services: Services, link: str, broken: str, owner: str, *typed: str) -> tuple[Update, ...]:
+    """Show the comparison of the page's address. Updates of the texts, what undoes them, the examples dropdown and
+    `CompareTab.shown`. broken: why the browser cannot read the link, or "".
+    """
+    unchanged = [gr.skip()] * (len(typed) + 3 + CompareTab.PARTS)
+    if not (link or broken):
+        return tuple(unchanged)
+    registry = services.registry.seen_by(owner)
+    try:
+        if broken:
+            raise InputError(broken)
+        found = linked_comparison(link, registry, services.settings.max_input_chars)
+    except DsumError as error:
+        said = html.notice(f"The link cannot be opened: {services.told(error)}", "error")
+        return (*unchanged[: -len(RESULTS)], *results(warnings=said))
+    *texts, before, undo, _ = replace_texts(services, typed, (found.dialogue, *padded(found.references)))
+    example = next((sample.id for sample in services.samples if sample.dialogue == found.dialogue), None)
+    return (
+        *texts, before, undo, example, found.family.name, *_begin_with(services, registry, found.family, {}, found)
+    )  # fmt: skip
 
 
 def prove_models(services: Services, comparison: Comparison | None) -> Iterator[str]:
@@ -504,6 +547,8 @@ def _waiting_cards(
 def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
     """Whether the comparison is of the typed dialogue and references."""
     dialogue, *references = typed
+    if comparison.shared:  # its texts are typed as they are
+        return dialogue == comparison.dialogue and tuple(filter(None, references)) == comparison.references
     ignored = references_of_others(services, dialogue, references)
     own = [reference for index, reference in enumerate(references) if index not in ignored]
     try:
@@ -562,7 +607,8 @@ def _begin_with(
     systems = [system.spec for system in comparison.systems] if comparison else []
     offered = {kind: variants(registry, family, kind) for kind in KINDS}
     for kind, spec in [*zip(KINDS, systems, strict=False), *wanted.items()]:
-        offered[kind]["value"] = spec.name
+        if spec.name in [name for _, name in offered[kind]["choices"]]:
+            offered[kind]["value"] = spec.name
     added = systems[len(KINDS) :]
     return (
         family_note(registry, family, speed=services.speed),
@@ -624,9 +670,13 @@ def _recorded(comparison: Comparison) -> str:
     if not comparison.recorded:
         return ""
     day = date.fromisoformat(comparison.recorded)
-    return html.notice(
-        f"Example: recorded on {day.day} {day:%B %Y} with these models. Press Compare to generate the summaries now."
-    )
+    shown = f"{day.day} {day:%B %Y}"
+    if comparison.shared:
+        return html.notice(
+            f"Shared by link: the texts are those of the link, made on {shown}; the scores are computed here. Press "
+            "Compare to generate the summaries with these models."
+        )
+    return html.notice(f"Example: recorded on {shown} with these models. Press Compare to generate the summaries now.")
 
 
 def _emptied() -> dict[str, Update]:

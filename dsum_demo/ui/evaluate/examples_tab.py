@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.evaluation.background import Open
+from dsum_demo.evaluation.background import WITH_TRAINING_DATA, Open
 from dsum_demo.evaluation.notable_examples import ReadyList
 from dsum_demo.ui import html
 from dsum_demo.ui.assets import call
@@ -85,10 +85,10 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
     return Examples([selection, ready, how, query, part, shown, one, example])
 
 
-def fill(opened: Open, rouge: str) -> list[Update]:
-    """Updates for a newly opened evaluation, in the order of Examples.outputs."""
+def fill(services: Services, opened: Open, rouge: str, example: str = "") -> list[Update]:
+    """Updates for a newly opened evaluation, in the order of Examples.outputs. example: the id of one to open."""
     evaluation, report = opened.evaluation, opened.report
-    selection = Selection(rouge=rouge)
+    selection, shown, *one = _draw(services, opened.key, Selection(rouge=rouge, example=example), html.SHARED)
     lists = [(list_label(ready), ready.name) for ready in report.lists]
     return [
         selection,
@@ -96,9 +96,8 @@ def fill(opened: Open, rouge: str) -> list[Update]:
         "",
         "",
         gr.update(choices=parts(evaluation, report), value=""),
-        table(evaluation, report, selection),
-        gr.update(visible=False),
-        "",
+        shown,
+        *one,
     ]
 
 
@@ -193,4 +192,6 @@ def _draw(services: Services, key: str, selection: Selection, highlight: str) ->
         return selection, shown, gr.update(visible=False), ""
     rows = [row.example.id for row in select(evaluation, report, selection)]
     place = f"{rows.index(record.id) + 1:,} of {len(rows):,}" if record.id in rows else "not in this selection"
-    return selection, shown, gr.update(visible=True), example_view(evaluation, record, highlight, place, opened.texts)
+    link = html.link_button(evaluation=key.removesuffix(WITH_TRAINING_DATA), example=record.id)
+    view = link + example_view(evaluation, record, highlight, place, opened.texts)
+    return selection, shown, gr.update(visible=True), view

@@ -18,6 +18,7 @@ from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.charts import Chart
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_chart, slices_chart
+from dsum_demo.ui.html import link_button
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
@@ -107,7 +108,9 @@ def draw(opened: Open, rouge: str) -> list[Update]:
     )
     title, figure = shown(means_chart(evaluation, report))
     drawn |= {
-        "facts": tables.facts(evaluation, report, opened.title) + tables.signature(report),
+        "facts": tables.facts(evaluation, report, opened.title)
+        + tables.signature(report)
+        + link_button(evaluation=opened.key.removesuffix(WITH_TRAINING_DATA)),
         "headline": tables.headline(report),
         "warnings": tables.warnings(report),
         "training": gr.update(

@@ -5,7 +5,7 @@ An evaluation runs in the app, not in the page, so it survives a reload.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from html import escape
 from types import MethodType
@@ -13,9 +13,10 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.errors import DsumError
+from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import WITH_TRAINING_DATA, BackgroundEvaluation
 from dsum_demo.metrics.scores import HEADLINE, METRICS
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.best_of import CANDIDATES
 from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import means_chart
@@ -40,10 +41,10 @@ EMPTY = "No evaluations yet. Start with the samples: choose the systems below an
 Update = Any  # gradio's updates are plain dictionaries
 
 
-def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) -> None:
-    """Build and connect the tab. owner: the visitor's secret."""
+def build_evaluate_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: gr.Tab, owner: gr.BrowserState) -> None:
+    """Build and connect the tab, which is one of `tabs`. owner: the visitor's secret."""
     token = gr.BrowserState("", storage_key="dsum-evaluation", secret="dsum")
-    key, drawn = gr.State(""), gr.State(-1)
+    key, drawn, linked = gr.State(""), gr.State(-1), gr.State({})
     timer = gr.Timer(TICK_SECONDS, active=False)
     gr.HTML(f"<p>{ABOUT}</p>", elem_classes="hint")
     with gr.Row(equal_height=True):
@@ -81,11 +82,19 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) 
 
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
-    tab.select(MethodType(open_tab, services), [token, chooser], running, **QUIET)
+    tab.select(MethodType(open_tab, services), [token, chooser, linked], running, **QUIET)
     tab.select(MethodType(offer_families, services), owner, form.family, **QUIET)
     tab.select(MethodType(offer_new_systems, services), [form.family, owner], form.systems, **QUIET)
-    chooser.change(MethodType(open_evaluation, services), [chooser, rouge], opening, **QUIET)
-    chooser.input(lambda: gr.update(selected="scores"), None, views, **QUIET)
+    chooser.change(MethodType(open_evaluation, services), [chooser, rouge, linked], opening, **QUIET)
+    chooser.input(lambda: (gr.update(selected="scores"), {}), None, [views, linked], **QUIET)
+    ids = [gr.Textbox(visible=False), gr.Textbox(visible=False)]
+    page.load(
+        MethodType(follow_link, services),
+        ids,
+        [tabs, views, linked, problem],
+        js=call("linkedIds", ["evaluation", "example"]),
+        **QUIET,
+    ).then(MethodType(open_linked, services), [linked, rouge], [chooser, *opening], **QUIET)
     parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **QUIET)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
@@ -99,8 +108,11 @@ def build_evaluate_tab(services: Services, tab: gr.Tab, owner: gr.BrowserState) 
     timer.tick(MethodType(tick, services), [token, drawn], running, **QUIET)
 
 
-def open_tab(services: Services, token: str | None, chosen: str | None) -> tuple[Update, ...]:
+def open_tab(
+    services: Services, token: str | None, chosen: str | None, linked: Mapping[str, str] | None = None
+) -> tuple[Update, ...]:
     """The tab was opened: the saved evaluations, the current run, and the evaluation to open first."""
+    chosen = next(iter(linked or ()), "") or chosen
     run = services.evaluations.run_for(token)
     chooser = chooser_update(
         services, chosen or (run.key if run else None), run.key if run else "", run.title if run else ""
@@ -143,8 +155,43 @@ def tick(services: Services, token: str | None, drawn: int) -> tuple[Update, ...
     return _follow(services, run, drawn)
 
 
-def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Iterator[tuple[Update, ...]]:
-    """(key, the column that shows it, a problem, its parts, its examples)."""
+def follow_link(services: Services, evaluation: str, example: str) -> tuple[Update, ...]:
+    """(tabs, views, linked, a problem) for the evaluation and the example of the page's address. linked: the example to
+    open with the evaluation, or "", by the evaluation's key, which is "" if the link cannot be opened.
+    """
+    if not evaluation:
+        return (gr.skip(),) * 4
+    here = gr.update(selected="evaluate")
+    try:
+        opened = services.evaluations.get(evaluation)
+        if opened is None or opened.key != evaluation:
+            raise InputError(f"There is no evaluation {evaluation!r}.")
+    except DsumError as error:
+        said = f"The link cannot be opened: {services.told(error)}"
+        return here, gr.skip(), {"": ""}, notice(said, "error")
+    if example and all(record.id != example for record in opened.evaluation.examples):
+        said = f"The evaluation has no example {example!r}; it opens without one."
+        return here, gr.skip(), {evaluation: ""}, notice(said, "warning")
+    view = gr.update(selected="examples") if example else gr.skip()
+    return here, view, {evaluation: example}, gr.skip()
+
+
+def open_linked(services: Services, linked: Mapping[str, str], rouge: str) -> Iterator[tuple[Update, ...]]:
+    """(chooser, the outputs of `open_evaluation`) of the evaluation in the page's address."""
+    key = next(iter(linked), "")
+    if not key:
+        yield (gr.skip(),) * (4 + len(PARTS) + FILLED)
+        return
+    opened = services.evaluations.get(key)
+    chooser = chooser_update(services, key, key, opened.title if opened else "")
+    for opening, shown, _, *rest in open_evaluation(services, key, rouge, linked):
+        yield chooser, opening, shown, gr.skip(), *rest
+
+
+def open_evaluation(
+    services: Services, chosen: str | None, rouge: str, linked: Mapping[str, str] | None = None
+) -> Iterator[tuple[Update, ...]]:
+    """(key, the column that shows it, a problem, its parts, its examples). linked: see `follow_link`."""
     nothing = [gr.skip()] * (len(PARTS) + FILLED)
     hidden = gr.update(visible=False)
     try:
@@ -157,10 +204,11 @@ def open_evaluation(services: Services, chosen: str | None, rouge: str) -> Itera
     if opened is None:
         yield ("", hidden, gr.skip(), *nothing)
         return
-    # The notice of the run that produced this evaluation stays.
+    # The notice of the run that produced this evaluation stays, and that of a link.
     run = services.evaluations.run
-    said = gr.skip() if run and run.key == chosen and not long else ""
-    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge), *fill(opened, rouge))
+    said = gr.skip() if linked or (run and run.key == chosen and not long) else ""
+    example = (linked or {}).get(opened.key, "")
+    yield (opened.key, gr.update(visible=True), said, *draw(opened, rouge), *fill(services, opened, rouge, example))
 
 
 def include(services: Services, chosen: str, training_data: bool, rouge: str) -> Iterator[tuple[Update, ...]]:

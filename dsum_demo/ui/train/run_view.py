@@ -24,7 +24,7 @@ from dsum_demo.training.events import Curve, read_curve
 from dsum_demo.training.methods import METHODS
 from dsum_demo.training.sweep import sweep_rows
 from dsum_demo.ui.events import clicked
-from dsum_demo.ui.html import notice
+from dsum_demo.ui.html import link_button, notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure, sweep_figure
 from dsum_demo.ui.train.first_batch_view import first_batch_details
@@ -326,7 +326,7 @@ def _watched(
     changes: dict[str, Update] = {}
     config, result = config_of(run), run.result()
     status = replace(status, reason=without_paths(services, run, status.reason))
-    changes["card"] = run_card(run.name, config, status, curve, result, position)
+    changes["card"] = run_card(run.name, config, status, curve, result, position) + link_button(run=run.name)
     ended = status.state not in (*ACTIVE, RunState.QUEUED)
     # A queued run without a process is removed by the button next to its name in the queue.
     stoppable = status.state is RunState.RUNNING or (status.state is RunState.QUEUED and bool(status.pid))

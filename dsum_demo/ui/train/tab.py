@@ -66,7 +66,7 @@ def build_train_tab(
     right["about"] = gr.State(None)
     _connect_form(page, FormHandlers(services, form.names), form, left, memory)
     _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
-    _connect_view(page, services, right, memory.owner)
+    _connect_view(page, services, tabs, right, memory.owner)
     right["open"].click(
         MethodType(open_in_compare, services),
         [right["watching"], memory.owner],
@@ -181,6 +181,18 @@ def open_in_compare(services: Services, name: str | None, owner: str = "") -> tu
         return notice(services.told(error), "error"), gr.skip(), *(gr.skip() for _ in range(CompareTab.PARTS))
 
 
+def follow_link(services: Services, run: str, owner: str, shown: Shown, drawn: Mapping[str, Any]) -> tuple[Update, ...]:
+    """(tabs, the run's view): open the run of the page's address, if the visitor may see it."""
+    if not run:
+        return gr.skip(), *run_view.parts()
+    try:
+        found = services.jobs.get(run, owner)
+    except DsumError as error:
+        said = notice(f"The link cannot be opened: {services.told(error)}", "error")
+        return gr.update(selected="train"), *run_view.parts(notice=said)
+    return gr.update(selected="train"), *run_view.show(services, found.name, owner, shown, drawn)
+
+
 def _connect_form(
     page: gr.Blocks, handlers: FormHandlers, form: TrainingForm, left: dict[str, Any], memory: BrowserMemory
 ) -> None:
@@ -259,13 +271,22 @@ def _connect_start(
     left["cancel"].click(cancel, None, waiting, cancels=[asked, started], queue=False, **QUIET)
 
 
-def _connect_view(page: gr.Blocks, services: Services, right: dict[str, Any], owner: gr.BrowserState) -> None:
+def _connect_view(
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, right: dict[str, Any], owner: gr.BrowserState
+) -> None:
     view = [right[name] for name in run_view.PARTS]
     seen = [right["watching"], owner, right["shown"], right["drawn"]]
+    linked = gr.Textbox(visible=False)
     reading: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
     # In the browser: after a round trip to the app, a click right after loading would have no secret yet.
     page.load(None, owner, owner, js=call("newOwner"), **QUIET).then(
         MethodType(run_view.redraw_all, services), seen, view, **reading
+    ).then(
+        MethodType(follow_link, services),
+        [linked, *seen[1:]],
+        [tabs, *view],
+        js=call("linkedIds", ["run"]),
+        **reading,
     )
     right["timer"].tick(MethodType(run_view.tick, services), seen, view, **reading)
     right["watching"].input(MethodType(run_view.show, services), seen, view, **reading)
