@@ -196,7 +196,7 @@ def main() -> None:
         with running_app(options.family) as app:
             asyncio.run(load(app, samples, 10, 5, 0.01))
             after_50 = app.metric("process_resident_memory_bytes")
-            asyncio.run(load(app, samples, 20, max(1, (options.memory - 50) // 20), 0.01))
+            asyncio.run(load(app, samples, 10, max(1, (options.memory - 50) // 10), 0.01))
             after = app.metric("process_resident_memory_bytes")
         change = 100 * (after / after_50 - 1)
         print(f"memory: {after_50 / 1e6:.0f} MB after 50 comparisons, {after / 1e6:.0f} MB after {options.memory}: "

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from dsum_demo.comparison import Comparison, RecordedSummary, clean_references, compare, stream_comparison
+from dsum_demo.comparison import Choice, Comparison, RecordedSummary, clean_references, compare, stream_comparison
 from dsum_demo.composition import make_registry
 from dsum_demo.errors import InputError
 from dsum_demo.generation.scheduler import Waiting
@@ -100,8 +100,21 @@ def test_a_system_whose_request_waits_shows_its_position_and_then_the_text(any_s
     states = list(stream_comparison(any_store, family, specs[:1], DIALOGUE, generate=waiting))
     phases = [(state.systems[0].phase, state.systems[0].note) for state in states]
     queued = phases.index(("waiting", "Waiting for the model: position 3 in the queue."))
-    assert [phase for phase, _ in phases[:queued]] == ["waiting", "loading", "writing"]
+    assert list(dict.fromkeys(phase for phase, _ in phases[:queued])) == ["waiting", "loading", "writing"]
     assert set(phases[queued + 1 : -1]) == {("writing", "")} and phases[-1] == ("done", "")
+
+
+def test_best_of_n_waits_for_another_comparison_and_can_be_stopped(any_store, trio):
+    family, specs = trio
+    choice, stop = Choice(lambda: pytest.fail("the judge was loaded")), threading.Event()
+    choice.turn.acquire()
+    for state in stream_comparison(
+        any_store, family, specs[:1], DIALOGUE, should_stop=stop.is_set, choice=choice
+    ):  # fmt: skip
+        if "another comparison" in state.systems[0].note:
+            stop.set()
+    assert (state.systems[0].phase, state.systems[0].summary) == ("stopped", "")
+    assert stop.is_set() and choice.turn.locked()
 
 
 def test_a_failing_system_leaves_the_others_alone(any_store, trio):
