@@ -5,7 +5,7 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
     start       step, steps, resumed (bool), batch_size, accumulation, processes, precision, device, parameters,
                 trained_parameters, train_dialogues, validation_dialogues, general_loss (before training, on a general
                 text, see `forgetting`; null for an encoder-decoder model)
-    first_batch batch_size, width, trained_tokens, padding_tokens, end, pad (texts of the tokens), architecture,
+    first_batch step, steps, batch_size, width, trained_tokens, padding_tokens, end, pad (their texts), architecture,
                 rows: [{"number" (in the training data, from 1), "truncated" (sentences or ""),
                 parts: [{"kind" (read, trained or padding), "count", "tokens" (texts; one of padding)}, …]}, …]
     step        step, steps, epoch, loss, learning_rate, grad_norm, samples_per_second, memory_bytes,

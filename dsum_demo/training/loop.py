@@ -124,7 +124,7 @@ def train(
             if last is None:
                 collate = architecture.collator(tokenizer, trained)
                 shown = first_batch(rows.train, train_pairs, tokenizer, config, architecture, prompt, collate)
-                on_event({"event": "first_batch", **shown})
+                progress.emit("first_batch", **shown)
             ran_out = _run(trainer, last)
             if ran_out is None:
                 break

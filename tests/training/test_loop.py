@@ -312,10 +312,13 @@ def scored(run: Run) -> list[dict[str, Any]]:
 
 
 def test_events_have_steps_losses_and_scores_and_are_json(full):
-    events = [event for event in full.events if event["event"] != "first_batch"]
-    kinds = [(event["event"], event["step"], event["steps"]) for event in events]
-    assert kinds == [("start", 0, 2), ("step", 1, 2), ("step", 2, 2), ("evaluation", 2, 2), ("checkpoint", 2, 2)]
-    start, *steps, evaluation, checkpoint = events
+    kinds = [(event["event"], event["step"], event["steps"]) for event in full.events]
+    assert kinds == [
+        ("start", 0, 2), ("first_batch", 0, 2), ("step", 1, 2), ("step", 2, 2), ("evaluation", 2, 2),
+        ("checkpoint", 2, 2),
+    ]  # fmt: skip
+    start, batch, *steps, evaluation, checkpoint = full.events
+    assert batch["batch_size"] == 2 and batch["trained_tokens"] > 0
     assert (start["batch_size"], start["accumulation"], start["processes"], start["resumed"]) == (2, 1, 1, False)
     assert (start["train_dialogues"], start["validation_dialogues"]) == (len(TRAIN), len(VALIDATION))
     assert start["trained_parameters"] == start["parameters"] == full.result.parameters
