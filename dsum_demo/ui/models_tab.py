@@ -12,6 +12,7 @@ from dsum_demo.models.registry import State
 from dsum_demo.ui.compare.families import STATES
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.judge_test import build_judge_test
+from dsum_demo.ui.model_export import build_model_export
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.formatting import millions, size
@@ -29,6 +30,7 @@ def build_models_tab(tab: gr.Tab, services: Services, owner: gr.BrowserState) ->
         gr.Markdown(HOW_TO_ADD, min_width=260)
         refresh = gr.Button("Refresh", elem_id="refresh-models", size="sm", scale=0, min_width=110)
     table = gr.HTML(elem_id="models")
+    build_model_export(tab, services, owner)
     build_judge_test(services)
     refresh.click(MethodType(refresh_models, services), owner, table, **QUIET)
     tab.select(MethodType(show_models, services), owner, table, **QUIET)
