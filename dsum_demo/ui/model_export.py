@@ -41,10 +41,7 @@ def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) 
     first = next(spec.name for spec in reversed(registry.default_family.variants) if spec.source)
     gr.Markdown(ABOUT)
     model = gr.Dropdown(model_choices(registry), value=first, label="Model", elem_id="snippet-model", min_width=220)
-    code = gr.Code(
-        show_code(services, first, ""), language="python", label="Python", interactive=False, buttons=["copy"],
-        elem_id="snippet", show_line_numbers=False, wrap_lines=True,
-    )  # fmt: skip
+    code = gr.HTML(show_code(services, first, ""), elem_id="snippet")
     model.change(MethodType(show_code, services), [model, owner], code, **QUIET)
     tab.select(MethodType(refresh_choices, services), owner, model, **QUIET)
     if services.settings.public:
@@ -85,12 +82,15 @@ def refresh_choices(services: Services, owner: str) -> Update:
 
 
 def show_code(services: Services, name: str, owner: str) -> str:
-    """The code for a model that this visitor may see, or a comment with the reason."""
+    """The code for a model that this visitor may see, with a Copy button, or the reason against it."""
     registry = services.registry.seen_by(owner)
     try:
-        return snippet_of(registry, registry.spec(name))
+        code = escape(snippet_of(registry, registry.spec(name)))
     except DsumError as error:
-        return f"# {services.told(error)}\n"
+        return notice(services.told(error), "error")
+    return (
+        f'<div class="command"><code class="text">{code}</code><button class="copy" type="button">Copy</button></div>'
+    )
 
 
 def default_folder(services: Services, name: str, form: str) -> str:

@@ -183,3 +183,31 @@ def test_pushing_a_run_without_a_model_raises(settings):
     run = Runs(settings.runs_dir).create(CONFIG, "empty")
     with pytest.raises(InputError, match="empty is queued and has no model to upload"):
         push(run, "me/mine", hub_probe(settings))
+
+
+PUSH_ON_THE_PAGE = """
+import sys
+from dsum_demo.composition import load_settings
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.train.push import push_run
+services = Services.start(load_settings())
+print(*push_run(services, "mine", "", " me/mine ", "private"), sep="\\n")
+print(*push_run(services, "mine", "", "mine", "public"), sep="\\n")
+print(*push_run(services, "unknown", "", "me/mine", "public"), sep="\\n")
+"""
+
+
+def test_the_train_tab_pushes_a_run_and_links_to_it_or_shows_the_error(run, hub, settings):
+    known = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PUSH_ON_THE_PAGE], capture_output=True, text=True, timeout=120,
+        env={**known, **settings.as_environment(), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.address,
+             "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(run.folder.parent / "home"), "HF_TOKEN": TOKEN,
+             "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Uploading mine to me/mine" in done.stdout
+    assert f'<a href="{hub.address}/me/mine" target="_blank" rel="noopener">' in done.stdout
+    assert "adapter_model.safetensors" in hub.files and hub.created[0].get("visibility", "private") == "private"
+    assert "is not a repository name; give owner/name" in done.stdout and "unknown" in done.stdout
+    assert TOKEN not in done.stdout + done.stderr

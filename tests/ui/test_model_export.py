@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
@@ -22,8 +23,9 @@ def services(tiny_settings, tiny_store, tmp_path) -> Services:
 
 def test_the_code_is_the_snippet_and_a_model_that_does_not_exist_is_named(services):
     lora = services.registry.spec("dsum-t5-lora")
-    assert show_code(services, lora.name, "") == snippet_of(services.registry, lora)
-    assert show_code(services, "gpt", "").startswith("# There is no model 'gpt'")
+    shown = unescape(show_code(services, lora.name, ""))
+    assert snippet_of(services.registry, lora) in shown and 'class="copy"' in shown
+    assert "There is no model 'gpt'" in unescape(show_code(services, "gpt", ""))
 
 
 def test_a_format_is_described_by_its_size_or_the_reason_against_it(services):

@@ -32,6 +32,7 @@ from dsum_demo.ui.train.form import (
     source_choices,
     start_choices,
 )
+from dsum_demo.ui.train.push import build_push
 from dsum_demo.ui.train.run_cards import EMPTY
 from dsum_demo.ui.train.upload import sample_file_link
 
@@ -160,6 +161,7 @@ def build_view() -> dict[str, Any]:
         right["question"] = plain(scale=3)
         right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
         right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
+    right["push"], right["pushing"] = build_push()
     right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
     with gr.Accordion("Last log lines", open=True, visible=False) as right["log"]:
         right["output"] = plain(elem_id="output")

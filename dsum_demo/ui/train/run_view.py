@@ -39,10 +39,10 @@ KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
-    "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "asking",
-    "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics", "grad_norm", "learning_rate",
-    "learning", "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay", "overlay_loss",
-    "overlay_score", "differences", "notice", "about",
+    "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "push",
+    "asking", "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics", "grad_norm",
+    "learning_rate", "learning", "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay",
+    "overlay_loss", "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -338,6 +338,7 @@ def _watched(
         "resume": gr.update(visible=ended and status.state in RESUMABLE),
         "open": gr.update(visible=ended and result is not None),
         "zip": gr.update(visible=ended),
+        "push": gr.update(visible=ended and result is not None and not services.settings.public),
         "delete": gr.update(visible=ended),
         "log": gr.update(visible=bool(log)),
         "output": f"<pre>{escape(log)}</pre>",
@@ -391,7 +392,7 @@ def _nothing_drawn() -> dict[str, Update]:
 
 
 def _nothing() -> dict[str, Update]:
-    buttons = ("keep", "discard", "resume", "open", "zip", "delete")
+    buttons = ("keep", "discard", "resume", "open", "zip", "delete", "push")
     return {
         **dict.fromkeys((*buttons, "log", "curves", "dynamics", "sweep", "overlay"), gr.update(visible=False)),
         "learning": "",

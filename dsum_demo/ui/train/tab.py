@@ -21,6 +21,7 @@ from dsum_demo.ui.train import start as training_start
 from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config, start_choices
 from dsum_demo.ui.train.history import Shown
 from dsum_demo.ui.train.layout import build_form, build_history, build_view
+from dsum_demo.ui.train.push import connect_push
 from dsum_demo.ui.train.upload import describe_own_file, take_upload
 
 TICK_SECONDS = 1.0
@@ -67,6 +68,7 @@ def build_train_tab(
     _connect_form(page, FormHandlers(services, form.names), form, left, memory)
     _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
     _connect_view(page, services, tabs, right, memory.owner)
+    connect_push(services, right["pushing"], right["watching"], memory.owner)
     right["open"].click(
         MethodType(open_in_compare, services),
         [right["watching"], memory.owner],

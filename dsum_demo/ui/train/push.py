@@ -1,0 +1,93 @@
+"""Push to the Hub: uploads the selected run from the Train tab of an app that is not public."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from types import MethodType
+from typing import Any
+
+import gradio as gr
+
+from dsum_demo.composition import hub_probe
+from dsum_demo.errors import DsumError
+from dsum_demo.runs.publish import push
+from dsum_demo.runs.store import Run
+from dsum_demo.ui.html import notice
+from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import QUIET
+from dsum_demo.utils.formatting import duration, size
+from dsum_demo.utils.threads import run_in_thread
+
+ABOUT = (
+    '<p class="hint">Uploads the best weights, the model card and result.json. The token is read from HF_TOKEN or '
+    "<code>hf auth login</code> where the app runs, never from this page.</p>"
+)
+PRIVATE, PUBLIC = "private", "public"
+REDRAW_SECONDS = 1.0
+
+
+def build_push() -> tuple[gr.Accordion, dict[str, Any]]:
+    """(the part, its components by name); hidden until a finished run is selected."""
+    with gr.Accordion("Push to the Hub", open=False, visible=False, elem_id="push") as box:
+        gr.HTML(ABOUT)
+        with gr.Row():
+            repository = gr.Textbox(label="Repository", placeholder="owner/name", elem_id="push-to", min_width=200)
+            access = gr.Radio(
+                [PRIVATE, PUBLIC], value=PRIVATE, label="Visible to", elem_id="push-access", min_width=160
+            )
+            start = gr.Button("Push", variant="primary", elem_id="push-start", scale=0, min_width=100)
+        result = gr.HTML(elem_id="push-result")
+    return box, {"repository": repository, "access": access, "start": start, "result": result}
+
+
+def connect_push(services: Services, made: dict[str, Any], watching: gr.Dropdown, owner: gr.BrowserState) -> None:
+    """Nothing on a public app, whose token is that of its owner."""
+    if services.settings.public:
+        return
+    start, result = made["start"], made["result"]
+    begun = start.click(begin, None, start, queue=False, **QUIET)
+    pushed = begun.then(
+        MethodType(push_run, services),
+        [watching, owner, made["repository"], made["access"]],
+        result,
+        concurrency_limit=1,
+        **QUIET,
+    )
+    pushed.then(end, None, start, queue=False, **QUIET)
+    watching.change(lambda: "", None, result, **QUIET)
+
+
+def begin() -> Any:
+    return gr.update(interactive=False, value="Pushing…")
+
+
+def end() -> Any:
+    return gr.update(interactive=True, value="Push")
+
+
+def push_run(services: Services, name: str | None, owner: str, repository: str, access: str) -> Iterator[str]:
+    """Yield the time so far, then a link to the repository or the error."""
+    repository = repository.strip()
+    try:
+        run = services.jobs.get(name or "", owner)
+        uploading = run_in_thread(lambda stop: _push(services, run, repository, access), "push", REDRAW_SECONDS)
+        weights = size(sum(file.stat().st_size for file in run.best.glob("*"))) if run.best.is_dir() else ""
+        yield notice(f"Uploading {run.name} to {repository}: {weights}.")
+        while True:
+            try:
+                seconds = next(uploading)
+            except StopIteration as done:
+                page = escape(str(done.value))
+                yield (
+                    f'<div class="notice" role="status">{escape(run.name)} is on the Hub: '
+                    f'<a href="{page}" target="_blank" rel="noopener">{page}</a></div>'
+                )
+                return
+            yield notice(f"Uploading {run.name} to {repository}: {weights}, {duration(seconds)}.")
+    except DsumError as error:
+        yield notice(services.told(error), "error")
+
+
+def _push(services: Services, run: Run, repository: str, access: str) -> str:
+    return push(run, repository, hub_probe(services.settings), private=access != PUBLIC)
