@@ -232,6 +232,8 @@ class EvaluationQueue:
             examples = self._sources.read(opened.evaluation.data, download=False)
             opened.evaluation = fill_texts(opened.evaluation, examples)
         except DsumError:
+            opened.texts = f"The texts of {opened.evaluation.data} are not shown: this evaluation has none."
+        if opened.texts and opened.evaluation.data.startswith(f"{DIALOGSUM}:"):
             opened.texts = (
                 "This dialogue and its references are not shown because the DialogSum dataset is not distributed with "
                 "the app. To see them, set DSUM_DIALOGSUM to a folder with the DialogSum splits, or evaluate DialogSum "
