@@ -88,9 +88,9 @@ def ask_to_stop(running: StopTest | None) -> Update:
 
 
 def trust_of(services: Services, name: str | None) -> str:
-    """What the shipped tests of a judge show."""
-    judges = services.evaluations.judges
-    return "".join(f'<p class="hint">{escape(sentence)}</p>' for sentence in judges.trust(name or ""))
+    """The results of a judge's shipped tests, or that it is not tested."""
+    judges, name = services.evaluations.judges, name or ""
+    return "".join(map(result_table, judges.tests(name))) or notice(" ".join(judges.trust(name)))
 
 
 def run_judge_test(services: Services, name: str, file: str | None, running: StopTest | None) -> Iterator[str]:
@@ -130,8 +130,8 @@ def result_table(result: JudgeTest) -> str:
             text = "–" if share is None else escape(share.text)
             cells.append(text if share is None or share.above_chance else f'<span class="chance">{text}</span>')
         rows.append([escape(title_of(measure, result)), *cells])
-    first = result.shares["length"]
-    rows.append(["Pairs", *(f"{first[kind].n:,}" if kind in first else "0" for kind in kinds)])
+    pairs = {kind: share.n for shares in result.shares.values() for kind, share in shares.items()}
+    rows.append(["Pairs", *(f"{pairs.get(kind, 0):,}" for kind in kinds)])
     heads = ["Prefers the true summary to", *(escape(CORRUPTIONS[kind].title) for kind in kinds)]
     how = "".join(
         f"<dt>{escape(CORRUPTIONS[kind].title)}</dt><dd>{escape(CORRUPTIONS[kind].how)}</dd>" for kind in kinds

@@ -23,6 +23,8 @@ HOW_TO_ADD = (
     "runs no code."
 )
 
+TRAIN_ONE = "the catalog has none. Train one in the Train tab or with <code>dsum train</code>."
+
 
 def build_models_tab(tab: gr.Tab, services: Services, owner: gr.BrowserState) -> None:
     """Build the tab. Its table is drawn each time that the tab is opened."""
@@ -48,7 +50,10 @@ def show_models(services: Services, owner: str) -> str:
     rows, offline = [], ""
     for family in registry.families():
         rows.append(f'<tr><th colspan="5" scope="rowgroup">{escape(family.title)}</th></tr>')
+        untrained = [spec.title for spec in family.variants if spec.source is None]
         for spec in family.variants:
+            if spec.source is None:
+                continue
             availability = registry.availability(spec)
             weights = size(spec.size_bytes) if spec.size_bytes else "–"
             cost = estimate(registry, spec, speed) if availability.state is State.DOWNLOADABLE else None
@@ -64,6 +69,9 @@ def show_models(services: Services, owner: str) -> str:
                 f"<td>{escape(about.strip())}"
                 f"{f'<br>License: {escape(spec.licence)}' if spec.licence else ''}</td></tr>"
             )
+        if untrained:
+            titles = escape(" and ".join(untrained))
+            rows.append(f'<tr><td colspan="5" class="hint">{titles}: {STATES[State.MISSING]}; {TRAIN_ONE}</td></tr>')
     head = "".join(f"<th>{name}</th>" for name in ("Model", "State", "Trained parameters", "Size", "About"))
     if offline:
         offline = f"{offline} Models marked “{STATES[State.UNREACHABLE]}” must be downloaded from the Hugging Face Hub."

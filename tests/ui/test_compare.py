@@ -637,7 +637,11 @@ def test_a_selected_model_stays_selected_if_it_still_exists(services):
     assert [update["value"] for update in answer[1:]] == ["dsum-t5-base", "dsum-t5-lora", "dsum-t5-lora"]
 
 
-def test_the_models_table_has_every_model_with_its_state(services):
+def test_the_models_table_has_every_model_with_its_state_and_no_row_for_one_that_does_not_exist(services):
     table = show_models(services, "")
+    sources = {spec.name: spec.source for family in services.registry.families() for spec in family.variants}
     for row in services.registry.as_rows():
-        assert row["name"] in table and f"state {row['state']}" in table
+        exists = sources[row["name"]] is not None
+        assert (f"<code>{row['name']}</code>" in table) == exists
+        assert f"state {row['state']}" in table or not exists
+    assert "Full fine-tune and LoRA: not trained yet" in table

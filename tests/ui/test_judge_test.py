@@ -73,8 +73,8 @@ def test_a_stop_keeps_the_results_so_far(services):
 
 def test_trust_is_shown_beside_the_name(services, tested):
     shown = judge_test.trust_of(services, "causal-base")
-    assert "catches 75 % [69, 80] of swapped speakers" in shown
-    assert "does not beat chance with 50 % [44, 57] of changed numbers" in shown
+    assert "75 % [69, 80]" in shown and '<span class="chance">50 % [44, 57]</span>' in shown
+    assert "Over 200 dialogues of dialogsum:validation" in shown
     assert "has not been tested" in judge_test.trust_of(services, "causal-full")
 
 
