@@ -65,7 +65,7 @@ class HubProbe:
                 lambda stop: _ask_hub(constants.ENDPOINT, self._timeout), name="ask the Hub", timeout=self._timeout
             )
         except ThreadTimeoutError:
-            return f"The Hub did not answer within {self._timeout:g} s."
+            return _no_answer(self._timeout)
 
 
 def _ask_hub(endpoint: str, timeout: float) -> str:
@@ -74,11 +74,15 @@ def _ask_hub(endpoint: str, timeout: float) -> str:
     try:
         status = get_session().head(endpoint, timeout=timeout).status_code
     except Exception as error:
-        return f"The Hub cannot be reached ({type(error).__name__})."
+        return _no_answer(timeout) if _timed_out(error) else f"The Hub cannot be reached ({type(error).__name__})."
     # Any other answer comes from a Hub; these come from something in between, or from a Hub that is down.
     if status in (403, 407, 500, 502, 503, 504):
         return f"The Hub cannot be reached (it answered {status})."
     return ""
+
+
+def _no_answer(timeout: float) -> str:
+    return f"The Hub did not answer within {timeout:g} s."
 
 
 def cached_folder(source: Source, *, adapter: bool) -> Path | None:
@@ -141,9 +145,7 @@ def what_happened(error: BaseException) -> str:
     status, cause = _status(error), _cause(error)
     if status is not None:
         return f"answered {status}"
-    return (
-        "stopped answering" if "Timeout" in type(cause).__name__ else f"closed the connection ({type(cause).__name__})"
-    )
+    return "stopped answering" if _timed_out(cause) else f"closed the connection ({type(cause).__name__})"
 
 
 def explained(error: BaseException, source: Source, title: str) -> BaseException:
@@ -170,6 +172,10 @@ def explained(error: BaseException, source: Source, title: str) -> BaseException
 def _cause(error: BaseException) -> BaseException:
     # The client wraps network errors in "not in the cache".
     return error if getattr(error, "response", None) is not None else (error.__cause__ or error)
+
+
+def _timed_out(error: BaseException) -> bool:
+    return "Timeout" in type(error).__name__
 
 
 def _status(error: BaseException) -> int | None:
