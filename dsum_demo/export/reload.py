@@ -9,8 +9,14 @@ import json
 import runpy
 import sys
 
-dialogues = json.load(sys.stdin)
-with contextlib.redirect_stdout(io.StringIO()):
-    summarize = runpy.run_path("summarize.py")["summarize"]
-for dialogue in dialogues:
-    print(json.dumps(summarize(dialogue)), flush=True)
+
+def main() -> None:
+    dialogues = json.load(sys.stdin)
+    with contextlib.redirect_stdout(io.StringIO()):
+        summarize = runpy.run_path("summarize.py")["summarize"]
+    for dialogue in dialogues:
+        print(json.dumps(summarize(dialogue)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
