@@ -93,9 +93,9 @@ def build_demo(services: Services) -> gr.Blocks:
             with gr.Tab("Review", id="review") as review:
                 _title("Review")
                 build_review_tab(demo, services, tabs, review, compare_tab, memory)
-            with gr.Tab("Train", id="train"):
+            with gr.Tab("Train", id="train") as train_tab:
                 _title("Train")
-                build_train_tab(demo, services, tabs, compare_tab, memory)
+                build_train_tab(demo, services, tabs, train_tab, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):
                 _title("Methods")
                 build_methods_tab(demo, services)

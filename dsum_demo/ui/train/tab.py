@@ -53,9 +53,9 @@ class BrowserMemory:
 
 
 def build_train_tab(
-    page: gr.Blocks, services: Services, tabs: gr.Tabs, compare: CompareTab, memory: BrowserMemory
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, own: gr.Tab, compare: CompareTab, memory: BrowserMemory
 ) -> None:
-    """Build and connect the tab. A run is opened in `compare`, which is one of `tabs`."""
+    """Build and connect the tab `own` of `tabs`. A run is opened in `compare`."""
     first = preset_config(services, FIRST_PRESET, services.registry.training_family.base.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=310):
@@ -67,7 +67,7 @@ def build_train_tab(
     right["about"] = gr.State(None)
     _connect_form(page, FormHandlers(services, form.names), form, left, memory)
     _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
-    _connect_view(page, services, tabs, right, memory.owner)
+    _connect_view(page, services, tabs, own, right, memory.owner)
     connect_push(services, right["pushing"], right["watching"], memory.owner)
     right["open"].click(
         MethodType(open_in_compare, services),
@@ -274,7 +274,7 @@ def _connect_start(
 
 
 def _connect_view(
-    page: gr.Blocks, services: Services, tabs: gr.Tabs, right: dict[str, Any], owner: gr.BrowserState
+    page: gr.Blocks, services: Services, tabs: gr.Tabs, own: gr.Tab, right: dict[str, Any], owner: gr.BrowserState
 ) -> None:
     view = [right[name] for name in run_view.PARTS]
     seen = [right["watching"], owner, right["shown"], right["drawn"]]
@@ -290,7 +290,8 @@ def _connect_view(
         js=call("linkedIds", ["run"]),
         **reading,
     )
-    right["timer"].tick(MethodType(run_view.tick, services), seen, view, **reading)
+    # Selecting the tab finds runs that others started since the page was loaded, which the timer then follows.
+    gr.on([right["timer"].tick, own.select], MethodType(run_view.tick, services), seen, view, **reading)
     right["watching"].input(MethodType(run_view.show, services), seen, view, **reading)
     for table in ("line", "history"):
         right[table].click(MethodType(run_view.click_table, services), seen, view, **reading)
