@@ -130,6 +130,10 @@ def test_wrong_arguments_are_rejected_before_anything_heavy_is_imported(tmp_path
     assert loaded_by(call).isdisjoint(HEAVY)
 
 
+def test_starting_the_app_loads_nothing_that_only_training_needs():
+    assert loaded_by("import dsum_demo.ui.app").isdisjoint({"datasets", "trl"})
+
+
 def test_loading_and_generating_need_no_gradio():
     loaded = loaded_by("import dsum_demo.generation.streaming")
     assert "torch" in loaded and "gradio" not in loaded

@@ -98,12 +98,12 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
     from dsum_demo.runs.runner import execute
     from dsum_demo.utils.hardware import prefer_oom_kill
 
+    def refusal(setup: Setup) -> str:
+        return "" if options.no_check else check_memory(setup, settings, run.stop_requested)
+
     prefer_oom_kill()
     if is_main():
         say(f"dsum: run {run.name} in {run.folder}")
-
-    def stop_requested() -> bool:
-        return run.stop_request() is not None
 
     try:
         with stopping_on_signals(run):
@@ -113,7 +113,9 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
                 make_sources(settings),
                 on_event=Lines(),
                 notify=lambda text: say(f"dsum: {text}"),
-                check_memory=lambda setup: "" if options.no_check else check_memory(setup, settings, stop_requested),
+                check_memory=lambda setup: (
+                    "" if options.no_check else check_memory(setup, settings, run.stop_requested)
+                ),
             )
     except (InputError, ModelError):
         # Nothing was trained. A resumed run is kept, so that the UI can show the reason.
@@ -160,7 +162,7 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
         settings=options.settings,
     )
     if options.preferences:
-        from dsum_demo.runs.preferences import preference_config
+        from dsum_demo.training.preference_pairs import preference_config
 
         config = preference_config(config, make_registry(settings), options.preferences, options.start_from)
     if options.sweep is not None:

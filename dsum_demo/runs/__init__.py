@@ -2,4 +2,4 @@
 Apps and training processes communicate only through files in a run's folder.
 """
 
-__all__ = ["cost_probe", "limits", "preferences", "publish", "queue", "runner", "setup", "store", "worker"]
+__all__ = ["cost_probe", "limits", "publish", "queue", "runner", "setup", "store", "worker"]

@@ -13,7 +13,7 @@ from dsum_demo.data.examples import Example
 from dsum_demo.errors import InputError
 from dsum_demo.hub.client import Progress, StopAsked
 from dsum_demo.models.adapters import adapter_config
-from dsum_demo.models.catalog import Kind, ModelSpec
+from dsum_demo.models.catalog import Kind
 from dsum_demo.models.loading import load_tokenizer
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.models.registry import Registry
@@ -22,7 +22,7 @@ from dsum_demo.training.config import RunConfig
 from dsum_demo.training.dataset import TrainingData
 from dsum_demo.training.events import Event
 from dsum_demo.training.loop import planned_steps, prepare
-from dsum_demo.training.preference_pairs import PreferencePair, read_pairs, split_pairs, with_preferences
+from dsum_demo.training.preference_pairs import PreferencePair, preference_config, read_pairs, split_pairs
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,6 @@ class PreferenceSetup:
     train: Sequence[PreferencePair]
     validation: Sequence[PreferencePair]
     adapter: Path | None
-
-
-def preference_config(config: RunConfig, registry: Registry, file: str, start_from: str = "") -> RunConfig:
-    """Return `config` as preference training of `start_from` (default: the base model) on the pairs in `file`.
-
-    Raises InputError as `with_preferences` does and for a full fine-tune, and UnknownModelError.
-    """
-    spec = registry.spec(start_from or config.base)
-    if spec.kind is Kind.FULL:
-        raise InputError(
-            f"{spec.name} is a full fine-tune, and adapters are loaded on a family's base model only. Choose "
-            f"{spec.base} or a LoRA of it."
-        )
-    if registry.family(spec.family).base.name != config.base:
-        raise InputError(f"{spec.name} is not a model of {config.base}; choose one of its family.")
-    return with_preferences(config, file, spec.name)
 
 
 def set_up_preferences(
@@ -108,17 +92,6 @@ def _adapted(inputs: PreferenceSetup, model: Any) -> Any:
     adapted = PeftModel.from_pretrained(model, str(inputs.adapter), is_trainable=True, local_files_only=True)
     adapted.peft_config["default"].base_model_name_or_path = setup.base.name
     return adapted
-
-
-def startable(registry: Registry) -> list[ModelSpec]:
-    """The models that preference training can start from: bases and LoRAs of decoder-only families that are on disk."""
-    found = []
-    for family in registry.families():
-        for spec in family.variants if family.architecture.task_type == "CAUSAL_LM" else ():
-            folder = registry.folder_of(spec) if spec.kind is not Kind.FULL else None
-            if folder and (spec.kind is Kind.BASE or adapter_config(folder).get("peft_type") == "LORA"):
-                found.append(spec)
-    return found
 
 
 def _examples(pairs: Sequence[PreferencePair]) -> tuple[Example, ...]:

@@ -103,7 +103,7 @@ def _execute(
     config = RunConfig.from_record(run.config())
     if config.start_from:
         return _train_preferences(run, config, registry, on_event, notify)
-    setup = set_up(config, registry, sources, lambda text, share: notify(text), lambda: run.stop_request() is not None)
+    setup = set_up(config, registry, sources, lambda text, share: notify(text), run.stop_requested)
     log = _Log(run.events_file, on_event) if is_main() else None
     resume = last_complete(run.checkpoints) is not None
     if log:
@@ -126,7 +126,7 @@ def _execute(
         decode=setup.family.decode,
         prompt=setup.family.prompt,
         on_event=log or (lambda event: None),
-        should_stop=lambda: run.stop_request() is not None,
+        should_stop=run.stop_requested,
         resume=resume,
     )
     if not is_main():
@@ -159,17 +159,14 @@ def _train_preferences(
     if world_size() > 1:
         raise InputError(f"Preference training runs in one process, not in {world_size()}; start it with `dsum train`.")
 
-    def should_stop() -> bool:
-        return run.stop_request() is not None
-
-    inputs = set_up_preferences(config, registry, lambda text, share: notify(text), should_stop)
+    inputs = set_up_preferences(config, registry, lambda text, share: notify(text), run.stop_requested)
     log = _Log(run.events_file, on_event)
     _write_environment(run, inputs.setup, resume=False)
     for note in inputs.setup.data.notes:
         notify(note)
         log({"event": "note", "text": note})
     run.drop_weights()
-    stopped = run_preferences(inputs, run.folder, log, should_stop)
+    stopped = run_preferences(inputs, run.folder, log, run.stop_requested)
     if stopped and run.stop_request() == DISCARD:
         return _discard(run)
     reason = "Stopped on request; the best weights were kept." if stopped else ""
@@ -190,7 +187,7 @@ def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event]
         prompt=setup.family.prompt,
         before=read_curve(run.events_file),
         on_event=on_event,
-        should_stop=lambda: run.stop_request() is not None,
+        should_stop=run.stop_requested,
     )
     if not is_main():
         return RunStatus(RunState.STOPPED if stopped else RunState.FINISHED)

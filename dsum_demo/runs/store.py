@@ -149,6 +149,9 @@ class Run:
         except (OSError, UnicodeDecodeError):
             return None
 
+    def stop_requested(self) -> bool:
+        return self.stop_request() is not None
+
     def clear_stop(self) -> None:
         (self.folder / "stop").unlink(missing_ok=True)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from dsum_demo.models.architectures import DECODER_ONLY, Architecture
 from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
-from dsum_demo.training.batches import LengthGroupedOrder, Pair
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.utils.ranks import world_size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from dsum_demo.training.batches import Pair
 
 SHOWN_ROWS = 4
 READ, TRAINED, PADDING = "read", "trained", "padding"
@@ -32,11 +34,14 @@ def first_batch(
     encoded: the rows of `pairs` by `encode_pairs`. collate: the collator of the run's model. At most SHOWN_ROWS rows
     are included, evenly spaced from the longest to the shortest.
     """
+    from dsum_demo.training.batches import LengthGroupedOrder  # the app, which shows batches, need not import datasets
+
     together = config.batch_size * config.accumulation * world_size()
     order = LengthGroupedOrder([len(ids) for ids in encoded["input_ids"]], together, config.seed)
     places = list(islice(order, config.batch_size))
     rows = [{name: encoded[place][name] for name in ("input_ids", "labels")} for place in places]
-    batch = {name: collate(rows)[name].tolist() for name in ("input_ids", "attention_mask", "labels")}
+    collated = collate(rows)
+    batch = {name: collated[name].tolist() for name in ("input_ids", "attention_mask", "labels")}
     end, pad = prompt.end_token_id(tokenizer), tokenizer.pad_token_id or 0
     shown = sorted({round(n * (len(places) - 1) / max(1, SHOWN_ROWS - 1)) for n in range(SHOWN_ROWS)})
     trained = sum(label != LABEL_PAD_ID for labels in batch["labels"] for label in labels)

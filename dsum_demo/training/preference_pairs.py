@@ -1,4 +1,4 @@
-"""Pairs of a better and a worse summary of one dialogue, read from a review's export."""
+"""Pairs of a better and a worse summary, read from a review's export, and a config that trains on them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 
 from dsum_demo.data.examples import Example
 from dsum_demo.errors import DataError, InputError
+from dsum_demo.models.adapters import adapter_config
 from dsum_demo.models.architectures import DECODER_ONLY
+from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
+from dsum_demo.models.registry import Registry
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.dataset import split
 
@@ -26,7 +29,35 @@ class PreferencePair:
     rejected: str
 
 
-def with_preferences(config: RunConfig, file: str, start_from: str) -> RunConfig:
+def preference_config(config: RunConfig, registry: Registry, file: str, start_from: str = "") -> RunConfig:
+    """Return `config` as preference training of `start_from` (default: the base model) on the pairs in `file`.
+
+    Raises InputError for an encoder-decoder model, a method other than LoRA and a full fine-tune, and
+    UnknownModelError.
+    """
+    spec = registry.spec(start_from or config.base)
+    if spec.kind is Kind.FULL:
+        raise InputError(
+            f"{spec.name} is a full fine-tune, and adapters are loaded on a family's base model only. Choose "
+            f"{spec.base} or a LoRA of it."
+        )
+    if registry.family(spec.family).base.name != config.base:
+        raise InputError(f"{spec.name} is not a model of {config.base}; choose one of its family.")
+    return _with_preferences(config, file, spec.name)
+
+
+def startable(registry: Registry) -> list[ModelSpec]:
+    """The models that preference training can start from: bases and LoRAs of decoder-only families that are on disk."""
+    found = []
+    for family in registry.families():
+        for spec in family.variants if family.architecture.task_type == "CAUSAL_LM" else ():
+            folder = registry.folder_of(spec) if spec.kind is not Kind.FULL else None
+            if folder and (spec.kind is Kind.BASE or adapter_config(folder).get("peft_type") == "LORA"):
+                found.append(spec)
+    return found
+
+
+def _with_preferences(config: RunConfig, file: str, start_from: str) -> RunConfig:
     """Return `config` as preference training of the model `start_from` on the pairs in `file`.
 
     The default learning rate of the method is replaced by LEARNING_RATE. Raises InputError for an encoder-decoder model

@@ -15,11 +15,10 @@ from dsum_demo.errors import DataError, InputError
 from dsum_demo.models.loading import load_adapted
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs import runner
-from dsum_demo.runs.preferences import preference_config, startable
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.training.config import RunConfig, TrainingConfig
 from dsum_demo.training.events import read_curve
-from dsum_demo.training.preference_pairs import LEARNING_RATE, read_pairs, split_pairs
+from dsum_demo.training.preference_pairs import LEARNING_RATE, preference_config, read_pairs, split_pairs, startable
 
 
 def row(number: int, **changes: str) -> dict[str, str]:

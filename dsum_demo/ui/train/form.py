@@ -18,9 +18,9 @@ from dsum_demo.data.sources import DIALOGSUM, SAMPLES
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.models.architectures import Architecture
 from dsum_demo.runs.limits import PUBLIC, within_limits
-from dsum_demo.runs.preferences import startable
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
+from dsum_demo.training.preference_pairs import startable
 from dsum_demo.training.presets import Preset, preset, presets
 from dsum_demo.ui.columns import ROLES
 from dsum_demo.ui.services import Services

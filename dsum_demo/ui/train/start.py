@@ -17,12 +17,11 @@ from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs.limits import check_allowed
-from dsum_demo.runs.preferences import preference_config
 from dsum_demo.runs.queue import default_name
 from dsum_demo.runs.worker import probe
 from dsum_demo.training.config import RunConfig, TrainingConfig, with_method
 from dsum_demo.training.methods import METHODS, method
-from dsum_demo.training.preference_pairs import read_pairs
+from dsum_demo.training.preference_pairs import preference_config, read_pairs
 from dsum_demo.training.presets import presets
 from dsum_demo.training.sweep import with_sweep
 from dsum_demo.ui.html import notice
