@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from functools import cache
 
+import gradio as gr
+
 from dsum_demo.comparison import Choice
 from dsum_demo.ui.services import Services
 
 CANDIDATES = 4
+
+
+def best_of_choice(services: Services, label: str, here: str, elem_id: str) -> gr.Checkbox:
+    """here: a sentence about what the option does on this page."""
+    return gr.Checkbox(
+        False,
+        label=label,
+        info=best_of_info(services, here),
+        interactive=services.chooser is not None,
+        elem_id=elem_id,
+    )
 
 
 def choice_of(services: Services) -> Choice | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from html import escape
@@ -20,6 +19,7 @@ from dsum_demo.judge.corruptions import CORRUPTIONS
 from dsum_demo.judge.own_test import BASELINES, VALUES, JudgeTest, kinds_of, run_test, title_of
 from dsum_demo.ui.evaluate.form import FILE_TYPES, judge_choices
 from dsum_demo.ui.html import html_table, notice
+from dsum_demo.ui.long_task import StopFlag, connect_long_task
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 
@@ -55,36 +55,8 @@ def build_judge_test(services: Services) -> None:
             stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
     trust = gr.HTML(trust_of(services, choices[0][1]) if choices else "", elem_id="judge-trust")
     result = gr.HTML(elem_id="judge-result")
-    running = gr.State(None)
     judge.change(MethodType(trust_of, services), judge, trust, **QUIET)
-    begun = start.click(begin, None, [running, start, stop], queue=False, **QUIET)
-    ran = begun.then(MethodType(run_judge_test, services), [judge, file, running], result, concurrency_limit=1, **QUIET)
-    ran.then(end, None, [start, stop], queue=False, **QUIET)
-    stop.click(ask_to_stop, running, stop, queue=False, **QUIET)
-
-
-class StopTest:
-    """Whether the test was asked to stop. gradio copies a plain state for each session, but not this object."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> StopTest:
-        return self
-
-
-def begin() -> tuple[StopTest, Update, Update]:
-    return StopTest(), gr.update(interactive=False, value="Testing…"), gr.update(interactive=True, value="Stop")
-
-
-def end() -> tuple[Update, Update]:
-    return gr.update(interactive=True, value="Test this judge"), gr.update(interactive=False, value="Stop")
-
-
-def ask_to_stop(running: StopTest | None) -> Update:
-    if running is not None:
-        running.event.set()
-    return gr.update(interactive=False, value="Stopping…")
+    connect_long_task(start, stop, MethodType(run_judge_test, services), [judge, file], result, "Testing…")
 
 
 def trust_of(services: Services, name: str | None) -> str:
@@ -93,9 +65,9 @@ def trust_of(services: Services, name: str | None) -> str:
     return "".join(map(result_table, judges.tests(name))) or notice(" ".join(judges.trust(name)))
 
 
-def run_judge_test(services: Services, name: str, file: str | None, running: StopTest | None) -> Iterator[str]:
+def run_judge_test(services: Services, name: str, file: str | None, running: StopFlag | None) -> Iterator[str]:
     """Yield the results so far. A stop keeps them; an error is shown instead."""
-    stop, drawn, last, notes = running or StopTest(), 0.0, None, list[str]()
+    stop, drawn, last, notes = running or StopFlag(), 0.0, None, list[str]()
     judges = services.evaluations.judges
     yield notice(f"Loading {name}.")
     try:

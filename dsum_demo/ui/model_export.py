@@ -17,7 +17,7 @@ from dsum_demo.export.runner import ExportReport, export
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.snippet import snippet_of
 from dsum_demo.ui.html import html_table, notice
-from dsum_demo.ui.judge_test import StopTest, ask_to_stop
+from dsum_demo.ui.long_task import StopFlag, connect_long_task
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.formatting import size
@@ -60,17 +60,11 @@ def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) 
             start = gr.Button("Export", variant="primary", elem_id="export-start")
             stop = gr.Button("Stop", interactive=False, elem_id="export-stop")
     result = gr.HTML(elem_id="export-result")
-    running = gr.State(None)
     gr.on(
         [model.change, form.change], MethodType(describe_format, services), [model, form], [folder, start, result],
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
-    begun = start.click(begin, None, [running, start, stop], queue=False, **QUIET)
-    ran = begun.then(
-        MethodType(run_export, services), [model, form, folder, running], result, concurrency_limit=1, **QUIET
-    )
-    ran.then(end, None, [start, stop], queue=False, **QUIET)
-    stop.click(ask_to_stop, running, stop, queue=False, **QUIET)
+    connect_long_task(start, stop, MethodType(run_export, services), [model, form, folder], result, "Exporting…")
 
 
 def model_choices(registry: Registry) -> list[str]:
@@ -111,17 +105,9 @@ def describe_format(services: Services, name: str, form: str) -> tuple[str, Upda
     )
 
 
-def begin() -> tuple[StopTest, Update, Update]:
-    return StopTest(), gr.update(interactive=False, value="Exporting…"), gr.update(interactive=True, value="Stop")
-
-
-def end() -> tuple[Update, Update]:
-    return gr.update(interactive=True, value="Export"), gr.update(interactive=False, value="Stop")
-
-
-def run_export(services: Services, name: str, form: str, folder: str, running: StopTest | None) -> Iterator[str]:
+def run_export(services: Services, name: str, form: str, folder: str, running: StopFlag | None) -> Iterator[str]:
     """Yield the progress, then the files and the check. A stop or an error leaves no files."""
-    stop, drawn = running or StopTest(), 0.0
+    stop, drawn = running or StopFlag(), 0.0
     try:
         spec = services.registry.spec(name)
         out = Path(folder.strip() or default_folder(services, name, form))

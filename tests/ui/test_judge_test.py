@@ -15,7 +15,7 @@ from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import RECORDED, Wanted
 from dsum_demo.judge.own_test import JudgeTest, wilson
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.ui import best_of, judge_test
+from dsum_demo.ui import best_of, judge_test, long_task
 from dsum_demo.ui.compare.cards import system_card
 from dsum_demo.ui.evaluate.form import judge_choices
 from dsum_demo.ui.evaluate.tab import start_own
@@ -46,7 +46,7 @@ def test_the_judges_are_the_models_on_this_machine(services):
 
 
 def test_a_test_shows_progress_and_then_the_judge_next_to_the_baselines(services):
-    *progress, last = judge_test.run_judge_test(services, "causal-base", None, judge_test.StopTest())
+    *progress, last = judge_test.run_judge_test(services, "causal-base", None, long_task.StopFlag())
     assert "Loading causal-base" in progress[0] and "of at most 4 dialogues" in progress[1]
     assert "Judge: speakers" in last and "The shorter one" in last and "swapped speakers" in last
     assert "Over 4 dialogues of samples, seed 0." in last and 'class="chance"' in last
@@ -64,10 +64,10 @@ def test_a_test_of_an_upload_uses_its_rows_and_an_error_hides_the_folder(service
 
 
 def test_a_stop_keeps_the_results_so_far(services):
-    stop, shown = judge_test.StopTest(), []
+    stop, shown = long_task.StopFlag(), []
     for part in judge_test.run_judge_test(services, "causal-base", None, stop):
         shown.append(part)
-        judge_test.ask_to_stop(stop)
+        long_task.ask_to_stop(stop)
     assert "Stopped." in shown[-1] and len(shown) <= 3
 
 

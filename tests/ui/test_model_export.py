@@ -10,7 +10,7 @@ import pytest
 from dsum_demo.composition import make_run_queue
 from dsum_demo.models.snippet import snippet_of
 from dsum_demo.ui.app import build_demo
-from dsum_demo.ui.judge_test import StopTest
+from dsum_demo.ui.long_task import StopFlag
 from dsum_demo.ui.model_export import default_folder, describe_format, run_export, show_code
 from dsum_demo.ui.services import Services
 
@@ -38,15 +38,15 @@ def test_a_format_is_described_by_its_size_or_the_reason_against_it(services):
 
 def test_an_export_shows_its_progress_and_its_files_and_a_second_one_is_refused(services):
     out = default_folder(services, "dsum-t5-lora", "merged")
-    *progress, last = run_export(services, "dsum-t5-lora", "merged", "", StopTest())
+    *progress, last = run_export(services, "dsum-t5-lora", "merged", "", StopFlag())
     assert "Loading dsum-t5-lora" in progress[0]
     assert f"<code>{out}</code>" in last and "model.safetensors" in last and " kB</td>" in last
-    *_, refused = run_export(services, "dsum-t5-lora", "merged", out, StopTest())
+    *_, refused = run_export(services, "dsum-t5-lora", "merged", out, StopFlag())
     assert "is not empty; give a new one" in refused and 'role="alert"' in refused
 
 
 def test_a_stopped_export_leaves_no_files(services, tmp_path):
-    stop = StopTest()
+    stop = StopFlag()
     stop.event.set()
     *_, last = run_export(services, "dsum-t5-lora", "merged", str(tmp_path / "out"), stop)
     assert "Stopped; no files were kept." in last

@@ -30,7 +30,7 @@ from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import KINDS, system_looks
 from dsum_demo.ui.assets import call
-from dsum_demo.ui.best_of import CANDIDATES, best_of_info, choice_of
+from dsum_demo.ui.best_of import CANDIDATES, best_of_choice, choice_of
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
 from dsum_demo.ui.compare.columns import (
@@ -102,13 +102,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
             typing = build_dialogue_input(page, services)
             with gr.Accordion("Decoding settings, the same for all models", open=False, elem_id="decoding"):
                 decoding = _build_decoding(first.decode)
-                best = gr.Checkbox(
-                    False,
-                    label=f"Best of {CANDIDATES}",
-                    info=best_of_info(services, "It does not stream."),
-                    interactive=services.chooser is not None,
-                    elem_id="best-of",
-                )
+                best = best_of_choice(services, f"Best of {CANDIDATES}", "It does not stream.", "best-of")
         with gr.Column(scale=9, min_width=310):
             with gr.Row(elem_id="models-row"):
                 family = gr.Dropdown(

@@ -18,7 +18,7 @@ from dsum_demo.data.tables import ENDINGS, read_rows
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.background import RECORDED, SOURCES, UPLOAD, Wanted, broken_rows, most
 from dsum_demo.models.catalog import Family
-from dsum_demo.ui.best_of import CANDIDATES, best_of_info
+from dsum_demo.ui.best_of import CANDIDATES, best_of_choice
 from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_choosers
 from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.html import notice
@@ -125,12 +125,11 @@ def build_evaluation_form(services: Services, owner: gr.BrowserState) -> Evaluat
                 info="It reads each dialogue once more after the summaries are generated.",
                 elem_id="evaluation-judge",
             )
-            best = gr.Checkbox(
-                False,
-                label=f"Also evaluate the best of {CANDIDATES}",
-                info=best_of_info(services, "Each model becomes a second system."),
-                interactive=services.chooser is not None,
-                elem_id="evaluation-best-of",
+            best = best_of_choice(
+                services,
+                f"Also evaluate the best of {CANDIDATES}",
+                "Each model becomes a second system.",
+                "evaluation-best-of",
             )
             with gr.Accordion("Several references", open=False):
                 policy = gr.Radio(POLICIES, value="mean", label="With several references, use")

@@ -154,7 +154,7 @@ def ask_cost(services: Services, values: Values, owner: str = "") -> Iterator[di
             else:
                 yield {"cost": cost_card(state, elsewhere), "measured": (config.as_record(), state)}
     except DsumError as error:
-        yield {"problem": notice(services.told(error), "error"), "cost": ""}
+        yield _refused(services, error)
 
 
 def start_run(
@@ -182,22 +182,16 @@ def start_run(
         run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
         yield {"problem": "", "watching": run.name, "cost": cost_card(cost) if cost else ""}
     except DsumError as error:
-        yield {"problem": notice(services.told(error), "error"), "cost": ""}
+        yield _refused(services, error)
 
 
 def start_sweep(services: Services, owner: str, steps: float, values: Values) -> dict[str, Update]:
     """Queue a learning-rate sweep of the run in the form; "watching" is its name."""
     try:
         config = with_sweep(_config(services, values, owner), steps)
-        run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
-        return {
-            "problem": "",
-            "watching": run.name,
-            "cost": "",
-            "command": command_html(config, services.settings.public),
-        }
+        return _queued(services, config, values["name"], owner)
     except DsumError as error:
-        return {"problem": notice(services.told(error), "error"), "cost": ""}
+        return _refused(services, error)
 
 
 def start_preferences(services: Services, owner: str, model: str | None, file: str | None) -> dict[str, Update]:
@@ -212,11 +206,20 @@ def start_preferences(services: Services, owner: str, model: str | None, file: s
         kept = str(keep_upload(Path(file), services.uploads_dir(owner)))
         training = TrainingConfig("lora", task_type=family.architecture.task_type, batch_size=PAIRS_PER_BATCH)
         config = preference_config(RunConfig(family.base.name, training), services.registry, kept, model)
-        run = services.jobs.submit(config, _name(services, config, ""), owner)
-        shown = command_html(config, services.settings.public)
-        return {"problem": "", "watching": run.name, "cost": "", "command": shown}
+        return _queued(services, config, "", owner)
     except DsumError as error:
-        return {"problem": notice(services.told(error), "error"), "cost": ""}
+        return _refused(services, error)
+
+
+def _queued(services: Services, config: RunConfig, name: str, owner: str) -> dict[str, Update]:
+    """Queue a run whose cost is not measured."""
+    run = services.jobs.submit(config, _name(services, config, name), owner)
+    shown = command_html(config, services.settings.public)
+    return {"problem": "", "watching": run.name, "cost": "", "command": shown}
+
+
+def _refused(services: Services, error: DsumError) -> dict[str, Update]:
+    return {"problem": notice(services.told(error), "error"), "cost": ""}
 
 
 def _config(services: Services, values: Values, owner: str) -> RunConfig:
