@@ -17,13 +17,14 @@ from typing import Any
 from dsum_demo.data.examples import Example
 from dsum_demo.errors import ExportError, Stopped
 from dsum_demo.generation.streaming import HALF_A_CHARACTER, generate
-from dsum_demo.metrics.rouge import rouge_scores
+from dsum_demo.metrics.rouge import ROUGE_TYPES, rouge_scores
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.models.catalog import Family
 from dsum_demo.models.store import LoadedModel
 
 _POLL_SECONDS = 0.2
 _SHOWN_LINES = 6  # of a failed child's output
-ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL"}
+SHOWN = ROUGE_TYPES[:3]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class ExportCheck:
         """Mean F1 of the export's summaries against the app's, 0 to 1; 1 for identical ones."""
         scores = [rouge_scores(pair.export, pair.app) for pair in self.pairs if not pair.identical]
         same = [1.0] * self.identical
-        return {name: fmean([*same, *(score[name][2] for score in scores)]) for name in ROUGE_NAMES}
+        return {name: fmean([*same, *(score[name][2] for score in scores)]) for name in SHOWN}
 
     @property
     def text(self) -> str:
@@ -83,7 +84,7 @@ class ExportCheck:
             )
         if not self.different:
             return f"{text}."
-        scores = ", ".join(f"{ROUGE_NAMES[name]} {100 * value:.1f}" for name, value in self.rouge().items())
+        scores = ", ".join(f"{METRICS[name].short} {100 * value:.1f}" for name, value in self.rouge().items())
         return f"{text}; ROUGE F1 of all against the app's: {scores}."
 
     def as_dict(self) -> dict[str, Any]:

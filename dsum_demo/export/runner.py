@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,17 +110,14 @@ def export(
             _write_merged(model.to(getattr(torch, dtype)), loaded, family, part)
         del model
         gguf = next((file.name for file in part.glob("*.gguf")), "")
-        (part / "summarize.py").write_text(snippet(family, Checkpoint(".", gguf=gguf)), encoding="utf-8")
-        check = None
-        for check in _check(loaded, family, examples[:CHECKED], unrounded, part, should_stop):
-            if isinstance(check, ExportProgress):
-                yield check
-        assert isinstance(check, ExportCheck)
+        code = snippet(family, Checkpoint(".", gguf=gguf))
+        (part / "summarize.py").write_text(code, encoding="utf-8")
+        check = yield from _check(loaded, family, examples[:CHECKED], unrounded, part, should_stop)
         stored = form if chosen.quantization else dtype
-        (part / "README.md").write_text(_card(store, spec, form, stored, check), encoding="utf-8")
+        (part / "README.md").write_text(_card(spec, family, form, stored, code, check), encoding="utf-8")
         report = ExportReport(spec.name, form, stored, out, (), check)
         (part / "check.json").write_text(json.dumps(report.as_dict(), ensure_ascii=False, indent=2) + "\n", "utf-8")
-        report = ExportReport(spec.name, form, stored, out, _files(part), check)
+        report = replace(report, files=_files(part))
         if out.exists():
             out.rmdir()
         part.chmod(0o755)
@@ -246,11 +243,10 @@ def _check(
     unrounded: Sequence[str],
     folder: Path,
     should_stop: Callable[[], bool],
-) -> Iterator[ExportProgress | ExportCheck]:
-    """Progress, and the check at the end; without examples nothing is loaded."""
+) -> Generator[ExportProgress, None, ExportCheck]:
+    """Yield the progress and return the check; without examples nothing is loaded."""
     if not examples:
-        yield ExportCheck(())
-        return
+        return ExportCheck(())
     texts, total = [], len(examples)
     for number, text in enumerate(app_summaries(loaded, family, examples, should_stop), 1):
         texts.append(text)
@@ -262,7 +258,7 @@ def _check(
     for example, (_, app), before, summary in zip(examples, texts, exact, summaries, strict=True):
         pairs.append(SummaryPair(example.id, app, summary, before))
         yield ExportProgress(f"The export’s summaries: {len(pairs)} of {total}", 0.5 + len(pairs) / total / 2)
-    yield ExportCheck(tuple(pairs), loaded.dtype)
+    return ExportCheck(tuple(pairs), loaded.dtype)
 
 
 def _files(folder: Path) -> tuple[tuple[str, int], ...]:
@@ -277,17 +273,14 @@ _ABOUT = {
 }
 
 
-def _card(store: ModelStore, spec: ModelSpec, form: str, stored: str, check: ExportCheck) -> str:
-    family = store.registry.family(spec.family)
-    gguf = find_format(form).quantization
-    code = snippet(family, Checkpoint(".", gguf=f"{spec.name}.{gguf.upper()}.gguf" if gguf else ""))
+def _card(spec: ModelSpec, family: Family, form: str, stored: str, code: str, check: ExportCheck) -> str:
     licences = dict.fromkeys(name for name in (spec.licence, family.base.licence) if name)
     lines = [
         "---",
         "language: en",
         "library_name: transformers",
         f"base_model: {family.base.name}",
-        f"tags: [dialogue-summarization, dsum{', gguf' if gguf else ''}]",
+        f"tags: [dialogue-summarization, dsum{', gguf' if find_format(form).quantization else ''}]",
         "---",
         "",
         f"# {spec.name}",

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.formatting import size
-
-ROUGE_NAMES = {"rouge1": "R1", "rouge2": "R2", "rougeL": "RL", "rougeLsum": "RLsum"}
 
 
 def card(name: str, record: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
@@ -81,12 +81,12 @@ def _scores(record: Mapping[str, Any]) -> list[str]:
             f"more probability than the other one in {100 * best['accuracy']:.1f} % of them (loss {best['loss']:.3f}).",
             *_forgetting(record),
         ]
-    cells = " | ".join(f"{100 * best[rouge]:.2f}" for rouge in ROUGE_NAMES)
+    cells = " | ".join(f"{100 * best[rouge]:.2f}" for rouge in ROUGE_TYPES)
     return [
         f"The best evaluation of the run, at step {best['step']}, on its validation sample, F1 x 100. "
         f"`{record['signature']['text']}`",
         "",
-        f"| {' | '.join(ROUGE_NAMES.values())} | loss |",
+        f"| {' | '.join(METRICS[rouge].short for rouge in ROUGE_TYPES)} | loss |",
         "|---|---|---|---|---|",
         f"| {cells} | {best['loss']:.3f} |",
         *_forgetting(record),

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
@@ -23,7 +22,7 @@ from dsum_demo.training.checkpoints import swap_in
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
 from dsum_demo.training.forgetting import general_loss
-from dsum_demo.training.loop import planned_steps, use_bf16
+from dsum_demo.training.loop import common_arguments, planned_steps
 from dsum_demo.training.preference_pairs import PreferencePair
 from dsum_demo.utils.hardware import device_name, memory_bytes, peak_memory_bytes
 
@@ -50,32 +49,17 @@ def train_preferences(
     """
     disable_progress_bars()
     steps = planned_steps(len(train), config)
-    every = math.ceil(steps / config.evaluations)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = DPOConfig(
             output_dir=scratch,
-            max_steps=steps,
             per_device_train_batch_size=config.batch_size,
             per_device_eval_batch_size=config.batch_size,
             gradient_accumulation_steps=config.accumulation,
-            learning_rate=config.peak_learning_rate,
-            warmup_steps=int(config.warmup_share * steps),
-            lr_scheduler_type="linear",
-            weight_decay=config.weight_decay,
             beta=BETA,
             max_length=config.max_source_tokens + config.max_target_tokens,
-            eval_strategy="steps",
-            eval_steps=every,
             save_strategy="no",
-            bf16=use_bf16(config),
-            use_cpu=not torch.cuda.is_available(),
             activation_checkpointing=False,  # TRL trades speed for memory by default
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            seed=config.seed,
-            data_seed=config.seed,
-            report_to="none",
-            disable_tqdm=True,
+            **common_arguments(config, steps),
         )
         trainer = DPOTrainer(
             model=adapted,

@@ -279,6 +279,28 @@ def use_bf16(config: TrainingConfig) -> bool:
     return native_bf16() if config.precision == "auto" else config.precision == "bf16"
 
 
+def common_arguments(config: TrainingConfig, steps: int) -> dict[str, Any]:
+    """The arguments that every trainer of transformers and TRL gets for a config."""
+    return {
+        "max_steps": steps,
+        "learning_rate": config.peak_learning_rate,
+        # Rounded down: the first warm-up step has a learning rate of 0, which would waste a step of a short run.
+        "warmup_steps": int(config.warmup_share * steps),
+        "lr_scheduler_type": "linear",
+        "weight_decay": config.weight_decay,
+        "eval_strategy": "steps",
+        "eval_steps": math.ceil(steps / config.evaluations),  # the last step is always evaluated
+        "bf16": use_bf16(config),
+        "use_cpu": not torch.cuda.is_available(),
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
 def _arguments(
     config: TrainingConfig,
     folder: Path,
@@ -288,37 +310,22 @@ def _arguments(
     validation: int,
     evaluation_due: bool,
 ) -> TrainingArguments:
-    every = math.ceil(steps / config.evaluations)  # the last step is always evaluated
+    common = common_arguments(config, steps)
     evaluated = EVALUATION_BATCH * batch // config.batch_size
     share = math.ceil(validation / world_size())  # incomplete batches are padded
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
-        max_steps=steps,
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
         per_device_eval_batch_size=max(1, min(evaluated, share)),
-        learning_rate=config.peak_learning_rate,
-        # Rounded down: the first warm-up step has a learning rate of 0, which would waste a step of a short run.
-        warmup_steps=int(config.warmup_share * steps),
-        lr_scheduler_type="linear",
-        weight_decay=config.weight_decay,
-        eval_strategy="steps",
         save_strategy="steps",
-        eval_steps=every,
-        save_steps=every,
+        save_steps=common["eval_steps"],
         eval_on_start=evaluation_due,
         load_best_model_at_end=False,  # the best weights are saved separately
         metric_for_best_model=config.best_by,
         greater_is_better=config.best_by != "loss",
-        bf16=use_bf16(config),
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        seed=config.seed,
-        data_seed=config.seed,
-        report_to="none",
-        disable_tqdm=True,
         ddp_find_unused_parameters=False,
+        **common,
     )
 
 
