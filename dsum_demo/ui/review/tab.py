@@ -72,7 +72,8 @@ def build_review_tab(
 
     shared: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
     for part in ("list", "desk", "facts"):
-        parts[part].click(MethodType(act, services), browser, drawn, **shared).then(
+        # The page itself sends nothing while it waits; gradio would also drop a click right after an answer is drawn.
+        parts[part].click(MethodType(act, services), browser, drawn, trigger_mode="multiple", **shared).then(
             None, None, None, js=call("reviewAnswered"), **QUIET
         )
     parts["page"].click(
