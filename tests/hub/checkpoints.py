@@ -23,10 +23,20 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from dsum_demo.models.catalog import read_catalog
+from dsum_demo.settings import PROJECT_ROOT
+
 BASE = "google/flan-t5-base"
 FULL = "truocpham/flan-dialogue-summary-checkpoint"
 LORA = "intotheverse/peft-dialogue-summary-checkpoint"
 SMALL = "google/flan-t5-small"
+PINNED = {  # the catalog's commits of FLAN-T5 base and its fine-tunes; None: not pinned
+    spec.source.location: spec.source.revision
+    for family in read_catalog(PROJECT_ROOT).families
+    if family.name == "flan-t5-base"
+    for spec in family.variants
+    if spec.source
+}
 QWEN = "Qwen/Qwen3-0.6B"
 QWEN_ENDS = [2, 0]
 DIALOGSUM = "knkarthick/dialogsum"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.checkpoints import save_flan_trio
+from tests.hub.checkpoints import PINNED, save_flan_trio
 from tests.hub.server import HubServer
 
 Child = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -40,7 +40,7 @@ def flan_trio(tmp_path_factory, tiny_tokenizer) -> dict[str, Path]:
 @pytest.fixture
 def flan_hub(hub, flan_trio) -> HubServer:
     for repository, folder in flan_trio.items():
-        hub.add(repository, folder)
+        hub.add(repository, folder, commit=PINNED[repository])
     return hub
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dsum_demo.models.catalog import read_catalog
-from tests.hub.checkpoints import BASE, FULL, LORA, QWEN, save_flan_trio, save_qwen, save_qwen_lora
+from tests.hub.checkpoints import BASE, FULL, LORA, PINNED, QWEN, save_flan_trio, save_qwen, save_qwen_lora
 from tests.hub.conftest import DIALOGUE
 
 COMPARE = ("compare", "-", "--family", "flan-t5-base", "--max-new-tokens", "8")
@@ -160,8 +160,8 @@ def test_models_estimates_the_cost_of_a_download(flan_hub, child):
 
 def test_one_missing_and_one_gated_variant_leave_a_base_in_bin_shards_alone(hub, child, tiny_tokenizer, tmp_path):
     trio = save_flan_trio(tiny_tokenizer, tmp_path, safetensors=False, sharded=True)
-    for repository in (BASE, LORA):
-        hub.add(repository, trio[repository])
+    hub.add(BASE, trio[BASE], commit=PINNED[BASE])
+    hub.add(LORA, trio[LORA])
     hub.fault("status", f"{LORA}/resolve/", status=401, code="GatedRepo")
     done = child(*COMPARE, "--json")
     assert done.returncode == 1

@@ -30,6 +30,7 @@ from dsum_demo.errors import (
     UnsafeWeightsError,
 )
 from dsum_demo.generation.streaming import generate
+from dsum_demo.models.catalog import read_catalog
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.loading import count, native_bf16, serving_dtype
 from dsum_demo.models.prompts import DEFAULT_PROMPT
@@ -308,20 +309,22 @@ def test_a_refused_base_is_not_held_against_its_adapter(store, root):
 # Room, stops, threads
 
 
-def add_family(root: Path, cache: Path, repository: str) -> None:
+def add_family(root: Path, cache: Path, repository: str, commit: str) -> None:
     home = cache / f"models--{repository.replace('/', '--')}"
-    shutil.copytree(root / "models" / "dsum-t5-full", home / "snapshots" / ("a" * 40))
+    shutil.copytree(root / "models" / "dsum-t5-full", home / "snapshots" / commit)
     (home / "refs").mkdir()
-    (home / "refs" / "main").write_text("a" * 40)
+    (home / "refs" / "main").write_text(commit)
 
 
 @pytest.fixture
 def three_families(root, settings, tmp_path, monkeypatch):
     """The embedded family and two from a Hub cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    for repository in ("google/flan-t5-small", "google/flan-t5-base"):
-        add_family(root, tmp_path / "cache", repository)
-    return ["dsum-t5-base", "flan-t5-small", "flan-t5-base"]
+    names = ["flan-t5-small", "flan-t5-base"]
+    for family in [family for family in read_catalog(root).families if family.name in names]:
+        source = family.base.source
+        add_family(root, tmp_path / "cache", source.location, source.revision or "a" * 40)
+    return ["dsum-t5-base", *names]
 
 
 def test_a_model_from_the_hub_cache_loads_without_the_hub(store, three_families):
