@@ -18,6 +18,7 @@ from dsum_demo.settings import Settings
 from dsum_demo.ui.api import add_api
 from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
 from dsum_demo.ui.compare.tab import build_compare_tab
+from dsum_demo.ui.delivery import PageDelivery
 from dsum_demo.ui.evaluate.tab import build_evaluate_tab
 from dsum_demo.ui.health import health_routes
 from dsum_demo.ui.logs import RequestLog, id_of, log_as_json, request_id
@@ -131,7 +132,7 @@ def launch_options(public: bool = True) -> dict[str, object]:
 
 def app_options(services: Services) -> dict[str, object]:
     """The argument `app_kwargs` of `launch`."""
-    return {"routes": health_routes(services), "middleware": [Middleware(RequestLog)]}
+    return {"routes": health_routes(services), "middleware": [Middleware(RequestLog), Middleware(PageDelivery)]}
 
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
