@@ -155,6 +155,12 @@ class Comparison:
             return ""
         return " ".join(dict.fromkeys(system.error for system in self.systems))
 
+    def stopped(self) -> Comparison:
+        """The comparison if it is stopped now: systems that have not ended keep their partial summaries."""
+        ended = ("done", "stopped", "failed")
+        systems = (each if each.phase in ended else replace(each, phase="stopped", note="") for each in self.systems)
+        return replace(self, systems=tuple(systems))
+
     @property
     def human_agreement(self) -> dict[str, Score] | None:
         """Mean scores of each reference against the others, as context for the systems' scores. None below two."""

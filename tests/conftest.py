@@ -88,7 +88,15 @@ TEXTS = [
 # Folders and files whose tests mostly wait for other processes; CI runs them beside all others.
 LANES = {
     "browser": ["e2e"],
-    "processes": ["cli", "hub", "study", "runs/test_queue.py", "training/test_processes.py", "test_readme.py"],
+    "processes": [
+        "cli",
+        "hub",
+        "study",
+        "runs/test_queue.py",
+        "ui/test_zero_gpu.py",
+        "training/test_processes.py",
+        "test_readme.py",
+    ],
 }
 
 

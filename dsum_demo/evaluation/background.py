@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +46,9 @@ MOST_OPEN = 6
 LARGE = 2_000  # examples
 # After a key: count the dialogues that were in a system's training data too.
 WITH_TRAINING_DATA = "#all"
+
+Run = Callable[..., Iterator[EvaluationProgress]]
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ class BackgroundEvaluation:
     def stop(self) -> None:
         self._asked.set()
 
+    def tell(self, note: str) -> None:
+        self.note = note
+
     @property
     def stopping(self) -> bool:
         return self._asked.is_set()
@@ -153,7 +160,8 @@ class EvaluationQueue:
     """The running evaluation and the opened ones; thread-safe.
 
     One runs at a time: two would slow each other down, and the estimated time left would be wrong. public: apply the
-    limits of a public Space. max_chars: a longer dialogue is invalid.
+    limits of a public Space. max_chars: a longer dialogue is invalid. run_on: takes the generator function that uses
+    models and returns one that runs it on the app's hardware.
     """
 
     def __init__(
@@ -166,12 +174,14 @@ class EvaluationQueue:
         *,
         max_chars: int = MAX_INPUT_CHARS,
         public: bool = False,
+        run_on: Callable[[Run], Run] = lambda run: run,
     ):
         self.store, self.saved, self.cache, self.judges = store, saved, cache, judges
         self._sources, self._max_chars, self._public = sources, max_chars, public
         self.run: BackgroundEvaluation | None = None
         self._open: OrderedDict[str, Open] = OrderedDict()
         self._lock = threading.Lock()
+        self._states_with_models = run_on(self._with_judge)
 
     def start(self, wanted: Wanted) -> BackgroundEvaluation:
         """Start in a background thread. Raises InputError for an invalid request or while another evaluation runs."""
@@ -182,12 +192,16 @@ class EvaluationQueue:
             run = self.run = BackgroundEvaluation(wanted.title, secrets.token_hex(16))
 
         def work() -> None:
-            run.follow(self._with_judge(wanted, run), lambda evaluation: self._keep(evaluation, run))
+            evaluated = self._with_judge if wanted.source == RECORDED and not wanted.judge else self._states_with_models
+            states = evaluated(wanted, should_stop=run._asked.is_set, tell=run.tell)
+            run.follow(states, lambda evaluation: self._keep(evaluation, run))
             if wanted.file:
                 # Do not reveal server paths to visitors.
                 run.error = run.error.replace(str(wanted.file), wanted.file.name)
 
-        threading.Thread(target=work, name="evaluation", daemon=True).start()
+        # With the context of the request, which ZeroGPU takes the visitor's quota from.
+        context = copy_context()
+        threading.Thread(target=context.run, args=[work], name="evaluation", daemon=True).start()
         return run
 
     def run_for(self, token: str | None) -> BackgroundEvaluation | None:
@@ -269,43 +283,46 @@ class EvaluationQueue:
         run.error = run.error or problem
         return opened.key
 
-    def _with_judge(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
-        states, stop = self._states(wanted, run), run._asked.is_set
+    def _with_judge(
+        self, wanted: Wanted, should_stop: Callable[[], bool] = lambda: False, tell: Tell = lambda text: None
+    ) -> Iterator[EvaluationProgress]:
+        states, stop = self._states(wanted, should_stop, tell), should_stop
         if wanted.best_of:
             states = with_best_of(states, self.judges, self.judges.chooser(), wanted.best_of, stop)
         if wanted.judge:
             states = judged(states, self.judges, wanted.judge, self.cache, stop)
         yield from states
 
-    def _states(self, wanted: Wanted, run: BackgroundEvaluation) -> Iterator[EvaluationProgress]:
+    def _states(self, wanted: Wanted, should_stop: Callable[[], bool], tell: Tell) -> Iterator[EvaluationProgress]:
         limit = most(wanted.source, self._public)
         limit = min(filter(None, (wanted.limit, limit)), default=None)
         if wanted.source == RECORDED:
             assert wanted.file is not None
-            run.note = "Reading the file."
+            tell("Reading the file.")
             yield from evaluate_recorded(
                 wanted.file, wanted.references, wanted.systems, policy=wanted.policy, reading=wanted.reading,
                 seed=wanted.seed, limit=limit, skip_broken=wanted.skip_broken, columns=wanted.columns,
-                should_stop=run._asked.is_set,
+                should_stop=should_stop,
             )  # fmt: skip
             return
+        self.store.registry.refresh()  # on ZeroGPU this process may be older than a run's model
         registry = self.store.registry.seen_by(wanted.owner)
         specs = [registry.spec(name) for name in wanted.systems]
         broken: Broken | None = {} if wanted.skip_broken else None
-        run.note = "Reading the dialogues."
+        tell("Reading the dialogues.")
         if wanted.file:
             examples = regroup(read_samples(wanted.file, broken, wanted.columns))
         else:
 
             def show(text: str, share: float | None) -> None:
-                run.note = text
+                tell(text)
 
-            examples = self._sources.read(wanted.source, on_progress=show, should_stop=run._asked.is_set)
-        run.note = ""
+            examples = self._sources.read(wanted.source, on_progress=show, should_stop=should_stop)
+        tell("")
         yield from evaluate(
             self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,
             policy=wanted.policy, reading=wanted.reading, seed=wanted.seed, limit=limit, cache=self.cache,
-            skipped=broken, max_chars=self._max_chars, should_stop=run._asked.is_set,
+            skipped=broken, max_chars=self._max_chars, should_stop=should_stop,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.utils import get_function_description
 from pydantic import TypeAdapter
 
-from dsum_demo.comparison import clean_references, compare
+from dsum_demo.comparison import clean_references
 from dsum_demo.composition import make_sources
 from dsum_demo.data.examples import Example, to_examples
 from dsum_demo.data.sources import SAMPLES, regroup, source_names
@@ -22,7 +22,6 @@ from dsum_demo.data.tables import Row
 from dsum_demo.errors import DataError, GenerationError, InputError
 from dsum_demo.evaluation.background import most
 from dsum_demo.evaluation.report import headline_report
-from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.metrics.checks import check_summary as run_checks
 from dsum_demo.metrics.scores import score_summary as run_metrics
 from dsum_demo.metrics.scores import signature as metric_signature
@@ -108,10 +107,7 @@ def summarize_dialogue(
     family = registry.family(spec.family)
     given: dict[str, Any] = {"num_beams": beams, "max_new_tokens": max_new_tokens}
     decode = replace(family.decode, **{name: value for name, value in given.items() if value is not None})
-    done = compare(
-        services.store, family, [spec], dialogue, decode=decode, max_chars=services.settings.max_input_chars,
-        strengths={spec.name: strength}, as_is=as_is, generate=services.scheduler.stream,
-    )  # fmt: skip
+    *_, done = services.compare(family, [spec], dialogue, (), decode, {spec.name: strength}, as_is=as_is)
     if done.failure:
         raise GenerationError(done.failure)
     found = done.as_dict()
@@ -142,10 +138,7 @@ def compare_dialogue(
         raise InputError("Give either family or systems, not both.")
     registry = services.registry.seen_by(NOBODY)
     specs = registry.systems(systems, family)
-    done = compare(
-        services.store, registry.family(specs[0].family), specs, dialogue, references or (),
-        max_chars=services.settings.max_input_chars, as_is=as_is, generate=services.scheduler.stream,
-    )  # fmt: skip
+    *_, done = services.compare(registry.family(specs[0].family), specs, dialogue, references or (), as_is=as_is)
     if done.failure:
         raise GenerationError(done.failure)
     return done.as_dict()
@@ -215,11 +208,8 @@ def evaluate_models(
     source = "rows" if rows is not None else data or SAMPLES
     examples = make_sources(services.settings).read(source) if rows is None else _examples(rows)
     allowed = most(source, services.settings.public)
-    for progress in evaluate(
-        services.store, specs, examples, data=source, policy=policy, seed=seed,
-        limit=allowed if limit is None else min(limit, allowed or limit),
-        cache=services.evaluations.cache, max_chars=services.settings.max_input_chars,
-    ):  # fmt: skip
+    limit = allowed if limit is None else min(limit, allowed or limit)
+    for progress in services.evaluate(specs, examples, source, policy, seed, limit):
         state = {"done": progress.done, "total": progress.total, "note": progress.note}
         yield state
     counted, report = headline_report(progress.evaluation)

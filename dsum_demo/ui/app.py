@@ -28,6 +28,7 @@ from dsum_demo.ui.review.tab import build_review_tab
 from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
+from dsum_demo.ui.zero_gpu import ON_ZERO_GPU
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,10 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     if settings.log_json:
         log_as_json()
     services = Services.start(settings)
-    threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
+    if ON_ZERO_GPU:
+        load_all(services)
+    else:
+        threading.Thread(target=warm_up, args=(services,), name="warm up", daemon=True).start()
     services.jobs.start_polling()
     build_demo(services).launch(
         server_name=host,
@@ -157,3 +161,14 @@ def warm_up(services: Services) -> None:
     with contextlib.suppress(DsumError):
         compare(services.store, family, specs, "A: Hello.\nB: Hello!", decode=DecodingConfig(max_new_tokens=2))
         services.speed = measure_speed(services.store)
+
+
+def load_all(services: Services) -> None:
+    """Load the default models of every family that are on this disk: on ZeroGPU those that this thread loads before the
+    launch move to the GPU fast.
+    """
+    registry = services.registry
+    for spec in [spec for family in registry.families() for spec in family.default_trio()]:
+        if spec and registry.folder_of(spec):
+            with contextlib.suppress(DsumError):
+                services.store.load(spec)

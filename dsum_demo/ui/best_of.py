@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import gradio as gr
 
-from dsum_demo.comparison import Choice
-from dsum_demo.ui.services import Services
-
-CANDIDATES = 4
+from dsum_demo.ui.services import CANDIDATES, Services
 
 
 def best_of_choice(services: Services, label: str, here: str, elem_id: str) -> gr.Checkbox:
@@ -21,12 +16,6 @@ def best_of_choice(services: Services, label: str, here: str, elem_id: str) -> g
         interactive=services.chooser is not None,
         elem_id=elem_id,
     )
-
-
-def choice_of(services: Services) -> Choice | None:
-    """The judge's choice among CANDIDATES summaries; None if no judge may choose."""
-    spec = services.chooser
-    return Choice(cache(lambda: services.evaluations.judges.load(spec)), CANDIDATES) if spec else None
 
 
 def best_of_info(services: Services, here: str) -> str:

@@ -22,6 +22,7 @@ from dsum_demo.ui.html import html_table, notice
 from dsum_demo.ui.long_task import StopFlag, connect_long_task
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.zero_gpu import ON_ZERO_GPU
 
 ABOUT = (
     "A judge is a language model that scores a summary without references, by how much likelier the dialogue makes it. "
@@ -51,7 +52,8 @@ def build_judge_test(services: Services) -> None:
             min_width=220,
         )
         with gr.Column(scale=0, min_width=170):
-            start = gr.Button("Test this judge", variant="primary", interactive=bool(choices), elem_id="judge-start")
+            testable = bool(choices) and not ON_ZERO_GPU  # it takes minutes
+            start = gr.Button("Test this judge", variant="primary", interactive=testable, elem_id="judge-start")
             stop = gr.Button("Stop", interactive=False, elem_id="judge-stop")
     trust = gr.HTML(trust_of(services, choices[0][1]) if choices else "", elem_id="judge-trust")
     result = gr.HTML(elem_id="judge-result")

@@ -91,7 +91,7 @@ def test_an_evaluation_with_a_judge_shows_its_values(services):
 def test_best_of_n_is_offered_only_with_a_tested_judge(services, tested):
     assert services.chooser.name == "causal-base"
     assert "75 % [69, 80] of swapped speakers" in best_of.best_of_info(services, "Here.")
-    assert best_of.choice_of(services).candidates == best_of.CANDIDATES
+    assert services.choice.candidates == best_of.CANDIDATES and services.choice.turn is services.choosing
 
 
 def test_best_of_n_in_the_form_adds_a_system_per_model(services, tested):
@@ -111,7 +111,7 @@ def test_best_of_n_of_recorded_outputs_is_refused_before_the_file_is_read(servic
 
 
 def test_without_a_tested_judge_best_of_n_is_not_available(services):
-    assert services.chooser is None and best_of.choice_of(services) is None
+    assert services.chooser is None and services.choice is None
     assert best_of.best_of_info(services, "Here.").startswith("Not available")
 
 
@@ -119,6 +119,6 @@ def test_a_card_shows_which_candidate_was_chosen(services, tested):
     family = services.registry.default_family
     result = compare(
         services.store, family, [family.base], services.samples[0].dialogue, [], DecodingConfig(max_new_tokens=6),
-        choice=best_of.choice_of(services),
+        choice=services.choice,
     )  # fmt: skip
     assert "Judge causal-base chose" in system_card(result, 0, "none")

@@ -19,7 +19,6 @@ from dsum_demo.comparison import (
     RecordedSummary,
     System,
     clean_references,
-    stream_comparison,
 )
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
@@ -30,7 +29,7 @@ from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
 from dsum_demo.ui.appearance import KINDS, system_looks
 from dsum_demo.ui.assets import call
-from dsum_demo.ui.best_of import CANDIDATES, best_of_choice, choice_of
+from dsum_demo.ui.best_of import best_of_choice
 from dsum_demo.ui.compare import cards
 from dsum_demo.ui.compare.charts import headline, rouge_chart
 from dsum_demo.ui.compare.columns import (
@@ -57,13 +56,15 @@ from dsum_demo.ui.compare.dialogue_input import (
 )
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
 from dsum_demo.ui.compare.links import linked_comparison
-from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
+from dsum_demo.ui.services import CANDIDATES, COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.zero_gpu import on_gpu
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
 # Drawing takes time from generation: with more than a few comparisons, each is drawn less often.
 REDRAW_SECONDS = 0.2
 FEW = 4
+PROOF_SECONDS = 60  # on ZeroGPU
 TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
@@ -174,7 +175,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     # A late answer for the example that was shown before may have emptied or hidden some of it.
     run.success(show_again, [right["comparison"], highlight], outputs, **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
-    prove.click(MethodType(prove_models, services), right["comparison"], right["proof"], **QUIET)
+    proven = on_gpu(MethodType(prove_models, services), lambda comparison: PROOF_SECONDS)
+    prove.click(proven, right["comparison"], right["proof"], **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
@@ -345,23 +347,20 @@ def run_comparison(
         references = [reference1, reference2, reference3]
         ignored = references_of_others(services, dialogue, references)
         own = [reference for index, reference in enumerate(references) if index not in ignored]
-        states = stream_comparison(
-            services.store,
+        states = services.compare(
             family,
             specs,
             dialogue,
             own,
             decode_config(family, strategy, beams, temperature, seed, length, ngram),
-            max_chars=services.settings.max_input_chars,
-            should_stop=stop.is_set if stop else None,
-            strengths={
+            {
                 name: value
                 for name, value in zip((*names, *added[: len(ADDED)]), strengths, strict=True)
                 if name and name != PASTED
             },
             as_is=uses_as_is(dialogue, as_is),
-            choice=choice_of(services) if best else None,
-            generate=services.scheduler.stream,
+            best=best,
+            should_stop=stop.is_set if stop else None,
         )
         for comparison in states:
             now = [system.phase for system in comparison.systems]
