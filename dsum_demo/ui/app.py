@@ -29,6 +29,7 @@ from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import TAGLINE, THEME, TITLE
 from dsum_demo.ui.train.tab import BrowserMemory, build_train_tab
 from dsum_demo.ui.zero_gpu import ON_ZERO_GPU
+from dsum_demo.utils.hardware import limit_malloc_arenas
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ def app_options(services: Services) -> dict[str, object]:
 
 def serve(settings: Settings, host: str | None = None, port: int | None = None) -> None:
     """Serve the page until interrupted. Raises SettingsError for an invalid catalog or environment."""
+    limit_malloc_arenas()
     if settings.log_json:
         log_as_json()
     services = Services.start(settings)

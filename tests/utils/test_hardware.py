@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,21 @@ def test_a_process_can_offer_itself_where_memory_runs_out():
         "from dsum_demo.utils.hardware import prefer_oom_kill; prefer_oom_kill(); "
         "print(open('/proc/self/oom_score_adj').read())"
     ) == [900]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator without arenas")
+@pytest.mark.parametrize(("limit", "most"), [("", 30), ("hardware.limit_malloc_arenas(2)", 2)])
+def test_threads_share_two_arenas_once_they_are_limited(limit, most):
+    """Ten threads allocate at once; malloc_info(3) names each arena."""
+    (arenas,) = ask(
+        "import ctypes, tempfile, threading; from dsum_demo.utils import hardware\n"
+        f"{limit}\n"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; barrier = threading.Barrier(10)\n"
+        "def allocate(): libc.malloc(1000); barrier.wait()\n"
+        "threads = [threading.Thread(target=allocate) for _ in range(10)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "libc.fopen.restype = ctypes.c_void_p; path = tempfile.mkstemp()[1]\n"
+        "file = ctypes.c_void_p(libc.fopen(path.encode(), b'w')); libc.malloc_info(0, file); libc.fclose(file)\n"
+        "print(open(path).read().count('<heap nr='))"
+    )
+    assert arenas <= most and (most == 2 or arenas > 2)
