@@ -19,6 +19,8 @@ from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.generation.scheduler import Waiting
 from dsum_demo.generation.streaming import Generation, stream
 from dsum_demo.judge.best_of import BestOf, best_of
+from dsum_demo.judge.judged_texts import TITLES, JudgedTexts
+from dsum_demo.judge.judges import judge_lines
 from dsum_demo.judge.likelihood_judge import LikelihoodJudge
 from dsum_demo.metrics.scores import (
     METRICS,
@@ -125,7 +127,8 @@ class Comparison:
     family: the one whose base model the systems are compared with; a system may be of another family, and uses that
     family's prompt. reading: how the text was read, such as a chat export; its dialogue is `dialogue`. recorded: the
     date (YYYY-MM-DD) of a saved evaluation from which the summaries are, or of a link; "" if they were generated for
-    this comparison. shared: whether the texts are from a link, whose origin is unknown.
+    this comparison. shared: whether the texts are from a link, whose origin is unknown. judged: a judge's values of the
+    summaries and references, if the user requested them; not kept across a reload.
     """
 
     family: Family
@@ -137,6 +140,21 @@ class Comparison:
     reading: Reading | None = None
     recorded: str = ""
     shared: bool = False
+    judged: JudgedTexts | None = None
+
+    @property
+    def judgeable(self) -> dict[str, str]:
+        """What a judge can score: the complete summaries and the references by their titles."""
+        summaries = {self.title_of(system): system.summary for system in self.systems if system.phase == "done"}
+        references = {f"Reference {number}": text for number, text in enumerate(self.references, 1)}
+        return {title: text for title, text in (summaries | references).items() if words(text)}
+
+    @property
+    def preferred(self) -> str:
+        """The title of the system whose summary the judge prefers; "" if there is none or the judge may not rank."""
+        summaries = {system.summary: self.title_of(system) for system in self.systems if system.phase == "done"}
+        found = self.judged.preferred(list(summaries)) if self.judged else None
+        return "" if found is None else summaries[found]
 
     @property
     def original(self) -> SystemResult | None:
@@ -200,7 +218,12 @@ class Comparison:
             "turns_left_out": max((s.fitted.turns_left_out for s in self.systems if s.fitted), default=0),
             "cut_inside_turn": any(s.fitted.cut_inside_turn for s in self.systems if s.fitted),
             "systems": [_system_dict(system) for system in self.systems],
+            **({"judge": self._judge_dict(self.judged)} if self.judged else {}),
         }
+
+    def _judge_dict(self, judged: JudgedTexts) -> dict[str, Any]:
+        values = {title: judged.values(text) for title, text in self.judgeable.items()}
+        return {**judged.about, "seconds": judged.seconds, "preferred": self.preferred, "bits_per_token": values}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], registry: Registry) -> Comparison:
@@ -234,12 +257,15 @@ class Comparison:
         """One row per system. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
         facts = "name kind family phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
         columns = [*facts, *(column for metric in METRICS.values() for column in metric.columns)]
+        judge = [f"judge_{name}" for name in TITLES] if self.judged else []
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, "error", "signature"])
+        writer.writerow([*columns, *judge, "error", "signature"])
         for system in self.systems:
             row = _system_dict(system)
             values = [value for metric in METRICS.values() for value in metric.values(system.scores or {})]
+            if self.judged:
+                values += (self.judged.values(system.summary) or dict.fromkeys(TITLES)).values()
             texts = [escape_formula(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
             writer.writerow(
                 [*texts, *values, escape_formula(system.error), self.signature.text if self.signature else ""]
@@ -260,7 +286,18 @@ class Comparison:
                     cells = " | ".join(shown_f1(system.scores.get(rouge)) for rouge in METRICS)
                     lines.append(f"| {self.title_of(system)} | {cells} |")
             lines += ["", f"{shown_unit().replace('×', 'x')}. {self.signature.text}"]
+        if self.judged:
+            lines += ["", f"| Bits per token | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
+            for title, text in self.judgeable.items():
+                values = (self.judged.values(text) or dict.fromkeys(TITLES)).values()
+                lines.append(f"| {title} | {' | '.join(map(shown_bits, values))} |")
+            lines += ["", *(f"- {line}" for line in judge_lines(self.judged.about))]
         return "\n".join(lines).rstrip() + "\n"
+
+
+def shown_bits(value: float | None) -> str:
+    """Bits per token with two decimals; – without a value."""
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _system_dict(system: SystemResult) -> dict[str, Any]:

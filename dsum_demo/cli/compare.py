@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,15 @@ from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from dsum_demo.comparison import Choice, Comparison, RecordedSummary, System
+    from dsum_demo.judge.judged_texts import JudgedTexts
     from dsum_demo.models.store import ModelStore
 
 
 def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     # All arguments are checked before anything imports torch, which takes seconds.
-    if options.judge and not options.best_of:
-        raise InputError("--judge chooses among candidates; give their number with --best-of.")
     text = _read_text(options.file)
     from dsum_demo.data.dialogues import doubts, read_dialogue
 
@@ -46,6 +47,7 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     say(f"dsum: comparing {', '.join(spec.name for spec in specs) if options.systems else family.title}")
     printed = ""
     choice = _choice(options.best_of, options.judge, settings, store) if options.best_of else None
+    judging = None if options.judge is None or options.best_of else _judging(options.judge, settings, store)
     states = stream_comparison(
         store, family, specs, text, options.reference, decode, as_is=options.as_is, choice=choice
     )
@@ -54,6 +56,8 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
         if note and note != printed:
             say(f"dsum: {note}")
             printed = note
+    if judging is not None and (texts := list(comparison.judgeable.values())):
+        comparison = replace(comparison, judged=judging(comparison.dialogue, texts))
     for note in comparison.truncated:
         say(f"dsum: {note}")
     print(comparison.as_json() if options.json else _comparison_text(comparison), end="")
@@ -61,6 +65,14 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
     for system in failed:
         say(f"dsum: {system.spec.name}: {system.error}")
     return FAILED if failed else DONE
+
+
+def _judging(name: str, settings: Settings, store: ModelStore) -> Callable[[str, Sequence[str]], JudgedTexts]:
+    """Judges the texts of a dialogue. Raises InputError for an unknown judge."""
+    from dsum_demo.judge.judged_texts import judge_texts
+
+    judges = make_judges(settings, store)
+    return partial(judge_texts, judges, judges.find(name))
 
 
 def _choice(number: int, judge: str | None, settings: Settings, store: ModelStore) -> Choice:
@@ -128,4 +140,19 @@ def _comparison_text(comparison: Comparison) -> str:
         lines.append(f"F1 x 100. {comparison.signature.text}")
     else:
         lines.append("No ROUGE scores: add a reference summary with --reference to compute them.")
+    if comparison.judged:
+        lines += ["", *_judged_lines(comparison, comparison.judged)]
     return "\n".join(lines) + "\n"
+
+
+def _judged_lines(comparison: Comparison, judged: JudgedTexts) -> list[str]:
+    from dsum_demo.comparison import shown_bits
+    from dsum_demo.judge.judged_texts import TITLES
+    from dsum_demo.judge.judges import judge_lines
+
+    lines = [f"{'Bits per token':<24}" + "".join(f"{title:>21}" for title in TITLES.values())]
+    for title, text in comparison.judgeable.items():
+        cells = (judged.values(text) or dict.fromkeys(TITLES)).values()
+        lines.append(f"{title:<24}" + "".join(f"{shown_bits(value):>21}" for value in cells))
+    preferred = [f"The judge prefers the summary of {comparison.preferred}."] if comparison.preferred else []
+    return [*lines, *preferred, *judge_lines(judged.about)]

@@ -118,7 +118,8 @@ def run_evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 def report_text(evaluation: Evaluation, report: Report) -> str:
     """The report as a table for a terminal."""
-    from dsum_demo.evaluation.export import checked, judge_lines, scale, scores
+    from dsum_demo.evaluation.export import checked, scale, scores
+    from dsum_demo.judge.judges import judge_lines
     from dsum_demo.metrics.checks import CHECKS
 
     lines = [report.recovery.sentence, ""] if report.recovery else []

@@ -82,7 +82,13 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--best-of", type=int, metavar="N", help="generate N candidates and keep the one that a judge prefers"
     )
-    compare.add_argument("--judge", metavar="NAME", help="the judge for --best-of (default: the best that is tested)")
+    compare.add_argument(
+        "--judge",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="judge the summaries with a language model, without references; with --best-of, the judge that chooses",
+    )
     compare.add_argument("--max-new-tokens", type=int, metavar="N", help="maximum length of a summary, in tokens")
     compare.add_argument("--json", action="store_true", help="print JSON")
     compare.set_defaults(run=run_compare)

@@ -70,7 +70,7 @@ def _means(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
 
 def _print_judged(evaluation: Evaluation) -> None:
-    from dsum_demo.evaluation.export import judge_lines
+    from dsum_demo.judge.judges import judge_lines
 
     checks = [check for check in CHECKS if check.needs == "judge"]
     print(f"\n{'bits per token':<24}" + "".join(f"{check.title:>22}" for check in checks))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.report import Report
+from dsum_demo.judge.judges import judge_lines
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
@@ -160,13 +160,6 @@ def checked(check: Check, interval: Interval | None) -> str:
     if check.times_100:
         return f"{100 * interval.mean:.1f}{'' if check.unit == 'score' else ' %'}"
     return f"{interval.mean:.2f}"
-
-
-def judge_lines(judge: Mapping[str, Any]) -> list[str]:
-    """How far to trust the judge of an evaluation, what it computes, and what it cost; one line each."""
-    cost = f" {judge['seconds_per_100']:.0f} seconds per 100 summaries." if "seconds_per_100" in judge else ""
-    ranking = [] if judge["can_rank"] else ["Do not rank by this judge: it is not shown to find wrong speakers."]
-    return [*judge["trust"], *ranking, f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}"]
 
 
 def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:

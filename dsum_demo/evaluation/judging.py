@@ -55,10 +55,7 @@ def judge_evaluation(
         texts = wanted.setdefault(example.dialogue, [])
         texts += [o.text for o in example.outputs.values() if o.text not in texts]
     total = sum(map(len, wanted.values()))
-    about = {
-        "name": spec.name, "method": METHOD, "trust": list(judges.trust(spec.name)),
-        "can_rank": judges.can_rank(spec.name),
-    }  # fmt: skip
+    about = judges.describe(spec.name)
 
     def state(note: str, found: Judged, left: float | None = None, finished: bool = False) -> EvaluationProgress:
         seconds = [one.seconds for one in found.values()]

@@ -2,4 +2,4 @@
 Its own test compares true summaries with corrupted twins. It does not use data sets or saved evaluations.
 """
 
-__all__ = ["best_of", "corruptions", "judges", "likelihood_judge", "own_test"]
+__all__ = ["best_of", "corruptions", "judged_texts", "judges", "likelihood_judge", "own_test"]

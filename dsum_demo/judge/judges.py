@@ -6,14 +6,16 @@ judges/tests.json has the shipped results of each judge's own test.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from dsum_demo.data.dialogues import speakers
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.hub.source import SourceKind
-from dsum_demo.judge.likelihood_judge import LikelihoodJudge
+from dsum_demo.judge.likelihood_judge import METHOD, LikelihoodJudge
 from dsum_demo.judge.own_test import VALUES, JudgeTest
 from dsum_demo.models.adapters import adapter_config
 from dsum_demo.models.architectures import DECODER_ONLY
@@ -88,10 +90,19 @@ class Judges:
             raise DataError(f"{file} is not a list of judge tests ({error!r}); restore the shipped file.") from error
         return [test for test in found if test.judge == name]
 
+    def test_like(self, name: str, dialogue: str) -> JudgeTest | None:
+        """The shipped test of a judge whose speakers are labelled or named as in this dialogue, else its first one."""
+        named = not any(speaker.startswith("#Person") for speaker in speakers(dialogue))
+        return next(iter(sorted(self.tests(name), key=lambda test: test.names is not named)), None)
+
     def trust(self, name: str) -> tuple[str, ...]:
         """How far to trust a judge, one sentence per tested data, or that it is not tested."""
         found = [sentence for test in self.tests(name) for sentence in describe_trust(test)]
         return tuple(found) or (f"The judge {name} {UNTESTED}.",)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """A judge for records: its name, its method, the sentences of `trust`, and whether it may rank."""
+        return {"name": name, "method": METHOD, "trust": list(self.trust(name)), "can_rank": self.can_rank(name)}
 
     def chooser(self, name: str = "") -> JudgeSpec:
         """The judge that may choose the best of several summaries: the named one, by default DEFAULT_JUDGE, or the one
@@ -136,3 +147,10 @@ def describe_trust(test: JudgeTest) -> list[str]:
     where = f"{test.dialogues:,} dialogues of {test.data}{named}, 95 % intervals"
     found = [f"{title} {test.sentence(name)} ({where})." for name, (title, _) in VALUES.items() if name in test.shares]
     return found or [f"The test over {where} has no values of a judge."]
+
+
+def judge_lines(judge: Mapping[str, Any]) -> list[str]:
+    """How far to trust the judge of an evaluation, what it computes, and what it cost; one line each."""
+    cost = f" {judge['seconds_per_100']:.0f} seconds per 100 summaries." if "seconds_per_100" in judge else ""
+    ranking = [] if judge["can_rank"] else ["Do not rank by this judge: it is not shown to find wrong speakers."]
+    return [*judge["trust"], *ranking, f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}"]

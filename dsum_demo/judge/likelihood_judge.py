@@ -71,27 +71,27 @@ class LikelihoodJudge:
     ) -> Iterator[tuple[int, list[Judgement]]]:
         """Yield (place, judgements) of each (dialogue, summaries), by the dialogues' lengths.
 
-        The dialogue is computed once for its summaries. Raises Stopped between dialogues, and GenerationError, naming
-        the model, if the model fails.
+        The dialogue is computed once for its summaries. Raises Stopped between passes of the model, and
+        GenerationError, naming the model, if the model fails.
         """
         try:
             for place in sorted(range(len(items)), key=lambda i: len(items[i][0])):
-                if should_stop():
-                    raise Stopped("The judge was stopped.")
-                yield place, self._judge(*items[place], coverage)
+                yield place, self._judge(*items[place], coverage, should_stop)
         except Stopped:
             raise
         except Exception as error:
             raise GenerationError(f"The judge {self.name} failed: {first_line(error)}") from error
 
-    def _judge(self, dialogue: str, summaries: Sequence[str], coverage: bool) -> list[Judgement]:
+    def _judge(
+        self, dialogue: str, summaries: Sequence[str], coverage: bool, should_stop: Callable[[], bool]
+    ) -> list[Judgement]:
         started = time.perf_counter()
         # The end token is not judged: it measures whether the summary is complete.
         targets = [self._target(text, MAX_SUMMARY_TOKENS) for text in summaries]
         with torch.inference_mode():
-            given, exchanged = self._given(dialogue, summaries, targets)
-            alone = self._sums(self._empty(self.prompt), targets)
-            covered = self._coverage(dialogue, summaries) if coverage else [None] * len(summaries)
+            given, exchanged = self._given(dialogue, summaries, targets, should_stop)
+            alone = self._sums(self._empty(self.prompt), targets, should_stop)
+            covered = self._coverage(dialogue, summaries, should_stop) if coverage else [None] * len(summaries)
         seconds = (time.perf_counter() - started) / max(1, len(summaries))
         return [
             Judgement(
@@ -105,19 +105,20 @@ class LikelihoodJudge:
         ]
 
     def _given(
-        self, dialogue: str, summaries: Sequence[str], targets: Sequence[list[int]]
+        self, dialogue: str, summaries: Sequence[str], targets: Sequence[list[int]], should_stop: Callable[[], bool]
     ) -> tuple[list[float], list[float | None]]:
         """The log-probability of each summary with the dialogue, and with two of its speakers exchanged: those whom the
         summary mentions, or one of them and another; None if it mentions none.
         """
-        given = self._sums(self._prompt(dialogue), targets)
+        given = self._sums(self._prompt(dialogue), targets, should_stop)
         exchanged: list[float | None] = [None] * len(targets)
         pairs = [speaker_pair(dialogue, text) for text in summaries]
         for pair in dict.fromkeys(filter(None, pairs)):
             one, other = pair
             own = [place for place, found in enumerate(pairs) if found == pair]
             prompt = self._prompt(exchange_names(dialogue, {one: other, other: one}))
-            for place, value in zip(own, self._sums(prompt, [targets[place] for place in own]), strict=True):
+            values = self._sums(prompt, [targets[place] for place in own], should_stop)
+            for place, value in zip(own, values, strict=True):
                 exchanged[place] = value
         return given, exchanged
 
@@ -125,12 +126,12 @@ class LikelihoodJudge:
         room = self.max_source_tokens - MAX_SUMMARY_TOKENS
         return self.loaded.fit(self.prompt, dialogue, room, MAX_SUMMARY_TOKENS).source_ids
 
-    def _coverage(self, dialogue: str, summaries: Sequence[str]) -> list[float | None]:
+    def _coverage(self, dialogue: str, summaries: Sequence[str], should_stop: Callable[[], bool]) -> list[float | None]:
         target = self._target(dialogue, MAX_DIALOGUE_TOKENS)
-        alone = self._sums(self._empty(self._reverse), [target])[0]
+        alone = self._sums(self._empty(self._reverse), [target], should_stop)[0]
         prompts = [self._reverse.encode(self.loaded.tokenizer, text)[: self.max_source_tokens] for text in summaries]
         return [
-            _bits(self._sums(prompt, [target])[0] - alone, target) if text.strip() else None
+            _bits(self._sums(prompt, [target], should_stop)[0] - alone, target) if text.strip() else None
             for prompt, text in zip(prompts, summaries, strict=True)
         ]
 
@@ -140,10 +141,14 @@ class LikelihoodJudge:
     def _empty(self, prompt: Prompt) -> list[int]:
         return prompt.encode(self.loaded.tokenizer, "")
 
-    def _sums(self, prompt: Sequence[int], targets: Sequence[list[int]]) -> list[float]:
+    def _sums(
+        self, prompt: Sequence[int], targets: Sequence[list[int]], should_stop: Callable[[], bool]
+    ) -> list[float]:
         """The log-probability of each target, 0 for an empty one; the prompt is computed once per batch of targets."""
         found = dict.fromkeys(range(len(targets)), 0.0)
         for batch in _batches(targets):
+            if should_stop():
+                raise Stopped("The judge was stopped.")
             rows = log_probabilities(self.loaded.model, [prompt], [[targets[place] for place in batch]])[0]
             found.update(zip(batch, (float(row.double().sum()) for row in rows), strict=True))
         return list(found.values())

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from dsum_demo.comparison import clean_references
 from dsum_demo.composition import make_sources
+from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.data.examples import Example, to_examples
 from dsum_demo.data.sources import SAMPLES, regroup, source_names
 from dsum_demo.data.tables import Row
@@ -25,6 +26,7 @@ from dsum_demo.evaluation.report import headline_report
 from dsum_demo.metrics.checks import check_summary as run_checks
 from dsum_demo.metrics.scores import score_summary as run_metrics
 from dsum_demo.metrics.scores import signature as metric_signature
+from dsum_demo.metrics.words import words
 from dsum_demo.runs.store import Run
 from dsum_demo.training.presets import requested_config
 from dsum_demo.ui.checked_arguments import checked
@@ -161,7 +163,11 @@ def score_summary(services: Services, summary: str, references: list[str]) -> di
 
 
 def check_summary(
-    services: Services, summary: str, dialogue: str | None = None, references: list[str] | None = None
+    services: Services,
+    summary: str,
+    dialogue: str | None = None,
+    references: list[str] | None = None,
+    judge: str | None = None,
 ) -> dict[str, Any]:
     """Check a summary beyond ROUGE: length, copying, repetition, speakers, names and numbers that are not in the text.
 
@@ -171,11 +177,23 @@ def check_summary(
         summary: The summary to check.
         dialogue: The dialogue that it summarizes.
         references: Up to three human summaries of the same dialogue.
+        judge: The name of a judge, as `dsum judge list` prints it, or "" for the default one: a language model that
+            scores the summary with the dialogue and without references. The result has how far to trust it. Default:
+            no judge.
     """
     _check_length(services, summary)
     _check_length(services, dialogue or "")
     checked = run_checks(summary, dialogue, clean_references(references or ()))
-    return {"checks": checked.values, "not_in_dialogue": list(checked.ungrounded)}
+    found = {"checks": checked.values, "not_in_dialogue": list(checked.ungrounded)}
+    return found if judge is None else {**found, "judge": _judged(services, judge, summary, dialogue or "")}
+
+
+def _judged(services: Services, name: str, summary: str, dialogue: str) -> dict[str, Any]:
+    if not (words(summary) and words(dialogue)):
+        raise InputError("The judge needs a summary and its dialogue, both with words.")
+    read = read_dialogue(dialogue, services.settings.max_input_chars).dialogue
+    (judged,) = services.judge(name, read, [summary])
+    return {**judged.about, "seconds": judged.seconds, "bits_per_token": judged.values(summary)}
 
 
 def evaluate_models(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from dsum_demo.ui.theme import QUIET
 
@@ -26,13 +27,13 @@ class StopFlag:
 def connect_long_task(
     start: gr.Button,
     stop: gr.Button,
-    run: Callable[..., Iterator[str]],
+    run: Callable[..., Iterator[Any]],
     inputs: Sequence[gr.components.Component],
-    result: gr.HTML,
+    result: gr.components.Component | Sequence[gr.components.Component],
     doing: str,
-) -> None:
+) -> Dependency:
     """Let `start` yield what `result` shows from `run(*inputs, flag)`, one at a time on the page, until `stop` sets the
-    StopFlag. doing: the label of `start` meanwhile.
+    StopFlag. doing: the label of `start` meanwhile. Returns the event that ends with the task.
     """
     label, running = start.value, gr.State(None)
 
@@ -46,6 +47,7 @@ def connect_long_task(
     ran = begun.then(run, [*inputs, running], result, concurrency_limit=1, **QUIET)
     ran.then(end, None, [start, stop], queue=False, **QUIET)
     stop.click(ask_to_stop, running, stop, queue=False, **QUIET)
+    return ran
 
 
 def ask_to_stop(running: StopFlag | None) -> Update:

@@ -28,6 +28,7 @@ from dsum_demo.evaluation.recorded_comparison import recorded_samples
 from dsum_demo.evaluation.records import EvaluationProgress
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.generation.scheduler import Scheduler
+from dsum_demo.judge.judged_texts import JudgedTexts, judge_texts
 from dsum_demo.judge.judges import JudgeSpec
 from dsum_demo.models.catalog import Family, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
@@ -70,8 +71,8 @@ class Services:
     event that stops it. review_runs: the run that becomes a review, by the secret of its browser. speed: this
     machine's, None until measured. backup: uploads copies of the reviews, None if that is not set up. scheduler:
     generates the summaries of all comparisons. evaluate: `runner.evaluate` with this app's models, cache, limits and
-    hardware, from (systems, examples, data, policy, seed, limit). choosing: held by the comparison that chooses the
-    best of several.
+    hardware, from (systems, examples, data, policy, seed, limit). judge: yields the JudgedTexts of (judge, dialogue,
+    texts). choosing: held by the comparison that chooses the best of several.
     """
 
     settings: Settings
@@ -88,6 +89,7 @@ class Services:
     evaluations: EvaluationQueue = field(init=False)
     reviews: ReviewStore = field(init=False)
     evaluate: Callable[..., Iterator[EvaluationProgress]] = field(init=False)
+    judge: Callable[..., Iterator[JudgedTexts]] = field(init=False)
     _compared: Callable[..., Iterator[Comparison]] = field(init=False)
     backup: ReviewBackup | None = field(init=False, default=None)
 
@@ -104,6 +106,7 @@ class Services:
             run_on=lambda function: on_gpu(function, self._wanted_seconds),
         )
         self.evaluate = on_gpu(self._evaluation, evaluation_seconds)
+        self.judge = on_gpu(self._judging, lambda judge, dialogue, texts: START_SECONDS + len(texts))
         self._compared = on_gpu(self._comparison, comparison_seconds)
         file, repository = self.settings.reviews_file, self.settings.reviews_repo
         if repository and not self.settings.offline:
@@ -175,6 +178,12 @@ class Services:
             self.store, specs, examples, data=data, policy=policy, seed=seed, limit=limit,
             cache=self.evaluations.cache, max_chars=self.settings.max_input_chars,
         )  # fmt: skip
+
+    def _judging(
+        self, judge: str, dialogue: str, texts: Sequence[str], should_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[JudgedTexts]:
+        judges = self.evaluations.judges
+        yield judge_texts(judges, judges.find(judge), dialogue, texts, should_stop)
 
     def _wanted_seconds(self, wanted: Wanted) -> float:
         models = len(wanted.systems) * max(1, wanted.best_of) + bool(wanted.judge)

@@ -44,6 +44,7 @@ def test_compare_without_json_prints_systems_and_how_to_get_rouge(dsum):
         (("compare", "-", "--systems", "dsum-t5-base,gpt"), "There is no model 'gpt'"),
         (("compare", "-", "--systems", "dsum-t5-base,dsum-t5-base"), "dsum-t5-base was chosen twice"),
         (("compare", "-", "--recorded", "file.txt"), "give NAME=FILE"),
+        (("compare", "-", "--judge", "gpt"), "There is no judge 'gpt'"),
         (("compare", "-", "--recorded", "a=nowhere.txt"), "nowhere.txt cannot be read"),
         (("score", "nowhere.csv", "--references", "a", "--systems", "b"), "nowhere.csv"),
     ],

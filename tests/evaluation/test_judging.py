@@ -13,7 +13,7 @@ from dsum_demo.cli.evaluate import report_text
 from dsum_demo.data.examples import read_samples
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.candidates import with_best_of
-from dsum_demo.evaluation.export import examples_csv, judge_lines, report_markdown
+from dsum_demo.evaluation.export import examples_csv, report_markdown
 from dsum_demo.evaluation.judging import judged
 from dsum_demo.evaluation.output_cache import OutputCache
 from dsum_demo.evaluation.recorded import evaluate_recorded
@@ -21,7 +21,7 @@ from dsum_demo.evaluation.records import Evaluation, ExampleRecord
 from dsum_demo.evaluation.report import build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import read_evaluation, write_evaluation
-from dsum_demo.judge.judges import Judges
+from dsum_demo.judge.judges import Judges, judge_lines
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.settings import Settings
 from dsum_demo.ui.evaluate.tables import checks_table

@@ -1,13 +1,16 @@
-"""The judges in the Models tab, the judge in the Evaluate form, and best of n in Compare, with tiny real models."""
+"""The judges in the Models tab, the judge in Evaluate and Compare, and best of n in Compare, with tiny real models."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dsum_demo.comparison import compare
+from dsum_demo.comparison import Comparison, RecordedSummary, compare
 from dsum_demo.composition import make_run_queue
 from dsum_demo.data.examples import read_samples
 from dsum_demo.data.sources import SAMPLES
@@ -15,8 +18,9 @@ from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import RECORDED, Wanted
 from dsum_demo.judge.own_test import JudgeTest, wilson
 from dsum_demo.models.decoding import DecodingConfig
-from dsum_demo.ui import best_of, judge_test, long_task
-from dsum_demo.ui.compare.cards import system_card
+from dsum_demo.ui import api, best_of, judge_test, long_task
+from dsum_demo.ui.compare import judging
+from dsum_demo.ui.compare.cards import comparison_page, system_card
 from dsum_demo.ui.evaluate.form import judge_choices
 from dsum_demo.ui.evaluate.tab import start_own
 from dsum_demo.ui.services import Services
@@ -122,3 +126,65 @@ def test_a_card_shows_which_candidate_was_chosen(services, tested):
         choice=services.choice,
     )  # fmt: skip
     assert "Judge causal-base chose" in system_card(result, 0, "none")
+
+
+@pytest.fixture
+def compared(services) -> Comparison:
+    family = services.registry.default_family
+    specs = [*filter(None, family.default_trio()), RecordedSummary("Elsewhere", "Tom asks Ann; Ann is in Paris.")]
+    texts = ("Tom: Are you free on Friday?\nAnn: No, I am in Paris.", ["Ann is in Paris, so Tom has to wait."])
+    return compare(services.store, family, specs, *texts, DecodingConfig(max_new_tokens=6))
+
+
+def test_a_judge_scores_the_summaries_of_a_comparison_and_its_downloads_have_the_values(services, tested, compared):
+    (progress, nothing), (shown, found) = judging.run_judging(services, "causal-base", compared, None)
+    assert "with causal-base" in progress and nothing is None
+    judged = judging.with_judged(compared, found)
+    assert all(f'scope="row">{title}<' in shown for title in judged.judgeable) and "Reference 1" in judged.judgeable
+    assert "catches 75 % [69, 80] of swapped speakers" in shown and "not tested" in shown
+    best = max((s for s in judged.systems if s.summary), key=lambda s: found.judgements[s.summary].choice)
+    assert f"prefers the summary of <b>{judged.title_of(best)}</b>" in shown
+    raw = json.loads(judged.as_json())["judge"]
+    assert raw["bits_per_token"]["Elsewhere"] == found.values(compared.systems[-1].summary)
+    assert raw["name"] == "causal-base" and raw["can_rank"] and raw["preferred"] == judged.title_of(best)
+    row = list(csv.DictReader(io.StringIO(judged.as_csv())))[-1]
+    assert float(row["judge_choice"]) == raw["bits_per_token"]["Elsewhere"]["choice"]
+    assert "| Reference 1 |" in judged.as_markdown() and "75 % [69, 80]" in judged.as_markdown()
+    assert "<h2>Judge</h2>" in comparison_page(judged) and "<h2>Judge</h2>" not in comparison_page(compared)
+    assert "judge" not in compared.as_dict() and "judge_choice" not in compared.as_csv()
+
+
+def test_a_judge_without_a_test_does_not_rank(services, compared):
+    *_, (shown, found) = judging.run_judging(services, "causal-base", compared, None)
+    assert "Do not rank by this judge" in shown and "prefers" not in shown
+    assert judging.with_judged(compared, found).preferred == ""
+
+
+def test_values_of_another_dialogue_or_other_summaries_are_not_added(services, compared):
+    *_, (_, found) = judging.run_judging(services, "causal-base", compared, None)
+    assert judging.with_judged(replace(compared, dialogue="Tom: Hi.\nAnn: Hello."), found) is None
+    assert judging.with_judged(replace(compared, references=("Another reference.",)), found) is None
+    assert judging.with_judged(None, found) is None and judging.with_judged(compared, None) is None
+
+
+def test_judging_can_be_stopped_and_an_error_is_shown(services, compared):
+    stop, shown = long_task.StopFlag(), []
+    for part, found in judging.run_judging(services, "causal-base", compared, stop):
+        shown.append(part)
+        long_task.ask_to_stop(stop)
+        assert found is None
+    assert "stopped" in shown[-1] and 'role="alert"' not in shown[-1]
+    *_, (refused, _) = judging.run_judging(services, "causal-base", replace(compared, systems=(), references=()), None)
+    assert 'role="alert"' in refused and "no complete summary" in refused
+
+
+def test_check_scores_a_summary_with_a_judge(services, tested):
+    dialogue, summary = "Tom: Are you free on Friday?\nAnn: No, I am in Paris.", "Ann is in Paris."
+    found = api.check_summary(services, summary, dialogue, None, "causal-base")["judge"]
+    assert set(found["bits_per_token"]) == {"faithfulness", "speakers", "choice", "coverage"}
+    assert found["name"] == "causal-base" and "75 % [69, 80]" in found["trust"][0]
+    assert "judge" not in api.check_summary(services, summary, dialogue)
+    with pytest.raises(InputError, match="needs a summary and its dialogue"):
+        api.check_summary(services, summary, None, None, "causal-base")
+    with pytest.raises(InputError, match="There is no judge 'gpt'"):
+        api.check_summary(services, summary, dialogue, None, "gpt")

@@ -14,6 +14,7 @@ from dsum_demo.models.catalog import Kind
 from dsum_demo.ui.appearance import HUMAN, Look, system_looks
 from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.compare.charts import difference
+from dsum_demo.ui.compare.judging import judged_table
 from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, notice, segments
 from dsum_demo.utils.formatting import millions
 
@@ -133,13 +134,14 @@ def comparison_page(comparison: Comparison) -> str:
     scores = ""
     if comparison.signature:
         scores = f'<h2>Scores</h2>{scores_table(comparison)}<p class="hint">{escape(comparison.signature.text)}</p>'
+    judged = f"<h2>Judge</h2>{judged_table(comparison)}" if comparison.judged else ""
     warnings = "".join(notice(warning, "warning") for warning in comparison.warnings)
     made = f'<p class="hint">Recorded on {escape(comparison.recorded)}.</p>' if comparison.recorded else ""
     return html_page(
         "dsum: comparison",
         f"<h1>{escape(comparison.family.title)}: one dialogue, {len(systems)} summaries</h1>{made}{warnings}"
         f'<section class="example"><div class="example-grid"><div class="example-text"><div class="turns">{lines}</div>'
-        f'</div><div class="example-cards">{shown}</div></div></section>{scores}',
+        f'</div><div class="example-cards">{shown}</div></div></section>{scores}{judged}',
         ("shared.css", "evaluate.css", "report.css"),
     )
 

@@ -23,6 +23,7 @@ from dsum_demo.comparison import (
 from dsum_demo.data.dialogues import read_dialogue
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.model_proof import prove_model
+from dsum_demo.judge.judged_texts import JudgedTexts
 from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
@@ -55,6 +56,7 @@ from dsum_demo.ui.compare.dialogue_input import (
     uses_as_is,
 )
 from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
+from dsum_demo.ui.compare.judging import build_judging, connect_judging, judged_table, with_judged
 from dsum_demo.ui.compare.links import linked_comparison
 from dsum_demo.ui.services import CANDIDATES, COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import QUIET
@@ -74,7 +76,7 @@ CONTROLS = 3 + len(ADDED)  # the family, the highlighting, and the buttons that 
 Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
     "problem", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
-    "scores", "headline", "chart", "signature", "table", "no_rouge",
+    "scores", "headline", "chart", "signature", "table", "no_rouge", "judging", "judged",
 )  # fmt: skip
 
 
@@ -149,6 +151,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
                 with gr.Accordion("Precision, recall and F1", open=False, elem_id="parts"):
                     right["table"] = gr.HTML(shown["table"])
             right["no_rouge"] = gr.HTML(elem_id="no-rouge")
+            judging = build_judging(services, recorded)
+            right |= {"judging": judging.panel, "judged": judging.result}
 
     outputs = [right[name] for name in RESULTS]
     # Controls that would change a comparison are disabled while it runs.
@@ -177,6 +181,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     run.success(keep, right["comparison"], kept, **QUIET)
     proven = on_gpu(MethodType(prove_models, services), lambda comparison: PROOF_SECONDS)
     prove.click(proven, right["comparison"], right["proof"], **QUIET)
+    judged = connect_judging(services, judging, right["comparison"])
+    judged.success(add_judged, [right["comparison"], judging.found], outputs, **QUIET)
     # A download may have changed which models are available.
     run.success(MethodType(note_family, services), [family, owner], note, **QUIET)
     run.failure(end, None, controls, queue=False, **QUIET)
@@ -454,6 +460,14 @@ def prove_models(services: Services, comparison: Comparison | None) -> Iterator[
     yield shown
 
 
+def add_judged(comparison: Comparison | None, found: JudgedTexts | None) -> tuple[Update, ...]:
+    """Add a judge's values to the comparison and its downloads."""
+    judged = with_judged(comparison, found)
+    if judged is None:
+        return results(judged="") if found else results()
+    return results(comparison=judged, downloads=cards.downloads(judged), judged=judged_table(judged))
+
+
 def follow_dialogue(
     services: Services,
     request: gr.Request,
@@ -675,7 +689,15 @@ def _recorded(comparison: Comparison) -> str:
 def _emptied() -> dict[str, Update]:
     """Hide the scores of the previous comparison."""
     hidden = gr.update(visible=False)
-    return {"options": hidden, "scores": hidden, "legend": "", "no_rouge": "", "proof": ""}
+    return {
+        "options": hidden,
+        "scores": hidden,
+        "judging": hidden,
+        "legend": "",
+        "no_rouge": "",
+        "proof": "",
+        "judged": "",
+    }
 
 
 def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
@@ -690,6 +712,8 @@ def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
         **_texts(comparison, highlight),
         "comparison": comparison,
         "options": gr.update(visible=True),
+        "judging": gr.update(visible=True),
+        "judged": judged_table(comparison),
         "downloads": cards.downloads(comparison),
         "legend": cards.legend(comparison, highlight),
         "scores": gr.update(visible=scored),

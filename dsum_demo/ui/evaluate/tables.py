@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from dsum_demo.evaluation.export import judge_lines, scale
+from dsum_demo.evaluation.export import scale
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.recovery import RULE
 from dsum_demo.evaluation.report import Report, SystemReport
+from dsum_demo.judge.judges import judge_lines
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import METRICS, shown_unit
