@@ -1,6 +1,6 @@
 """Uploads a finished run to the Hugging Face Hub: its best weights, model card and result.json.
 
-huggingface_hub takes the token from HF_TOKEN or `hf auth login`; this module never reads, stores or logs it.
+Without a given token huggingface_hub takes it from HF_TOKEN or `hf auth login`; this module never stores or logs one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dsum_demo.utils.formatting import first_line
 _PRIVATE = ("name", "created")
 
 
-def push(run: Run, repository: str, hub: HubProbe, *, private: bool = False) -> str:
+def push(run: Run, repository: str, hub: HubProbe, *, private: bool = False, token: str | None = None) -> str:
     """Upload the run's best weights, tokenizer, card and result.json in one commit; returns the repository's URL.
 
     The repository is created if it does not exist. Raises InputError for an invalid name or a run without a model, and
@@ -37,7 +37,7 @@ def push(run: Run, repository: str, hub: HubProbe, *, private: bool = False) -> 
     from huggingface_hub import HfApi
     from huggingface_hub.errors import LocalTokenNotFoundError
 
-    api = HfApi()
+    api = HfApi(token=token)
     try:
         page = api.create_repo(repository, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from dsum_demo.errors import DsumError
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.estimates import measure_speed
 from dsum_demo.settings import Settings
+from dsum_demo.ui.account import build_sign_in, connect_sign_in
 from dsum_demo.ui.api import add_api
 from dsum_demo.ui.assets import SCRIPTS, STYLE_SHEETS, call
 from dsum_demo.ui.compare.tab import build_compare_tab
@@ -83,9 +84,11 @@ def build_demo(services: Services) -> gr.Blocks:
     with Page(services, title=title, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as demo:
         with gr.Row(elem_id="header"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", min_width=260, scale=3)
+            build_sign_in(services.settings)
             dark = gr.Button("◐ Theme", elem_id="theme-toggle", size="sm", scale=0)
             dark.click(None, None, None, js=call("toggleDark"), api_visibility="private")
         memory = BrowserMemory.build()
+        connect_sign_in(demo, services.settings, memory.owner)
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
                 _title("Compare")

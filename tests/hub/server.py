@@ -270,6 +270,8 @@ class _Handler(BaseHTTPRequestHandler):
             r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/(.+))?", self.where
         ):
             self._api(*found.groups())
+        elif self.where == "/api/whoami-v2" and self._token():
+            self._json({"type": "user", "name": "maya", "fullname": "Maya Novak", "avatarUrl": f"{self.hub.url}/maya"})
         elif self.command == "POST" and self.where == "/api/repos/create":
             self._create(json.loads(self.body))
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(preupload|commit)/main", self.where):

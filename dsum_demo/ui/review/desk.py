@@ -50,8 +50,8 @@ KEYS_HELP = (
 )
 
 
-def join_view(review: Review, progress: str = "") -> str:
-    """The first page of a review's link."""
+def join_view(review: Review, name: str = "") -> str:
+    """The first page of a review's link. name: of the visitor's account."""
     systems = len(review.systems)
     how = (
         f"You see {review.items} dialogue{'' if review.items == 1 else 's'}, one at a time, with up to {systems} "
@@ -59,10 +59,10 @@ def join_view(review: Review, progress: str = "") -> str:
         + ("after each verdict." if review.settings.reveal == "item" else "at the end.")
     )
     return (
-        f"{_open(review, 'join', f'Review {review.name}')}{_head(review, None)}<p>{escape(how)}</p>{progress}"
+        f"{_open(review, 'join', f'Review {review.name}')}{_head(review, None)}<p>{escape(how)}</p>"
         '<div class="review-join"><label for="review-name">Your name, shown with your verdicts (optional)</label>'
         f'<input id="review-name" type="text" maxlength="{LONGEST_REVIEWER}" autocomplete="off" '
-        'placeholder="a random id is used without a name">'
+        f'placeholder="a random id is used without a name" value="{escape(name)}">'
         f"{_button('join', 'Start reviewing', 'primary', enter=True)}</div></section>"
     )
 

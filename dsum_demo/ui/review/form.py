@@ -104,6 +104,7 @@ class ReviewForm:
     evaluation: gr.Dropdown
     family: gr.Dropdown
     models: gr.CheckboxGroup
+    reviewer: gr.Textbox
     values: list[Any]
 
 
@@ -179,7 +180,7 @@ def build_review_form(services: Services, owner: gr.BrowserState) -> ReviewForm:
         source, evaluation, systems, file, references, outputs, models, name, items, verdicts, reveal, judges, shares,
         reviewer, *choosers.values(),
     ]  # fmt: skip
-    return ReviewForm(samples, start, evaluation, family, models, values)
+    return ReviewForm(samples, start, evaluation, family, models, reviewer, values)
 
 
 def choose_source(chosen: str) -> tuple[Update, ...]:

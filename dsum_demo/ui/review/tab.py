@@ -21,6 +21,7 @@ from dsum_demo.evaluation.output_cache import identify
 from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.review.records import ErrorSpan, Review, ReviewDraft, ReviewTask
 from dsum_demo.review.sources import draft_from_comparison
+from dsum_demo.ui.account import account_name, can_sign_in
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.evaluate.form import offer_new_systems
@@ -88,6 +89,8 @@ def build_review_tab(
     parts["stop"].click(MethodType(ask_to_stop, services), memory.owner, parts["stop"], queue=False, **QUIET)
     parts["timer"].tick(MethodType(tick, services), [*browser, link], drawn, js=call("reviewShown"), **shared)
     page.load(MethodType(follow_link, services), [*browser, link], [tabs, *drawn], js=call("reviewLink"), **QUIET)
+    if can_sign_in(services.settings):
+        page.load(account_name, None, form.reviewer, **QUIET)
     compare.review.click(
         MethodType(review_comparison, services), [compare.comparison, *browser], [tabs, *drawn], **shared
     )
@@ -111,12 +114,14 @@ def open_tab(services: Services, secret: str, names: Any, chosen: str | None) ->
     )
 
 
-def follow_link(services: Services, secret: str, names: Any, token: str) -> tuple[Update, ...]:
+def follow_link(
+    services: Services, secret: str, names: Any, token: str, profile: gr.OAuthProfile | None = None
+) -> tuple[Update, ...]:
     """(tabs, PARTS): open the review of the page's address, if it names one."""
     if not token or not isinstance(token, str):
         return gr.skip(), *parts()
     try:
-        visitor, review = Visitor.read(secret, names), services.reviews.by_token(token)
+        visitor, review = Visitor.read(secret, names, account_name(profile)), services.reviews.by_token(token)
         return gr.update(selected="review"), *_show(services, visitor, review)
     except DsumError as error:
         return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
@@ -187,9 +192,11 @@ def review_comparison(services: Services, comparison: Comparison | None, secret:
         return gr.update(selected="review"), *parts(notice=notice(services.told(error), "error"))
 
 
-def act(services: Services, secret: str, names: Any, event: gr.EventData) -> tuple[Update, ...]:
+def act(
+    services: Services, secret: str, names: Any, event: gr.EventData, profile: gr.OAuthProfile | None = None
+) -> tuple[Update, ...]:
     """One action of a reviewer. A verdict is on disk when this answers."""
-    return perform(services, Visitor.read(secret, names), clicked(event))
+    return perform(services, Visitor.read(secret, names, account_name(profile)), clicked(event))
 
 
 def perform(services: Services, visitor: Visitor, data: Mapping[str, Any]) -> tuple[Update, ...]:
@@ -298,7 +305,7 @@ def _show(services: Services, visitor: Visitor, review: Review, said: str = "") 
     if not visitor.may_judge(review):
         return _shown(services, visitor, desk.owner_view(review, services.reviews.reviewers(review.id)), said)
     if not reviewer:
-        return _shown(services, visitor, desk.join_view(review), said)
+        return _shown(services, visitor, desk.join_view(review, visitor.account), said)
     task = services.reviews.next_task(review.id, reviewer)
     if task is not None:
         return _desk(services, visitor, review, task, said)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsum_demo.errors import InputError
@@ -19,20 +19,23 @@ LONGEST_REVIEWER = 60  # characters; the storage's limit leaves room for the suf
 
 @dataclass(frozen=True)
 class Visitor:
-    """One browser. secret: of the browser, "" if it keeps none. names: the name given in each review, "" for none, by
-    the review's token; of these reviews the browser has the link.
+    """One browser. secret: of the browser or its account, "" if it keeps none. names: the name given in each review, ""
+    for none, by the review's token; of these reviews the browser has the link. account: the account's user name, "" if
+    the visitor has not signed in.
     """
 
     secret: str
     names: Mapping[str, str]
+    account: str = ""
 
     @classmethod
-    def read(cls, secret: Any, names: Any) -> Visitor:
+    def read(cls, secret: Any, names: Any, account: str = "") -> Visitor:
         """The visitor of the values in the browser; other types count as empty."""
         kept = names if isinstance(names, dict) else {}
         return cls(
             secret if isinstance(secret, str) else "",
             {k: v for k, v in kept.items() if isinstance(k, str) and isinstance(v, str)},
+            account,
         )
 
     def reviewer(self, review: Review) -> str:
@@ -64,7 +67,7 @@ class Visitor:
         self.check_secret()
         if review.token in self.names:
             return self
-        return Visitor(self.secret, {**self.names, review.token: check_reviewer(name)})
+        return replace(self, names={**self.names, review.token: check_reviewer(name)})
 
     def owns(self, review: Review) -> bool:
         """Whether this browser started the review, and may therefore delete it."""

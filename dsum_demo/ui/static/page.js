@@ -82,6 +82,12 @@ dsum.newOwner = (known) => {
   return [known || Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')];
 };
 
+// Once: in a browser that keeps nothing, the owner changes with every load.
+dsum.loadAgain = (changed) => {
+  const [load] = performance.getEntriesByType('navigation');
+  if (changed && load.type !== 'reload') window.location.reload();
+};
+
 // The link exists only after gradio has drawn the file.
 dsum.download = (button) => { setTimeout(() => document.querySelector(button).click(), 100); };
 

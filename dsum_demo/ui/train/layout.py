@@ -13,6 +13,7 @@ from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
 from dsum_demo.training.preference_pairs import LEAST_PAIRS
 from dsum_demo.training.sweep import DEFAULT_STEPS
+from dsum_demo.ui.account import can_sign_in
 from dsum_demo.ui.columns import column_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -58,7 +59,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     chosen = method(first.training.method, first.training.task_type)
     left: dict[str, Any] = {}
     if public:
-        plain(notice(_public_rules()))
+        plain(notice(_public_rules(can_sign_in(services.settings))))
     preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
     left["noted"] = plain(explain_preset(FIRST_PRESET, first.training.task_type, public))
     base = gr.Dropdown(
@@ -145,7 +146,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     return form, left
 
 
-def build_view() -> dict[str, Any]:
+def build_view(public: bool) -> dict[str, Any]:
     right: dict[str, Any] = {"line": plain(elem_id="line", js_on_load="dsum.listenToRuns(element, trigger)")}
     right["watching"] = gr.Dropdown(
         [], label="Run", filterable=False, elem_id="watching", show_label=False, visible=False
@@ -161,7 +162,7 @@ def build_view() -> dict[str, Any]:
         right["question"] = plain(scale=3)
         right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
         right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
-    right["push"], right["pushing"] = build_push()
+    right["push"], right["pushing"] = build_push(public)
     right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
     with gr.Accordion("Last log lines", open=True, visible=False) as right["log"]:
         right["output"] = plain(elem_id="output")
@@ -196,9 +197,10 @@ def build_history() -> dict[str, Any]:
     return below
 
 
-def _public_rules() -> str:
+def _public_rules(sign_in: bool) -> str:
+    where = "in this browser or with your account" if sign_in else "in this browser"
     return (
         f"This Space trains the included T5 model on the samples or an uploaded file of at most "
-        f"{PUBLIC['uploaded_rows']:,} rows, for at most {PUBLIC['max_steps']} steps. Only you, in this browser, can "
-        "see your files and runs; other visitors only see that a run is training or queued."
+        f"{PUBLIC['uploaded_rows']:,} rows, for at most {PUBLIC['max_steps']} steps. Only you, {where}, can see "
+        "your files and runs; other visitors only see that a run is training or queued."
     )

@@ -1,4 +1,4 @@
-"""Push to the Hub: uploads the selected run from the Train tab of an app that is not public."""
+"""Push to the Hub: uploads the selected run with the app's token, or on a public app with the visitor's own."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from typing import Any
 import gradio as gr
 
 from dsum_demo.composition import hub_probe
-from dsum_demo.errors import DsumError
+from dsum_demo.errors import DsumError, InputError
 from dsum_demo.runs.publish import push
 from dsum_demo.runs.store import Run
+from dsum_demo.ui.account import can_sign_in
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.utils.formatting import duration, size
 from dsum_demo.utils.threads import run_in_thread
 
-ABOUT = (
-    '<p class="hint">Uploads the best weights, the model card and result.json. The token is read from HF_TOKEN or '
-    "<code>hf auth login</code> where the app runs, never from this page.</p>"
-)
+ABOUT = "Uploads the best weights, the model card and result.json."
+OWN_TOKEN = "The token is read from HF_TOKEN or <code>hf auth login</code> where the app runs, never from this page."
+ACCOUNT_TOKEN = "The upload uses your Hugging Face account: sign in at the top of the page."
 PRIVATE, PUBLIC = "private", "public"
 REDRAW_SECONDS = 1.0
 
 
-def build_push() -> tuple[gr.Accordion, dict[str, Any]]:
+def can_push(services: Services) -> bool:
+    """False on a public app where visitors cannot sign in: its token is that of its owner."""
+    return not services.settings.public or can_sign_in(services.settings)
+
+
+def build_push(public: bool) -> tuple[gr.Accordion, dict[str, Any]]:
     """(the part, its components by name); hidden until a finished run is selected."""
     with gr.Accordion("Push to the Hub", open=False, visible=False, elem_id="push") as box:
-        gr.HTML(ABOUT)
+        gr.HTML(f'<p class="hint">{ABOUT} {ACCOUNT_TOKEN if public else OWN_TOKEN}</p>')
         with gr.Row():
             repository = gr.Textbox(label="Repository", placeholder="owner/name", elem_id="push-to", min_width=200)
             access = gr.Radio(
@@ -42,8 +47,8 @@ def build_push() -> tuple[gr.Accordion, dict[str, Any]]:
 
 
 def connect_push(services: Services, made: dict[str, Any], watching: gr.Dropdown, owner: gr.BrowserState) -> None:
-    """Nothing on a public app, whose token is that of its owner."""
-    if services.settings.public:
+    """Nothing on an app where runs cannot be pushed."""
+    if not can_push(services):
         return
     start, result = made["start"], made["result"]
     begun = start.click(begin, None, start, queue=False, **QUIET)
@@ -66,12 +71,22 @@ def end() -> Any:
     return gr.update(interactive=True, value="Push")
 
 
-def push_run(services: Services, name: str | None, owner: str, repository: str, access: str) -> Iterator[str]:
-    """Yield the time so far, then a link to the repository or the error."""
+def push_run(
+    services: Services,
+    name: str | None,
+    owner: str,
+    repository: str,
+    access: str,
+    account: gr.OAuthToken | None = None,
+) -> Iterator[str]:
+    """Yield the time so far, then a link to the repository or the error. account: of the visitor."""
     repository = repository.strip()
     try:
+        if services.settings.public and account is None:
+            raise InputError("Sign in with your Hugging Face account to push a run.")
+        token = account.token if account else None
         run = services.jobs.get(name or "", owner)
-        uploading = run_in_thread(lambda stop: _push(services, run, repository, access), "push", REDRAW_SECONDS)
+        uploading = run_in_thread(lambda stop: _push(services, run, repository, access, token), "push", REDRAW_SECONDS)
         weights = size(sum(file.stat().st_size for file in run.best.glob("*"))) if run.best.is_dir() else ""
         yield notice(f"Uploading {run.name} to {repository}: {weights}.")
         while True:
@@ -89,5 +104,5 @@ def push_run(services: Services, name: str | None, owner: str, repository: str, 
         yield notice(services.told(error), "error")
 
 
-def _push(services: Services, run: Run, repository: str, access: str) -> str:
-    return push(run, repository, hub_probe(services.settings), private=access != PUBLIC)
+def _push(services: Services, run: Run, repository: str, access: str, token: str | None) -> str:
+    return push(run, repository, hub_probe(services.settings), private=access != PUBLIC, token=token)

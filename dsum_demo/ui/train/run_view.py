@@ -30,6 +30,7 @@ from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure
 from dsum_demo.ui.train.first_batch_view import first_batch_details
 from dsum_demo.ui.train.generated_summaries import learning_table
 from dsum_demo.ui.train.history import Shown, click, config_of, differences_table, history_table, rows
+from dsum_demo.ui.train.push import can_push
 from dsum_demo.ui.train.run_cards import EMPTY, queue_list, recorded_card, run_card, state_of, sweep_table
 from dsum_demo.utils.files import tail
 
@@ -338,7 +339,7 @@ def _watched(
         "resume": gr.update(visible=ended and status.state in RESUMABLE),
         "open": gr.update(visible=ended and result is not None),
         "zip": gr.update(visible=ended),
-        "push": gr.update(visible=ended and result is not None and not services.settings.public),
+        "push": gr.update(visible=ended and result is not None and can_push(services)),
         "delete": gr.update(visible=ended),
         "log": gr.update(visible=bool(log)),
         "output": f"<pre>{escape(log)}</pre>",

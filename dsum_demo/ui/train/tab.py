@@ -61,7 +61,7 @@ def build_train_tab(
         with gr.Column(scale=5, min_width=310):
             form, left = build_form(services, first)
         with gr.Column(scale=8, min_width=310):
-            right = build_view()
+            right = build_view(services.settings.public)
     right |= build_history()
     right |= {"timer": gr.Timer(TICK_SECONDS, active=False), "drawn": gr.State({}), "shown": gr.State(Shown())}
     right["about"] = gr.State(None)
