@@ -243,11 +243,12 @@ def load_adapted(folder: Path, base: Any) -> tuple[Any, int]:
         second = twin(base)
         if reads_base(adapter_config(folder)):
             unpack(second)
-        # The adapter computes in its base's precision, without casts to float32 and back in every layer.
+        # The adapter computes in its base's precision, without casts to float32 and back in every layer. Its file is
+        # read on the CPU: an app on ZeroGPU has no GPU when it loads models.
         with _as_peft_saves(folder, saved if renamed else {}, architecture.task_type) as source:
             model = PeftModel.from_pretrained(
                 second, str(source), is_trainable=False, autocast_adapter_dtype=computes_in_float32(base),
-                local_files_only=True,
+                local_files_only=True, torch_device="cpu",
             )  # fmt: skip
     except Exception as error:
         raise IncompatibleAdapterError(f"{model_name(folder)} does not fit its base: {first_line(error)}") from error
