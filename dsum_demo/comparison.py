@@ -67,10 +67,16 @@ class Choice:
 class RecordedSummary:
     """A summary from elsewhere, such as another program's, as a system of a comparison. It has a model's descriptive
     fields, so that both can be shown alike.
+
+    origin: EVALUATION:SYSTEM if it is from a saved evaluation, recorded on the date `made` (YYYY-MM-DD); `missing` is
+    then the reason if the evaluation has no such summary.
     """
 
     name: str
     text: str
+    origin: str = ""
+    made: str = ""
+    missing: str = ""
     kind: ClassVar[str] = "recorded"
     family: ClassVar[str] = ""
     base: ClassVar[None] = None
@@ -301,12 +307,12 @@ def shown_bits(value: float | None) -> str:
 
 
 def _system_dict(system: SystemResult) -> dict[str, Any]:
-    generation = system.generation
+    generation, spec = system.generation, system.spec
     return {
-        "name": system.spec.name,
-        "kind": str(system.spec.kind),
-        "family": system.spec.family,
-        "title": system.spec.title,
+        "name": spec.name,
+        "kind": str(spec.kind),
+        "family": spec.family,
+        "title": spec.title,
         "summary": system.summary,
         "rouge": f1_of(system.scores) if system.scores else None,
         "phase": system.phase,
@@ -320,9 +326,18 @@ def _system_dict(system: SystemResult) -> dict[str, Any]:
         "tokens_per_second": generation.tokens_per_second if generation else None,
         "hit_length_limit": bool(generation and generation.hit_length_limit),
         **({"best_of": system.best_of.as_dict()} if system.best_of else {}),
+        **({"origin": spec.origin, "made": spec.made} if isinstance(spec, RecordedSummary) and spec.origin else {}),
         "turns_left_out": system.fitted.turns_left_out if system.fitted else None,
         "cut_inside_turn": bool(system.fitted and system.fitted.cut_inside_turn),
     }
+
+
+def _recorded_summary(raw: Mapping[str, Any]) -> RecordedSummary:
+    origin = str(raw.get("origin", ""))
+    made = date.fromisoformat(raw["made"]).isoformat() if raw.get("made") else ""
+    return RecordedSummary(
+        str(raw["name"]), str(raw["summary"]), origin, made, str(raw["error"]) if raw["phase"] == "failed" else ""
+    )
 
 
 def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registry, reading: Reading) -> SystemResult:
@@ -349,7 +364,7 @@ def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registr
         kept = reading.turns - int(left_out)
         fitted = FittedDialogue(reading.dialogue, (), kept, int(left_out), bool(raw["cut_inside_turn"]))
     return SystemResult(
-        RecordedSummary(name, text) if recorded else registry.spec(name),
+        _recorded_summary(raw) if recorded else registry.spec(name),
         raw["phase"],
         generation=generation,
         parameters=raw["parameters"],
@@ -361,6 +376,14 @@ def _system(raw: Mapping[str, Any], references: Sequence[str], registry: Registr
     )
 
 
+def recorded_result(spec: RecordedSummary, references: Sequence[str]) -> SystemResult:
+    """A summary from elsewhere with its scores, or the reason why there is none."""
+    if spec.missing:
+        return SystemResult(spec, "failed", error=spec.missing)
+    scores = score_summary(spec.text, references) if references else None
+    return SystemResult(spec, "done", generation=Generation(spec.text, 0, 0.0, finished=True), scores=scores)
+
+
 def check_systems(systems: Sequence[System]) -> None:
     """Raises InputError unless there are one to six different systems, and each recorded summary is a usable text."""
     if not systems or len(systems) > MAX_SYSTEMS:
@@ -369,7 +392,7 @@ def check_systems(systems: Sequence[System]) -> None:
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise InputError(f"{twice} was chosen twice; choose another system or remove one of the two.")
     for system in systems:
-        if not isinstance(system, RecordedSummary):
+        if not isinstance(system, RecordedSummary) or system.missing:
             continue
         if not words(system.text):
             raise InputError(f"{system.name} has no words; give the text of a summary or remove it.")
@@ -453,8 +476,8 @@ def _run_system(
         return comparison
 
     if isinstance(spec, RecordedSummary):
-        scores = score_summary(spec.text, comparison.references) if comparison.references else None
-        yield now(phase="done", generation=Generation(spec.text, 0, 0.0, finished=True), scores=scores)
+        result = recorded_result(spec, comparison.references)
+        yield now()
         return comparison
     if should_stop():
         yield now(phase="stopped")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from dsum_demo.comparison import Comparison, SystemResult
+from dsum_demo.comparison import Comparison, RecordedSummary, SystemResult
 from dsum_demo.data.dialogues import read_dialogue
+from dsum_demo.data.examples import fingerprint
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord
-from dsum_demo.evaluation.storage import SavedEvaluations, read_evaluation
+from dsum_demo.evaluation.storage import EXAMPLES, SavedEvaluations, read_evaluation
 from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.scores import signature
+from dsum_demo.metrics.words import words
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.registry import Registry
@@ -75,3 +80,36 @@ def recorded_samples(saved: SavedEvaluations, registry: Registry) -> Mapping[tup
                 comparison = recorded_comparison(evaluation, example, registry)
                 found[one.family, comparison.dialogue] = comparison
     return found
+
+
+def recorded_summary(saved: SavedEvaluations, origin: str, dialogue: str) -> RecordedSummary:
+    """The summary of `dialogue` by a system of a saved evaluation. origin: EVALUATION:SYSTEM."""
+    evaluation, _, system = origin.partition(":")
+    title, made = system, ""
+    try:
+        one = saved.find(evaluation)
+        with contextlib.suppress(ValueError):
+            made = date.fromisoformat(one.created[:10]).isoformat()
+        title = dict(zip(one.names, one.systems, strict=True)).get(system) or system
+        text = _outputs(one.folder, (one.folder / EXAMPLES).stat().st_mtime_ns, system).get(_key(dialogue))
+        missing = ""
+        if text is None:
+            missing = f"The evaluation {evaluation} has no summary of this dialogue by {title}."
+        elif not words(text):
+            missing = f"In the evaluation {evaluation}, {title} wrote nothing for this dialogue."
+    except (DsumError, OSError) as error:
+        text, missing = None, str(error)
+    return RecordedSummary(f"{title} of {evaluation}", text or "", origin, made, missing)
+
+
+@lru_cache(maxsize=8)
+def _outputs(folder: Path, changed: int, system: str) -> Mapping[str, str]:
+    """The system's summaries by the dialogue's fingerprint. changed: when the file was written."""
+    examples = read_evaluation(folder).examples
+    return {example.fingerprint: example.outputs[system].text for example in examples if system in example.outputs}
+
+
+def _key(dialogue: str) -> str:
+    with contextlib.suppress(InputError):
+        dialogue = read_dialogue(dialogue).dialogue
+    return fingerprint(dialogue)

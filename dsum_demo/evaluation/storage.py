@@ -32,8 +32,8 @@ UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError
 class SavedEvaluation:
     """The folder of one saved evaluation. name: unique. shipped: distributed with dsum and read-only.
 
-    reason: why it cannot be opened, or ""; if set, the fields below `shipped` are empty. rouge1: mean F1 by system
-    name.
+    reason: why it cannot be opened, or ""; if set, the fields below `shipped` are empty. names, systems: the systems'
+    names and titles. rouge1: mean F1 by system name.
     """
 
     name: str
@@ -42,6 +42,7 @@ class SavedEvaluation:
     data: str = ""
     family: str = ""
     created: str = ""
+    names: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     n: int = 0
     finished: bool = True
@@ -248,6 +249,7 @@ def _look(folder: Path, *, shipped: bool) -> SavedEvaluation:
             data=str(facts["data"]),
             family=str(facts.get("family", "")),
             created=str(facts["created"]),
+            names=tuple(str(system["name"]) for system in facts["systems"]),
             systems=tuple(str(system["title"]) for system in facts["systems"]),
             n=int(report["n"]),
             finished=bool(facts["finished"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -58,6 +59,12 @@ def duration(seconds: float) -> str:
 def millions(number: int) -> str:
     """A number of parameters as "9,999", "0.299 M" or "248 M"."""
     return f"{number / 1e6:.3g} M" if number >= 1e5 else f"{number:,}"
+
+
+def written_date(iso: str) -> str:
+    """The date of an ISO date or time: "4 March 2026"."""
+    day = date.fromisoformat(iso[:10])
+    return f"{day.day} {day:%B %Y}"
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:

@@ -20,11 +20,12 @@ from dsum_demo.generation.streaming import Generation
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.models.catalog import Kind
 from dsum_demo.models.decoding import DecodingConfig
+from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.ui import assets, html
 from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.compare import cards, charts, families, tab
 from dsum_demo.ui.compare import dialogue_input as dialogue
-from dsum_demo.ui.compare.columns import ADDED, LAYOUT, PASTED, PLACES, chosen, more
+from dsum_demo.ui.compare.columns import ADDED, LAYOUT, PASTED, PLACES, chosen, more, system_choices, values_of
 from dsum_demo.ui.models_tab import show_models
 from dsum_demo.ui.services import Services
 
@@ -448,7 +449,7 @@ TRIO = ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]
 def added(services, comparison, *names: str, texts=("", "", "")) -> tuple[list[str | None], dict]:
     """(the values of the added columns, the results) after *Add a system*."""
     family = services.registry.default_family.name
-    updates = tab.add_system(services, comparison, family, "", *TRIO, *more(names, texts[: len(names)]))
+    updates = tab.add_system(services, comparison, family, "", DIALOGUE, *TRIO, *more(names, texts[: len(names)]))
     visible, choosers = updates[: len(ADDED)], updates[len(ADDED) : 2 * len(ADDED)]
     values = [update.get("value") for update in choosers]
     assert [update.get("visible") for update in visible] == [value is not None for value in values]
@@ -473,7 +474,7 @@ def test_add_a_system_opens_a_column_with_a_model_that_is_not_shown_yet(with_run
     # Only tiny models of one family are on this disk, so nothing but a text from elsewhere is left.
     assert added(with_run, comparison, "my-lora")[0] == ["my-lora", PASTED, None]
     family = with_run.registry.default_family.name
-    full = tab.add_system(with_run, comparison, family, "", *TRIO, "my-lora", PASTED, PASTED, "", "a", "b")
+    full = tab.add_system(with_run, comparison, family, "", DIALOGUE, *TRIO, "my-lora", PASTED, PASTED, "", "a", "b")
     assert all(update == {"__type__": "update"} for update in full), "there is no seventh column"
 
 
@@ -504,7 +505,7 @@ def test_a_removed_system_is_gone_from_columns_scores_and_downloads(with_run):
     two = {"added": ["my-lora", PASTED, None], "texts": ["", REFERENCES[0], ""]}
     comparison = run(with_run, reference=REFERENCES[0], **two)[-1]["comparison"]
     values = [*TRIO, *two["added"], *two["texts"]]
-    updates = tab.remove_system(with_run, 0, comparison, html.NO_HIGHLIGHT, "", *values)
+    updates = tab.remove_system(with_run, 0, comparison, html.NO_HIGHLIGHT, "", DIALOGUE, *values)
     layout, shown = updates[:LAYOUT], dict(zip(tab.RESULTS, updates[LAYOUT:], strict=True))
     assert [update["visible"] for update in layout[:3]] == [True, False, False]
     assert [update["value"] for update in layout[3:6]] == [PASTED, None, None]
@@ -516,7 +517,9 @@ def test_a_removed_system_is_gone_from_columns_scores_and_downloads(with_run):
 
 
 def test_removing_a_column_without_a_result_keeps_the_results(with_run, comparison):
-    updates = tab.remove_system(with_run, 0, comparison, "none", "", *TRIO, "my-lora", PASTED, None, "", "A text.", "")
+    updates = tab.remove_system(
+        with_run, 0, comparison, "none", "", DIALOGUE, *TRIO, "my-lora", PASTED, None, "", "A text.", ""
+    )
     shown = dict(zip(tab.RESULTS, updates[LAYOUT:], strict=True))
     assert shown["comparison"] == {"__type__": "update"} == shown[KINDS[1]]
     assert "Pasted summary" in shown[ADDED[0]] and shown[ADDED[1]] == ""
@@ -524,10 +527,10 @@ def test_removing_a_column_without_a_result_keeps_the_results(with_run, comparis
 
 def test_another_choice_changes_the_card_of_a_column_without_a_result_only(with_run, comparison):
     values = [*TRIO, "my-lora", None, None, "", "", ""]
-    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, comparison, "", *values), strict=True))
+    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, comparison, "none", "", DIALOGUE, *values), strict=True))
     assert "my-lora" in shown[ADDED[0]] and shown[KINDS[1]] == {"__type__": "update"}
     values[1] = "my-lora"
-    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, None, "", *values), strict=True))
+    shown = dict(zip(tab.RESULTS, tab.choose_system(with_run, None, "none", "", DIALOGUE, *values), strict=True))
     assert "my-lora" in shown[KINDS[1]]
 
 
@@ -567,6 +570,70 @@ def test_another_family_keeps_added_systems(with_run):
     layout, shown = changed[-len(tab.RESULTS) - LAYOUT : -len(tab.RESULTS)], changed[-len(tab.RESULTS) :]
     assert all(update == {"__type__": "update"} for update in layout)
     assert "my-lora" in dict(zip(tab.RESULTS, shown, strict=True))[ADDED[0]]
+
+
+# Recorded outputs
+
+
+@pytest.fixture
+def with_saved(services, tmp_path) -> Services:
+    """Services with a saved evaluation of the samples, named mine."""
+    settings = replace(services.settings, data_dir=tmp_path)
+    shutil.copytree(PROJECT_ROOT / "evaluations" / "samples", settings.evaluations_dir / "mine")
+    return replace(services, settings=settings)
+
+
+MINE = "mine:dsum-t5-lora"
+
+
+def test_a_recorded_output_of_the_dialogue_joins_the_comparison_when_it_is_chosen(with_saved, comparison):
+    assert any(
+        value == MINE and label.startswith("LoRA · recorded 2026-")
+        for label, value in system_choices(with_saved, with_saved.registry)
+    )
+    sample = with_saved.samples[0]
+    (expected,) = [
+        one.outputs["dsum-t5-lora"].text
+        for one in with_saved.evaluations.saved.open("mine").examples
+        if one.dialogue == sample.dialogue
+    ]
+    values = [*TRIO, MINE, None, None, "", "", ""]
+    before = tab.choose_system(with_saved, None, "none", "", sample.dialogue, *values)
+    assert expected in html_text(dict(zip(tab.RESULTS, before, strict=True))[ADDED[0]])
+
+    of_sample = replace(comparison, dialogue=sample.dialogue, references=sample.references)
+    updates = tab.choose_system(with_saved, of_sample, "none", "", "another text", *values)
+    shown = dict(zip(tab.RESULTS, updates, strict=True))
+    system = shown["comparison"].systems[3]
+    assert system.summary == expected and system.scores and shown["comparison"].systems[:3] == of_sample.systems
+    assert "recorded on 24 November 2026, not generated here" in shown[ADDED[0]]
+    assert [bar.name for bar in shown["chart"].data if bar.type == "bar"][3] == "LoRA of mine"
+    last = run(with_saved, sample.dialogue, sample.references[0], added=[MINE, None, None])[-1]
+    assert last["comparison"].systems[3].summary == expected
+
+    kept = json.loads(json.dumps(tab.keep(shown["comparison"])))
+    assert Comparison.from_dict(kept, with_saved.registry).systems[3].spec == system.spec
+    assert values_of([system.spec]) == ([MINE], [""])
+
+
+@pytest.mark.parametrize(
+    ("origin", "reason"),
+    [
+        (MINE, "The evaluation mine has no summary of this dialogue by LoRA."),
+        ("mine:gone", "The evaluation mine has no summary of this dialogue by gone."),
+        ("gone:dsum-t5-lora", "Unknown saved evaluation 'gone'"),
+        ("../samples:dsum-t5-lora", "Unknown saved evaluation '../samples'"),
+    ],
+)
+def test_a_column_of_recorded_outputs_without_this_dialogue_gives_the_reason(with_saved, comparison, origin, reason):
+    values = [*TRIO, origin, None, None, "", "", ""]
+    updates = tab.choose_system(with_saved, comparison, "none", "", DIALOGUE, *values)
+    shown = dict(zip(tab.RESULTS, updates, strict=True))
+    assert reason in html_text(shown[ADDED[0]]) and shown["comparison"].systems[3].phase == "failed"
+    last = run(with_saved, added=[origin, None, None])[-1]["comparison"]
+    assert [system.phase for system in last.systems] == ["done", "done", "done", "failed"]
+    kept = json.loads(json.dumps(tab.keep(last)))
+    assert Comparison.from_dict(kept, with_saved.registry).systems[3].spec == last.systems[3].spec
 
 
 def test_the_values_of_added_columns_are_read_as_they_are_set():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
-from dsum_demo.comparison import Comparison, RecordedSummary, System, SystemResult
+from dsum_demo.comparison import Comparison, RecordedSummary, System, SystemResult, recorded_result
 from dsum_demo.metrics.grounding import ungrounded
 from dsum_demo.metrics.overlap import share_marked
 from dsum_demo.metrics.scores import METRICS
@@ -16,7 +17,7 @@ from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.compare.charts import difference
 from dsum_demo.ui.compare.judging import judged_table
 from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, notice, segments
-from dsum_demo.utils.formatting import millions
+from dsum_demo.utils.formatting import millions, written_date
 
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
 
@@ -29,6 +30,9 @@ LEGENDS = {
 
 def empty_card(spec: System, look: Look) -> str:
     """The card before the first comparison: the model and its size, or how to get it."""
+    if isinstance(spec, RecordedSummary) and spec.origin:
+        recorded = _body(recorded_result(spec, ()), "", (), NO_HIGHLIGHT)
+        return card(look.css_class, spec.title, _trained(spec, None, None), recorded, "", copyable=bool(spec.text))
     if spec.source is None and not isinstance(spec, RecordedSummary):
         body = f'<p class="summary empty">{escape(spec.note)}</p>'
     else:
@@ -49,7 +53,7 @@ def system_card(comparison: Comparison, index: int, highlight: str) -> str:
         look.css_class,
         comparison.title_of(result),
         what,
-        _body(result, comparison, highlight),
+        _body(result, comparison.dialogue, comparison.references, highlight),
         _footer(result, comparison, highlight),
         copyable=bool(result.summary),
         busy=result.phase in ("loading", "writing"),
@@ -148,7 +152,8 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _trained(spec: System, parameters: int | None, trained: int | None) -> str:
     if isinstance(spec, RecordedSummary):
-        return "not generated here"
+        made = f"recorded on {written_date(spec.made)}, " if spec.made else ""
+        return f"{made}not generated here"
     name = f"<b>{escape(spec.name)}</b>"
     if spec.kind is Kind.BASE:
         return f"{name} · not fine-tuned" + (f" · {millions(parameters)} parameters" if parameters else "")
@@ -163,13 +168,13 @@ def _strength(strength: float) -> str:
     return f" · <b>strength {strength:g}{' (same as the original)' if strength == 0 else ''}</b>"
 
 
-def _body(result: SystemResult, comparison: Comparison, highlight: str) -> str:
+def _body(result: SystemResult, dialogue: str, references: Sequence[str], highlight: str) -> str:
     if result.phase == "failed":
         kept = f'<p class="summary text" dir="auto">{escape(result.summary)}</p>' if result.summary else ""
         return f'{kept}<p class="failed" role="alert">{escape(result.error)}</p>'
     if result.summary:
         caret = '<span class="caret"></span>' if result.phase == "writing" else ""
-        text = marked(result.summary, highlight, comparison.dialogue, comparison.references)
+        text = marked(result.summary, highlight, dialogue, references)
         return f'<p class="summary" dir="auto"><span class="text">{text}</span>{caret}</p>'
     waiting = {
         "waiting": result.note or "Waiting for the models before it.",

@@ -11,6 +11,7 @@ import gradio as gr
 
 from dsum_demo.comparison import MAX_SYSTEMS, RecordedSummary, System
 from dsum_demo.errors import UnknownModelError
+from dsum_demo.evaluation.recorded_comparison import recorded_summary
 from dsum_demo.models.catalog import Family, Kind
 from dsum_demo.models.registry import Registry, State
 from dsum_demo.ui.appearance import KINDS, LOOKS
@@ -21,7 +22,8 @@ from dsum_demo.ui.theme import QUIET
 
 ADDED = tuple(f"added-{number}" for number in range(1, MAX_SYSTEMS - len(KINDS) + 1))
 PLACES = (*KINDS, *ADDED)  # the columns, from left to right
-PASTED = ":pasted"  # no model's name can contain a colon
+# No model's name can contain a colon. Recorded outputs have the value EVALUATION:SYSTEM.
+PASTED = ":pasted"
 PASTED_TITLE = "Pasted summary"
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -100,11 +102,13 @@ def connect_columns(services: Services, columns: Columns, owner: gr.BrowserState
         chooser.input(lambda name: gr.update(visible=name == PASTED), chooser, text, **QUIET)
 
 
-def laid_out(registry: Registry, names: Sequence[str | None], texts: Sequence[str]) -> tuple[Update, ...]:
+def laid_out(
+    services: Services, registry: Registry, names: Sequence[str | None], texts: Sequence[str]
+) -> tuple[Update, ...]:
     """Updates of `Columns.layout` for the choosers' values `names`, shorter than ADDED if some columns are free."""
     free = len(ADDED) - len(names)
     values = [*names, *[None] * free]
-    choices = system_choices(registry) if names else []
+    choices = system_choices(services, registry) if names else []
     return (
         *(gr.update(visible=value is not None) for value in values),
         *(gr.update(choices=choices, value=value) for value in values),
@@ -116,15 +120,22 @@ def laid_out(registry: Registry, names: Sequence[str | None], texts: Sequence[st
     )
 
 
-def system_choices(registry: Registry) -> list[tuple[str, str]]:
-    """(label, value) of every available model of every family, and of a summary from elsewhere."""
+def system_choices(services: Services, registry: Registry) -> list[tuple[str, str]]:
+    """(label, value) of every available model of every family, of a summary from elsewhere, and of every system of the
+    saved evaluations.
+    """
     models = [
         (f"{spec.name} · {spec.title if spec.title != spec.name else family.title}", spec.name)
         for family in registry.families()
         for spec in family.variants
         if registry.availability(spec).usable
     ]
-    return [*models, ("Summary from elsewhere (paste it)", PASTED)]
+    recorded = [
+        (f"{title} · recorded {saved.created[:10]} · {saved.name}", f"{saved.name}:{name}")
+        for saved in services.evaluations.saved.list()
+        for name, title in zip(saved.names, saved.systems, strict=True)
+    ]
+    return [*models, ("Summary from elsewhere (paste it)", PASTED), *recorded]
 
 
 def next_system(registry: Registry, family: Family, names: Sequence[str | None]) -> str:
@@ -157,32 +168,35 @@ def more(names: Sequence[str], texts: Sequence[str]) -> list[str | None]:
     return [*names, *[None] * free, *texts, *[""] * free]
 
 
-def added_systems(registry: Registry, values: Sequence[str | None]) -> list[System]:
-    """The systems in the added columns, from the values of `Columns.more`; none if there are no values. Raises
-    UnknownModelError.
+def added_systems(services: Services, registry: Registry, values: Sequence[str | None], dialogue: str) -> list[System]:
+    """The systems in the added columns, from the values of `Columns.more`; none if there are no values. dialogue: the
+    one whose recorded summaries are looked up. Raises UnknownModelError.
     """
     systems: list[System] = []
+    pasted = 0
     for name, text in zip(*chosen(values), strict=True):
         if name == PASTED:
-            number = 1 + sum(isinstance(system, RecordedSummary) for system in systems)
-            systems.append(RecordedSummary(f"{PASTED_TITLE} {number}" if number > 1 else PASTED_TITLE, text.strip()))
+            pasted += 1
+            systems.append(RecordedSummary(f"{PASTED_TITLE} {pasted}" if pasted > 1 else PASTED_TITLE, text.strip()))
+        elif ":" in name:
+            systems.append(recorded_summary(services.evaluations.saved, name, dialogue))
         else:
             systems.append(registry.spec(name))
     return systems
 
 
-def known_systems(registry: Registry, values: Sequence[str | None]) -> list[System]:
+def known_systems(services: Services, registry: Registry, values: Sequence[str | None], dialogue: str) -> list[System]:
     """`added_systems`, or none if the registry has lost one of them."""
     try:
-        return added_systems(registry, values)
+        return added_systems(services, registry, values, dialogue)
     except UnknownModelError:
         return []
 
 
 def values_of(systems: Sequence[System]) -> tuple[list[str | None], list[str]]:
     """(names, texts) of added columns with these systems, for `laid_out`."""
-    pasted = [isinstance(system, RecordedSummary) for system in systems]
+    recorded = [system if isinstance(system, RecordedSummary) else None for system in systems]
     return (
-        [PASTED if is_pasted else system.name for is_pasted, system in zip(pasted, systems, strict=True)],
-        [system.text if isinstance(system, RecordedSummary) else "" for system in systems],
+        [one.origin or PASTED if one else system.name for one, system in zip(recorded, systems, strict=True)],
+        [one.text if one and not one.origin else "" for one in recorded],
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
-from html import escape
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any, ClassVar
 
@@ -17,7 +15,6 @@ from dsum_demo.comparison import (
     MAX_REFERENCES,
     Comparison,
     RecordedSummary,
-    System,
     clean_references,
 )
 from dsum_demo.data.dialogues import read_dialogue
@@ -28,24 +25,19 @@ from dsum_demo.models.catalog import Family, Kind, ModelSpec
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.registry import Registry
 from dsum_demo.ui import html
-from dsum_demo.ui.appearance import KINDS, system_looks
+from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.best_of import best_of_choice
 from dsum_demo.ui.compare import cards
-from dsum_demo.ui.compare.charts import headline, rouge_chart
+from dsum_demo.ui.compare.added_columns import add_system, choose_system, remove_system, with_recorded
 from dsum_demo.ui.compare.columns import (
     ADDED,
     LAYOUT,
-    PASTED,
-    PLACES,
     added_systems,
     build_columns,
-    chosen,
     connect_columns,
     known_systems,
     laid_out,
-    more,
-    next_system,
     values_of,
 )
 from dsum_demo.ui.compare.dialogue_input import (
@@ -55,9 +47,21 @@ from dsum_demo.ui.compare.dialogue_input import (
     replace_texts,
     uses_as_is,
 )
-from dsum_demo.ui.compare.families import default_of, family_choices, family_note, variants
+from dsum_demo.ui.compare.families import family_choices, family_note, variants
 from dsum_demo.ui.compare.judging import build_judging, connect_judging, judged_table, with_judged
 from dsum_demo.ui.compare.links import linked_comparison
+from dsum_demo.ui.compare.results import (
+    RESULTS,
+    drawn_texts,
+    emptied,
+    finished,
+    ignored_note,
+    redraw,
+    results,
+    show_again,
+    shown_results,
+    warnings_of,
+)
 from dsum_demo.ui.services import CANDIDATES, COMPARISONS_AT_ONCE, Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.ui.zero_gpu import on_gpu
@@ -68,16 +72,10 @@ REDRAW_SECONDS = 0.2
 FEW = 4
 PROOF_SECONDS = 60  # on ZeroGPU
 TYPED = 1 + MAX_REFERENCES  # the texts that a user types
-NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
-NO_OUTPUT = "No ROUGE scores: no model completed a summary."
 
 CONTROLS = 3 + len(ADDED)  # the family, the highlighting, and the buttons that add and remove systems
 
 Update = Any  # gradio's updates are plain dictionaries
-RESULTS = (
-    "problem", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
-    "scores", "headline", "chart", "signature", "table", "no_rouge", "judging", "judged",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,20 +197,23 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     connect_columns(services, columns, owner)
     relaid, chosen_now = [*columns.layout, *outputs], [*trio, *columns.more]
     added = add.click(
-        MethodType(add_system, services), [right["comparison"], family, owner, *chosen_now], relaid, **QUIET
+        MethodType(add_system, services),
+        [right["comparison"], family, owner, typing.dialogue, *chosen_now],
+        relaid,
+        **QUIET,
     )
     added.then(None, None, None, js=call("showLastColumn"), **QUIET)
     for number, remove in enumerate(columns.removes):
-        asked = [gr.State(number), right["comparison"], highlight, owner, *chosen_now]
+        asked = [gr.State(number), right["comparison"], highlight, owner, typing.dialogue, *chosen_now]
         removed = remove.click(MethodType(remove_system, services), asked, relaid, **QUIET)
         removed.then(keep, right["comparison"], kept, **QUIET)
     gr.on(
         [chooser.input for chooser in columns.choosers[1:]],
         MethodType(choose_system, services),
-        [right["comparison"], owner, *chosen_now],
+        [right["comparison"], highlight, owner, typing.dialogue, *chosen_now],
         outputs,
         **QUIET,
-    )
+    ).then(keep, right["comparison"], kept, **QUIET)
     opened = page.load(MethodType(refresh, services), None, family, **QUIET).then(
         MethodType(describe_own_family, services), [owner, family, *trio], [note, *trio], **QUIET
     )
@@ -272,32 +273,6 @@ def _build_decoding(decode: DecodingConfig) -> list[gr.components.Component]:
     return [strategy, beams, temperature, seed, length, ngram]
 
 
-def results(**changes: Update) -> tuple[Update, ...]:
-    """Updates in the order of RESULTS; components that are not named keep their value."""
-    updates = {name: changes.pop(name, gr.skip()) for name in RESULTS}
-    if changes:
-        raise InputError(f"The Compare tab has no {', '.join(changes)}; it has {', '.join(RESULTS)}.")
-    return tuple(updates.values())
-
-
-def shown_results(
-    family: Family,
-    comparison: Comparison | None,
-    wanted: Mapping[Kind, ModelSpec] | None = None,
-    added: Sequence[System] = (),
-) -> tuple[Update, ...]:
-    """A finished comparison without highlighting, or empty cards, by default of the family's default models. `added`:
-    the systems in the added columns.
-    """
-    if comparison is None:
-        specs = {kind: default_of(family, kind) for kind in KINDS} | dict(wanted or {})
-        empty = _empty_cards([*specs.values(), *added])
-        return results(**empty, **_emptied(), **_no_scores(), problem="", warnings="", human="", comparison=None)
-    systems = [*(system.spec for system in comparison.systems[: len(KINDS)]), *added]
-    shown = _empty_cards(systems) | _no_scores() | _finished(comparison, html.NO_HIGHLIGHT)
-    return results(**shown, problem="", warnings=_recorded(comparison) + _warnings(comparison))
-
-
 def begin(services: Services, request: gr.Request) -> tuple[Update, ...]:
     services.begin(request.session_hash or "")
     fixed = [gr.update(interactive=False)] * CONTROLS
@@ -349,7 +324,11 @@ def run_comparison(
         registry = services.registry.seen_by(owner)
         family = registry.family(family_name)
         names, added, strengths = columns[:2], columns[2 : 2 + 2 * len(ADDED)], columns[2 + 2 * len(ADDED) :]
-        specs = [family.base, *(registry.spec(name) for name in names if name), *added_systems(registry, added)]
+        specs = [
+            family.base,
+            *(registry.spec(name) for name in names if name),
+            *added_systems(services, registry, added, dialogue),
+        ]
         references = [reference1, reference2, reference3]
         ignored = references_of_others(services, dialogue, references)
         own = [reference for index, reference in enumerate(references) if index not in ignored]
@@ -362,7 +341,7 @@ def run_comparison(
             {
                 name: value
                 for name, value in zip((*names, *added[: len(ADDED)]), strengths, strict=True)
-                if name and name != PASTED
+                if name and ":" not in name  # a model
             },
             as_is=uses_as_is(dialogue, as_is),
             best=best,
@@ -374,10 +353,10 @@ def run_comparison(
             changed = now != phases if crowd == 1 else now.count("done") != phases.count("done")
             if changed or time.monotonic() - drawn >= REDRAW_SECONDS * crowd:
                 phases, drawn = now, time.monotonic()
-                told = _ignored(ignored) + _warnings(comparison)
-                yield results(**_texts(comparison, highlight), **_emptied(), problem="", warnings=told)
+                told = ignored_note(ignored) + warnings_of(comparison)
+                yield results(**drawn_texts(comparison, highlight), **emptied(), problem="", warnings=told)
         if comparison is not None:
-            yield results(**_finished(comparison, highlight))
+            yield results(**finished(comparison, highlight))
     except DsumError as error:
         yield results(problem=html.notice(services.told(error), "error"))
     finally:
@@ -491,64 +470,9 @@ def show_example(services: Services, family_name: str, owner: str, *values: str)
     registry = services.registry.seen_by(owner)
     family = registry.family(family_name)
     found = services.recorded.get((family_name, typed[0]))
-    added = known_systems(registry, values[TYPED:])
-    return shown_results(family, found if found and _is_of(services, found, typed) else None, added=added)
-
-
-def add_system(
-    services: Services, comparison: Comparison | None, family_name: str, owner: str, *values: str | None
-) -> tuple[Update, ...]:
-    """Open another column. values: of the family's choosers and of `Columns.more`."""
-    registry = services.registry.seen_by(owner)
-    trio, (names, texts) = values[: len(KINDS)], chosen(values[len(KINDS) :])
-    if len(names) == len(ADDED):
-        return (*[gr.skip()] * LAYOUT, *results())
-    names, texts = [*names, next_system(registry, registry.family(family_name), [*trio, *names])], [*texts, ""]
-    return (
-        *laid_out(registry, names, texts),
-        *results(**_waiting_cards(registry, comparison, [*trio, *more(names, texts)])),
-    )
-
-
-def remove_system(
-    services: Services,
-    number: int,
-    comparison: Comparison | None,
-    highlight: str,
-    owner: str,
-    *values: str | None,
-) -> tuple[Update, ...]:
-    """Close the column ADDED[number], and remove its system from the results. values: as in `add_system`."""
-    registry = services.registry.seen_by(owner)
-    trio, used = values[: len(KINDS)], chosen(values[len(KINDS) :])
-    names, texts = ([one for place, one in enumerate(each) if place != number] for each in used)
-    place = len(KINDS) + number
-    shown: dict[str, Update] = {}
-    if comparison and place < len(comparison.systems):
-        comparison = replace(comparison, systems=comparison.systems[:place] + comparison.systems[place + 1 :])
-        shown = _finished(comparison, highlight) | {
-            "warnings": _recorded(comparison) + _warnings(comparison),
-            "proof": "",
-        }
-    waiting = _waiting_cards(registry, comparison, [*trio, *more(names, texts)])
-    return (*laid_out(registry, names, texts), *results(**{**shown, **waiting}))
-
-
-def choose_system(
-    services: Services, comparison: Comparison | None, owner: str, *values: str | None
-) -> tuple[Update, ...]:
-    """Another system was chosen for a column: the cards of systems without a result. values: as in `add_system`."""
-    return results(**_waiting_cards(services.registry.seen_by(owner), comparison, values))
-
-
-def _waiting_cards(
-    registry: Registry, comparison: Comparison | None, values: Sequence[str | None]
-) -> dict[str, Update]:
-    """The cards of the places after the comparison's last system."""
-    trio = [registry.spec(name) if name else None for name in values[: len(KINDS)]]
-    empty = _empty_cards([*trio, *known_systems(registry, values[len(KINDS) :])])
-    taken = len(comparison.systems) if comparison else 0
-    return {place: empty[place] for place in PLACES[taken:]}
+    added = known_systems(services, registry, values[TYPED:], typed[0])
+    comparison = with_recorded(found, added) if found and _is_of(services, found, typed) else None
+    return shown_results(family, comparison, added=added)
 
 
 def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
@@ -574,17 +498,6 @@ def decode_config(
     if strategy == SAMPLING:
         config |= {"temperature": temperature, "seed": seed or 0}
     return DecodingConfig(**config)
-
-
-def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
-    if comparison is None:
-        return results()
-    return results(**_texts(comparison, highlight), legend=cards.legend(comparison, highlight))
-
-
-def show_again(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
-    """All results of the last comparison."""
-    return results(**_finished(comparison, highlight)) if comparison else results()
 
 
 def change_family(services: Services, chosen: str, owner: str, *values: str) -> tuple[Update, ...]:
@@ -622,7 +535,7 @@ def _begin_with(
         *(gr.update(**offered[kind]) for kind in KINDS),
         family.decode.max_new_tokens,
         family.decode.no_repeat_ngram_size,
-        *laid_out(registry, *values_of(added)),
+        *laid_out(services, registry, *values_of(added)),
         *shown_results(family, comparison, wanted, added),
     )
 
@@ -652,88 +565,3 @@ def describe_family(services: Services, chosen: str, *names: str | None, owner: 
         known = [value for _, value in offered["choices"]]
         updates.append(gr.update(**{**offered, "value": name if name in known else offered["value"]}))
     return (family_note(registry, family, speed=services.speed), *updates)
-
-
-def _texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
-    shown = {
-        place: cards.system_card(comparison, index, highlight)
-        for index, place in enumerate(PLACES[: len(comparison.systems)])
-    }
-    return {**shown, "human": cards.human_card(comparison, highlight)}
-
-
-def _empty_cards(systems: Sequence[System | None]) -> dict[str, Update]:
-    """A card for each system without a result, by place; nothing in the other places."""
-    looks = system_looks([system for system in systems if system])
-    shown = [cards.empty_card(system, looks[system.name]) if system else "" for system in systems]
-    return dict(zip(PLACES, [*shown, *[""] * (len(PLACES) - len(shown))], strict=True))
-
-
-def _no_scores() -> dict[str, Update]:
-    return dict.fromkeys(("headline", "signature", "table", "downloads"), "") | {"chart": None}
-
-
-def _recorded(comparison: Comparison) -> str:
-    if not comparison.recorded:
-        return ""
-    day = date.fromisoformat(comparison.recorded)
-    shown = f"{day.day} {day:%B %Y}"
-    if comparison.shared:
-        return html.notice(
-            f"Shared by link: the texts are those of the link, made on {shown}; the scores are computed here. Press "
-            "Compare to generate the summaries with these models."
-        )
-    return html.notice(f"Example: recorded on {shown} with these models. Press Compare to generate the summaries now.")
-
-
-def _emptied() -> dict[str, Update]:
-    """Hide the scores of the previous comparison."""
-    hidden = gr.update(visible=False)
-    return {
-        "options": hidden,
-        "scores": hidden,
-        "judging": hidden,
-        "legend": "",
-        "no_rouge": "",
-        "proof": "",
-        "judged": "",
-    }
-
-
-def _finished(comparison: Comparison, highlight: str) -> dict[str, Update]:
-    scored = any(system.scores for system in comparison.systems)
-    drawn = {
-        "headline": f"<h3>{escape(headline(comparison))}</h3>",
-        "chart": rouge_chart(comparison),
-        "signature": escape(comparison.signature.text) if comparison.signature else "",
-        "table": cards.scores_table(comparison),
-    }
-    return {
-        **_texts(comparison, highlight),
-        "comparison": comparison,
-        "options": gr.update(visible=True),
-        "judging": gr.update(visible=True),
-        "judged": judged_table(comparison),
-        "downloads": cards.downloads(comparison),
-        "legend": cards.legend(comparison, highlight),
-        "scores": gr.update(visible=scored),
-        "no_rouge": html.notice("" if scored else NO_OUTPUT if comparison.references else NO_REFERENCE),
-        **(drawn if scored else {}),
-    }
-
-
-def _ignored(references: Sequence[int]) -> str:
-    """A notice about references of an example that were not used; `references` are indexes."""
-    if not references:
-        return ""
-    names = " and ".join(", ".join(f"{index + 1}" for index in references).rsplit(", ", 1))
-    subject, verb = ("Reference", "belongs") if len(references) == 1 else ("References", "belong")
-    return html.notice(
-        f"{subject} {names} {verb} to an example, not to this dialogue: ignored. Edit the text under “Reference "
-        "summaries” to use your own.",
-        "warning",
-    )
-
-
-def _warnings(comparison: Comparison) -> str:
-    return "".join(html.notice(warning, "warning") for warning in comparison.warnings)

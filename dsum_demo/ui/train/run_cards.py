@@ -16,7 +16,7 @@ from dsum_demo.training.events import Curve
 from dsum_demo.training.methods import METHODS
 from dsum_demo.training.sweep import SweepRow, best_rate
 from dsum_demo.ui.html import notice
-from dsum_demo.utils.formatting import duration, millions, size
+from dsum_demo.utils.formatting import duration, millions, size, written_date
 
 EMPTY = (
     '<div class="welcome"><h3>Train your own model</h3><p>Fine-tune the base model on dialogues and their summaries, '
@@ -69,10 +69,10 @@ def run_card(
 def recorded_card(curve: Curve) -> str:
     """What the recorded run is that the tab shows before the first run."""
     start = curve.start or {}
-    day = datetime.fromtimestamp(float(start.get("time", 0)), UTC)
+    day = written_date(datetime.fromtimestamp(float(start.get("time", 0)), UTC).isoformat())
     return notice(
         f"Recorded example: the smoke test, LoRA on dsum-t5 with {start.get('train_dialogues')} of the samples, "
-        f"{start.get('steps')} steps, recorded on {day.day} {day:%B %Y}. Your first run replaces it."
+        f"{start.get('steps')} steps, recorded on {day}. Your first run replaces it."
     )
 
 
