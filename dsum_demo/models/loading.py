@@ -307,6 +307,7 @@ def merged(model: Any) -> Any:
     for module in second.modules():
         if isinstance(module, BaseTunerLayer):
             layer: Any = module.get_base_layer()
+            unpack(layer)  # PEFT cannot add to a packed matrix
             layer.weight = torch.nn.Parameter(layer.weight.clone(), requires_grad=False)
     return second.merge_and_unload()
 

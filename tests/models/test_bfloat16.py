@@ -24,7 +24,7 @@ from dsum_demo.models.bfloat16 import (
     unpack,
     widen,
 )
-from dsum_demo.models.loading import count, load_adapted, load_tokenizer, load_whole, twin
+from dsum_demo.models.loading import count, load_adapted, load_tokenizer, load_whole, merged, twin
 from tests.hub.checkpoints import save_qwen, save_qwen_lora
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this is how models are served on a CPU")
@@ -208,7 +208,10 @@ def test_layers_with_a_bias_and_an_adapter_of_them_compute_what_plain_ones_do(ca
     adapted, _ = load_adapted(causal_folder / "lora", served)
     expected, _ = load_adapted(causal_folder / "lora", plain)
     change = (causal_logits(expected) - causal_logits(plain)).norm()
-    assert (causal_logits(adapted) - causal_logits(expected)).norm() < 0.2 * change
+    whole = merged(adapted)
+    for model in (adapted, whole):
+        assert (causal_logits(model) - causal_logits(expected)).norm() < 0.2 * change
+    assert layers(adapted, kind) > layers(whole, kind)
 
 
 def test_an_adapter_shares_the_weights(settings, kind):
