@@ -1,4 +1,4 @@
-"""Compares the judge with one text at a time: seconds per 100 summaries, and the largest difference of the values.
+"""Compares the judge with one text at a time: processor time per 100 summaries, and how far the values differ.
 
     python benchmarks/judge.py [--judge NAME] [--dialogues 12]
 
@@ -56,20 +56,20 @@ def main() -> None:
     number = sum(len(texts) for _, texts in items)
     list(judge.judge(items[:1]))  # warm up
     with torch.inference_mode():
-        started = time.perf_counter()
+        started = time.process_time()
         plain = one_at_a_time(judge, items)
-        one = time.perf_counter() - started
+        one = time.process_time() - started
     seconds = {}
     for name, coverage in (("faithfulness", False), ("faithfulness and coverage", True)):
-        started = time.perf_counter()
+        started = time.process_time()
         found = dict(judge.judge(items, coverage=coverage))
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = time.process_time() - started
     shared = [j.faithfulness or 0.0 for place in range(len(items)) for j in found[place]]
     difference = max(abs(a - b) for a, b in zip(plain, shared, strict=True))
     print(f"{judge.name}, {judge.loaded.dtype}, {torch.get_num_threads()} threads, {number} summaries")
-    print(f"one text at a time  {100 * one / number:6.1f} s per 100 summaries (faithfulness)")
+    print(f"one text at a time  {100 * one / number:6.1f} s of processor time per 100 summaries (faithfulness)")
     for name, taken in seconds.items():
-        print(f"judge               {100 * taken / number:6.1f} s per 100 summaries ({name})")
+        print(f"judge               {100 * taken / number:6.1f} s of processor time per 100 summaries ({name})")
     print(f"ratio {seconds['faithfulness'] / one:.2f}; largest difference {difference:.4f} bits per token")
 
 
