@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from dsum_demo.errors import DsumError, Stopped
+from dsum_demo.errors import DsumError, InputError, Stopped
 from dsum_demo.export.formats import FORMATS, find_format, unavailable_because
 from dsum_demo.export.runner import ExportReport, export
 from dsum_demo.models.registry import Registry
@@ -53,8 +53,8 @@ def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) 
             filterable=False, elem_id="export-format", min_width=260,
         )  # fmt: skip
         folder = gr.Textbox(
-            default_folder(services, first, "merged"), label="Folder (new or empty)", elem_id="export-folder",
-            min_width=260,
+            default_folder(services, first, "merged"), label="Folder (new or empty, in the data folder)",
+            elem_id="export-folder", min_width=260,
         )  # fmt: skip
         with gr.Column(scale=0, min_width=130):
             start = gr.Button("Export", variant="primary", elem_id="export-start")
@@ -91,6 +91,22 @@ def default_folder(services: Services, name: str, form: str) -> str:
     return str(services.settings.data_dir / "exports" / f"{name}-{form}")
 
 
+def own_folder(services: Services, folder: str) -> Path:
+    """The folder in the app's data folder: a page that someone else opens must not write anywhere else. Raises
+    InputError for one outside it.
+    """
+    data = services.settings.data_dir.resolve()
+    try:
+        found = (data / folder).resolve()
+    except ValueError:  # a null character
+        raise InputError(f"{folder!r} is not the name of a folder; give another one.") from None
+    if not found.is_relative_to(data) or found == data:
+        raise InputError(
+            f"{found} is not in the app's data folder; give one in {data}. `dsum export --out` writes to any folder."
+        )
+    return found
+
+
 def describe_format(services: Services, name: str, form: str) -> tuple[str, Update, str]:
     """(folder, Export button, the size or why the model cannot have this format)."""
     registry = services.registry
@@ -110,7 +126,7 @@ def run_export(services: Services, name: str, form: str, folder: str, running: S
     stop, drawn = running or StopFlag(), 0.0
     try:
         spec = services.registry.spec(name)
-        out = Path(folder.strip() or default_folder(services, name, form))
+        out = own_folder(services, folder.strip() or default_folder(services, name, form))
         for progress in export(services.store, spec, form, out, services.samples, should_stop=stop.event.is_set):
             if progress.report:
                 yield report_html(progress.report)

@@ -11,7 +11,7 @@ from dsum_demo.composition import make_run_queue
 from dsum_demo.models.snippet import snippet_of
 from dsum_demo.ui.app import build_demo
 from dsum_demo.ui.long_task import StopFlag
-from dsum_demo.ui.model_export import default_folder, describe_format, run_export, show_code
+from dsum_demo.ui.model_export import default_folder, describe_format, own_folder, run_export, show_code
 from dsum_demo.ui.services import Services
 
 
@@ -51,6 +51,19 @@ def test_a_stopped_export_leaves_no_files(services, tmp_path):
     *_, last = run_export(services, "dsum-t5-lora", "merged", str(tmp_path / "out"), stop)
     assert "Stopped; no files were kept." in last
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("folder", ["../out", "/tmp/dsum-outside", "link/out", ".", "a\0b"])
+def test_an_export_to_a_folder_outside_the_data_folder_is_refused(services, tmp_path, folder):
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    before = sorted(tmp_path.parent.rglob("*"))
+    (last,) = run_export(services, "dsum-t5-lora", "merged", folder, StopFlag())
+    assert "folder; give" in last and 'role="alert"' in last
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_a_relative_folder_is_in_the_data_folder(services, tmp_path):
+    assert own_folder(services, "exports/mine") == tmp_path / "exports" / "mine"
 
 
 @pytest.mark.parametrize("public", [False, True])
