@@ -21,7 +21,7 @@ from dsum_demo.runs.setup import Setup, folder_of_model
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.dataset import TrainingData
 from dsum_demo.training.events import Event
-from dsum_demo.training.loop import planned_steps, prepare
+from dsum_demo.training.loop import TrainingResult, planned_steps, prepare
 from dsum_demo.training.preference_pairs import PreferencePair, preference_config, read_pairs, split_pairs
 
 
@@ -61,9 +61,13 @@ def set_up_preferences(
 
 
 def run_preferences(
-    inputs: PreferenceSetup, folder: Path, on_event: Callable[[Event], None], should_stop: Callable[[], bool]
-) -> bool:
-    """Train, and save the best weights to `folder/best`; returns whether it was stopped on request."""
+    inputs: PreferenceSetup,
+    folder: Path,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+    resume: bool,
+) -> TrainingResult:
+    """Train, from the last checkpoint if `resume`, and save the best weights to `folder/best`."""
     from dsum_demo.training.dpo import train_preferences  # imports trl
 
     setup, training = inputs.setup, inputs.setup.config.training
@@ -77,6 +81,7 @@ def run_preferences(
         prompt=setup.family.prompt,
         on_event=on_event,
         should_stop=should_stop,
+        resume=resume,
     )
 
 

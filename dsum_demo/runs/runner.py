@@ -101,9 +101,16 @@ def _execute(
     check_memory: Callable[[Setup], str],
 ) -> RunStatus:
     config = RunConfig.from_record(run.config())
+    preferences = None
     if config.start_from:
-        return _train_preferences(run, config, registry, on_event, notify)
-    setup = set_up(config, registry, sources, lambda text, share: notify(text), run.stop_requested)
+        if world_size() > 1:  # all of them would write the run's files
+            raise InputError(
+                f"Preference training runs in one process, not in {world_size()}; start it with `dsum train`."
+            )
+        preferences = set_up_preferences(config, registry, lambda text, share: notify(text), run.stop_requested)
+        setup = preferences.setup
+    else:
+        setup = set_up(config, registry, sources, lambda text, share: notify(text), run.stop_requested)
     log = _Log(run.events_file, on_event) if is_main() else None
     resume = last_complete(run.checkpoints) is not None
     if log:
@@ -111,28 +118,33 @@ def _execute(
         for note in setup.data.notes:
             notify(note)
             log({"event": "note", "text": note})
-        if not resume and (refusal := check_memory(setup)):
+        if not resume and not preferences and (refusal := check_memory(setup)):
             raise TrainingError(refusal)
     if config.sweep:
         return _sweep(run, config, setup, log or (lambda event: None))
-    result = train(
-        setup.load_model(),
-        setup.tokenizer,
-        setup.train_pairs,
-        setup.validation_pairs,
-        config.training,
-        run.folder,
-        base_name=setup.base.name,
-        decode=setup.family.decode,
-        prompt=setup.family.prompt,
-        on_event=log or (lambda event: None),
-        should_stop=run.stop_requested,
-        resume=resume,
-    )
+    report = log or (lambda event: None)
+    if preferences:
+        result = run_preferences(preferences, run.folder, report, run.stop_requested, resume)
+    else:
+        result = train(
+            setup.load_model(),
+            setup.tokenizer,
+            setup.train_pairs,
+            setup.validation_pairs,
+            config.training,
+            run.folder,
+            base_name=setup.base.name,
+            decode=setup.family.decode,
+            prompt=setup.family.prompt,
+            on_event=report,
+            should_stop=run.stop_requested,
+            resume=resume,
+        )
     if not is_main():
         return RunStatus(RunState.STOPPED if result.stopped else RunState.FINISHED)
     if result.stopped and run.stop_request() == DISCARD:
-        return _discard(run)
+        run.drop_weights()
+        return _end(run, RunState.STOPPED, DISCARDED)
     reason = ""
     if result.stopped:
         reason = f"Stopped on request at step {result.steps} of {result.planned_steps}; the best weights were kept."
@@ -142,36 +154,6 @@ def _execute(
     if not result.stopped:
         shutil.rmtree(run.checkpoints, ignore_errors=True)  # large, and needed only to resume
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
-
-
-def _discard(run: Run) -> RunStatus:
-    run.drop_weights()
-    return _end(run, RunState.STOPPED, DISCARDED)
-
-
-def _train_preferences(
-    run: Run, config: RunConfig, registry: Registry, on_event: Callable[[Event], None], notify: Callable[[str], None]
-) -> RunStatus:
-    """Preference training has no checkpoints: it is short, and a resumed run starts again.
-
-    Raises InputError with several processes, which would all write the run's files.
-    """
-    if world_size() > 1:
-        raise InputError(f"Preference training runs in one process, not in {world_size()}; start it with `dsum train`.")
-
-    inputs = set_up_preferences(config, registry, lambda text, share: notify(text), run.stop_requested)
-    log = _Log(run.events_file, on_event)
-    _write_environment(run, inputs.setup, resume=False)
-    for note in inputs.setup.data.notes:
-        notify(note)
-        log({"event": "note", "text": note})
-    run.drop_weights()
-    stopped = run_preferences(inputs, run.folder, log, run.stop_requested)
-    if stopped and run.stop_request() == DISCARD:
-        return _discard(run)
-    reason = "Stopped on request; the best weights were kept." if stopped else ""
-    write_result(run, reason, stopped=stopped)
-    return _end(run, RunState.STOPPED if stopped else RunState.FINISHED, reason)
 
 
 def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event], None]) -> RunStatus:

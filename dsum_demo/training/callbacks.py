@@ -13,10 +13,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from dsum_demo.errors import TrainingError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 from dsum_demo.training.adalora import rank_allocator
-from dsum_demo.training.batches import EncodedDataset
 from dsum_demo.training.events import Event
 from dsum_demo.training.forgetting import general_loss
-from dsum_demo.training.trainer import ADVICE, Trainer
+from dsum_demo.training.resumable import ADVICE, ResumableTrainer
 from dsum_demo.utils.hardware import device_name, memory_bytes, peak_memory_bytes
 
 # Limits what a crash can lose if evaluations are far apart.
@@ -26,7 +25,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 600
 class Watch(TrainerCallback):
     """Reports every step, stops on request, saves checkpoints by time, and ends a run whose loss explodes."""
 
-    def __init__(self, trainer: Trainer, vocabulary: int):
+    def __init__(self, trainer: ResumableTrainer, vocabulary: int):
         self.trainer = trainer
         self.uniform_loss = math.log(vocabulary)  # of a model that predicts all tokens with equal probability
         self.first: float | None = None
@@ -85,7 +84,8 @@ STEPS_IN_SPEED = 20
 class ProgressCallback:
     """Turns the trainer's reports into events with speed, memory and remaining time."""
 
-    def __init__(self, trainer: Trainer, rows: EncodedDataset, on_event: Callable[[Event], None], steps: int):
+    def __init__(self, trainer: Any, rows: Any, on_event: Callable[[Event], None], steps: int):
+        """rows: the EncodedDataset, or another object with the attributes that this class uses."""
         self.trainer, self.rows, self.on_event, self.steps = trainer, rows, on_event, steps
         self.began = self.mark = time.monotonic()
         self.step_seconds: deque[float] = deque(maxlen=STEPS_IN_SPEED)
@@ -151,6 +151,7 @@ class ProgressCallback:
             loss=logs["loss"],
             learning_rate=logs.get("learning_rate"),
             grad_norm=logs.get("grad_norm"),
+            **self.step_values(logs),
             samples_per_second=self.together / pace if pace else None,
             memory_bytes=memory_bytes(),
             peak_memory_bytes=peak_memory_bytes(),
@@ -160,7 +161,17 @@ class ProgressCallback:
 
     def _evaluation(self, metrics: dict[str, float], best: bool, seconds: float) -> None:
         self.evaluation_seconds = seconds
-        scores = {name: metrics[f"eval_{name}"] for name in ("loss", *ROUGE_TYPES)}
-        rows = self.rows.evaluated_rows(self.trainer.texts, self.trainer.text_scores)
-        general = general_loss(self.trainer.model, self.rows.tokenizer, self.rows.architecture)
-        self.emit("evaluation", **scores, best=best, seconds=seconds, general_loss=general, **rows)
+        general = general_loss(self.trainer.model, self.trainer.tokenizer, self.rows.architecture)
+        self.emit(
+            "evaluation", loss=metrics["eval_loss"], **self.evaluation_values(metrics), best=best, seconds=seconds,
+            general_loss=general,
+        )  # fmt: skip
+
+    def step_values(self, logs: dict[str, float]) -> dict[str, Any]:
+        """More keys of a step's event."""
+        return {}
+
+    def evaluation_values(self, metrics: dict[str, float]) -> dict[str, Any]:
+        """More keys of an evaluation's event."""
+        scores = {name: metrics[f"eval_{name}"] for name in ROUGE_TYPES}
+        return {**scores, **self.rows.evaluated_rows(self.trainer.texts, self.trainer.text_scores)}

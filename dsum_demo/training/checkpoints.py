@@ -50,6 +50,16 @@ def last_complete(parent: Path) -> Path | None:
     return next((folder for folder in reversed(_checkpoints(parent)) if seal_of(folder)), None)
 
 
+def step_of(checkpoint: Path | None) -> int:
+    """The step of a checkpoint; 0 for None."""
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def evaluation_due(checkpoint: Path | None) -> bool:
+    """Whether training stopped at this checkpoint before the evaluation of its step."""
+    return bool(checkpoint and (seal_of(checkpoint) or {}).get("evaluation_due"))
+
+
 def keep_only(folder: Path) -> None:
     """Delete all other checkpoints of the same run."""
     for other in _checkpoints(folder.parent):

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
@@ -33,12 +34,13 @@ from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import DEFAULT_PROMPT, Prompt
 from dsum_demo.training.batches import EncodedDataset, Pair
 from dsum_demo.training.callbacks import ProgressCallback, Watch
-from dsum_demo.training.checkpoints import last_complete, recover, seal_of, weights_bytes
+from dsum_demo.training.checkpoints import evaluation_due, last_complete, recover, step_of, weights_bytes
 from dsum_demo.training.config import TrainingConfig
 from dsum_demo.training.events import Event
 from dsum_demo.training.first_batch import first_batch
 from dsum_demo.training.forgetting import general_loss
 from dsum_demo.training.methods import linear_modules, method
+from dsum_demo.training.resumable import ResumableTrainer
 from dsum_demo.training.trainer import Trainer, token_loss
 from dsum_demo.utils.formatting import first_line
 from dsum_demo.utils.hardware import peak_memory_bytes
@@ -116,11 +118,11 @@ def train(
         while True:
             trainer = build_trainer(
                 trained, tokenizer, rows, config, folder, decode=decode, batch=batch, accumulation=accumulation,
-                evaluation_due=bool(last and (seal_of(last) or {}).get("evaluation_due")),
+                due=evaluation_due(last),
             )  # fmt: skip
             progress = ProgressCallback(trainer, rows, on_event, steps)
             trainer.should_stop, trainer.report = should_stop, progress.report
-            progress.start(resumed_at=_step_of(last), resumed=last is not None, general_loss=before)
+            progress.start(resumed_at=step_of(last), resumed=last is not None, general_loss=before)
             if last is None:
                 collate = architecture.collator(tokenizer, trained)
                 shown = first_batch(rows.train, train_pairs, tokenizer, config, architecture, prompt, collate)
@@ -144,17 +146,25 @@ def train(
     finally:
         if attention:
             model.set_attn_implementation(attention)
+    return training_result(trainer, progress, best, time.monotonic() - started)
+
+
+def training_result(
+    trainer: ResumableTrainer, progress: ProgressCallback, best: Path, seconds: float
+) -> TrainingResult:
+    """The result of a trainer that has ended."""
+    steps, planned = trainer.state.global_step, progress.steps
     return TrainingResult(
         folder=best,
-        parameters=rows.parameters,
-        trained_parameters=rows.trained_parameters,
-        steps=trainer.state.global_step,
-        planned_steps=steps,
-        seconds=time.monotonic() - started,
+        parameters=progress.rows.parameters,
+        trained_parameters=progress.rows.trained_parameters,
+        steps=steps,
+        planned_steps=planned,
+        seconds=seconds,
         best=_best_scores(trainer),
         best_step=trainer.state.best_global_step or 0,
         stopped=trainer.stopped,
-        early=not trainer.stopped and trainer.state.global_step < steps,
+        early=not trainer.stopped and steps < planned,
         samples_per_second=progress.samples_per_second,
         peak_memory_bytes=peak_memory_bytes(),
         checkpoint_bytes=weights_bytes(best),
@@ -225,18 +235,18 @@ def build_trainer(
     decode: DecodingConfig,
     batch: int,
     accumulation: int,
-    evaluation_due: bool = False,
+    due: bool = False,
 ) -> Trainer:
     steps = planned_steps(len(rows.train), config)
     trainer = Trainer(
         model=trained,
-        args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), evaluation_due),
+        args=_arguments(config, folder, steps, batch, accumulation, len(rows.validation), due),
         train_dataset=rows.train,
         eval_dataset=rows.validation,
         data_collator=rows.architecture.collator(tokenizer, trained),
         compute_loss_func=token_loss(rows.architecture, config.label_smoothing),
-        optimizer_cls_and_kwargs=_optimizer(config),
-        callbacks=[EarlyStoppingCallback(config.patience)] if config.patience else None,
+        optimizer_cls_and_kwargs=optimizer_of(config),
+        callbacks=callbacks_of(config),
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
     trainer.architecture = rows.architecture
@@ -279,9 +289,11 @@ def use_bf16(config: TrainingConfig) -> bool:
     return native_bf16() if config.precision == "auto" else config.precision == "bf16"
 
 
-def common_arguments(config: TrainingConfig, steps: int) -> dict[str, Any]:
-    """The arguments that every trainer of transformers and TRL gets for a config."""
+def common_arguments(config: TrainingConfig, folder: Path, steps: int, best_by: str, due: bool) -> dict[str, Any]:
+    """The arguments that every trainer of transformers and TRL gets for a config. due: evaluate before training."""
+    every = math.ceil(steps / config.evaluations)  # the last step is always evaluated
     return {
+        "output_dir": str(folder / "checkpoints"),
         "max_steps": steps,
         "learning_rate": config.peak_learning_rate,
         # Rounded down: the first warm-up step has a learning rate of 0, which would waste a step of a short run.
@@ -289,7 +301,13 @@ def common_arguments(config: TrainingConfig, steps: int) -> dict[str, Any]:
         "lr_scheduler_type": "linear",
         "weight_decay": config.weight_decay,
         "eval_strategy": "steps",
-        "eval_steps": math.ceil(steps / config.evaluations),  # the last step is always evaluated
+        "eval_steps": every,
+        "eval_on_start": due,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "load_best_model_at_end": False,  # the best weights are saved separately
+        "metric_for_best_model": best_by,
+        "greater_is_better": best_by != "loss",
         "bf16": use_bf16(config),
         "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
@@ -302,44 +320,32 @@ def common_arguments(config: TrainingConfig, steps: int) -> dict[str, Any]:
 
 
 def _arguments(
-    config: TrainingConfig,
-    folder: Path,
-    steps: int,
-    batch: int,
-    accumulation: int,
-    validation: int,
-    evaluation_due: bool,
+    config: TrainingConfig, folder: Path, steps: int, batch: int, accumulation: int, validation: int, due: bool
 ) -> TrainingArguments:
-    common = common_arguments(config, steps)
     evaluated = EVALUATION_BATCH * batch // config.batch_size
     share = math.ceil(validation / world_size())  # incomplete batches are padded
     return TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
         per_device_eval_batch_size=max(1, min(evaluated, share)),
-        save_strategy="steps",
-        save_steps=common["eval_steps"],
-        eval_on_start=evaluation_due,
-        load_best_model_at_end=False,  # the best weights are saved separately
-        metric_for_best_model=config.best_by,
-        greater_is_better=config.best_by != "loss",
         ddp_find_unused_parameters=False,
-        **common,
+        **common_arguments(config, folder, steps, config.best_by, due),
     )
 
 
-def _optimizer(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+def optimizer_of(config: TrainingConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """The class of the optimizer and its arguments."""
     if config.optimizer == "adafactor":
         return Adafactor, {"lr": config.learning_rate, "scale_parameter": True, "relative_step": False}
     return torch.optim.AdamW, {"lr": config.learning_rate, "betas": (0.9, 0.98), "fused": True}
 
 
-def _step_of(checkpoint: Path | None) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+def callbacks_of(config: TrainingConfig) -> list[TrainerCallback]:
+    """The callback of early stopping, if the config has a patience."""
+    return [EarlyStoppingCallback(config.patience)] if config.patience else []
 
 
-def _best_scores(trainer: Trainer) -> dict[str, float]:
+def _best_scores(trainer: ResumableTrainer) -> dict[str, float]:
     """Return the scores of the best evaluation, including those of earlier processes."""
     step = trainer.state.best_global_step
     entry = next((e for e in trainer.state.log_history if e.get("step") == step and "eval_loss" in e), {})

@@ -101,13 +101,13 @@ def build_demo(services: Services) -> gr.Blocks:
                 build_review_tab(demo, services, tabs, review, compare_tab, memory)
             with gr.Tab("Train", id="train") as train_tab:
                 _title("Train")
-                build_train_tab(demo, services, tabs, train_tab, compare_tab, memory)
+                run = build_train_tab(demo, services, tabs, train_tab, compare_tab, memory)
             with gr.Tab("Methods", id="methods"):
                 _title("Methods")
                 build_methods_tab(demo, services)
             with gr.Tab("Models", id="models") as models:
                 _title("Models")
-                build_models_tab(models, services, memory.owner)
+                build_models_tab(services, tabs, models, run, memory.owner)
         add_api(demo, services)
     return demo
 

@@ -35,17 +35,20 @@ REDRAW_SECONDS = 0.5
 Update = Any  # gradio's updates are plain dictionaries
 
 
-def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) -> None:
-    """Build the part and its events. A public app shows the code only: an export takes gigabytes of its disk."""
+def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) -> gr.Dropdown:
+    """Build the part and its events, and return the chooser of the model.
+
+    A public app shows the code only: an export takes gigabytes of its disk.
+    """
     registry = services.registry.seen_by("")
     first = next(spec.name for spec in reversed(registry.default_family.variants) if spec.source)
     gr.Markdown(ABOUT)
-    model = gr.Dropdown(model_choices(registry), value=first, label="Model", elem_id="snippet-model", min_width=220)
+    model = gr.Dropdown(model_names(registry), value=first, label="Model", elem_id="snippet-model", min_width=220)
     code = gr.HTML(show_code(services, first, ""), elem_id="snippet")
     model.change(MethodType(show_code, services), [model, owner], code, **QUIET)
     tab.select(MethodType(refresh_choices, services), owner, model, **QUIET)
     if services.settings.public:
-        return
+        return model
     gr.Markdown(ABOUT_EXPORT)
     with gr.Row():
         form = gr.Dropdown(
@@ -65,25 +68,31 @@ def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) 
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
     connect_long_task(start, stop, MethodType(run_export, services), [model, form, folder], result, "Exporting…")
+    return model
 
 
-def model_choices(registry: Registry) -> list[str]:
+def model_names(registry: Registry) -> list[str]:
     return [spec.name for family in registry.families() for spec in family.variants if spec.source]
 
 
 def refresh_choices(services: Services, owner: str) -> Update:
-    return gr.update(choices=model_choices(services.registry.seen_by(owner)))
+    return gr.update(choices=model_names(services.registry.seen_by(owner)))
 
 
 def show_code(services: Services, name: str, owner: str) -> str:
     """The code for a model that this visitor may see, with a Copy button, or the reason against it."""
     registry = services.registry.seen_by(owner)
     try:
-        code = escape(snippet_of(registry, registry.spec(name)))
+        return code_block(snippet_of(registry, registry.spec(name)))
     except DsumError as error:
         return notice(services.told(error), "error")
+
+
+def code_block(code: str) -> str:
+    """Code or a command with a Copy button."""
     return (
-        f'<div class="command"><code class="text">{code}</code><button class="copy" type="button">Copy</button></div>'
+        f'<div class="command"><code class="text">{escape(code)}</code>'
+        '<button class="copy" type="button">Copy</button></div>'
     )
 
 

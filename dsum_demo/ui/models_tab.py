@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from types import MethodType
+from typing import Any
 
 import gradio as gr
 
+from dsum_demo.errors import DsumError
 from dsum_demo.models.estimates import estimate
 from dsum_demo.models.registry import State
+from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.families import STATES
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.judge_test import build_judge_test
-from dsum_demo.ui.model_export import build_model_export
+from dsum_demo.ui.model_export import build_model_export, model_names
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.train.run_view import model_of
 from dsum_demo.utils.formatting import millions, size
 
 HOW_TO_ADD = (
@@ -26,16 +31,35 @@ HOW_TO_ADD = (
 TRAIN_ONE = "the catalog has none. Train one in the Train tab or with <code>dsum train</code>."
 
 
-def build_models_tab(tab: gr.Tab, services: Services, owner: gr.BrowserState) -> None:
-    """Build the tab. Its table is drawn each time that the tab is opened."""
+def build_models_tab(
+    services: Services, tabs: gr.Tabs, tab: gr.Tab, run: Mapping[str, Any], owner: gr.BrowserState
+) -> None:
+    """Build `tab` of `tabs`. Its table is drawn each time that the tab is opened.
+
+    run: the components of the Train tab's selected run, whose Export button chooses its model here.
+    """
     with gr.Row():
         gr.Markdown(HOW_TO_ADD, min_width=260)
         refresh = gr.Button("Refresh", elem_id="refresh-models", size="sm", scale=0, min_width=110)
     table = gr.HTML(elem_id="models")
-    build_model_export(tab, services, owner)
+    model = build_model_export(tab, services, owner)
     build_judge_test(services)
     refresh.click(MethodType(refresh_models, services), owner, table, **QUIET)
     tab.select(MethodType(show_models, services), owner, table, **QUIET)
+    run["export"].click(
+        MethodType(open_run, services), [run["watching"], owner], [run["notice"], tabs, table, model], **QUIET
+    ).success(None, None, None, js=call("scrollTo", "#export-start"), **QUIET)
+
+
+def open_run(services: Services, name: str | None, owner: str) -> tuple[Any, ...]:
+    """(error, selected tab, table, chooser of the model) for the export of a run; without an error they show it."""
+    try:
+        spec = model_of(services, name or "", owner)
+    except DsumError as error:
+        return notice(services.told(error), "error"), gr.skip(), gr.skip(), gr.skip()
+    names = model_names(services.registry.seen_by(owner))
+    # With the table, whose height decides where the export is.
+    return "", gr.update(selected="models"), show_models(services, owner), gr.update(choices=names, value=spec.name)
 
 
 def refresh_models(services: Services, owner: str) -> str:

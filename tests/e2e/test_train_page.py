@@ -95,6 +95,11 @@ def test_run_is_started_followed_over_a_reload_stopped_and_compared(new_page, re
     with page.expect_download() as download:
         page.locator("#run-zip").click()
     assert download.value.suggested_filename == "watched.zip"
+    expect(page.locator("#run-code")).to_contain_text("that loads this model")
+    page.locator("#run-export").click()
+    expect(page.locator("#snippet-model input")).to_have_value("watched")
+    expect(page.locator("#snippet")).to_contain_text("watched/best")
+    page.get_by_role("tab", name="Train").click()
     page.locator("#run-delete").click()
     page.locator("#answer-yes").click()
     expect(page.locator("#run-card")).to_contain_text("Train your own model")

@@ -126,6 +126,40 @@ def test_dpo_prefers_the_chosen_summaries_and_its_result_is_a_lora_of_the_base(
     assert not torch.equal(trained, started)
 
 
+@pytest.mark.parametrize("ending", ["stopped", "crashed"])
+def test_a_resumed_run_equals_an_uninterrupted_one(causal_store, tiny_settings, pairs, tmp_path, ending):
+    config = config_of(
+        causal_store, pairs, "causal-lora", max_steps=4, batch_size=4, evaluations=2, warmup_share=0,
+        learning_rate=1e-2, max_source_tokens=128, max_target_tokens=32, precision="fp32",
+    )  # fmt: skip
+    runs, sources = Runs(tmp_path / "runs"), make_sources(tiny_settings)
+    whole, run = (runs.create(config.as_record(), name) for name in ("whole", "interrupted"))
+    assert runner.execute(whole, causal_store.registry, sources).state is RunState.FINISHED
+
+    def interrupt(event: dict) -> None:
+        if event["event"] == "step" and event["step"] == (3 if ending == "crashed" else 2):
+            if ending == "crashed":
+                raise RuntimeError("The process ends here.")
+            run.request_stop()
+
+    if ending == "crashed":  # step 3 is lost
+        with pytest.raises(RuntimeError):
+            runner.execute(run, causal_store.registry, sources, on_event=interrupt)
+    else:
+        stopped = runner.execute(run, causal_store.registry, sources, on_event=interrupt)
+        assert stopped.state is RunState.STOPPED and "of 4; the best weights were kept" in stopped.reason
+    torch.manual_seed(12345)
+    assert runner.execute(run, causal_store.registry, sources).state is RunState.FINISHED
+    curves = [read_curve(each.events_file) for each in (run, whole)]
+    assert curves[0].start["resumed"] and curves[0].start["step"] == (2 if ending == "crashed" else 3)
+    for kind, keys in (("steps", ("step", "loss", "grad_norm", "accuracy")), ("evaluations", ("step", "loss", "best"))):
+        resumed, wanted = ([[event[key] for key in keys] for event in getattr(curve, kind)] for curve in curves)
+        assert resumed == wanted and len(wanted) == (4 if kind == "steps" else 2)
+    weights, wanted_weights = (load_file(each.best / "adapter_model.safetensors") for each in (run, whole))
+    assert all(torch.equal(weights[name], tensor) for name, tensor in wanted_weights.items())
+    assert not run.checkpoints.exists() and run.result()["steps"] == 4
+
+
 def test_several_processes_are_refused(tiny_store, tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     run = Runs(tmp_path / "runs").create(RunConfig("dsum-t5-base", start_from="any").as_record(), "dpo")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 import shlex
 import shutil
 import time
@@ -16,28 +17,37 @@ import pytest
 
 from dsum_demo.cli.main import build_parser
 from dsum_demo.cli.train import config_of
+from dsum_demo.comparison import compare
+from dsum_demo.composition import make_run_queue
 from dsum_demo.errors import DataError, InputError
 from dsum_demo.models.catalog import Kind
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
+from dsum_demo.models.snippet import EXAMPLE
 from dsum_demo.runs.limits import PUBLIC, check_allowed
 from dsum_demo.runs.store import Run, RunState
 from dsum_demo.settings import PROJECT_ROOT
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig, TrainingConfig
 from dsum_demo.training.events import Curve, EventLog, read_curve
 from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.preference_pairs import read_pairs
 from dsum_demo.training.presets import presets
+from dsum_demo.ui import models_tab
 from dsum_demo.ui.compare.strength import is_scalable, offer_strength
 from dsum_demo.ui.compare.tab import CompareTab
+from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.sortable_table import sort_rows
 from dsum_demo.ui.train import charts as training_charts
 from dsum_demo.ui.train import form as training_form
 from dsum_demo.ui.train import history as run_history
-from dsum_demo.ui.train import run_cards, run_view, upload
+from dsum_demo.ui.train import preferences, run_cards, run_view, upload
 from dsum_demo.ui.train import start as training_start
 from dsum_demo.ui.train import tab as train
 from dsum_demo.ui.train.generated_summaries import learning_table, marked_changes
 from dsum_demo.ui.train.history import Shown
+from dsum_demo.utils.ownership import set_owner
+from tests.review.conftest import answer as judge
+from tests.review.conftest import make_draft
 
 NOTHING = {"__type__": "update"}
 HEADER = "dialogue,summary\n"
@@ -411,7 +421,7 @@ def test_a_sweep_is_queued_and_its_learning_rate_fills_the_form(services):
     ("model", "pairs", "message"),
     [
         (None, 60, "No model is selected"),
-        ("dsum-t5-lora", None, "No file was uploaded"),
+        ("dsum-t5-lora", None, "No pairs are selected"),
         ("dsum-t5-lora", 12, "pairs.jsonl has 12 different pairs; preference training needs at least 50"),
         ("dsum-t5-lora", 60, "dsum-t5-base is encoder-decoder: TRL"),
     ],
@@ -421,8 +431,38 @@ def test_preference_training_that_cannot_start_shows_why(services, tmp_path, mod
     rows = [{"prompt": prompt, "chosen": f"A greets {n}.", "rejected": "No."} for n in range(pairs or 0)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     file = str(tmp_path / "pairs.jsonl") if pairs else None
-    assert message in html.unescape(training_start.start_preferences(services, "", model, file)["problem"])
-    assert services.jobs.runs.all() == [] and training_form.start_choices(services) == []
+    answer = preferences.start_preferences(services, "", Visitor("", {}), model, "", file)
+    assert message in html.unescape(answer["problem"])
+    assert services.jobs.runs.all() == [] and preferences.model_choices(services) == []
+
+
+def test_the_pairs_of_a_review_are_offered_to_those_who_may_see_its_results(causal_store, tiny_settings, tmp_path):
+    settings = replace(tiny_settings, data_dir=tmp_path)
+    services = Services(settings, causal_store.registry, causal_store, [], make_run_queue(settings))
+    ana, ben = Visitor("secret of Ana", {}), Visitor("secret of Ben", {})
+    draft = replace(make_draft(20, owner_reviews=False), name="Weekdays & more")
+    review = services.reviews.create(draft, ana.secret)
+    few = services.reviews.create(replace(make_draft(2, owner_reviews=False), name="Few"), ana.secret)
+    for each in (review, few):
+        judge(services.reviews, each, "Cem")
+    offered = [("Few: 6 pairs", few.id), ("Weekdays & more: 60 pairs", review.id)]
+    assert preferences.review_choices(services, ana) == offered
+    assert preferences.review_choices(services, ben) == []
+
+    def start(visitor: Visitor, chosen: str) -> dict[str, Any]:
+        return preferences.start_preferences(services, visitor.secret, visitor, "causal-lora", chosen, None)
+
+    for visitor, chosen, message in (
+        (ana, few.id, "The review Few has 6 usable pairs; preference training needs at least 50."),
+        (ben, review.id, "The results open when you have answered every item"),
+        (ben, "gone", "There is no review "),
+    ):
+        assert message in html.unescape(start(visitor, chosen)["problem"])
+    assert services.jobs.runs.all() == []
+    started = start(ana, review.id)
+    config = RunConfig.from_record(services.jobs.get(started["watching"], ana.secret).config())
+    assert config.start_from == "causal-lora" and len(read_pairs(Path(config.data.source))) == 60
+    assert config.data.source.endswith("__Weekdays-more.jsonl") and "--preferences" in started["command"]
 
 
 def test_a_preference_run_shows_its_accuracy_instead_of_rouge(services):
@@ -504,6 +544,9 @@ def test_a_click_on_a_name_in_the_history_also_selects_the_run_for_the_buttons(s
     clicked = dict(zip(run_view.PARTS, answer, strict=True))
     assert clicked["watching"]["value"] == "first" and "<h3>first</h3>" in clicked["card"]
     assert look(services, "first", clicked["drawn"])["watching"] == NOTHING
+    for asked, value in (("second", False), ("gone", True)):
+        ticked = dict(zip(run_view.PARTS, run_view.tick(services, asked, "", Shown(), {}), strict=True))
+        assert len(ticked["watching"]["choices"]) == 2 and ("value" in ticked["watching"]) is value
 
 
 def test_running_run_is_selected_first_and_the_queue_is_listed(services):
@@ -693,12 +736,38 @@ def test_finished_run_replaces_the_system_of_its_kind_in_compare(services, root,
         place = 1 if name == "my-full" else 2
         assert choosers[place]["value"] == name
         assert services.registry.spec(name).kind is (Kind.FULL if name == "my-full" else Kind.ADAPTER)
+        problem, tabs, table, model = models_tab.open_run(services, name, "")
+        assert f"<code>{name}</code>" in table
+        assert problem == "" and tabs["selected"] == "models" and model["value"] == name and name in model["choices"]
     assert len(train.open_in_compare(services, "my-full")) == 2 + CompareTab.PARTS
     problem, *rest = train.open_in_compare(services, "nothing")
     assert "There is no run" in problem and rest == [NOTHING] * (1 + CompareTab.PARTS)
     empty = submit(services, "empty", RunState.FINISHED)
     problem, *_ = train.open_in_compare(services, empty.name)
-    assert "empty cannot be compared" in problem
+    assert "empty cannot be loaded as a model" in problem and look(services, "empty")["code"] == ""
+    assert "empty cannot be loaded as a model" in models_tab.open_run(services, "empty", "")[0]
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_the_code_of_a_finished_run_writes_what_the_app_writes(services, public, root, capsys, monkeypatch, is_public):
+    services = public if is_public else services
+    run = services.jobs.runs.create(RunConfig("dsum-t5-base").as_record(), "mine")
+    run.write_status(RunState.FINISHED)
+    set_owner(run.folder, "me")
+    shutil.copytree(root / "adapters" / "dsum-t5-lora", run.best)
+    run.write_json("result.json", {"family": "dsum-t5", "method": "lora"})
+    shown = look(services, run.name, owner="me")
+    [code] = re.findall(r'<code class="text">(.+?)</code>', shown["code"], re.DOTALL)
+    assert shown["export"]["visible"] is not is_public
+    assert (str(root.parent) in code) is not is_public, "a visitor does not see the server's paths"
+    monkeypatch.chdir(root)
+    if is_public:  # the zip file, unpacked
+        shutil.copytree(run.folder, root / run.name)
+    exec(html.unescape(code), {})
+    spec = run_view.model_of(services, run.name, "me")
+    family = services.registry.family("dsum-t5")
+    summary = compare(services.store, family, [spec], EXAMPLE).systems[0].summary
+    assert capsys.readouterr().out.strip() == summary
 
 
 def test_changed_weights_of_a_resumed_run_are_reloaded(services, root, tiny_model):

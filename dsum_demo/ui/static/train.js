@@ -6,8 +6,12 @@ dsum.listenToRuns = (element, trigger) => {
   });
 };
 
-dsum.showRun = () => {
-  document.querySelector('#run-card').scrollIntoView({behavior: 'smooth', block: 'nearest'});
+// Later, because what an event returned is not drawn yet.
+dsum.scrollTo = (...selectors) => {
+  setTimeout(() => {
+    const found = selectors.map((one) => document.querySelector(one)).find(Boolean);
+    found?.scrollIntoView({behavior: 'smooth', block: 'nearest'});
+  }, 100);
 };
 
 // Nothing is saved before the saved form has been restored; what was typed meanwhile is saved then.

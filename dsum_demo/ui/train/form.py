@@ -20,7 +20,6 @@ from dsum_demo.models.architectures import Architecture
 from dsum_demo.runs.limits import PUBLIC, within_limits
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, DataConfig, RunConfig, TrainingConfig
 from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, target_choices
-from dsum_demo.training.preference_pairs import startable
 from dsum_demo.training.presets import Preset, preset, presets
 from dsum_demo.ui.columns import ROLES
 from dsum_demo.ui.services import Services
@@ -130,11 +129,6 @@ def source_choices(services: Services) -> list[tuple[str, str]]:
     if not services.settings.public:
         choices.append(("A path on the server", PLACE))
     return choices
-
-
-def start_choices(services: Services) -> list[tuple[str, str]]:
-    """(label, value) of the models that preference training can start from."""
-    return [(spec.name, spec.name) for spec in startable(services.registry)]
 
 
 def explain_method(row: Method) -> str:

@@ -11,7 +11,6 @@ from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
 from dsum_demo.training.methods import method
-from dsum_demo.training.preference_pairs import LEAST_PAIRS
 from dsum_demo.training.sweep import DEFAULT_STEPS
 from dsum_demo.ui.account import can_sign_in
 from dsum_demo.ui.columns import column_choosers
@@ -31,8 +30,8 @@ from dsum_demo.ui.train.form import (
     preset_choices,
     public_note,
     source_choices,
-    start_choices,
 )
+from dsum_demo.ui.train.preferences import build_preferences
 from dsum_demo.ui.train.push import build_push
 from dsum_demo.ui.train.run_cards import EMPTY
 from dsum_demo.ui.train.upload import sample_file_link
@@ -44,6 +43,7 @@ BUTTONS: tuple[tuple[str, str, Any, int], ...] = (
     ("discard", "Stop and discard", "stop", 150),
     ("resume", "Resume", "secondary", 100),
     ("zip", "Download as zip", "secondary", 150),
+    ("export", "Export", "secondary", 90),
     ("delete", "Delete", "stop", 80),
 )
 
@@ -125,21 +125,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             )
             left["start_sweep"] = gr.Button("Start the sweep", elem_id="start-sweep", min_width=130)
     if not public:
-        with gr.Accordion("Preference training", open=False, elem_id="train-preferences") as left["preferences"]:
-            plain(
-                '<p class="hint">Trains a LoRA with DPO on what people preferred in a review, written by <code>dsum '
-                f"review export NAME --format preferences</code>; it needs {LEAST_PAIRS} pairs and a decoder-only "
-                "model. The reference is the model that it starts from.</p>"
-            )
-            choices = start_choices(services)
-            left["start_from"] = gr.Dropdown(
-                choices, value=choices[0][1] if choices else None, label="Start from", filterable=False,
-                elem_id="preferences-model",
-            )  # fmt: skip
-            left["pairs"] = gr.File(
-                label="Drop the exported pairs", file_types=[".jsonl"], height=124, elem_id="preferences-file"
-            )
-            left["start_preferences"] = gr.Button("Start preference training", elem_id="start-preferences")
+        left |= build_preferences(services)
     kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}
     left |= {"kept": gr.State(kept), "measured": gr.State(None)}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
@@ -162,6 +148,7 @@ def build_view(public: bool) -> dict[str, Any]:
         right["question"] = plain(scale=3)
         right["yes"] = gr.Button("Yes", variant="stop", size="md", elem_id="answer-yes", scale=0, min_width=80)
         right["no"] = gr.Button("No, keep it", size="md", elem_id="answer-no", scale=0, min_width=110)
+    right["code"] = plain(elem_id="run-code")
     right["push"], right["pushing"] = build_push(public)
     right["zip_file"] = gr.DownloadButton("Fetch", visible="hidden", elem_id="zip-file")
     with gr.Accordion("Last log lines", open=True, visible=False) as right["log"]:

@@ -223,7 +223,7 @@ def _reason(status: RunStatus) -> str:
         return notice(f"The run failed. {status.reason}", "error")
     if status.state is RunState.STOPPING:
         return notice("Stopping after the current step.")
-    return notice(status.reason) if status.state is RunState.STOPPED else ""
+    return notice(status.reason) if status.state in (RunState.STOPPED, RunState.FINISHED) else ""
 
 
 def _show(name: str) -> str:

@@ -17,6 +17,7 @@ from gradio.utils import get_upload_folder
 
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.models.catalog import ModelSpec
+from dsum_demo.models.snippet import snippet_of
 from dsum_demo.runs.queue import in_queue_order, source_title
 from dsum_demo.runs.store import ACTIVE, RESUMABLE, Run, RunState, RunStatus
 from dsum_demo.training.config import RunConfig
@@ -25,6 +26,7 @@ from dsum_demo.training.methods import METHODS
 from dsum_demo.training.sweep import sweep_rows
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import link_button, notice
+from dsum_demo.ui.model_export import code_block
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure, sweep_figure
 from dsum_demo.ui.train.first_batch_view import first_batch_details
@@ -40,10 +42,10 @@ KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 
 Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
-    "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "delete", "push",
-    "asking", "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics", "grad_norm",
-    "learning_rate", "learning", "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history", "overlay",
-    "overlay_loss", "overlay_score", "differences", "notice", "about",
+    "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "export", "delete",
+    "code", "push", "asking", "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics",
+    "grad_norm", "learning_rate", "learning", "batch", "sweep", "sweep_chart", "sweep_table", "shown", "history",
+    "overlay", "overlay_loss", "overlay_score", "differences", "notice", "about",
 )  # fmt: skip
 
 
@@ -55,10 +57,16 @@ def parts(**changes: Update) -> tuple[Update, ...]:
 
 
 def redraw(
-    services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any], **more: Update
+    services: Services,
+    watching: str | None,
+    owner: str,
+    shown: Shown,
+    drawn: Mapping[str, Any],
+    chosen: bool = True,
+    **more: Update,
 ) -> tuple[Update, ...]:
     """The parts that changed since `drawn`, and `more` updates of the caller. watching: the name of a run; None selects
-    the running one, else the first in the queue, else the newest.
+    the running one, else the first in the queue, else the newest. chosen: whether it may differ from the page's list.
     """
     jobs = services.jobs
     all_runs = [(run, run.status()) for run in jobs.runs.all()]
@@ -77,16 +85,15 @@ def redraw(
     changes: dict[str, Update] = {}
     # A click on a name in the history changes the run, and the buttons use the value of this list.
     if watching != asked or any(keys[key] != drawn.get(key) for key in ("runs", "watching")):
-        changes["watching"] = gr.update(
-            choices=[(f"{name} · {state_of(states[name])}", name) for name in states],
-            value=watching,
-            visible=bool(states),
-        )
+        choices = [(f"{name} · {state_of(states[name])}", name) for name in states]
+        # A tick that ends after a click must not take back what was chosen.
+        value = {"value": watching} if chosen or watching != asked else {}
+        changes["watching"] = gr.update(choices=choices, visible=bool(states), **value)
     if not found:
         changes |= {"card": EMPTY, **_nothing(), **recorded_run(services)}
     watched = next((run for run, _ in found if run.name == watching), None)
     if watched:
-        changes |= _watched(services, watched, states[watched.name], line, drawn, keys)
+        changes |= _watched(services, watched, owner, states[watched.name], line, drawn, keys)
     mine = current if current and current.name in states else None
     shown_line = tuple(run.name if run.name in states else "" for run in line)
     keys["line"] = shown_line, current is not None, mine.name if mine else "", _percent(services, mine)
@@ -109,7 +116,7 @@ def tick(
     services: Services, watching: str | None, owner: str, shown: Shown, drawn: Mapping[str, Any]
 ) -> tuple[Update, ...]:
     """Only the parts that changed."""
-    return redraw(services, watching, owner, shown, drawn)
+    return redraw(services, watching, owner, shown, drawn, chosen=False)
 
 
 def redraw_all(
@@ -253,7 +260,26 @@ def model_of(services: Services, name: str, owner: str = "") -> ModelSpec:
             if spec.source and Path(spec.source.location) == best:
                 return spec
     why = next((misfit.reason for misfit in registry.misfits if misfit.folder == best), "")
-    raise InputError(f"{name} cannot be compared. {why}".strip())
+    raise InputError(f"{name} cannot be loaded as a model. {why}".strip())
+
+
+def code_details(services: Services, run: Run, owner: str) -> str:
+    """The code that loads the run's model, in a closed disclosure; empty for a run that is not a usable model."""
+    try:
+        spec = model_of(services, run.name, owner)
+        registry = services.registry.seen_by(owner)
+        code = snippet_of(registry, spec)
+    except DsumError:
+        return ""
+    where = "Paths are relative to the folder of dsum."
+    if services.settings.public and spec.source:
+        where = "Unpack the zip file in the folder of dsum, to which paths are relative."
+        code = code.replace(registry.loadable(spec.source), f"{run.name}/best")
+    return (
+        '<details class="watched"><summary><b>Code</b> <span class="hint">that loads this model with '
+        f'transformers and PEFT, without dsum</span></summary><p class="hint">{where}</p>'
+        f"{code_block(code)}</details>"
+    )
 
 
 def overlay(services: Services, shown: Shown, owner: str = "") -> dict[str, Update]:
@@ -306,6 +332,7 @@ def _curves(curve: Curve, method: str) -> dict[str, Update]:
 def _watched(
     services: Services,
     run: Run,
+    owner: str,
     status: RunStatus,
     line: list[Run],
     drawn: Mapping[str, Any],
@@ -339,6 +366,8 @@ def _watched(
         "resume": gr.update(visible=ended and status.state in RESUMABLE),
         "open": gr.update(visible=ended and result is not None),
         "zip": gr.update(visible=ended),
+        "export": gr.update(visible=ended and result is not None and not services.settings.public),
+        "code": code_details(services, run, owner) if ended and result is not None else "",
         "push": gr.update(visible=ended and result is not None and can_push(services)),
         "delete": gr.update(visible=ended),
         "log": gr.update(visible=bool(log)),
@@ -393,11 +422,12 @@ def _nothing_drawn() -> dict[str, Update]:
 
 
 def _nothing() -> dict[str, Update]:
-    buttons = ("keep", "discard", "resume", "open", "zip", "delete", "push")
+    buttons = ("keep", "discard", "resume", "open", "zip", "export", "delete", "push")
     return {
         **dict.fromkeys((*buttons, "log", "curves", "dynamics", "sweep", "overlay"), gr.update(visible=False)),
         "learning": "",
         "batch": "",
+        "code": "",
     }
 
 

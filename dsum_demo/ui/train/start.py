@@ -7,24 +7,21 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import DsumError, InputError
-from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs.limits import check_allowed
 from dsum_demo.runs.queue import default_name
 from dsum_demo.runs.worker import probe
-from dsum_demo.training.config import RunConfig, TrainingConfig, with_method
+from dsum_demo.training.config import RunConfig, with_method
 from dsum_demo.training.methods import METHODS, method
-from dsum_demo.training.preference_pairs import preference_config, read_pairs
 from dsum_demo.training.presets import presets
 from dsum_demo.training.sweep import with_sweep
 from dsum_demo.ui.html import notice
+from dsum_demo.ui.model_export import code_block
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.train.form import (
     FIRST_PRESET,
@@ -43,11 +40,9 @@ from dsum_demo.ui.train.form import (
     source_choices,
 )
 from dsum_demo.ui.train.run_cards import command_line, cost_card
-from dsum_demo.ui.train.upload import keep_upload
 from dsum_demo.utils.files import safe_name
 
 PROBE_REDRAW_SECONDS = 0.5
-PAIRS_PER_BATCH = 4  # each is two texts, read by the model and the reference
 
 Update = Any  # gradio's updates are plain dictionaries
 Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.names`
@@ -154,7 +149,7 @@ def ask_cost(services: Services, values: Values, owner: str = "") -> Iterator[di
             else:
                 yield {"cost": cost_card(state, elsewhere), "measured": (config.as_record(), state)}
     except DsumError as error:
-        yield _refused(services, error)
+        yield refused(services, error)
 
 
 def start_run(
@@ -182,43 +177,27 @@ def start_run(
         run = services.jobs.submit(config, _name(services, config, values["name"]), owner)
         yield {"problem": "", "watching": run.name, "cost": cost_card(cost) if cost else ""}
     except DsumError as error:
-        yield _refused(services, error)
+        yield refused(services, error)
 
 
 def start_sweep(services: Services, owner: str, steps: float, values: Values) -> dict[str, Update]:
     """Queue a learning-rate sweep of the run in the form; "watching" is its name."""
     try:
         config = with_sweep(_config(services, values, owner), steps)
-        return _queued(services, config, values["name"], owner)
+        return queued(services, config, values["name"], owner)
     except DsumError as error:
-        return _refused(services, error)
+        return refused(services, error)
 
 
-def start_preferences(services: Services, owner: str, model: str | None, file: str | None) -> dict[str, Update]:
-    """Queue preference training of `model` on an uploaded file of pairs; "watching" is the run's name."""
-    try:
-        if not model:
-            raise InputError("No model is selected; preference training starts from a decoder-only base model or LoRA.")
-        if not file:
-            raise InputError("No file was uploaded; drop the pairs that `dsum review export` wrote.")
-        family = services.registry.family(services.registry.spec(model).family)
-        read_pairs(Path(file), (PROMPT_TEMPLATE, family.prompt.template))
-        kept = str(keep_upload(Path(file), services.uploads_dir(owner)))
-        training = TrainingConfig("lora", task_type=family.architecture.task_type, batch_size=PAIRS_PER_BATCH)
-        config = preference_config(RunConfig(family.base.name, training), services.registry, kept, model)
-        return _queued(services, config, "", owner)
-    except DsumError as error:
-        return _refused(services, error)
-
-
-def _queued(services: Services, config: RunConfig, name: str, owner: str) -> dict[str, Update]:
+def queued(services: Services, config: RunConfig, name: str, owner: str) -> dict[str, Update]:
     """Queue a run whose cost is not measured."""
     run = services.jobs.submit(config, _name(services, config, name), owner)
     shown = command_html(config, services.settings.public)
     return {"problem": "", "watching": run.name, "cost": "", "command": shown}
 
 
-def _refused(services: Services, error: DsumError) -> dict[str, Update]:
+def refused(services: Services, error: DsumError) -> dict[str, Update]:
+    """The error of a run that was not queued."""
     return {"problem": notice(services.told(error), "error"), "cost": ""}
 
 
@@ -264,10 +243,7 @@ def measure(services: Services, config: RunConfig) -> Iterator[float | dict[str,
 
 
 def command_html(config: RunConfig, public: bool = False) -> str:
-    return (
-        '<p class="hint">The same run on the command line:</p><div class="command"><code class="text">'
-        f'{escape(command_line(config, public))}</code><button class="copy" type="button">Copy</button></div>'
-    )
+    return f'<p class="hint">The same run on the command line:</p>{code_block(command_line(config, public))}'
 
 
 def _measuring(seconds: float) -> str:

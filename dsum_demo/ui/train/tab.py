@@ -14,18 +14,21 @@ from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab, show_model
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
+from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import QUIET
 from dsum_demo.ui.train import run_view
 from dsum_demo.ui.train import start as training_start
-from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config, start_choices
+from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config
 from dsum_demo.ui.train.history import Shown
 from dsum_demo.ui.train.layout import build_form, build_history, build_view
+from dsum_demo.ui.train.preferences import A_FILE, model_choices, review_choices, start_preferences
 from dsum_demo.ui.train.push import connect_push
 from dsum_demo.ui.train.upload import describe_own_file, take_upload
 
 TICK_SECONDS = 1.0
 READERS_AT_ONCE = 8  # concurrent handlers that only read files
+STARTED = ("#train-problem .notice", "#run-card")  # shown after a start: the error, else the run
 PROBES_AT_ONCE = 1  # concurrent probes would distort each other
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -54,8 +57,10 @@ class BrowserMemory:
 
 def build_train_tab(
     page: gr.Blocks, services: Services, tabs: gr.Tabs, own: gr.Tab, compare: CompareTab, memory: BrowserMemory
-) -> None:
-    """Build and connect the tab `own` of `tabs`. A run is opened in `compare`."""
+) -> dict[str, Any]:
+    """Build and connect the tab `own` of `tabs`. A run is opened in `compare`. Returns the components of the selected
+    run by name.
+    """
     first = preset_config(services, FIRST_PRESET, services.registry.training_family.base.name)
     with gr.Row():
         with gr.Column(scale=5, min_width=310):
@@ -66,7 +71,7 @@ def build_train_tab(
     right |= {"timer": gr.Timer(TICK_SECONDS, active=False), "drawn": gr.State({}), "shown": gr.State(Shown())}
     right["about"] = gr.State(None)
     _connect_form(page, FormHandlers(services, form.names), form, left, memory)
-    _connect_start(StartHandlers(services, form.names), form, left, right, memory.owner)
+    _connect_start(StartHandlers(services, form.names), form, left, right, memory)
     _connect_view(page, services, tabs, own, right, memory.owner)
     connect_push(services, right["pushing"], right["watching"], memory.owner)
     right["open"].click(
@@ -75,6 +80,7 @@ def build_train_tab(
         [right["notice"], tabs, *compare.shown],
         **QUIET,
     )
+    return right
 
 
 @dataclass(frozen=True)
@@ -134,13 +140,22 @@ class StartHandlers(_Handlers):
         )
 
     def preferences(
-        self, owner: str, model: str | None, file: str | None, shown: Shown, drawn: Mapping[str, Any]
+        self,
+        owner: str,
+        names: Any,
+        model: str | None,
+        review: str | None,
+        file: str | None,
+        shown: Shown,
+        drawn: Mapping[str, Any],
     ) -> list[Update]:
-        update = training_start.start_preferences(self.services, owner, model, file)
+        visitor = Visitor.read(owner, names)
+        update = start_preferences(self.services, owner, visitor, model, review, file)
         return self._answer(update, owner, shown, drawn)
 
-    def models_to_start_from(self) -> Update:
-        return gr.update(choices=start_choices(self.services))
+    def preference_choices(self, owner: str, names: Any) -> tuple[Update, Update]:
+        reviews = review_choices(self.services, Visitor.read(owner, names))
+        return gr.update(choices=model_choices(self.services)), gr.update(choices=[A_FILE, *reviews])
 
     def use_rate(
         self, watching: str | None, owner: str, base: str, method: str, event: gr.EventData
@@ -229,8 +244,9 @@ def show_source(source: str) -> tuple[Update, ...]:
 
 
 def _connect_start(
-    handlers: StartHandlers, form: TrainingForm, left: dict[str, Any], right: dict[str, Any], owner: gr.BrowserState
+    handlers: StartHandlers, form: TrainingForm, left: dict[str, Any], right: dict[str, Any], memory: BrowserMemory
 ) -> None:
+    owner = memory.owner
     waiting = [left["start"], left["price"], left["cancel"], left["cost"], right["notice"]]
     extra = [left[name] for name in StartHandlers.extra]
     view = [right[name] for name in run_view.PARTS]
@@ -250,16 +266,17 @@ def _connect_start(
         [*extra, *view],
         **QUIET,
     )
-    swept.success(None, None, None, js=call("showRun"), **QUIET)
+    swept.success(None, None, None, js=call("scrollTo", *STARTED), **QUIET)
     if "preferences" in left:
-        left["preferences"].expand(handlers.models_to_start_from, None, left["start_from"], **QUIET)
+        asking = [owner, memory.names]
+        left["preferences"].expand(handlers.preference_choices, asking, [left["start_from"], left["review"]], **QUIET)
         preferred = left["start_preferences"].click(
             handlers.preferences,
-            [owner, left["start_from"], left["pairs"], right["shown"], right["drawn"]],
+            [*asking, left["start_from"], left["review"], left["pairs"], right["shown"], right["drawn"]],
             [*extra, *view],
             **QUIET,
         )
-        preferred.success(None, None, None, js=call("showRun"), **QUIET)
+        preferred.success(None, None, None, js=call("scrollTo", *STARTED), **QUIET)
     right["sweep_table"].click(
         handlers.use_rate,
         [right["watching"], owner, form.base, form.method],
@@ -269,7 +286,7 @@ def _connect_start(
     for event in (asked, started):
         event.success(end, None, waiting, queue=False, **QUIET)
         event.failure(end, None, waiting, queue=False, **QUIET)
-    started.success(None, None, None, js=call("showRun"), **QUIET)
+    started.success(None, None, None, js=call("scrollTo", *STARTED), **QUIET)
     left["cancel"].click(cancel, None, waiting, cancels=[asked, started], queue=False, **QUIET)
 
 
