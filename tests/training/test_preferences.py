@@ -91,7 +91,8 @@ def test_only_loras_and_bases_of_decoder_only_families_can_be_started_from(causa
     with pytest.raises(InputError, match="the method is ia3"):
         plain = TrainingConfig("ia3", task_type="CAUSAL_LM")
         preference_config(RunConfig("causal-base", plain), causal_store.registry, str(pairs))
-    assert config_of(causal_store, pairs, "causal-lora").training.learning_rate == LEARNING_RATE
+    training = config_of(causal_store, pairs, "causal-lora").training
+    assert (training.learning_rate, training.batch_size, training.accumulation) == (LEARNING_RATE, 1, 4)
     assert config_of(causal_store, pairs, "causal-lora", learning_rate=1e-4).training.learning_rate == 1e-4
 
 
@@ -129,7 +130,7 @@ def test_dpo_prefers_the_chosen_summaries_and_its_result_is_a_lora_of_the_base(
 @pytest.mark.parametrize("ending", ["stopped", "crashed"])
 def test_a_resumed_run_equals_an_uninterrupted_one(causal_store, tiny_settings, pairs, tmp_path, ending):
     config = config_of(
-        causal_store, pairs, "causal-lora", max_steps=4, batch_size=4, evaluations=2, warmup_share=0,
+        causal_store, pairs, "causal-lora", max_steps=4, batch_size=2, accumulation=2, evaluations=2, warmup_share=0,
         learning_rate=1e-2, max_source_tokens=128, max_target_tokens=32, precision="fp32",
     )  # fmt: skip
     runs, sources = Runs(tmp_path / "runs"), make_sources(tiny_settings)

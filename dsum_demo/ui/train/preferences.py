@@ -22,7 +22,6 @@ from dsum_demo.ui.train.start import queued, refused
 from dsum_demo.ui.train.upload import keep_upload
 from dsum_demo.utils.files import safe_name
 
-PAIRS_PER_BATCH = 4  # each is two texts, read by the model and the reference
 A_FILE = ("A file of exported pairs", "")
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -83,7 +82,7 @@ def start_preferences(
         if not model:
             raise InputError("No model is selected; preference training starts from a decoder-only base model or LoRA.")
         family = services.registry.family(services.registry.spec(model).family)
-        training = TrainingConfig("lora", task_type=family.architecture.task_type, batch_size=PAIRS_PER_BATCH)
+        training = TrainingConfig("lora", task_type=family.architecture.task_type)
         templates = (PROMPT_TEMPLATE, family.prompt.template)
         with tempfile.TemporaryDirectory() as folder:
             if review:
