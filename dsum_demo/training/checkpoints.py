@@ -23,6 +23,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 def seal(folder: Path, **facts: Any) -> int:
     """Write the seal, with `facts` in addition to the file list; returns the checkpoint's size in bytes."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files.pop(SEAL, None)  # of an earlier save of the same step
     for path in files.values():
         # The seal must not reach the disk before the files that it lists.
         with path.open("rb") as stream:

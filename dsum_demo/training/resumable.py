@@ -134,7 +134,12 @@ class ResumableTrainer(transformers.Trainer):
         self.random_state = _random_state()
 
     def save_current_step(self) -> None:
-        """Save a checkpoint of the current step from outside the loop, after a stop or an out-of-memory error."""
+        """Save a checkpoint of the current step from outside the loop, after a stop or an out-of-memory error.
+
+        Nothing if the loop has saved it already: a crash while it is written again would leave none.
+        """
+        if seal_of(Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")):
+            return
         _set_random_state(self.random_state)
         self.model.zero_grad()
         self._save_checkpoint(self.model, None)
