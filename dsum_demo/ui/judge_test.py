@@ -107,13 +107,14 @@ def result_table(result: JudgeTest) -> str:
     pairs = {kind: share.n for shares in result.shares.values() for kind, share in shares.items()}
     rows.append(["Pairs", *(f"{pairs.get(kind, 0):,}" for kind in kinds)])
     heads = ["Prefers the true summary to", *(escape(CORRUPTIONS[kind].title) for kind in kinds)]
+    named = " with names instead of labels" if result.names else ""
     how = "".join(
         f"<dt>{escape(CORRUPTIONS[kind].title)}</dt><dd>{escape(CORRUPTIONS[kind].how)}</dd>" for kind in kinds
     )
     return (
         html_table(heads, rows)
         + '<p class="hint">Share of pairs with its 95 % Wilson interval; equal values count half. In gray: not shown '
-        f"to be better than chance. Over {result.dialogues:,} dialogues of {escape(result.data)}, seed "
+        f"to be better than chance. Over {result.dialogues:,} dialogues of {escape(result.data)}{named}, seed "
         f"{result.seed}.</p>"
         f'<details class="how"><summary>How the errors are made</summary><dl>{how}</dl></details>'
     )
