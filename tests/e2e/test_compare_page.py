@@ -400,6 +400,8 @@ def test_an_unavailable_family_gives_the_reason_in_each_card(new_page):
 
 def test_on_a_phone_compare_scrolls_to_the_first_card_and_a_refused_input_does_not(new_page):
     page = new_page(width=390, height=844)
+    for name in ("Compare", "Evaluate", "Review", "Train", "Methods", "Models"):
+        expect(page.get_by_role("tab", name=name, exact=True)).to_be_in_viewport()
     paste(page, dialogue="")
     page.locator("#start").click()
     expect(page.locator("#problem")).to_contain_text("There is no dialogue")
@@ -432,12 +434,7 @@ def test_no_text_is_clipped_at_any_width(new_page, width, dark):
 @pytest.mark.parametrize("width", [1400, 390])
 def test_the_models_table_scrolls_inside_the_page(new_page, width):
     page = new_page(width=width, height=844)
-    if width < 640:
-        # On a phone the last tabs are in a menu.
-        page.get_by_label("More tabs").first.click()
-        page.locator(".overflow-dropdown").get_by_text("Models", exact=True).click()
-    else:
-        page.get_by_role("tab", name="Models").click()
+    page.get_by_role("tab", name="Models").click()
     expect(page.locator("#models .state.shipped")).to_have_count(6)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     # What is outside the page without a scroll bar is clipped.

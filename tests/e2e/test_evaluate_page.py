@@ -21,14 +21,7 @@ def open_tab(page: Page) -> None:
 
 
 def view(page: Page, name: str) -> None:
-    """Go to one of the views; on a narrow screen some are behind a menu."""
-    views = page.locator("#evaluation-views")
-    tab = views.get_by_role("tab", name=name, exact=True)
-    if tab.is_visible():
-        tab.click()
-    else:
-        views.get_by_label("More tabs").click()
-        views.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+    page.locator("#evaluation-views").get_by_role("tab", name=name, exact=True).click()
 
 
 def open_form(page: Page) -> None:

@@ -9,12 +9,7 @@ PATIENCE = 120_000  # milliseconds; a child imports torch first, and machines ar
 
 
 def train_tab(page: Page) -> None:
-    tab = page.get_by_role("tab", name="Train")
-    if tab.is_visible():
-        tab.click()
-    else:  # on a phone
-        page.get_by_label("More tabs").first.click()
-        page.locator(".overflow-dropdown").get_by_text("Train", exact=True).click()
+    page.get_by_role("tab", name="Train").click()
     expect(page.locator("#train-start")).to_be_visible()
 
 

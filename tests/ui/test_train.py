@@ -391,6 +391,18 @@ def test_start_measures_the_run_and_queues_it(services, monkeypatch):
     assert [run.name for run in services.jobs.queued()] == ["my-run", "my-run-2"]
 
 
+def test_overlaid_with_a_run_each_learning_rate_of_a_sweep_has_its_own_line():
+    def steps(count: int, **more) -> list[dict]:
+        return [{"event": "step", "step": step, "loss": 4 / step, **more} for step in range(1, count + 1)]
+
+    second = [{**event, "step": event["step"] + 3} for event in steps(3, rate=0.01)]
+    curves = {"a": Curve().add(steps(5)), "sweep": Curve().add([*steps(3, rate=0.001), *second])}
+    loss, _ = training_charts.overlay_figures(curves, {"a": "lora", "sweep": "lora"})
+    assert [trace.name for trace in loss.data] == ["a", "sweep, 0.001", "sweep, 0.01"]
+    assert [list(trace.x) for trace in loss.data] == [[1, 2, 3, 4, 5], [1, 2, 3], [1, 2, 3]]
+    assert loss.data[1].line == loss.data[2].line != loss.data[0].line
+
+
 def test_a_sweep_is_queued_and_its_learning_rate_fills_the_form(services):
     values = filled(services)
     shown = training_start.start_sweep(services, "", 3, values)

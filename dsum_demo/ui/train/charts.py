@@ -129,15 +129,17 @@ def sweep_figure(rows: Sequence[SweepRow], steps: int) -> go.Figure:
 
 
 def overlay_figures(curves: Mapping[str, Curve], methods: Mapping[str, str]) -> tuple[go.Figure, go.Figure]:
-    """(smoothed training loss, validation ROUGE-1) of several runs, distinguished by color, dash and symbol."""
+    """(smoothed training loss, validation ROUGE-1) of several runs, distinguished by color, dash and symbol. A sweep
+    has a line per learning rate.
+    """
     loss, score = go.Figure(), go.Figure()
     for number, (name, color) in enumerate(overlay_colors(methods).items()):
         curve, line = curves[name], {"color": color, "width": 2.5, "dash": DASHES[number % len(DASHES)]}
-        steps, losses = [e["step"] for e in curve.steps], [e["loss"] for e in curve.steps]
-        loss.add_scatter(
-            x=_thinned(steps), y=_thinned(smoothed(losses)), name=name, mode="lines", line=line,
-            hovertemplate="step %{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
-        )  # fmt: skip
+        for title, steps, losses in _loss_lines(name, curve):
+            loss.add_scatter(
+                x=_thinned(steps), y=_thinned(losses), name=title, legendgroup=name, mode="lines", line=line,
+                hovertemplate="step %{x}: %{y:.3f}<extra>%{fullData.name}</extra>",
+            )  # fmt: skip
         scored = [e for e in curve.evaluations if e.get("rouge1") is not None]
         score.add_scatter(
             x=[e["step"] for e in scored], y=[100 * e["rouge1"] for e in scored], name=name, mode="lines+markers",
@@ -155,6 +157,18 @@ def overlay_colors(methods: Mapping[str, str]) -> dict[str, str]:
         taken = len(colors)
         colors[name] = own if own not in colors.values() else MORE_COLORS[taken % len(MORE_COLORS)]
     return colors
+
+
+def _loss_lines(name: str, curve: Curve) -> list[tuple[str, list[int], list[float]]]:
+    """(title, steps, smoothed losses) of a run, or of each learning rate of a sweep."""
+    rates = dict.fromkeys(event["rate"] for event in curve.steps if "rate" in event)
+    if not rates:
+        return [(name, [e["step"] for e in curve.steps], smoothed([e["loss"] for e in curve.steps]))]
+    parts = {rate: [event for event in curve.steps if event.get("rate") == rate] for rate in rates}
+    return [
+        (f"{name}, {rate:g}", list(range(1, len(part) + 1)), smoothed([e["loss"] for e in part], SWEEP_SMOOTHING))
+        for rate, part in parts.items()
+    ]
 
 
 def _planned(curve: Curve) -> int:
