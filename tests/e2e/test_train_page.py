@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
+
+from dsum_demo.models.prompts import PROMPT_TEMPLATE
 
 PATIENCE = 120_000  # milliseconds; a child imports torch first, and machines are shared
 
@@ -113,7 +118,15 @@ def test_adapter_at_strength_0_generates_the_base_models_output(new_page):
     expect(page.locator("#strength-full")).to_be_hidden()
 
 
-def test_invalid_value_shows_an_error_and_survives_a_reload(new_page, reload_midway):
+def pairs_file(folder: Path, count: int) -> Path:
+    file = folder / f"{count}-pairs.jsonl"
+    prompt = PROMPT_TEMPLATE.format(dialogue="A: hi")
+    rows = [{"prompt": prompt, "chosen": f"A greets {n}.", "rejected": "No."} for n in range(count)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_invalid_values_are_kept_and_a_sweep_and_preference_training_start_and_stop(new_page, reload_midway, tmp_path):
     page = new_page()
     train_tab(page)
     fill(page, "field-r", "0")
@@ -129,6 +142,41 @@ def test_invalid_value_shows_an_error_and_survives_a_reload(new_page, reload_mid
     page.get_by_role("option", name="IA3").click()
     expect(page.locator("#field-r")).to_be_hidden()
     expect(page.locator("#field-target_modules")).to_contain_text("wo")
+
+    problem = page.locator("#train-problem")
+    page.locator("#train-sweep button").first.click()
+    fill(page, "sweep-steps", "1")
+    page.wait_for_timeout(500)
+    page.locator("#start-sweep").click()
+    expect(problem).to_contain_text("sweep steps is 1; give a whole number from 2 to 1000")
+    expect(page.locator("#sweep-steps input")).to_have_value("1")
+    fill(page, "sweep-steps", "1000")
+    page.wait_for_timeout(500)
+    page.locator("#start-sweep").click()
+    expect(page.locator("#run-card h3")).to_have_text("sweep-ia3-samples")
+    expect(problem).to_have_text("")
+
+    page.locator("#train-preferences button").first.click()
+    file = page.locator("#preferences-file")
+    for count in (12, 60):
+        file.locator("input[type=file]").set_input_files(pairs_file(tmp_path, count))
+        expect(file.get_by_label("Clear")).to_be_visible()
+        page.locator("#start-preferences").click()
+        if count == 12:
+            expect(problem).to_contain_text("12-pairs.jsonl has 12 different pairs; preference training needs at least")
+            expect(file).to_contain_text("12-pairs")
+            file.get_by_label("Clear").click()
+    # While the sweep trains; preference training itself is tested without a browser.
+    expect(page.locator("#run-card")).to_contain_text("number 1 in the queue")
+    expect(page.locator("#run-card")).to_contain_text("Preference training of LoRA on smollm2-135m")
+    page.locator("#line [data-remove]").click()
+    expect(page.locator("#line li")).to_have_count(0)
+    expect(page.locator("#history tr", has_text="LoRA, DPO")).to_have_count(0)
+    page.locator('#history [data-show="sweep-ia3-samples"]').click()
+    page.locator("#run-keep").click()
+    expect(page.locator("#run-card")).to_contain_text(
+        "the learning rates that were complete are kept", timeout=PATIENCE
+    )
 
 
 def test_uploaded_file_is_previewed_and_its_columns_are_mapped(new_page, tmp_path):
