@@ -97,8 +97,10 @@ def recorded_summary(saved: SavedEvaluations, origin: str, dialogue: str) -> Rec
             missing = f"The evaluation {evaluation} has no summary of this dialogue by {title}."
         elif not words(text):
             missing = f"In the evaluation {evaluation}, {title} wrote nothing for this dialogue."
-    except (DsumError, OSError) as error:
+    except DsumError as error:
         text, missing = None, str(error)
+    except OSError as error:  # its text has the folder, which a visitor must not see
+        text, missing = None, f"The evaluation {evaluation} cannot be read ({error.strerror})."
     return RecordedSummary(f"{title} of {evaluation}", text or "", origin, made, missing)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, check_summary
 from dsum_demo.metrics.rouge import too_long
 from dsum_demo.metrics.scores import METRICS, score_summary
 from dsum_demo.review.agreement import ratio
-from dsum_demo.review.preferences import Preference
-from dsum_demo.review.records import ReviewItem
+from dsum_demo.review.preferences import Preference, by_dialogue, counted, preferences
+from dsum_demo.review.records import Review, ReviewItem
+from dsum_demo.review.storage import ReviewStore
 
 # What counts as better for a check, as a value of which more is better, and how it is described.
 CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
@@ -33,6 +36,9 @@ CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "judge_coverage": ("more is better", lambda value: value),
 }
 PEOPLE = "people"
+JUDGED = frozenset(check.name for check in CHECKS if check.needs == "judge")
+# Values of checks by the dialogue's fingerprint and the summary.
+Known = Mapping[tuple[str, str], Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,10 @@ class MetricAgreement:
         return f"{who} agrees with people in {100 * self.share.mean:.0f} %{with_interval} of {self.pairs:,} pairs."
 
 
-def values_of(item: ReviewItem) -> dict[str, dict[str, float | None]]:
-    """By metric or check and system a value of which more is better, None if it cannot be computed."""
+def values_of(item: ReviewItem, known: Known = MappingProxyType({})) -> dict[str, dict[str, float | None]]:
+    """By metric or check and system a value of which more is better, None if it cannot be computed. known: the checks
+    that an evaluation has already computed, such as a judge's.
+    """
     found: dict[str, dict[str, float | None]] = {name: {} for name in (*METRICS, *CHECK_DIRECTIONS)}
     for system, output in item.texts.items():
         readable = [text for text in item.references if not too_long(output.text, text)]
@@ -73,6 +81,7 @@ def values_of(item: ReviewItem) -> dict[str, dict[str, float | None]]:
             sign = 1 if metric.higher_is_better else -1
             found[name][system] = None if score is None else sign * score.fmeasure
         checked = check_summary(output.text, item.dialogue, item.references).values
+        checked = {**checked, **known.get((item.group, output.text), {})}
         for name, (_, better) in CHECK_DIRECTIONS.items():
             value = checked.get(name)
             found[name][system] = None if value is None else better(value)
@@ -86,12 +95,13 @@ def metric_agreement(
     *,
     seed: int,
     resamples: int,
+    known: Known = MappingProxyType({}),
 ) -> list[MetricAgreement]:
     """Other reviewers first if an item has several, then metrics and checks in the order of their tables, without those
-    that have no values. A pair without a preference does not count.
+    that have no values. A pair without a preference does not count. known: see `values_of`.
     """
     decided = [one for one in found if one.outcome]
-    values = {item: values_of(items[item]) for item in dict.fromkeys(one.verdict.item for one in decided)}
+    values = {item: values_of(items[item], known) for item in dict.fromkeys(one.verdict.item for one in decided)}
     rows = [_people(decided, dialogues, seed, resamples)]
     titles = {name: (metric.title, "") for name, metric in METRICS.items()}
     titles |= {check.name: (check.title, CHECK_DIRECTIONS[check.name][0]) for check in CHECKS}
@@ -126,6 +136,30 @@ def metric_agreement(
             else None
         )
     return [row for row in rows if row]
+
+
+def agreement_in(
+    evaluation: Evaluation, review: Review, store: ReviewStore, *, seed: int, resamples: int
+) -> list[MetricAgreement]:
+    """`metric_agreement` on the items of a review whose texts are all in the evaluation, with the values of its judge.
+    Empty without such items, and if no reviewer preferred a summary.
+    """
+    known = {
+        (example.fingerprint, output.text): {name: value for name, value in output.checks.items() if name in JUDGED}
+        for example in evaluation.examples
+        for output in example.outputs.values()
+    }
+    items = [
+        item
+        for item in store.items(review.id)
+        if all((item.group, output.text) in known for output in item.texts.values())
+    ]
+    by_id = {item.id: item for item in items}
+    verdicts = [verdict for verdict in counted(store.verdicts(review.id)) if verdict.item in by_id]
+    found = preferences(verdicts, [system.name for system in review.systems])
+    if not any(one.outcome for one in found):
+        return []
+    return metric_agreement(found, by_id, by_dialogue(items)[0], seed=seed, resamples=resamples, known=known)
 
 
 def _people(

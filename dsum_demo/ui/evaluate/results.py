@@ -36,7 +36,9 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Results:
-    """The components that show an evaluation, by the names in PARTS, and the chooser of the metric."""
+    """The components that show an evaluation, by the names in PARTS, and the chooser of the metric. parts also has
+    "checks_tab", and "people", which is drawn when that tab is selected.
+    """
 
     parts: dict[str, Any]
     rouge: gr.Dropdown
@@ -72,8 +74,9 @@ def build_views(parts: dict[str, Any]) -> None:
         parts["by"] = gr.Radio(SLICE_CHOICES, value="length", label="By", elem_id="evaluation-by")
         _chart(parts, "slices", HOW_SLICES)
         parts["slices_table"] = gr.HTML(elem_id="evaluation-slices-table")
-    with gr.Tab("Checks", id="checks"):
+    with gr.Tab("Checks", id="checks") as parts["checks_tab"]:
         parts["checks"] = gr.HTML(elem_id="evaluation-checks")
+        parts["people"] = gr.HTML(elem_id="evaluation-people")
 
 
 def connect(services: Services, results: Results, key: gr.State) -> None:

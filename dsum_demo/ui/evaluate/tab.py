@@ -23,6 +23,7 @@ from dsum_demo.ui.evaluate.charts import means_chart
 from dsum_demo.ui.evaluate.example_table import Selection
 from dsum_demo.ui.evaluate.examples_tab import FILLED, build_examples, fill
 from dsum_demo.ui.evaluate.form import build_evaluation_form, offer_families, offer_new_systems, wanted
+from dsum_demo.ui.evaluate.people import agreement_with_people
 from dsum_demo.ui.evaluate.results import PARTS, Results, build_summary, build_views, connect, draw
 from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
 from dsum_demo.ui.html import notice
@@ -79,6 +80,10 @@ def build_evaluate_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: 
             build_saved(services, key, chooser)
     results = Results(parts, rouge)
     connect(services, results, key)
+    gr.on(
+        [parts["checks_tab"].select, key.change],
+        MethodType(agreement_with_people, services), [key, owner], parts["people"], **QUIET,
+    )  # fmt: skip
 
     running = [panel, bar, stop, so_far, partial, timer, drawn, chooser, problem, form_column]
     opening = [key, shown, problem, *results.outputs, *examples.outputs]
