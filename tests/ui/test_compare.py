@@ -10,6 +10,7 @@ from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from safetensors import safe_open
 
@@ -25,7 +26,17 @@ from dsum_demo.ui import assets, html
 from dsum_demo.ui.appearance import KINDS
 from dsum_demo.ui.compare import cards, charts, families, tab
 from dsum_demo.ui.compare import dialogue_input as dialogue
-from dsum_demo.ui.compare.columns import ADDED, LAYOUT, PASTED, PLACES, chosen, more, system_choices, values_of
+from dsum_demo.ui.compare.columns import (
+    ADDED,
+    LAYOUT,
+    PASTED,
+    PLACES,
+    chosen,
+    laid_out,
+    more,
+    system_choices,
+    values_of,
+)
 from dsum_demo.ui.models_tab import show_models
 from dsum_demo.ui.services import Services
 
@@ -634,6 +645,15 @@ def test_a_column_of_recorded_outputs_without_this_dialogue_gives_the_reason(wit
     assert [system.phase for system in last.systems] == ["done", "done", "done", "failed"]
     kept = json.loads(json.dumps(tab.keep(last)))
     assert Comparison.from_dict(kept, with_saved.registry).systems[3].spec == last.systems[3].spec
+
+
+def test_a_column_of_a_deleted_evaluation_can_still_be_chosen_and_removed(with_saved):
+    # gradio refuses every event of a dropdown whose value is not a choice.
+    gone = "gone:dsum-t5-lora"
+    update = laid_out(with_saved, with_saved.registry, [gone, MINE], ["", ""])[len(ADDED)]
+    chooser = gr.Dropdown(choices=update["choices"])
+    assert [chooser.preprocess(value) for value in (gone, MINE)] == [gone, MINE]
+    assert (f"{gone} (no longer available)", gone) in update["choices"]
 
 
 def test_the_values_of_added_columns_are_read_as_they_are_set():

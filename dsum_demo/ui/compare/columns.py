@@ -109,6 +109,9 @@ def laid_out(
     free = len(ADDED) - len(names)
     values = [*names, *[None] * free]
     choices = system_choices(services, registry) if names else []
+    # gradio refuses every event of a dropdown whose value is not a choice; the card has the reason.
+    gone = {name for name in names if name} - {value for _, value in choices}
+    choices += [(f"{name} (no longer available)", name) for name in sorted(gone)]
     return (
         *(gr.update(visible=value is not None) for value in values),
         *(gr.update(choices=choices, value=value) for value in values),
