@@ -91,8 +91,9 @@ def read_pairs(file: Path, templates: Iterable[str] = (PROMPT_TEMPLATE,)) -> lis
     frames = [tuple(template.split("{dialogue}", 1)) for template in templates]
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:  # without the folder, which a visitor must not see
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise DataError(f"{file.name} cannot be read: {reason}.") from None
     pairs = [_pair(file, number, line, frames) for number, line in enumerate(lines, 1) if line.strip()]
     distinct = list(dict.fromkeys(pairs))
     if len(distinct) < LEAST_PAIRS:
@@ -123,7 +124,7 @@ def _pair(file: Path, number: int, line: str, frames: Sequence[tuple[str, ...]])
     try:
         row = json.loads(line)
         prompt, chosen, rejected = (row[key] for key in ("prompt", "chosen", "rejected"))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(
             f"{file.name}, line {number} has no prompt, chosen and rejected; write the file with `dsum review export "
             "NAME --format preferences`.", [number],

@@ -76,9 +76,21 @@ def test_invalid_pairs_raise(tmp_path, rows, error, message):
         read_pairs(write(tmp_path / "pairs.jsonl", rows))
 
 
-def test_a_missing_file_raises(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
-        read_pairs(tmp_path / "none.jsonl")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "^pairs.jsonl cannot be read: No such file or directory.$"),
+        (b"\x9b\xff", "^pairs.jsonl cannot be read: it is not UTF-8 text.$"),
+        (b"[" * 100_000, "^pairs.jsonl, line 1 has no prompt"),
+    ],
+    ids=["missing", "binary", "deeply nested"],
+)
+def test_an_unreadable_file_raises_without_its_folder(tmp_path, content, message):
+    file = tmp_path / "pairs.jsonl"
+    if content:
+        file.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_pairs(file)
 
 
 def test_only_loras_and_bases_of_decoder_only_families_can_be_started_from(causal_store, tiny_store, pairs):
