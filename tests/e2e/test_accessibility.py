@@ -16,10 +16,11 @@ TABS = {
 }
 
 
-# Visible things that a mouse can press and Tab cannot reach. Charts are left out: tables have their values.
+# Visible things that a mouse can press and Tab cannot reach. Charts are left out: tables have their values. So are the
+# choices of gradio's multiple dropdown, in which Tab reaches the button that removes one.
 MOUSE_ONLY = """() => [...document.querySelectorAll('main *')].filter((one) => one.checkVisibility()
   && getComputedStyle(one).cursor === 'pointer'
-  && !one.closest('a[href], button, input, select, textarea, summary, label, [tabindex="0"], .js-plotly-plot')
+  && !one.closest('a[href], button, input, select, textarea, summary, label, [tabindex="0"], .js-plotly-plot, .token')
 ).map((one) => one.outerHTML.slice(0, 200))"""
 
 
