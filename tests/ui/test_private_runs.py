@@ -187,8 +187,8 @@ def test_a_trained_model_generates_only_for_its_owner(public, run, visitor):
     for names in ([None, NAME, None], [None, None, NAME]):  # of a family's column, and of an added one
         (answer,) = compare.run_comparison(public, request, *typed, visitor, False, *names, *more)
         assert "There is no model" in shown(answer)
-    assert NAME not in shown(compare.add_system(public, None, "dsum-t5", visitor, *[None] * 6, "", "", ""))
-    assert NAME in shown(compare.add_system(public, None, "dsum-t5", HERS, *[None] * 6, "", "", ""))
+    assert NAME not in shown(compare.add_system(public, None, "dsum-t5", visitor, "", *[None] * 6, "", "", ""))
+    assert NAME in shown(compare.add_system(public, None, "dsum-t5", HERS, "", *[None] * 6, "", "", ""))
     started = public.evaluations.start(Wanted(SAMPLES, (NAME,), limit=1, owner=visitor))
     while not started.over:
         pass
