@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from dsum_demo.evaluation.storage import SavedEvaluations
 from dsum_demo.settings import PROJECT_ROOT
+from tests.e2e.conftest import Problems
 
 EVIL = '<img src=x onerror="window.hacked = 1">'
 
@@ -32,11 +33,9 @@ def copied_link(page: Page) -> str:
     return page.evaluate("navigator.clipboard.readText()")
 
 
-def visit(page: Page, url: str, problems: list[str]) -> None:
+def visit(page: Page, url: str, problems: Problems) -> None:
     """Open an address; errors of the old document, whose streams this interrupts, are ignored."""
-    before = list(problems)
-    page.goto(url, wait_until="commit")
-    problems[:] = before
+    problems.leave(lambda: page.goto(url, wait_until="commit"))
     page.wait_for_load_state()
 
 

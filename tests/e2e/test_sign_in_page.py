@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.ui.account import account_secret
@@ -22,6 +22,12 @@ def oauth(monkeypatch) -> dict[str, str]:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
+
+
+def loaded_again(page: Page) -> None:
+    """The page that was drawn for the previous owner has been loaded again for the new one."""
+    page.wait_for_function("performance.getEntriesByType('navigation')[0].type === 'reload'")
+    page.wait_for_selector("#start")
 
 
 def test_an_account_sees_its_runs_in_a_new_browser_pushes_one_and_signs_out(
@@ -52,6 +58,7 @@ def test_an_account_sees_its_runs_in_a_new_browser_pushes_one_and_signs_out(
         expect(history).not_to_contain_text("mine")
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("button", name="Sign out (maya)")).to_be_visible()
+        loaded_again(page)
         runs.click()
         expect(history).to_contain_text("mine")
         page.locator("#history").get_by_text("mine").first.click()
@@ -65,6 +72,7 @@ def test_an_account_sees_its_runs_in_a_new_browser_pushes_one_and_signs_out(
         expect(page.get_by_label("Your name as a reviewer")).to_have_value("maya")
         page.get_by_role("button", name="Sign out (maya)").click()
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        loaded_again(page)
         runs.click()
         expect(page.locator("#push")).to_be_hidden()
         expect(history).not_to_contain_text("mine")
