@@ -18,7 +18,7 @@ HOW = (
 
 
 def agreement_with_people(services: Services, key: str, owner: str) -> str:
-    """A table for each review that has texts of the evaluation and whose results the visitor may see, or ""."""
+    """A table for each review of the evaluation's texts that the visitor started and may see the results of, or ""."""
     opened = services.evaluations.get(key)
     if opened is None:
         return ""
