@@ -59,7 +59,7 @@ def reviewed(services: Services, evaluation: Evaluation, name: str, settings: Re
 def test_the_owner_of_a_review_sees_how_often_each_metric_and_the_judge_agree_with_it(services, judged, key):
     reviewed(services, judged, "Mine <b>")
     shown = agreement_with_people(services, key, OWNER)
-    assert "Review Mine &lt;b&gt;" in shown and "ROUGE-1" in shown
+    assert ">Mine &lt;b&gt;<" in shown and "ROUGE-1" in shown
     rows = dict(re.findall(r'<tr><th scope="row">([^<]+)</th><td>(\d+) %', shown))
     assert rows["Judge: faithfulness"] == "67"
     assert int(rows["ROUGE-1"]) > 50

@@ -36,5 +36,5 @@ def _table(review: Review, rows: list[MetricAgreement]) -> str:
         [escape(row.title), row.share.text(100, 0, unit=" %"), str(row.pairs), escape(row.direction)] for row in rows
     ]
     simulated = " (simulated verdicts)" if review.simulated else ""
-    heads = [f"Review {escape(review.name)}{simulated}", "Agrees with people", "Pairs", "Direction"]
+    heads = [f"{escape(review.name)}{simulated}", "Agrees with people", "Pairs", "Direction"]
     return html_table(heads, cells)
