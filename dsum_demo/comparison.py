@@ -271,7 +271,7 @@ class Comparison:
             row = _system_dict(system)
             values = [value for metric in METRICS.values() for value in metric.values(system.scores or {})]
             if self.judged:
-                values += (self.judged.values(system.summary) or dict.fromkeys(TITLES)).values()
+                values += self.judged.values(system.summary).values()
             texts = [escape_formula(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
             writer.writerow(
                 [*texts, *values, escape_formula(system.error), self.signature.text if self.signature else ""]
@@ -295,8 +295,7 @@ class Comparison:
         if self.judged:
             lines += ["", f"| Bits per token | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
             for title, text in self.judgeable.items():
-                values = (self.judged.values(text) or dict.fromkeys(TITLES)).values()
-                lines.append(f"| {title} | {' | '.join(map(shown_bits, values))} |")
+                lines.append(f"| {title} | {' | '.join(map(shown_bits, self.judged.values(text).values()))} |")
             lines += ["", *(f"- {line}" for line in judge_lines(self.judged.about))]
         return "\n".join(lines).rstrip() + "\n"
 

@@ -152,7 +152,7 @@ def _judged_lines(comparison: Comparison, judged: JudgedTexts) -> list[str]:
 
     lines = [f"{'Bits per token':<24}" + "".join(f"{title:>21}" for title in TITLES.values())]
     for title, text in comparison.judgeable.items():
-        cells = (judged.values(text) or dict.fromkeys(TITLES)).values()
-        lines.append(f"{title:<24}" + "".join(f"{shown_bits(value):>21}" for value in cells))
+        cells = (f"{shown_bits(value):>21}" for value in judged.values(text).values())
+        lines.append(f"{title:<24}" + "".join(cells))
     preferred = [f"The judge prefers the summary of {comparison.preferred}."] if comparison.preferred else []
     return [*lines, *preferred, *judge_lines(judged.about)]

@@ -113,9 +113,7 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
                 make_sources(settings),
                 on_event=Lines(),
                 notify=lambda text: say(f"dsum: {text}"),
-                check_memory=lambda setup: (
-                    "" if options.no_check else check_memory(setup, settings, run.stop_requested)
-                ),
+                check_memory=refusal,
             )
     except (InputError, ModelError):
         # Nothing was trained. A resumed run is kept, so that the UI can show the reason.

@@ -28,10 +28,10 @@ class JudgedTexts:
         """For all texts, without loading the judge."""
         return sum(judgement.seconds for judgement in self.judgements.values())
 
-    def values(self, text: str) -> dict[str, float | None] | None:
-        """Bits per token by a name in TITLES; None for a text that was not judged."""
+    def values(self, text: str) -> dict[str, float | None]:
+        """Bits per token by the names in TITLES; None for each if the text was not judged."""
         found = self.judgements.get(text)
-        return None if found is None else {name: getattr(found, name) for name in TITLES}
+        return {name: None if found is None else getattr(found, name) for name in TITLES}
 
     def preferred(self, texts: Sequence[str]) -> str | None:
         """The text with the highest choice; None if the judge may not rank or two texts share it."""

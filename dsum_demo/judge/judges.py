@@ -27,6 +27,7 @@ from dsum_demo.utils.files import child_folders
 
 DEFAULT_JUDGE = "smollm2-135m"
 TESTS_FILE = "tests.json"
+DO_NOT_RANK = "Do not rank by this judge: it is not shown to find wrong speakers."
 UNTESTED = "has not been tested: the Models tab or “dsum judge test” shows how far to trust it"
 
 
@@ -152,5 +153,5 @@ def describe_trust(test: JudgeTest) -> list[str]:
 def judge_lines(judge: Mapping[str, Any]) -> list[str]:
     """How far to trust the judge of an evaluation, what it computes, and what it cost; one line each."""
     cost = f" {judge['seconds_per_100']:.0f} seconds per 100 summaries." if "seconds_per_100" in judge else ""
-    ranking = [] if judge["can_rank"] else ["Do not rank by this judge: it is not shown to find wrong speakers."]
+    ranking = [] if judge["can_rank"] else [DO_NOT_RANK]
     return [*judge["trust"], *ranking, f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}"]

@@ -20,7 +20,7 @@ from dsum_demo.ui.compare.columns import (
     more,
     next_system,
 )
-from dsum_demo.ui.compare.results import empty_cards, finished, recorded_note, results, warnings_of
+from dsum_demo.ui.compare.results import empty_cards, finished, notes_of, results
 from dsum_demo.ui.services import Services
 
 Update = Any  # gradio's updates are plain dictionaries
@@ -103,8 +103,7 @@ def with_recorded(comparison: Comparison, added: Sequence[System]) -> Comparison
 
 
 def _drawn_again(comparison: Comparison, highlight: str) -> dict[str, Update]:
-    notes = recorded_note(comparison) + warnings_of(comparison)
-    return finished(comparison, highlight) | {"warnings": notes, "proof": ""}
+    return finished(comparison, highlight) | {"warnings": notes_of(comparison), "proof": ""}
 
 
 def _waiting_cards(

@@ -13,7 +13,7 @@ from gradio.events import Dependency
 from dsum_demo.comparison import Comparison, shown_bits
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.judge.judged_texts import TITLES, JudgedTexts
-from dsum_demo.judge.judges import judge_lines
+from dsum_demo.judge.judges import DO_NOT_RANK, judge_lines
 from dsum_demo.ui.evaluate.form import judge_choices
 from dsum_demo.ui.html import html_table, notice
 from dsum_demo.ui.long_task import StopFlag, connect_long_task
@@ -87,7 +87,7 @@ def with_judged(comparison: Comparison | None, found: JudgedTexts | None) -> Com
     """The comparison with the judge's values; None if they are of another dialogue or of other summaries."""
     if comparison is None or found is None or comparison.dialogue != found.dialogue:
         return None
-    complete = all(found.values(text) for text in comparison.judgeable.values())
+    complete = found.judgements.keys() >= set(comparison.judgeable.values())
     return replace(comparison, judged=found) if complete else None
 
 
@@ -110,12 +110,12 @@ def judged_table(comparison: Comparison) -> str:
         heads.append(f'{escape(title)}<br><span class="hint">{escape(trust)}</span>')
     rows = []
     for title, text in comparison.judgeable.items():
-        cells = [(value, shown_bits(bits)) for value, bits in (judged.values(text) or {}).items()]
+        cells = [(value, shown_bits(bits)) for value, bits in judged.values(text).items()]
         shown = [f'<span class="chance">{bits}</span>' if value in gray else bits for value, bits in cells]
         rows.append([escape(title), *shown])
     verdict = ""
     if not judged.about["can_rank"]:
-        verdict = notice("Do not rank by this judge: it is not shown to find wrong speakers.", "warning")
+        verdict = notice(DO_NOT_RANK, "warning")
     elif comparison.preferred:
         verdict = f"<p>The judge prefers the summary of <b>{escape(comparison.preferred)}</b>.</p>"
     lines = "".join(f"<li>{escape(line)}</li>" for line in judge_lines(judged.about))

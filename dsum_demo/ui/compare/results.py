@@ -53,7 +53,7 @@ def shown_results(
         return results(**empty, **emptied(), **no_scores(), problem="", warnings="", human="", comparison=None)
     systems = [*(system.spec for system in comparison.systems[: len(KINDS)]), *added]
     shown = empty_cards(systems) | no_scores() | finished(comparison, html.NO_HIGHLIGHT)
-    return results(**shown, problem="", warnings=recorded_note(comparison) + warnings_of(comparison))
+    return results(**shown, problem="", warnings=notes_of(comparison))
 
 
 def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:
@@ -86,7 +86,12 @@ def no_scores() -> dict[str, Update]:
     return dict.fromkeys(("headline", "signature", "table", "downloads"), "") | {"chart": None}
 
 
-def recorded_note(comparison: Comparison) -> str:
+def notes_of(comparison: Comparison) -> str:
+    """What a finished comparison is, if it was not generated now, and its warnings."""
+    return _recorded_note(comparison) + warnings_of(comparison)
+
+
+def _recorded_note(comparison: Comparison) -> str:
     if not comparison.recorded:
         return ""
     shown = written_date(comparison.recorded)

@@ -7,6 +7,7 @@ from html import escape
 from dsum_demo.review.metric_agreement import MetricAgreement, agreement_in
 from dsum_demo.review.records import Review
 from dsum_demo.review.report import RESAMPLES
+from dsum_demo.review.report_text import percent
 from dsum_demo.ui.html import html_table
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
@@ -22,19 +23,16 @@ def agreement_with_people(services: Services, key: str, owner: str) -> str:
     opened = services.evaluations.get(key)
     if opened is None:
         return ""
-    visitor, shown = Visitor.read(owner, {}), []
-    for review in visitor.reviews(services.reviews):
-        if visitor.may_see_results(services.reviews, review):
-            rows = agreement_in(opened.evaluation, review, services.reviews, seed=0, resamples=RESAMPLES)
-            if rows:
-                shown.append(_table(review, rows))
+    shown = []
+    for review in Visitor.read(owner, {}).reviews_with_results(services.reviews):
+        rows = agreement_in(opened.evaluation, review, services.reviews, seed=0, resamples=RESAMPLES)
+        if rows:
+            shown.append(_table(review, rows))
     return f'<h3>Agreement with people</h3>{"".join(shown)}<p class="hint">{HOW}</p>' if shown else ""
 
 
 def _table(review: Review, rows: list[MetricAgreement]) -> str:
-    cells = [
-        [escape(row.title), row.share.text(100, 0, unit=" %"), str(row.pairs), escape(row.direction)] for row in rows
-    ]
+    cells = [[escape(row.title), percent(row.share), str(row.pairs), escape(row.direction)] for row in rows]
     simulated = " (simulated verdicts)" if review.simulated else ""
     heads = [f"{escape(review.name)}{simulated}", "Agrees with people", "Pairs", "Direction"]
     return html_table(heads, cells)

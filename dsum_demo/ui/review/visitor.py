@@ -98,6 +98,10 @@ class Visitor:
         progress = [store.progress(review.id, name) for name in self.asked_as(store, review)]
         return bool(progress) and all(one.finished and one.revealed >= one.answered for one in progress)
 
+    def reviews_with_results(self, store: ReviewStore) -> list[Review]:
+        """Those of `reviews` whose results the visitor may see."""
+        return [review for review in self.reviews(store) if self.may_see_results(store, review)]
+
     def reviews(self, store: ReviewStore) -> list[Review]:
         """Those that the visitor started or joined, newest first."""
         found = {review.id: review for review in store.list(self.secret)}

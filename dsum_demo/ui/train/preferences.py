@@ -60,8 +60,7 @@ def model_choices(services: Services) -> list[str]:
 
 def review_choices(services: Services, visitor: Visitor) -> list[tuple[str, str]]:
     """(name and number of pairs, id) of the reviews whose results the visitor may see, newest first."""
-    store = services.reviews
-    reviews = [review for review in visitor.reviews(store) if visitor.may_see_results(store, review)]
+    reviews = visitor.reviews_with_results(services.reviews)
     return [(f"{review.name}: {len(review_pairs(services, review))} pairs", review.id) for review in reviews]
 
 
