@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
+
 from dsum_demo.comparison import Choice, Comparison, System, stream_comparison
 from dsum_demo.composition import (
     make_judges,
@@ -196,7 +198,7 @@ class Services:
 
     def without_paths(self, text: str, names: Mapping[str, str] | None = None) -> str:
         """`text` without the server's paths; see `hide_paths`."""
-        return hide_paths(text, (self.settings.data_dir, self.settings.root), names)
+        return hide_paths(text, (self.settings.data_dir, self.settings.root, Path(get_upload_folder())), names)
 
     def uploads_dir(self, owner: str) -> Path:
         """The folder of a visitor's uploads; on a public Space each visitor has a separate one."""

@@ -13,8 +13,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from dsum_demo.data.archives import read_unpacked
 from dsum_demo.data.sources import SAMPLES
-from dsum_demo.errors import InputError, UnknownModelError
+from dsum_demo.errors import DataError, InputError, UnknownModelError
 from dsum_demo.evaluation.background import Wanted
 from dsum_demo.runs.store import Run, RunState
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
@@ -248,6 +249,14 @@ def test_the_zip_and_the_list_of_models_contain_no_server_paths(public, run, set
 def test_each_zip_has_a_different_hash(public, run):
     one, two = (run_view.make_zip(public, NAME, HERS).read_bytes() for _ in range(2))
     assert one != two
+
+
+def test_an_error_about_an_upload_does_not_contain_the_folder_of_uploads(public, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    with pytest.raises(DataError) as raised:
+        read_unpacked(tmp_path / "uploads" / "0f3a" / "rows.csv")
+    assert str(tmp_path) in str(raised.value)
+    assert public.told(raised.value) == "0f3a/rows.csv cannot be read: No such file or directory."
 
 
 def test_hide_paths_makes_server_paths_relative(settings):
