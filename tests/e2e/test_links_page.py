@@ -45,6 +45,7 @@ def test_a_copied_link_shows_the_same_comparison_in_another_browser(new_page, pr
     other, requests = new_page(), []
     other.on("request", lambda request: requests.append(request.url))
     other.locator("#dialogue textarea").fill("Ana: My own text.\nBo: Keep it.")
+    expect(other.locator(".reading, .hint", has_text="2 turns")).to_be_visible()  # read, so saved before
     visit(other, link, problems)
     expect(other.locator("#warnings")).to_contain_text("Shared by link")
     for place in ("full", "adapter"):

@@ -106,7 +106,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
 
     # In the browser only: an answer from the server could overwrite what the user has typed in the meantime.
-    page.load(None, [saved, *typed], typed, js=call("restoreTexts"), **QUIET)
+    page.load(None, [saved, *typed], [saved, *typed], js=call("restoreTexts"), **QUIET)
     gr.on([part.change for part in typed], None, [saved, *typed], saved, js=call("saveTexts"), **QUIET)
     return DialogueInput(dialogue, as_is, references, before, undo, examples, chosen, start, stop, problem)
 

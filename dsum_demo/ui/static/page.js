@@ -30,7 +30,9 @@ const dsum = {
   // Nothing is saved before the saved texts have been restored.
   restoreTexts(saved, ...texts) {
     dsum.textsRestored = true;
-    return saved ?? texts;
+    // What was typed before this ran is saved too.
+    const shown = saved ?? texts;
+    return [shown, ...shown];
   },
 
   saveTexts(saved, ...texts) { return [dsum.textsRestored ? texts : saved]; },
