@@ -33,6 +33,7 @@ from dsum_demo.ui.compare.added_columns import add_system, choose_system, remove
 from dsum_demo.ui.compare.columns import (
     ADDED,
     LAYOUT,
+    PLACES,
     added_systems,
     build_columns,
     connect_columns,
@@ -73,7 +74,8 @@ FEW = 4
 PROOF_SECONDS = 60  # on ZeroGPU
 TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 
-CONTROLS = 3 + len(ADDED)  # the family, the highlighting, and the buttons that add and remove systems
+# The family, the highlighting, the buttons that add and remove systems, and the choosers but the first.
+CONTROLS = 3 + len(ADDED) + len(PLACES) - 1
 
 Update = Any  # gradio's updates are plain dictionaries
 
@@ -154,7 +156,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
 
     outputs = [right[name] for name in RESULTS]
     # Controls that would change a comparison are disabled while it runs.
-    controls = [typing.start, typing.stop, family, highlight, add, *columns.removes]
+    controls = [typing.start, typing.stop, family, highlight, add, *columns.removes, *columns.choosers[1:]]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
         MethodType(run_comparison, services),
         [
