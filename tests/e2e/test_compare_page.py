@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -76,6 +77,11 @@ def test_the_page_opens_on_recorded_summaries_and_a_reload_keeps_generated_ones(
         expect(page.locator(f"#card-{system} .text")).not_to_be_empty()
     expect(page.locator("#headline")).to_contain_text("highest ROUGE-1")
     expect(page.locator("#examples input")).not_to_have_value("")
+    page.locator("#add-system").click()
+    page.locator("#choose-added-1 input").click()
+    page.get_by_role("option", name=re.compile(r"^LoRA · recorded \S+ · samples$")).click()
+    expect(page.locator("#card-added-1")).to_contain_text("not generated here")
+    expect(page.locator("#chart .trace.bars")).to_have_count(4)
 
     paste(page, DIALOGUE, REFERENCE)
     expect(page.locator("#card-full")).to_contain_text("The summary appears here.", timeout=PATIENCE)
@@ -84,9 +90,11 @@ def test_the_page_opens_on_recorded_summaries_and_a_reload_keeps_generated_ones(
     expect(page.locator("#headline")).to_contain_text("highest ROUGE-1", timeout=PATIENCE)
     page.wait_for_function("localStorage.getItem('dsum-comparison') !== null", timeout=PATIENCE)
     before = [summary(page, system) for system in SYSTEMS]
+    expect(page.locator("#card-added-1")).to_contain_text("samples has no summary of this dialogue by LoRA")
     page.reload()
     for system, text in zip(SYSTEMS, before, strict=True):
         expect(page.locator(f"#card-{system} .text")).to_have_text(text, timeout=PATIENCE)
+    expect(page.locator("#card-added-1")).to_contain_text("samples has no summary of this dialogue by LoRA")
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
     expect(page.locator("#examples input")).to_have_value("", timeout=PATIENCE)
 
@@ -178,9 +186,11 @@ def test_stop_keeps_partial_summaries_and_the_next_comparison_is_complete(new_pa
     paste(page)
     choose_long_sampling(page)
     page.locator("#start").click()
+    expect(page.locator("#choose-full input")).to_be_disabled()
     page.wait_for_function("document.querySelector('#card-base .text')?.innerText.length > 20", timeout=PATIENCE)
     page.locator("#stop").click()
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
+    expect(page.locator("#choose-full input")).to_be_enabled()
     expect(page.locator("#card-base footer")).to_contain_text("stopped")
     assert len(summary(page, "base")) > 20
     expect(page.locator("#card-adapter")).to_contain_text("Stopped before the first word")
