@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsum_demo.cli.console import DONE, FAILED, say, split_names
-from dsum_demo.composition import make_judges, make_registry, make_store
+from dsum_demo.composition import make_judges, make_registry, make_store, saved_evaluations
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
+from dsum_demo.utils.formatting import written_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ def run_compare(options: argparse.Namespace, settings: Settings) -> int:
 
     from dsum_demo.comparison import check_systems, stream_comparison
 
-    specs += [_recorded(argument) for argument in options.recorded]
+    specs += [_recorded(argument, reading.dialogue, settings) for argument in options.recorded]
     check_systems(specs)
     store = make_store(settings, registry)
     say(f"dsum: comparing {', '.join(spec.name for spec in specs) if options.systems else family.title}")
@@ -85,14 +86,24 @@ def _choice(number: int, judge: str | None, settings: Settings, store: ModelStor
     return Choice(cache(lambda: judges.load(spec)), number)
 
 
-def _recorded(text: str) -> RecordedSummary:
-    """Read the argument NAME=FILE."""
+def _recorded(text: str, dialogue: str, settings: Settings) -> RecordedSummary:
+    """Read the argument NAME=FILE, or EVALUATION:SYSTEM for the summary of `dialogue` in a saved evaluation."""
     from dsum_demo.comparison import RecordedSummary
 
     name, equals, file = text.partition("=")
-    if not (name.strip() and equals and file):
-        raise InputError(f"--recorded is {text!r}; give NAME=FILE, where the file contains the summary.")
-    return RecordedSummary(name.strip(), _summary_in(_read_text(file).strip(), name.strip()))
+    if name.strip() and equals and file:
+        return RecordedSummary(name.strip(), _summary_in(_read_text(file).strip(), name.strip()))
+    if equals or not all(text.partition(":")):
+        raise InputError(
+            f"--recorded is {text!r}; give NAME=FILE, where the file contains the summary, or EVALUATION:SYSTEM for a "
+            "summary in a saved evaluation."
+        )
+    from dsum_demo.evaluation.recorded_comparison import recorded_summary
+
+    found = recorded_summary(saved_evaluations(settings), text, dialogue)
+    if found.missing:
+        raise InputError(found.missing)
+    return found
 
 
 def _summary_in(text: str, name: str) -> str:
@@ -123,6 +134,8 @@ def _read_text(name: str) -> str:
 
 
 def _comparison_text(comparison: Comparison) -> str:
+    from dsum_demo.comparison import RecordedSummary
+
     lines = []
     for system in comparison.systems:
         name = f" ({system.spec.name})" if system.spec.name != system.spec.title else ""
@@ -131,7 +144,9 @@ def _comparison_text(comparison: Comparison) -> str:
             lines.append(
                 "  " + "  ".join(f"{m.short} {shown_f1(system.scores.get(name))}" for name, m in METRICS.items())
             )
-        if system.best_of:
+        if isinstance(system.spec, RecordedSummary) and system.spec.made:
+            lines.append(f"  recorded on {written_date(system.spec.made)}, not generated here")
+        elif system.best_of:
             lines.append(f"  {system.best_of.sentence}")
         elif system.generation and system.generation.new_tokens:
             lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")

@@ -75,8 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--recorded",
         action="append",
         default=[],
-        metavar="NAME=FILE",
-        help="also a summary from elsewhere: a text, or a comparison in JSON and the name of its system",
+        metavar="NAME=FILE|EVALUATION:SYSTEM",
+        help="also a summary from elsewhere: a text, a comparison in JSON and the name of its system, or the summary "
+        "of the dialogue in a saved evaluation (samples:dsum-t5-lora)",
     )
     compare.add_argument("--beams", type=int, metavar="N", help="beam search with N beams")
     compare.add_argument(

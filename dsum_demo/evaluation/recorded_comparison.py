@@ -90,7 +90,11 @@ def recorded_summary(saved: SavedEvaluations, origin: str, dialogue: str) -> Rec
         one = saved.find(evaluation)
         with contextlib.suppress(ValueError):
             made = date.fromisoformat(one.created[:10]).isoformat()
-        title = dict(zip(one.names, one.systems, strict=True)).get(system) or system
+        titles = dict(zip(one.names, one.systems, strict=True))
+        if system not in titles:
+            names = ", ".join(titles)
+            raise InputError(f"The evaluation {evaluation} has no system {system!r}; choose one of: {names}.")
+        title = titles[system]
         text = _outputs(one.folder, (one.folder / EXAMPLES).stat().st_mtime_ns, system).get(_key(dialogue))
         missing = ""
         if text is None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 
 import pytest
+
+from dsum_demo.settings import PROJECT_ROOT
 
 DIALOGUE = "Maya: Are you free on Friday?\nTom: Yes, after six.\n"
 
@@ -44,6 +48,8 @@ def test_compare_without_json_prints_systems_and_how_to_get_rouge(dsum):
         (("compare", "-", "--systems", "dsum-t5-base,gpt"), "There is no model 'gpt'"),
         (("compare", "-", "--systems", "dsum-t5-base,dsum-t5-base"), "dsum-t5-base was chosen twice"),
         (("compare", "-", "--recorded", "file.txt"), "give NAME=FILE"),
+        (("compare", "-", "--recorded", "samples:"), "or EVALUATION:SYSTEM"),
+        (("compare", "-", "--recorded", "gone:dsum-t5-lora"), "Unknown saved evaluation 'gone'; choose one of: "),
         (("compare", "-", "--judge", "gpt"), "There is no judge 'gpt'"),
         (("compare", "-", "--recorded", "a=nowhere.txt"), "nowhere.txt cannot be read"),
         (("score", "nowhere.csv", "--references", "a", "--systems", "b"), "nowhere.csv"),
@@ -72,6 +78,20 @@ def test_compare_takes_models_by_name_and_summaries_from_files(dsum, tmp_path):
     assert "\nAnother program\n  Tom is free on Friday.\n" in text
     unknown = dsum("compare", "-", "--recorded", f"other={comparison}", stdin=DIALOGUE)
     assert "has no system 'other'; choose one of: dsum-t5-lora, dsum-t5-base, Another program" in unknown.stderr
+
+
+def test_compare_takes_a_summary_of_the_dialogue_from_a_saved_evaluation(dsum, tmp_path):
+    shutil.copytree(PROJECT_ROOT / "evaluations" / "samples", tmp_path / "data" / "evaluations" / "mine")
+    with gzip.open(PROJECT_ROOT / "evaluations" / "samples" / "examples.jsonl.gz") as lines:
+        example = json.loads(next(iter(lines)))
+    chosen = ("--systems", "dsum-t5-base", "--recorded", "mine:dsum-t5-lora")
+    text = dsum("compare", "-", *chosen, stdin=example["dialogue"]).stdout
+    expected = example["outputs"]["dsum-t5-lora"]["text"]
+    assert f"\nLoRA of mine\n  {expected}\n  recorded on 24 November 2026, not generated here\n" in text
+    unknown = dsum("compare", "-", "--recorded", "mine:gone", stdin=DIALOGUE)
+    assert "mine has no system 'gone'; choose one of: dsum-t5-base, dsum-t5-full, dsum-t5-lora" in unknown.stderr
+    other = dsum("compare", "-", *chosen, stdin=DIALOGUE)
+    assert other.returncode == 2 and "mine has no summary of this dialogue by LoRA." in other.stderr
 
 
 def test_compare_rejects_a_file_that_is_not_text(dsum, tmp_path):

@@ -631,7 +631,7 @@ def test_a_recorded_output_of_the_dialogue_joins_the_comparison_when_it_is_chose
     ("origin", "reason"),
     [
         (MINE, "The evaluation mine has no summary of this dialogue by LoRA."),
-        ("mine:gone", "The evaluation mine has no summary of this dialogue by gone."),
+        ("mine:gone", "The evaluation mine has no system 'gone'; choose one of: dsum-t5-base, "),
         ("gone:dsum-t5-lora", "Unknown saved evaluation 'gone'"),
         ("../samples:dsum-t5-lora", "Unknown saved evaluation '../samples'"),
     ],
