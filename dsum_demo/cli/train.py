@@ -145,6 +145,7 @@ def _print_sweep(run: Run) -> None:
 
 def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     """The config of the arguments. Raises InputError or UnknownModelError."""
+    from dsum_demo.training.config import apply_settings
     from dsum_demo.training.presets import requested_config
 
     data: dict[str, Any] = {"source": options.data} if options.data else {}
@@ -157,12 +158,12 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
         preset_name=options.preset or "",
         method=options.method or "",
         data=data,
-        settings=options.settings,
     )
     if options.preferences:
         from dsum_demo.training.preference_pairs import preference_config
 
         config = preference_config(config, make_registry(settings), options.preferences, options.start_from)
+    config = apply_settings(config, options.settings)
     if options.sweep is not None:
         from dsum_demo.training.sweep import with_sweep
 

@@ -143,6 +143,12 @@ DATA_FIELDS: tuple[Field, ...] = (
 )  # fmt: skip
 
 
+# Preference training has other defaults. The learning rate is a tenth of LoRA's usual one or less: DPO starts from a
+# model that summarizes already. A batch is one pair, two texts that the model and its reference read, and a stop is
+# obeyed after each batch.
+PREFERENCE_DEFAULTS: Mapping[str, Any] = {"learning_rate": 5e-5, "batch_size": 1, "accumulation": 4}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """The contents of a run's config.json. `base` is a base model that `dsum models` lists.
@@ -188,7 +194,8 @@ class RunConfig:
     def command(self, name: str = "") -> list[str]:
         """Return the `dsum` arguments that start the same run; settings with default values are omitted."""
         training = self.training
-        plain = TrainingConfig(method=training.method, task_type=training.task_type)
+        defaults = PREFERENCE_DEFAULTS if self.start_from else {}
+        plain = TrainingConfig(method=training.method, **defaults, task_type=training.task_type)
         words = ["train", "--base", self.base, "--method", training.method]
         words += ["--from", self.start_from, "--preferences"] if self.start_from else ["--data"]
         words.append(self.data.source)

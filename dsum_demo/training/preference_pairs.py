@@ -14,15 +14,10 @@ from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.catalog import Kind, ModelSpec
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.models.registry import Registry
-from dsum_demo.training.config import RunConfig, TrainingConfig
+from dsum_demo.training.config import PREFERENCE_DEFAULTS, RunConfig, TrainingConfig
 from dsum_demo.training.dataset import split
 
 LEAST_PAIRS = 50
-# A tenth of LoRA's usual learning rate or less: DPO starts from a model that summarizes already.
-LEARNING_RATE = 5e-5
-# Pairs per optimizer step, one per batch: each is two texts that the model and its reference read, and a stop is obeyed
-# after each batch.
-PAIRS_PER_STEP = 4
 
 
 @dataclass(frozen=True)
@@ -63,8 +58,8 @@ def startable(registry: Registry) -> list[ModelSpec]:
 def _with_preferences(config: RunConfig, file: str, start_from: str) -> RunConfig:
     """Return `config` as preference training of the model `start_from` on the pairs in `file`.
 
-    The default learning rate of the method is replaced by LEARNING_RATE, and the default batch by PAIRS_PER_STEP.
-    Raises InputError for an encoder-decoder model and for a method other than LoRA.
+    The method's default learning rate and the default batch are replaced by PREFERENCE_DEFAULTS. Raises InputError for
+    an encoder-decoder model and for a method other than LoRA.
     """
     training = config.training
     if training.task_type != DECODER_ONLY.task_type:
@@ -74,10 +69,10 @@ def _with_preferences(config: RunConfig, file: str, start_from: str) -> RunConfi
         )
     if training.method != "lora":
         raise InputError(f"Preference training trains a LoRA; the method is {training.method}. Choose lora.")
-    if training.learning_rate == replace(training, learning_rate=None).learning_rate:
-        training = replace(training, learning_rate=LEARNING_RATE)
-    if training.batch_size == TrainingConfig.batch_size and training.accumulation == TrainingConfig.accumulation:
-        training = replace(training, batch_size=1, accumulation=PAIRS_PER_STEP)
+    plain = TrainingConfig(training.method, task_type=training.task_type)
+    for names in (("learning_rate",), ("batch_size", "accumulation")):
+        if all(getattr(training, name) == getattr(plain, name) for name in names):
+            training = replace(training, **{name: PREFERENCE_DEFAULTS[name] for name in names})
     data = replace(config.data, source=file, validation_source="", columns={})
     return replace(config, training=training, data=data, start_from=start_from)
 

@@ -20,7 +20,7 @@ from dsum_demo.cli.train import config_of, stopping_on_signals
 from dsum_demo.composition import make_registry
 from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.settings import Settings
-from dsum_demo.training.config import RunConfig
+from dsum_demo.training.config import RunConfig, TrainingConfig
 from dsum_demo.training.dataset import sample_csv
 from dsum_demo.training.events import read_curve
 from dsum_demo.training.first_batch import explain
@@ -78,6 +78,18 @@ def test_the_command_of_a_config_reproduces_the_config(here):
     assert (swept.training.max_steps, len(swept.sweep)) == (7, 4)
     assert parsed(here, *swept.command()[1:]).as_record() == {**swept.as_record(), "preset": ""}
     assert shlex.split(shlex.join(command)) == command and command[-2:] == ["--name", "again"]
+
+
+def test_given_settings_of_preference_training_are_kept_even_if_they_are_the_defaults_of_other_runs(here):
+    words = ["--preferences", "pairs.jsonl", "--from", "smollm2-135m"]
+    plain = parsed(here, *words)
+    assert (plain.training.learning_rate, plain.training.batch_size, plain.training.accumulation) == (5e-5, 1, 4)
+    assert "--set" not in plain.command()
+    usual = TrainingConfig("lora", task_type="CAUSAL_LM")
+    given = {name: getattr(usual, name) for name in ("learning_rate", "batch_size", "accumulation")}
+    config = parsed(here, *words, *(word for name, value in given.items() for word in ("--set", f"{name}={value}")))
+    assert {name: getattr(config.training, name) for name in given} == given
+    assert parsed(here, *config.command()[1:]) == config
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from dsum_demo.models.loading import load_adapted
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs import runner
 from dsum_demo.runs.store import Runs, RunState
-from dsum_demo.training.config import RunConfig, TrainingConfig
+from dsum_demo.training.config import PREFERENCE_DEFAULTS, RunConfig, TrainingConfig
 from dsum_demo.training.events import read_curve
-from dsum_demo.training.preference_pairs import LEARNING_RATE, preference_config, read_pairs, split_pairs, startable
+from dsum_demo.training.preference_pairs import preference_config, read_pairs, split_pairs, startable
 
 
 def row(number: int, **changes: str) -> dict[str, str]:
@@ -104,7 +104,7 @@ def test_only_loras_and_bases_of_decoder_only_families_can_be_started_from(causa
         plain = TrainingConfig("ia3", task_type="CAUSAL_LM")
         preference_config(RunConfig("causal-base", plain), causal_store.registry, str(pairs))
     training = config_of(causal_store, pairs, "causal-lora").training
-    assert (training.learning_rate, training.batch_size, training.accumulation) == (LEARNING_RATE, 1, 4)
+    assert {name: getattr(training, name) for name in PREFERENCE_DEFAULTS} == PREFERENCE_DEFAULTS
     assert config_of(causal_store, pairs, "causal-lora", learning_rate=1e-4).training.learning_rate == 1e-4
 
 

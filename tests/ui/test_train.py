@@ -409,6 +409,8 @@ def test_a_sweep_is_queued_and_its_learning_rate_fills_the_form(services):
     run = services.jobs.get(shown["watching"], "")
     config = RunConfig.from_record(run.config())
     assert run.name == "sweep-lora-samples" and "--sweep 3" in shown["command"] and len(config.sweep) == 4
+    named = training_start.start_sweep(services, "", 3, {**values, "name": " mine "})
+    assert named["watching"] == "sweep-mine", "mine is the name of the run itself"
     log = EventLog(run.events_file)
     for step in range(1, 4):
         log.append({"event": "step", "step": step, "steps": 12, "loss": 4 / step, "rate": config.sweep[0]})

@@ -181,10 +181,11 @@ def start_run(
 
 
 def start_sweep(services: Services, owner: str, steps: float, values: Values) -> dict[str, Update]:
-    """Queue a learning-rate sweep of the run in the form; "watching" is its name."""
+    """Queue a learning-rate sweep of the run in the form; "watching" is its name. The typed one is for the run."""
     try:
         config = with_sweep(_config(services, values, owner), steps)
-        return queued(services, config, values["name"], owner)
+        typed = (values["name"] or "").strip()
+        return queued(services, config, f"sweep-{typed}" if typed else "", owner)
     except DsumError as error:
         return refused(services, error)
 
