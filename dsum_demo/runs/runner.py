@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -120,25 +120,28 @@ def _execute(
             log({"event": "note", "text": note})
         if not resume and not preferences and (refusal := check_memory(setup)):
             raise TrainingError(refusal)
-    if config.sweep:
-        return _sweep(run, config, setup, log or (lambda event: None))
     report = log or (lambda event: None)
     if preferences:
         result = run_preferences(preferences, run.folder, report, run.stop_requested, resume)
     else:
+        inputs: dict[str, Any] = {
+            "tokenizer": setup.tokenizer,
+            "train_pairs": setup.train_pairs,
+            "validation_pairs": setup.validation_pairs,
+            "decode": setup.family.decode,
+            "prompt": setup.family.prompt,
+            "on_event": report,
+            "should_stop": run.stop_requested,
+        }
+        if config.sweep:
+            return _sweep(run, config, setup, inputs)
         result = train(
             setup.load_model(),
-            setup.tokenizer,
-            setup.train_pairs,
-            setup.validation_pairs,
-            config.training,
-            run.folder,
+            config=config.training,
+            folder=run.folder,
             base_name=setup.base.name,
-            decode=setup.family.decode,
-            prompt=setup.family.prompt,
-            on_event=report,
-            should_stop=run.stop_requested,
             resume=resume,
+            **inputs,
         )
     if not is_main():
         return RunStatus(RunState.STOPPED if result.stopped else RunState.FINISHED)
@@ -156,21 +159,10 @@ def _execute(
     return _end(run, RunState.STOPPED if result.stopped else RunState.FINISHED, reason)
 
 
-def _sweep(run: Run, config: RunConfig, setup: Setup, on_event: Callable[[Event], None]) -> RunStatus:
+def _sweep(run: Run, config: RunConfig, setup: Setup, inputs: Mapping[str, Any]) -> RunStatus:
     """A learning-rate sweep leaves events and no weights, so it does not become a model."""
-    stopped = sweep(
-        config,
-        setup.load_model,
-        setup.tokenizer,
-        setup.train_pairs,
-        setup.validation_pairs,
-        architecture=setup.family.architecture,
-        decode=setup.family.decode,
-        prompt=setup.family.prompt,
-        before=read_curve(run.events_file),
-        on_event=on_event,
-        should_stop=run.stop_requested,
-    )
+    architecture, before = setup.family.architecture, read_curve(run.events_file)
+    stopped = sweep(config, setup.load_model, architecture=architecture, before=before, **inputs)
     if not is_main():
         return RunStatus(RunState.STOPPED if stopped else RunState.FINISHED)
     best = best_rate(sweep_rows(config, read_curve(run.events_file)))
