@@ -32,7 +32,7 @@ from dsum_demo.models.prompts import DEFAULT_PROMPT
 from dsum_demo.runs.runner import execute
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.settings import Settings
-from dsum_demo.study.report import COSTS, finding, method_rows, original_f1, pareto_front, read_study
+from dsum_demo.study.report import COSTS, finding, method_rows, original_means, pareto_front, read_study
 from dsum_demo.study.runner import StudyPlan, run_study
 from dsum_demo.training.config import RunConfig
 from dsum_demo.training.events import read_curve, read_events
@@ -132,7 +132,7 @@ def study_facts(settings: Settings) -> dict[str, Any]:
         {
             "finding": finding(study, rows),
             "rows": [asdict(row) for row in rows],
-            "original": {rouge: asdict(interval) for rouge, interval in original_f1(study).items()},
+            "original": {rouge: asdict(interval) for rouge, interval in original_means(study).items()},
             "fronts": {cost.key: [row.method for row in pareto_front(rows, cost.key)] for cost in COSTS},
             "search": study.search,
             "signature": study.signature,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import say, split_names
-from dsum_demo.composition import make_registry
+from dsum_demo.cli.console import add_judge_option, say, split_names
+from dsum_demo.composition import make_judges, make_registry
 from dsum_demo.errors import InputError
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration
+
+if TYPE_CHECKING:
+    from dsum_demo.metrics.bootstrap import Interval
+    from dsum_demo.study.report import MethodRow, Study
 
 
 def add_study(commands: Any) -> None:
@@ -30,6 +35,7 @@ def add_study(commands: Any) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="steps per run (default: 240)")
     parser.add_argument("--search-steps", type=int, metavar="N", help="steps of the learning rate search (default: 60)")
     parser.add_argument("--seeds", default="", metavar="A,B", help="seeds, comma-separated (default: 1,2)")
+    add_judge_option(parser)
     parser.add_argument(
         "--only", choices=("quality", "costs"), help="run one part; costs need an otherwise idle machine"
     )
@@ -41,7 +47,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
     import json
     from dataclasses import asdict
 
-    from dsum_demo.study.report import finding, method_rows, read_study
+    from dsum_demo.study.report import finding, method_rows, original_means, read_study
     from dsum_demo.study.runner import PARTS, StudyPlan, run_study
 
     family = make_registry(settings).family_to_train(options.base)
@@ -56,6 +62,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
         "search_steps": options.search_steps,
         "seeds": _numbers(options.seeds),
         "task_type": family.architecture.task_type,
+        "judge": None if options.judge is None else make_judges(settings).find(options.judge).name,
     }
     plan = StudyPlan(family.base.name, **{name: value for name, value in given.items() if value})
     for progress in run_study(plan, settings, options.out, parts=(options.only,) if options.only else PARTS):
@@ -64,15 +71,43 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
     study = read_study(options.out)
     rows = method_rows(study)
     if options.json:
-        print(json.dumps({"finding": finding(study, rows), "methods": [asdict(row) for row in rows]}, indent=2))
-        return 0
-    print(f"{'method':<20}{'R1':>7}{'R2':>7}{'RL':>7}{'trained':>12}{'share':>9}{'lr':>10}")
-    for row in rows:
-        scores = "".join(f"{100 * row.f1[rouge].mean:>7.1f}" for rouge in ("rouge1", "rouge2", "rougeL"))
-        share = f"{100 * row.share:.2f} %" if row.share is not None else "–"
-        print(f"{row.title:<20}{scores}{row.trained_parameters or 0:>12,}{share:>9}{row.learning_rate:>10g}")
-    print(f"{finding(study, rows)}\nF1 x 100. {study.signature.get('text', '')}")
+        original = {name: asdict(mean) for name, mean in original_means(study).items()}
+        found = {"finding": finding(study, rows), "original": original, "methods": [asdict(row) for row in rows]}
+        print(json.dumps(found, indent=2))
+    else:
+        print(study_text(study, rows), end="")
     return 0
+
+
+def study_text(study: Study, rows: Sequence[MethodRow]) -> str:
+    """The results as tables for a terminal: the metrics by method, then every check with a column per method."""
+    from dsum_demo.evaluation.export import checked
+    from dsum_demo.judge.judges import judge_lines
+    from dsum_demo.metrics.checks import Check
+    from dsum_demo.metrics.scores import Metric, shown_unit
+    from dsum_demo.study.report import finding, original_means, recorded_qualities
+
+    found, original = recorded_qualities(study).values(), original_means(study)
+    metrics = [each for each in found if isinstance(each, Metric)]
+
+    def scores(means: Mapping[str, Interval]) -> str:
+        return "".join(f"{100 * means[m.name].mean:>8.1f}" if m.name in means else f"{'–':>8}" for m in metrics)
+
+    lines = [f"{'method':<20}{''.join(f'{m.short:>8}' for m in metrics)}{'trained':>12}{'share':>9}{'lr':>10}"]
+    lines += [f"{'Original':<20}{scores(original)}"] if original else []
+    for row in rows:
+        share = f"{100 * row.share:.2f} %" if row.share is not None else "–"
+        cost = f"{row.trained_parameters or 0:>12,}{share:>9}{row.learning_rate:>10g}"
+        lines.append(f"{row.title:<20}{scores(row.f1)}{cost}")
+    checks = [each for each in found if isinstance(each, Check)]
+    if checks:
+        lines += ["", f"{'check':<41}{'original':>11}{''.join(f'{row.method:>11}' for row in rows)}"]
+        for check in checks:
+            cells = (checked(check, means.get(check.name)) for means in (original, *(row.checks for row in rows)))
+            lines.append(f"{check.title:<41}{''.join(f'{cell:>11}' for cell in cells)}")
+        lines += ["", *judge_lines(study.judge), ""] if study.judge else [""]
+    signature = study.signature.get("text", "")
+    return "\n".join([*lines, finding(study, rows), f"{shown_unit().replace('×', 'x')}. {signature}", ""])
 
 
 def _numbers(text: str) -> tuple[int, ...]:

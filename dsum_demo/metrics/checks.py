@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dsum_demo.data.dialogues import speakers
 from dsum_demo.metrics.fragments import compression, coverage, density
 from dsum_demo.metrics.grounding import recalled, ungrounded
 from dsum_demo.metrics.overlap import COPY_NGRAM, copied_from_dialogue, share_marked
+from dsum_demo.metrics.scores import LESS, MORE
 from dsum_demo.metrics.words import ngrams, words
 
 REPEATED_NGRAM = 3
@@ -22,6 +24,13 @@ SWAP_MARGIN = 0.05  # the F1 difference from which labels count as swapped
 LABELS = ("#Person1#", "#Person2#")
 
 CHRF_SIGNATURE = "case:mixed|eff:yes|nc:6|nw:0|space:no"  # sacrebleu's defaults, without the number of references
+
+UNITS = {
+    "ratio": "× the reference", "share": "%", "yes/no": "% of summaries", "count": "per summary", "words": "words",
+    "times": "× the summary", "score": "× 100", "bits": "bits per token",
+}  # fmt: skip
+
+NO, CLOSER = "no is better", "closer to the reference is better"
 
 _LABEL = re.compile(f"({'|'.join(LABELS)})")
 
@@ -33,7 +42,7 @@ class Check:
     unit: "ratio" (1 is equal), "share" (0 to 1), "yes/no" (0 or 1), "score" (0 to 1, shown × 100), "count", "words" or
     "times" (how many times as long the dialogue is), or "bits" (per token).
     needs: "dialogue", "references" or "": the text without which there is no value; "judge": a language model computes
-    the value, if the user requests it.
+    the value, if the user requests it. direction: which values are better, if nothing else differs.
     how, misses: how it is computed and its limits, one sentence each, shown in the UI and in reports.
     """
 
@@ -41,6 +50,7 @@ class Check:
     title: str
     unit: str
     needs: str
+    direction: str
     how: str
     misses: str
 
@@ -49,6 +59,27 @@ class Check:
         """Whether its values are shown × 100."""
         return self.unit in ("share", "yes/no", "score")
 
+    @property
+    def factor(self) -> int:
+        """What its values are multiplied by where they are shown."""
+        return 100 if self.times_100 else 1
+
+    @property
+    def digits(self) -> int:
+        """Decimals of shown means."""
+        return 1 if self.times_100 else 2
+
+    @property
+    def axis(self) -> str:
+        """The title with the unit of the shown values."""
+        return f"{self.title} ({UNITS[self.unit]})"
+
+    def merit(self, value: float) -> float:
+        """The value as one of which more is better."""
+        if self.direction == CLOSER:
+            return -abs(math.log(max(value, 1e-9)))
+        return value if self.direction == MORE else -value
+
 
 CHECKS = (
     Check(
@@ -56,6 +87,7 @@ CHECKS = (
         "Length against the reference",
         "ratio",
         "references",
+        CLOSER,
         "Words of the summary divided by words of the reference, averaged over references.",
         "A good length does not mean good content.",
     ),
@@ -64,6 +96,7 @@ CHECKS = (
         "Share copied",
         "share",
         "dialogue",
+        LESS,
         f"The share of the summary's words in runs of {COPY_NGRAM} or more words copied from the dialogue.",
         "Copies with single words changed count as new, and set phrases count as copied.",
     ),
@@ -72,6 +105,7 @@ CHECKS = (
         "Novel bigrams",
         "share",
         "dialogue",
+        MORE,
         "The share of the summary's distinct bigrams that do not occur in the dialogue.",
         "It does not distinguish a good paraphrase from an invention.",
     ),
@@ -80,6 +114,7 @@ CHECKS = (
         "Extractive coverage",
         "share",
         "dialogue",
+        MORE,
         "The share of the summary's words that are in extractive fragments: from left to right, the longest run of "
         "words that the dialogue also has (Grusky et al. 2018).",
         "A fragment may be a single word, so it is high for every summary in the dialogue's words, correct or not.",
@@ -89,6 +124,7 @@ CHECKS = (
         "Extractive density",
         "words",
         "dialogue",
+        LESS,
         "The mean length of the extractive fragment that a word of the summary is in, 0 for a new word (Grusky et al. "
         "2018).",
         "It shows how much is copied, not whether that is the important part.",
@@ -98,6 +134,7 @@ CHECKS = (
         "Compression",
         "times",
         "dialogue",
+        MORE,
         "Words of the dialogue divided by words of the summary (Grusky et al. 2018).",
         "A short summary compresses well whatever it leaves out.",
     ),
@@ -106,6 +143,7 @@ CHECKS = (
         "Repetition",
         "share",
         "",
+        LESS,
         f"The share of the summary's {REPEATED_NGRAM}-grams of words that repeat an earlier one.",
         "Repetition in other words is not detected, and no_repeat_ngram_size prevents exact repetition.",
     ),
@@ -114,6 +152,7 @@ CHECKS = (
         "Speakers covered",
         "share",
         "dialogue",
+        MORE,
         "The share of the dialogue's speakers whose label occurs in the summary.",
         "A speaker called “he” or “the doctor” counts as missing, and a good summary may leave speakers out.",
     ),
@@ -122,6 +161,7 @@ CHECKS = (
         "Speakers probably swapped",
         "yes/no",
         "references",
+        NO,
         f"Yes if the words after {LABELS[0]} and {LABELS[1]} in the summary match the words after the other label in "
         f"the references better, by {100 * SWAP_MARGIN:.0f} points or more of word F1.",
         "It uses labels only, not names or pronouns, and needs wording similar to a reference's: on the samples' own "
@@ -132,6 +172,7 @@ CHECKS = (
         "Names and numbers not in the dialogue",
         "count",
         "dialogue",
+        LESS,
         "Distinct capitalized words, numbers in digits and speaker labels of the summary that do not occur in the "
         "dialogue; a sentence's first word is ignored if it is an ordinary English word.",
         "A name used in the wrong place is not detected, and a correct number in another notation (“30” for “thirty”) "
@@ -142,6 +183,7 @@ CHECKS = (
         "Names and numbers of the reference found",
         "share",
         "references",
+        MORE,
         "The share of a reference's names, numbers and speaker labels that occur in the summary, averaged over "
         "references that have some.",
         "References differ in what they mention, and a name may occur in the wrong place.",
@@ -151,6 +193,7 @@ CHECKS = (
         "chrF",
         "score",
         "references",
+        MORE,
         "The F2 score of character 1- to 6-grams that summary and reference share, averaged over references "
         f"(sacrebleu {version('sacrebleu')}, per summary, {CHRF_SIGNATURE}).",
         "Like ROUGE it rewards the reference's wording: a wrong name or speaker hardly changes it.",
@@ -160,6 +203,7 @@ CHECKS = (
         "Judge: faithfulness",
         "bits",
         "judge",
+        MORE,
         "log p(summary | dialogue) − log p(summary) per token, by a language model (FFLM, arXiv 2310.11648): how much "
         "likelier the dialogue makes the summary.",
         "It depends on wording and length too; the judge's own test shows which errors it finds.",
@@ -169,6 +213,7 @@ CHECKS = (
         "Judge: speakers",
         "bits",
         "judge",
+        MORE,
         "log p(summary | dialogue) − log p(summary | the dialogue with two speakers exchanged) per token, by a "
         "language model: below zero, the summary fits the exchanged dialogue better.",
         "It sees only whether speakers are exchanged, and is near zero if a summary hardly depends on who is who.",
@@ -178,6 +223,7 @@ CHECKS = (
         "Judge: coverage",
         "bits",
         "judge",
+        MORE,
         "log p(dialogue | summary) − log p(dialogue) per token, by a language model (likelihood gain, Levin & Kipnis "
         "2024): how much likelier the summary makes the dialogue.",
         "A longer summary covers more, also with trivial content; only the beginning of a long dialogue is read.",

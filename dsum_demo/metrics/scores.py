@@ -13,6 +13,7 @@ from dsum_demo.metrics.rouge import has_tokens, rouge_scores
 from dsum_demo.metrics.unicode_words import unicode_rouge_scores, unicode_words
 
 POLICIES = ("mean", "best", "first")
+MORE, LESS = "more is better", "less is better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,24 @@ class Metric:
     @property
     def axis(self) -> str:
         return f"{self.title} {self.unit} × 100"
+
+    @property
+    def direction(self) -> str:
+        return MORE if self.higher_is_better else LESS
+
+    @property
+    def factor(self) -> int:
+        """What its values are multiplied by where they are shown."""
+        return 100
+
+    @property
+    def digits(self) -> int:
+        """Decimals of shown means."""
+        return 1
+
+    def merit(self, value: float) -> float:
+        """The value as one of which more is better."""
+        return value if self.higher_is_better else -value
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,24 +16,6 @@ from dsum_demo.review.preferences import Preference, by_dialogue, counted, prefe
 from dsum_demo.review.records import Review, ReviewItem
 from dsum_demo.review.storage import ReviewStore
 
-# What counts as better for a check, as a value of which more is better, and how it is described.
-CHECK_DIRECTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
-    "length": ("closer to the reference is better", lambda value: -abs(math.log(max(value, 1e-9)))),
-    "copied": ("less is better", lambda value: -value),
-    "novel_bigrams": ("more is better", lambda value: value),
-    "coverage": ("more is better", lambda value: value),
-    "density": ("less is better", lambda value: -value),
-    "compression": ("more is better", lambda value: value),
-    "repetition": ("less is better", lambda value: -value),
-    "speakers": ("more is better", lambda value: value),
-    "swapped": ("no is better", lambda value: -value),
-    "ungrounded": ("less is better", lambda value: -value),
-    "entity_recall": ("more is better", lambda value: value),
-    "chrf": ("more is better", lambda value: value),
-    "judge_faithfulness": ("more is better", lambda value: value),
-    "judge_speakers": ("more is better", lambda value: value),
-    "judge_coverage": ("more is better", lambda value: value),
-}
 PEOPLE = "people"
 JUDGED = frozenset(check.name for check in CHECKS if check.needs == "judge")
 # Values of checks by the dialogue's fingerprint and the summary.
@@ -72,19 +53,18 @@ def values_of(item: ReviewItem, known: Known = MappingProxyType({})) -> dict[str
     """By metric or check and system a value of which more is better, None if it cannot be computed. known: the checks
     that an evaluation has already computed, such as a judge's.
     """
-    found: dict[str, dict[str, float | None]] = {name: {} for name in (*METRICS, *CHECK_DIRECTIONS)}
+    found: dict[str, dict[str, float | None]] = {name: {} for name in (*METRICS, *(check.name for check in CHECKS))}
     for system, output in item.texts.items():
         readable = [text for text in item.references if not too_long(output.text, text)]
         scores = score_summary(output.text, readable) if readable else {}
         for name, metric in METRICS.items():
             score = scores.get(name)
-            sign = 1 if metric.higher_is_better else -1
-            found[name][system] = None if score is None else sign * score.fmeasure
+            found[name][system] = None if score is None else metric.merit(score.fmeasure)
         checked = check_summary(output.text, item.dialogue, item.references).values
         checked = {**checked, **known.get((item.group, output.text), {})}
-        for name, (_, better) in CHECK_DIRECTIONS.items():
-            value = checked.get(name)
-            found[name][system] = None if value is None else better(value)
+        for check in CHECKS:
+            value = checked.get(check.name)
+            found[check.name][system] = None if value is None else check.merit(value)
     return found
 
 
@@ -104,7 +84,7 @@ def metric_agreement(
     values = {item: values_of(items[item], known) for item in dict.fromkeys(one.verdict.item for one in decided)}
     rows = [_people(decided, dialogues, seed, resamples)]
     titles = {name: (metric.title, "") for name, metric in METRICS.items()}
-    titles |= {check.name: (check.title, CHECK_DIRECTIONS[check.name][0]) for check in CHECKS}
+    titles |= {check.name: (check.title, check.direction) for check in CHECKS}
     for name, (title, direction) in titles.items():
         table: dict[int, list[float]] = {}
         differences: list[tuple[str, float]] = []

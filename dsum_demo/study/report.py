@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 from dsum_demo.errors import DataError
 from dsum_demo.metrics.bootstrap import Bootstrap, Interval
-from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.metrics.checks import CHECKS, Check
+from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric
 from dsum_demo.training.methods import METHODS
 from dsum_demo.utils.files import write_atomically
 
@@ -42,8 +44,9 @@ class Study:
     """The contents of study.json; equal only to itself, so that results can be cached by it.
 
     search: by method, a list of [learning rate, validation loss or None, reason]. finals: one record per method and
-    seed, with `f1` (ROUGE type -> one value per validation dialogue, 0 to 1). original: the same for the base model.
-    costs: the record of the cost probe by method.
+    seed, with `f1` and `checks`: by metric or check, one value per validation dialogue, None without a value; older
+    studies have no checks. original: the same for the base model. costs: the record of the cost probe by method. judge:
+    as in an Evaluation, None if the summaries were not judged.
     """
 
     plan: Mapping[str, Any]
@@ -53,6 +56,7 @@ class Study:
     original: Mapping[str, Any] | None = None
     finals: Sequence[Mapping[str, Any]] = ()
     costs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    judge: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         write_atomically(folder / STUDY_FILE, json.dumps(asdict(self), ensure_ascii=False) + "\n")
@@ -68,16 +72,18 @@ class Study:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method's results. f1: mean over seeds and dialogues with confidence interval over dialogues. spread: mean
-    ROUGE-1 F1 per seed. Costs are None if not measured. recovered: the method's gain divided by that of full
-    fine-tuning; None if the interval of full fine-tuning's gain includes zero. forgetting: how much the loss on a
-    general text rose, mean over seeds; None if it was not measured or is not defined for the architecture.
+    """One method's results. f1, checks: by metric or check that the study has, the mean over seeds and dialogues with
+    its confidence interval over dialogues. spread: mean ROUGE-1 F1 per seed. Costs are None if not measured. recovered:
+    the method's gain divided by that of full fine-tuning; None if the interval of full fine-tuning's gain includes
+    zero. forgetting: how much the loss on a general text rose, mean over seeds; None if it was not measured or is not
+    defined for the architecture.
     """
 
     method: str
     title: str
     learning_rate: float
     f1: Mapping[str, Interval]
+    checks: Mapping[str, Interval]
     spread: tuple[float, ...]
     recovered: Interval | None
     trained_parameters: int | None
@@ -87,6 +93,26 @@ class MethodRow:
     samples_per_second: float | None
     seconds_per_step: float | None
     forgetting: float | None = None
+
+    def mean(self, quality: str) -> Interval | None:
+        """The mean of a metric or check."""
+        return self.f1.get(quality) or self.checks.get(quality)
+
+    def merit(self, quality: str) -> float | None:
+        """The mean of a metric or check as a value of which more is better."""
+        mean = self.mean(quality)
+        return None if mean is None else qualities()[quality].merit(mean.mean)
+
+
+def qualities() -> dict[str, Metric | Check]:
+    """What a study records of every summary, by name: the metrics and the checks."""
+    return {**METRICS, **{check.name: check for check in CHECKS}}
+
+
+def recorded_qualities(study: Study) -> dict[str, Metric | Check]:
+    """Those of `qualities` of which the study has values; older studies have ROUGE only."""
+    found = {name for record in (study.original or {}, *study.finals) for name, _ in _values(record)}
+    return {name: quality for name, quality in qualities().items() if name in found}
 
 
 def read_study(folder: Path) -> Study:
@@ -107,13 +133,9 @@ def _read(file: Path, mtime_ns: int, size: int) -> Study:
 
 
 @lru_cache(maxsize=8)
-def original_f1(study: Study) -> dict[str, Interval]:
-    """Return the base model's means with intervals over dialogues, by ROUGE type; empty if it was not evaluated."""
-    if not study.original:
-        return {}
-    columns = [study.original["f1"][rouge] for rouge in ROUGE_TYPES]
-    table = Bootstrap(list(zip(*columns, strict=True)))
-    return {rouge: table.mean(place) for place, rouge in enumerate(ROUGE_TYPES)}
+def original_means(study: Study) -> dict[str, Interval]:
+    """The base model's means with intervals over dialogues, by metric or check; empty if it was not evaluated."""
+    return _means(study.original) if study.original else {}
 
 
 @lru_cache(maxsize=8)
@@ -128,23 +150,25 @@ def method_rows(study: Study) -> list[MethodRow]:
         finals = [row for row in study.finals if row["method"] == method and row.get("f1")]
         if not finals:
             continue
-        columns = [_over_seeds(finals, rouge) for rouge in ROUGE_TYPES]
-        compared = bool(full and study.original)
-        if compared and study.original:
-            columns += [_over_seeds(full, "rouge1"), study.original["f1"]["rouge1"]]
+        values = _over_seeds(finals)
+        names, columns = list(values), list(values.values())
+        baseline = dict(_values(study.original or {})).get(HEADLINE)
+        if full and baseline and HEADLINE in values:
+            columns += [_over_seeds(full)[HEADLINE], baseline]
         table = Bootstrap(list(zip(*columns, strict=True)))
-        at_full, at_original = len(ROUGE_TYPES), len(ROUGE_TYPES) + 1
+        means = {name: table.mean(place) for place, name in enumerate(names)}
         # A share of a gain that may be zero is meaningless.
-        sure = compared and table.difference(at_full, at_original).excludes_zero
+        sure = len(columns) > len(names) and table.difference(-2, -1).excludes_zero
         cost = study.costs.get(method, {})
         rows.append(
             MethodRow(
                 method=method,
                 title=METHODS[method].title,
                 learning_rate=finals[0]["learning_rate"],
-                f1={rouge: table.mean(place) for place, rouge in enumerate(ROUGE_TYPES)},
-                spread=tuple(fmean(row["f1"]["rouge1"]) for row in finals),
-                recovered=table.ratio_of_gains(0, at_full, at_original) if sure else None,
+                f1={name: mean for name, mean in means.items() if name in METRICS},
+                checks={name: mean for name, mean in means.items() if name not in METRICS},
+                spread=seed_means(study, method, HEADLINE),
+                recovered=table.ratio_of_gains(names.index(HEADLINE), -2, -1) if sure else None,
                 trained_parameters=cost.get("trained_parameters", finals[0].get("trained_parameters")),
                 share=cost.get("share", finals[0].get("share")),
                 checkpoint_bytes=cost.get("checkpoint_bytes", finals[0].get("checkpoint_bytes")),
@@ -154,7 +178,18 @@ def method_rows(study: Study) -> list[MethodRow]:
                 forgetting=_forgetting(finals),
             )
         )
-    return sorted(rows, key=lambda row: -row.f1["rouge1"].mean)
+    return ranked(rows)
+
+
+def ranked(rows: Sequence[MethodRow], quality: str = HEADLINE) -> list[MethodRow]:
+    """The rows from the best mean of a metric or check to the worst; those without one last."""
+    return sorted(rows, key=lambda row: math.inf if (merit := row.merit(quality)) is None else -merit)
+
+
+def seed_means(study: Study, method: str, quality: str) -> tuple[float, ...]:
+    """The mean of a metric or check over the dialogues per seed."""
+    found = [dict(_values(row)).get(quality) for row in study.finals if row["method"] == method]
+    return tuple(fmean(v for v in values if not math.isnan(v)) for values in found if values)
 
 
 def _forgetting(finals: Sequence[Mapping[str, Any]]) -> float | None:
@@ -162,15 +197,17 @@ def _forgetting(finals: Sequence[Mapping[str, Any]]) -> float | None:
     return fmean(after - before for before, after in losses) if losses else None
 
 
-def pareto_front(rows: Sequence[MethodRow], cost: str, rouge: str = "rouge1") -> list[MethodRow]:
+def pareto_front(rows: Sequence[MethodRow], cost: str, quality: str = HEADLINE) -> list[MethodRow]:
     """Return the rows that no other row beats in both quality and cost, cheapest first."""
-    measured = sorted(
-        (row for row in rows if getattr(row, cost) is not None),
-        key=lambda row: (getattr(row, cost), -row.f1[rouge].mean),
-    )
+    measured = [(getattr(row, cost), row.merit(quality), row) for row in rows]
     front: list[MethodRow] = []
-    for row in measured:
-        if not front or row.f1[rouge].mean > front[-1].f1[rouge].mean:
+    best = -math.inf
+    for _, merit, row in sorted(
+        ((price, merit, row) for price, merit, row in measured if price is not None and merit is not None),
+        key=lambda entry: (entry[0], -entry[1]),
+    ):
+        if merit > best:
+            best = merit
             front.append(row)
     return front
 
@@ -178,9 +215,11 @@ def pareto_front(rows: Sequence[MethodRow], cost: str, rouge: str = "rouge1") ->
 def finding(study: Study, rows: Sequence[MethodRow]) -> str:
     """Summarize the results and their limits in a few sentences."""
     by_method = {row.method: row for row in rows}
-    full, original = by_method.get("full"), original_f1(study)
+    full, original = by_method.get("full"), original_means(study)
     if full is None or not original or len(rows) < 2:
         return "The study is not complete: it needs the base model, full fine-tuning and at least one other method."
+    if any("rouge1" not in means for means in (original, *(row.f1 for row in rows))):
+        return "The study has no ROUGE-1: it needs references with letters from a to z or digits."
     start, top = 100 * original["rouge1"].mean, 100 * full.f1["rouge1"].mean
     text = f"Full fine-tuning raises ROUGE-1 from {start:.1f} to {top:.1f}."
     tuned = [row for row in rows if row.method != "full"]
@@ -220,5 +259,26 @@ def _tried(study: Study, rows: Sequence[MethodRow]) -> str:
     return str(min(tried)) if min(tried) == max(tried) else f"{min(tried)} to {max(tried)}"
 
 
-def _over_seeds(finals: Sequence[Mapping[str, Any]], rouge: str) -> list[float]:
-    return [fmean(values) for values in zip(*(row["f1"][rouge] for row in finals), strict=True)]
+def _values(record: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:
+    """The metrics and checks of a record that have values, NaN for a dialogue without one."""
+    for name, values in {**record.get("f1", {}), **record.get("checks", {})}.items():
+        if name in qualities() and any(value is not None for value in values):
+            yield name, [math.nan if value is None else value for value in values]
+
+
+def _over_seeds(finals: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """By metric or check that all records have, the mean over them per dialogue."""
+    records = [dict(_values(row)) for row in finals]
+    return {name: [_mean(values) for values in zip(*(record[name] for record in records), strict=True)]
+            for name in records[0] if all(name in record for record in records)}  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float:
+    found = [value for value in values if not math.isnan(value)]
+    return fmean(found) if found else math.nan
+
+
+def _means(record: Mapping[str, Any]) -> dict[str, Interval]:
+    found = dict(_values(record))
+    table = Bootstrap(list(zip(*found.values(), strict=True))) if found else None
+    return {name: table.mean(place) for place, name in enumerate(found)} if table else {}

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsum_demo.composition import make_registry, make_sources, make_store
+from dsum_demo.composition import make_judges, make_registry, make_sources, make_store
 from dsum_demo.data.examples import Example, draw
 from dsum_demo.errors import DataError, InputError, Stopped, TrainingError
-from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.metrics.scores import signature
+from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.metrics.scores import METRICS, f1_of, signature
 from dsum_demo.models.architectures import ENCODER_DECODER
-from dsum_demo.models.catalog import ModelSpec
 from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.runs.worker import probe, start_child
 from dsum_demo.settings import Settings
@@ -43,7 +42,7 @@ class StudyPlan:
     off the training source to choose learning rates. factors: multiples of each method's default learning rate, in
     ascending order, tried with `search_steps` steps each. beyond: how many more are tried while the best is the lowest
     or highest. validation: the source for the final evaluation, limited to `validation_limit` dialogues. task_type:
-    PEFT's task type of the base model.
+    PEFT's task type of the base model. judge: the name of a judge of the final evaluation's summaries, "" for none.
     """
 
     base: str
@@ -60,6 +59,7 @@ class StudyPlan:
     factors: tuple[float, ...] = (0.3, 1.0, 3.0)
     beyond: int = 3
     task_type: str = ENCODER_DECODER.task_type
+    judge: str = ""
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -126,10 +126,15 @@ def run_study(
     parts: "quality" trains and evaluates; "costs" measures memory and speed, which requires an otherwise idle machine.
     It takes all settings, because its child processes get them, with `out` as the data folder. A failed run is
     recorded with its reason and the study continues. Raises InputError if `out` has a study with
-    another plan, DataError if the data is not available, and Stopped on request; completed units are kept.
+    another plan and for an unknown judge, DataError if the data is not available, and Stopped on request; completed
+    units are kept.
     """
+    if plan.judge:
+        make_judges(settings).find(plan.judge)
     out.mkdir(parents=True, exist_ok=True)
-    work = _StudyState(plan, replace(settings, data_dir=out.resolve()), out, _begun(plan, out), should_stop)
+    work = _StudyState(
+        plan, replace(settings, data_dir=out.resolve()), out, _begun(plan, out), should_stop, settings.outputs_file
+    )
     examples: list[Example] = []
     if QUALITY in parts:
         examples = draw(make_sources(settings).read(plan.validation), plan.validation_limit, seed=0)
@@ -159,11 +164,14 @@ class _Unit:
 
 @dataclass
 class _StudyState:
+    """cache: of generated and judged summaries, which an app with the same data folder reads too."""
+
     plan: StudyPlan
     settings: Settings
     out: Path
     study: Study
     should_stop: Callable[[], bool]
+    cache: Path
 
     def quality_units(self, examples: list[Example]) -> Iterator[_Unit]:
         yield _Unit(f"{self.plan.base}, not fine-tuned", partial(self._original, examples))
@@ -184,12 +192,12 @@ class _StudyState:
         self.study.write(self.out)
 
     def _original(self, examples: list[Example]) -> bool:
-        if self.study.original:
+        if self.study.original and _is_whole(self.study.original, examples):
             return False
-        f1 = self._f1(self.plan.base, examples)
+        record = {"model": self.plan.base, **self._evaluated(self.plan.base, examples)}
         references = max(len(example.references) for example in examples)
         self._write(
-            original={"model": self.plan.base, "f1": f1},
+            original=record,
             signature=signature(n=len(examples), references=references).as_dict(),
         )
         return True
@@ -221,7 +229,8 @@ class _StudyState:
         return True
 
     def _final(self, name: str, seed: int, examples: list[Example]) -> bool:
-        if self.study.final(name, seed):
+        before = self.study.final(name, seed)
+        if before and _is_whole(before, examples):
             return False
         rate = self.study.best_learning_rate(name)
         if rate is None:
@@ -239,8 +248,8 @@ class _StudyState:
             else:
                 kept = ("trained_parameters", "share", "checkpoint_bytes", "steps", "best", "general_loss")
                 row |= {key: result.get(key) for key in kept}
-                row["f1"] = self._f1(run.name, examples)
-        self._write(finals=[*self.study.finals, row])
+                row |= self._evaluated(run.name, examples)
+        self._write(finals=[*(final for final in self.study.finals if final is not before), row])
         return True
 
     def _cost(self, name: str) -> bool:
@@ -277,26 +286,49 @@ class _StudyState:
             self._write(environment=run.environment())
         return run
 
-    def _f1(self, model: str, examples: list[Example]) -> dict[str, list[float]]:
-        """Return ROUGE F1 per example, in order, without references that ROUGE cannot read; rounded to four digits to
-        keep the file small.
+    def _evaluated(self, model: str, examples: list[Example]) -> dict[str, dict[str, list[float | None]]]:
+        """The F1 of every metric and the value of every check that has some, per example in order; rounded to four
+        digits to keep the file small.
         """
-        from dsum_demo.evaluation.runner import evaluate  # imports torch, which a wrong argument need not wait for
+        # They import torch, which a wrong argument need not wait for.
+        from dsum_demo.evaluation.judging import judged
+        from dsum_demo.evaluation.output_cache import OutputCache
+        from dsum_demo.evaluation.runner import evaluate
 
         registry = make_registry(self.settings)
-        spec: ModelSpec = registry.spec(model)
-        *_, last = evaluate(
-            make_store(self.settings, registry), [spec], examples, data=self.plan.validation,
+        store, cache = make_store(self.settings, registry), OutputCache(self.cache)
+        states = evaluate(
+            store, [registry.spec(model)], examples, data=self.plan.validation, cache=cache,
             should_stop=self.should_stop,
         )  # fmt: skip
-        if not last.evaluation.finished:
-            error = last.evaluation.systems[0].error
-            raise TrainingError(f"{model}: {error}") if error else Stopped("The study was stopped.")
-        records: Mapping[str, Any] = {record.id: record for record in last.evaluation.examples}
-        every = [records[e.id].outputs[model].scores for e in examples]
+        if self.plan.judge:
+            states = judged(states, make_judges(self.settings, store), self.plan.judge, cache, self.should_stop)
+        *_, last = states
+        evaluation = last.evaluation
+        if error := evaluation.systems[0].error:
+            raise TrainingError(f"{model}: {error}")
+        if not evaluation.finished:
+            raise Stopped("The study was stopped.")
+        if evaluation.judge:
+            facts = {key: value for key, value in evaluation.judge.items() if key != "seconds_per_100"}
+            self.study = replace(self.study, judge=facts)
+        outputs = {record.id: record.outputs[model] for record in evaluation.examples}
+        found = [outputs[example.id] for example in examples]
+        scores = [f1_of(output.scores) for output in found]
+        checks = {check.name: _rounded_values(output.checks.get(check.name) for output in found) for check in CHECKS}
         return {
-            rouge: [round(scores[rouge].fmeasure, 4) for scores in every if rouge in scores] for rouge in ROUGE_TYPES
+            "f1": {name: _rounded_values(row[name] for row in scores) for name in METRICS},
+            "checks": {name: values for name, values in checks.items() if any(v is not None for v in values)},
         }
+
+
+def _is_whole(record: Mapping[str, Any], examples: Sequence[Example]) -> bool:
+    """Whether a record has all dialogues: older versions left out those whose references ROUGE cannot read."""
+    return all(len(values) == len(examples) for values in record.get("f1", {}).values())
+
+
+def _rounded_values(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 4) for value in values]
 
 
 def _rounded(rate: float) -> float:
@@ -311,8 +343,8 @@ def _begun(plan: StudyPlan, out: Path) -> Study:
         study = read_study(out)
     except DataError as error:
         raise InputError(f"{error} Give another folder or delete the file.") from None
-    # Plans of the first version had no task_type; all were of encoder-decoder models.
-    saved = {"task_type": ENCODER_DECODER.task_type, **study.plan}
+    # Plans of older versions had no task_type, and all were of encoder-decoder models, and no judge.
+    saved = {"task_type": ENCODER_DECODER.task_type, "judge": "", **study.plan}
     if saved != record:
         changed = ", ".join(key for key in record if saved.get(key) != record[key])
         raise InputError(f"{out} has a study with another plan (different: {changed}); give another folder.")

@@ -16,9 +16,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dsum_demo.errors import DataError
+from dsum_demo.judge.judges import judge_lines
 from dsum_demo.metrics.bootstrap import Interval
-from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.metrics.scores import METRICS
+from dsum_demo.metrics.checks import Check
+from dsum_demo.metrics.scores import HEADLINE, METRICS, MORE, Metric, shown_unit
 from dsum_demo.study.report import (
     COSTS,
     STUDY_FILE,
@@ -27,9 +28,13 @@ from dsum_demo.study.report import (
     Study,
     finding,
     method_rows,
-    original_f1,
+    original_means,
     pareto_front,
+    qualities,
+    ranked,
     read_study,
+    recorded_qualities,
+    seed_means,
 )
 from dsum_demo.training.methods import METHODS
 from dsum_demo.ui.appearance import KINDS, LOOKS
@@ -53,8 +58,8 @@ EMPTY = (
     "budget and seeds. Run one with `dsum study --out dsum-data/studies/mine`."
 )
 ABOUT = (
-    "Each point is a fine-tuning method: higher means better summaries, further left means cheaper. On the dotted line "
-    "(the Pareto front) are the methods that no other method beats in both."
+    "Each point is a fine-tuning method: higher means better summaries, unless the axis is marked otherwise; further "
+    "left means cheaper. On the dotted line (the Pareto front) are the methods that no other method beats in both."
 )
 
 
@@ -66,17 +71,18 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
             [(each.title, each.key) for each in COSTS], value=COSTS[0].key, label="Cost", elem_id="methods-cost",
             scale=3, min_width=300,
         )  # fmt: skip
-        rouge = gr.Radio(
-            [(METRICS[name].title, name) for name in ROUGE_TYPES[:3]], value="rouge1", label="Quality",
-            elem_id="methods-quality", scale=2, min_width=260,
+        quality = gr.Dropdown(
+            [(METRICS[HEADLINE].title, HEADLINE)], value=HEADLINE, label="Quality", elem_id="methods-quality",
+            filterable=False, scale=2, min_width=260,
         )  # fmt: skip
     sentence = gr.HTML(elem_id="methods-finding")
     chart = gr.Plot(show_label=False, visible=False, elem_id="methods-chart")
     table = gr.HTML(elem_id="methods-table")
-    gr.on(
-        [study.change, cost.change, rouge.change],
-        MethodType(show, services), [study, cost, rouge], [sentence, chart, table], **QUIET,
-    )  # fmt: skip
+    shown = [sentence, chart, table]
+    study.change(MethodType(choose_quality, services), [study, quality], quality, **QUIET).then(
+        MethodType(show, services), [study, cost, quality], shown, **QUIET
+    )
+    gr.on([cost.change, quality.input], MethodType(show, services), [study, cost, quality], shown, **QUIET)
     page.load(MethodType(choose_study, services), None, [about, choices, study], **QUIET)
 
 
@@ -98,7 +104,17 @@ def choose_study(services: Services) -> tuple[Any, Any, Any]:
     )
 
 
-def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[str, Any, str]:
+def choose_quality(services: Services, name: str | None, chosen: str) -> Any:
+    """The chooser of a metric or check, with those that the study has."""
+    try:
+        found = recorded_qualities(read_study(studies(services)[name or ""]))
+    except (KeyError, DataError):
+        return gr.update()
+    choices = [(_choice(quality), key) for key, quality in found.items()]
+    return gr.update(choices=choices, value=chosen if chosen in found else next(iter(found), HEADLINE))
+
+
+def show(services: Services, name: str | None, cost: str, quality: str) -> tuple[str, Any, str]:
     folder = studies(services).get(name or "")
     if folder is None:
         return "", gr.update(visible=False), ""
@@ -110,11 +126,11 @@ def show(services: Services, name: str | None, cost: str, rouge: str) -> tuple[s
     if not rows:
         return "<p>This study has no finished methods yet.</p>", gr.update(visible=False), ""
     axis = next(each for each in COSTS if each.key == cost)
-    figure = methods_chart(study, rows, axis, rouge)
+    figure = methods_chart(study, rows, axis, quality)
     return (
         f"<p>{escape(finding(study, rows))} {escape(budget(study))}</p>",
         gr.update(value=figure, visible=True),
-        methods_table(study, rows),
+        methods_table(study, rows, quality),
     )
 
 
@@ -127,17 +143,20 @@ def budget(study: Study) -> str:
     )
 
 
-def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: str) -> go.Figure:
-    """Quality (F1 x 100, with 95 % intervals) against one cost, the Pareto front, and lines for original and full."""
-    figure = go.Figure()
-    measured = [row for row in rows if getattr(row, cost.key) is not None]
-    front = pareto_front(measured, cost.key, rouge)
+def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, name: str = HEADLINE) -> go.Figure:
+    """A metric or check (with 95 % intervals) against one cost, the Pareto front, and lines for original and full."""
+    figure, quality = go.Figure(), qualities()[name]
+    means = {row.method: _shown(mean, quality) for row in rows if (mean := row.mean(name))}
+    measured = [row for row in rows if row.method in means and getattr(row, cost.key) is not None]
+    front = pareto_front(measured, cost.key, name)
     wide = cost.key in ("trained_parameters", "checkpoint_bytes")
-    levels = [f1[rouge].mean for f1 in (original_f1(study), _full_f1(rows)) if f1]
-    area = _area(measured, cost, rouge, levels, logarithmic=wide)
+    original = original_means(study).get(name)
+    levels = {"original": _shown(original, quality).mean} if original else {}
+    levels |= {"full": means["full"].mean} if "full" in means else {}
+    area = _area(measured, cost, means, list(levels.values()), logarithmic=wide)
     figure.add_scatter(
         name="Pareto front", mode="lines", hoverinfo="skip", line={"color": "#8a929e", "dash": "dot", "width": 2},
-        x=[getattr(row, cost.key) * cost.scale for row in front], y=[100 * row.f1[rouge].mean for row in front],
+        x=[getattr(row, cost.key) * cost.scale for row in front], y=[means[row.method].mean for row in front],
     )  # fmt: skip
     for title, color, symbol, chosen in (
         ("Full fine-tuning", LOOKS[KINDS[1]].color, "square", [r for r in measured if r.method == "full"]),
@@ -148,12 +167,12 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
     ):  # fmt: skip
         if not chosen:
             continue
-        intervals = [row.f1[rouge] for row in chosen]
+        intervals = [means[row.method] for row in chosen]
         figure.add_scatter(
             name=title,
             mode="markers",
             x=[getattr(row, cost.key) * cost.scale for row in chosen],
-            y=[100 * each.mean for each in intervals],
+            y=[each.mean for each in intervals],
             error_y={
                 "array": [_above(each) for each in intervals],
                 "arrayminus": [_below(each) for each in intervals],
@@ -162,21 +181,19 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
             hovertext=[row.title for row in chosen],
             cliponaxis=False,
             marker={"color": color, "symbol": symbol, "size": 12},
-            hovertemplate="%{hovertext}<br>%{y:.1f} F1 × 100<br>%{x:.3g} " + cost.unit + "<extra></extra>",
+            hovertemplate=f"%{{hovertext}}<br>{escape(quality.axis, quote=False)}: %{{y:.{quality.digits}f}}<br>"
+            f"%{{x:.3g}} {cost.unit}<extra></extra>",
         )  # fmt: skip
-    for name, f1, look, end in (
-        ("original", original_f1(study), LOOKS[KINDS[0]], "right"),
-        ("full", _full_f1(rows), LOOKS[KINDS[1]], "left"),
-    ):
-        if f1:
-            figure.add_hline(
-                y=100 * f1[rouge].mean, line={"color": look.color, "dash": "dash", "width": 1},
-                annotation={"text": name, "font": {"size": 12}, "xanchor": end, "x": float(end == "right")},
-            )  # fmt: skip
+    for title, level in levels.items():
+        look, end = (LOOKS[KINDS[0]], "right") if title == "original" else (LOOKS[KINDS[1]], "left")
+        figure.add_hline(
+            y=level, line={"color": look.color, "dash": "dash", "width": 1},
+            annotation={"text": title, "font": {"size": 12}, "xanchor": end, "x": float(end == "right")},
+        )  # fmt: skip
     for row, (x, y) in zip(measured, name_offsets(area, front), strict=True):
         value = getattr(row, cost.key) * cost.scale
         figure.add_annotation(
-            x=log10(value) if wide else value, y=100 * row.f1[rouge].mean, text=_short(row), ax=x, ay=-y,
+            x=log10(value) if wide else value, y=means[row.method].mean, text=_short(row), ax=x, ay=-y,
             font={"size": NAME_SIZE}, arrowhead=0, arrowwidth=1, arrowcolor="#8a929e", standoff=6, borderpad=0,
         )  # fmt: skip
     figure.update_xaxes(
@@ -185,7 +202,8 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, rouge: 
         gridcolor=GRID, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(range=area.y_range)
-    dressed(figure, METRICS[rouge].axis, height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
+    marked = quality.axis if quality.direction == MORE else f"{quality.axis}, {quality.direction}"
+    dressed(figure, marked, height=470, margin={"l": 48, "r": 12, "t": 12, "b": 48})
     # Points can be close together, so this chart can be zoomed.
     figure.update_xaxes(fixedrange=False)
     figure.update_yaxes(fixedrange=False)
@@ -213,15 +231,18 @@ class Area:
         return plot[0] * (point[0] - left) / (right - left), plot[1] * (point[1] - low) / (high - low)
 
 
-def _area(rows: list[MethodRow], cost: MethodCost, rouge: str, levels: Sequence[float], logarithmic: bool) -> Area:
+def _area(
+    rows: list[MethodRow], cost: MethodCost, means: Mapping[str, Interval], levels: Sequence[float], logarithmic: bool
+) -> Area:
+    """means: by method, in the units of the axis."""
     xs = [getattr(row, cost.key) * cost.scale for row in rows]
     xs = [log10(x) for x in xs] if logarithmic else xs
-    ys = [100 * row.f1[rouge].mean for row in rows]
-    bars = [(y - _below(row.f1[rouge]), y + _above(row.f1[rouge])) for y, row in zip(ys, rows, strict=True)]
-    lines = tuple(100 * level for level in levels)
+    shown = [means[row.method] for row in rows]
+    bars = [(mean.mean - _below(mean), mean.mean + _above(mean)) for mean in shown]
     return Area(
-        _padded([*xs]), _padded([*lines, *(end for bar in bars for end in bar)]), tuple(zip(xs, ys, strict=True)),
-        tuple(bars), lines, tuple(_short(row) for row in rows), tuple(row.method for row in rows),
+        _padded([*xs]), _padded([*levels, *(end for bar in bars for end in bar)]),
+        tuple(zip(xs, (mean.mean for mean in shown), strict=True)), tuple(bars), tuple(levels),
+        tuple(_short(row) for row in rows), tuple(row.method for row in rows),
     )  # fmt: skip
 
 
@@ -292,8 +313,14 @@ def _obstacles(area: Area, plot: Point, front: set[str]) -> Iterator[tuple[float
             yield x - 3, y - 3, x + 3, y + 3
 
 
-def _full_f1(rows: Sequence[MethodRow]) -> Mapping[str, Interval]:
-    return next((row.f1 for row in rows if row.method == "full"), {})
+def _shown(mean: Interval, quality: Metric | Check) -> Interval:
+    """The mean in the units of the axis."""
+    low, high = (None if end is None else quality.factor * end for end in (mean.low, mean.high))
+    return Interval(quality.factor * mean.mean, low, high, mean.n)
+
+
+def _choice(quality: Metric | Check) -> str:
+    return quality.title if quality.direction == MORE else f"{quality.title} ({quality.direction})"
 
 
 def _short(row: MethodRow) -> str:
@@ -306,44 +333,65 @@ def _padded(values: Sequence[float]) -> Point:
     return low - room, high + room
 
 
-def methods_table(study: Study, rows: list[MethodRow]) -> str:
-    """The numbers behind the chart, best ROUGE-1 first; the untuned base model is the last row."""
+def methods_table(study: Study, rows: list[MethodRow], chosen: str = HEADLINE) -> str:
+    """The numbers behind the chart, best first; the untuned base model is the last row."""
+    found = recorded_qualities(study)
+    quality = qualities()[chosen]
+    others = [each for each in found.values() if isinstance(each, Metric) and each.name != chosen]
     # Not measured by older studies, and not defined for encoder-decoder models.
     forgets = any(row.forgetting is not None for row in rows)
     body = "".join(
         f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
         f"<small>{escape(METHODS[row.method].paper)}</small></td>"
-        f"<td>{interval(row.f1['rouge1'])}<br><small>seeds {' / '.join(f'{100 * each:.1f}' for each in row.spread)}"
-        f"</small></td><td>{_plain(row.f1['rouge2'])}</td><td>{_plain(row.f1['rougeL'])}</td>"
-        f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
+        f'<td class="whole">{interval(row.mean(chosen), quality.factor, quality.digits)}<br>'
+        f"<small>seeds {_seeds(seed_means(study, row.method, chosen), quality)}</small></td>"
+        + "".join(f"<td>{_plain(row.mean(each.name))}</td>" for each in others)
+        + f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
         f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
         f"<td>{_times(row.checkpoint_bytes, 1e-6, 'MB', 2)}</td><td>{_times(row.peak_memory_bytes, 1e-9, 'GB', 2)}</td>"
         f"<td>{_times(row.samples_per_second, 1, '/s', 1)}</td><td>{row.learning_rate:g}</td>"
         + (f"<td>{_signed(row.forgetting)}</td>" if forgets else "")
         + "</tr>"
-        for row in rows
+        for row in ranked(rows, chosen)
         if row.share is not None
     )
-    original = original_f1(study)
+    original = original_means(study)
     if original:
         body += (
-            f"<tr><td><b>Original</b><br><small>not fine-tuned</small></td><td>{interval(original['rouge1'])}</td>"
-            f"<td>{_plain(original['rouge2'])}</td><td>{_plain(original['rougeL'])}</td>"
+            "<tr><td><b>Original</b><br><small>not fine-tuned</small></td>"
+            f'<td class="whole">{interval(original.get(chosen), quality.factor, quality.digits)}</td>'
+            + "".join(f"<td>{_plain(original.get(each.name))}</td>" for each in others)
             + "<td>–</td>" * (6 + forgets)
             + "</tr>"
         )
+    first = quality.axis if isinstance(quality, Check) else quality.heading
     heads = (
-        "Method", "ROUGE-1 (95 % interval)", "ROUGE-2", "ROUGE-L", "Share of full’s gain", "Trained", "Checkpoint",
-        "Peak memory", "Dialogues", "Learning rate", *(["Forgetting"] if forgets else []),
+        "Share of full’s ROUGE-1 gain", "Trained", "Checkpoint", "Peak memory", "Dialogues", "Learning rate",
+        *(["Forgetting"] if forgets else []),
     )  # fmt: skip
     said = study.signature.get("text", "")
     more = " Forgetting: how much the loss on a general text rose." if forgets else ""
     return (
-        '<div class="scroll" tabindex="0"><table class="scores methods"><thead><tr>'
+        '<div class="scroll" tabindex="0"><table class="scores methods"><thead><tr><th>Method</th>'
+        + f"<th>{escape(first)}, 95 % interval</th>"
+        + "".join(f'<th class="whole">{escape(each.heading)}</th>' for each in others)
         + "".join(f"<th>{escape(head)}</th>" for head in heads)
-        + f'</tr></thead><tbody>{body}</tbody></table></div><p class="hint">F1 × 100. {escape(said)}. '
-        + f"{escape(_where(study))}{more}</p>"
+        + f"</tr></thead><tbody>{body}</tbody></table></div>"
+        + "".join(f'<p class="hint">{escape(line)}</p>' for line in _about(study, quality))
+        + f'<p class="hint">{shown_unit()}. {escape(said)}. {escape(_where(study))}{more}</p>'
     )
+
+
+def _about(study: Study, quality: Metric | Check) -> list[str]:
+    """What a check computes, what it misses, and how far to trust the judge that computes it."""
+    if isinstance(quality, Metric):
+        return []
+    judge = judge_lines(study.judge) if study.judge and quality.needs == "judge" else []
+    return [f"{quality.title}, {quality.direction}: {quality.how} What it misses: {quality.misses}", *judge]
+
+
+def _seeds(means: Sequence[float], quality: Metric | Check) -> str:
+    return " / ".join(f"{quality.factor * mean:.{quality.digits}f}" for mean in means)
 
 
 def _where(study: Study) -> str:
@@ -357,8 +405,8 @@ def _where(study: Study) -> str:
     return f"{text} Memory and speed: {'; '.join(elsewhere)}." if elsewhere else text
 
 
-def _plain(interval: Interval) -> str:
-    return f"{100 * interval.mean:.1f}"
+def _plain(mean: Interval | None) -> str:
+    return "–" if mean is None else f"{100 * mean.mean:.1f}"
 
 
 def _recovered(share: Interval | None) -> str:
@@ -378,8 +426,8 @@ def _signed(value: float | None) -> str:
 
 
 def _above(interval: Interval) -> float:
-    return 0.0 if interval.high is None else 100 * (interval.high - interval.mean)
+    return 0.0 if interval.high is None else interval.high - interval.mean
 
 
 def _below(interval: Interval) -> float:
-    return 0.0 if interval.low is None else 100 * (interval.mean - interval.low)
+    return 0.0 if interval.low is None else interval.mean - interval.low

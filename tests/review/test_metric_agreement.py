@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.scores import METRICS
-from dsum_demo.review.metric_agreement import CHECK_DIRECTIONS, PEOPLE, metric_agreement, values_of
+from dsum_demo.review.metric_agreement import PEOPLE, metric_agreement, values_of
 from dsum_demo.review.preferences import preferences
 from tests.review.conftest import item, verdict
 
@@ -26,10 +25,6 @@ def by_metric(item_id, name, sign=1):
     """The ranking that a metric gives."""
     values = [sign * values_of(ITEMS[item_id])[name][system] for system in NAMES]
     return [1 + sum(other > value for other in values) for value in values]
-
-
-def test_every_check_has_a_direction():
-    assert set(CHECK_DIRECTIONS) == {check.name for check in CHECKS}
 
 
 def test_a_metric_agrees_with_people_who_vote_like_it():

@@ -8,9 +8,20 @@ from statistics import fmean
 
 import pytest
 
+from dsum_demo.cli.study import study_text
 from dsum_demo.errors import DataError
 from dsum_demo.metrics.rouge import ROUGE_TYPES
-from dsum_demo.study.report import COSTS, Study, finding, method_rows, original_f1, pareto_front, read_study
+from dsum_demo.study.report import (
+    COSTS,
+    Study,
+    finding,
+    method_rows,
+    original_means,
+    pareto_front,
+    ranked,
+    read_study,
+    recorded_qualities,
+)
 from dsum_demo.ui.methods_tab import methods_table
 
 METHODS = ["full", "lora", "ia3", "ln_tuning"]
@@ -48,6 +59,22 @@ def example_study() -> Study:
     )  # fmt: skip
 
 
+def checked_study() -> Study:
+    """The same with checks, as of a study that recorded them: fewer repetitions are better, one value is missing."""
+    study, level = example_study(), {"full": 0.3, "lora": 0.1, "ia3": 0.2, "prompt": 0.4}
+
+    def checks(value: float) -> dict[str, list[float | None]]:
+        values = [round(value + (0.01 if number % 2 else -0.01), 4) for number in range(40)]
+        return {"repetition": [None, *values[1:]], "judge_coverage": [round(1 - each, 4) for each in values]}
+
+    return replace(
+        study,
+        original={**study.original, "checks": checks(0.5)},
+        finals=[{**row, "checks": checks(level[row["method"]])} if "f1" in row else row for row in study.finals],
+        judge={"name": "smollm2-135m", "method": "how it judges", "trust": ["It is untested."], "can_rank": True},
+    )
+
+
 @pytest.fixture
 def study() -> Study:
     return example_study()
@@ -76,8 +103,8 @@ def test_forgetting_is_the_mean_rise_over_seeds_and_none_if_not_measured(study):
 
 def test_recovered_is_the_share_of_the_full_fine_tunes_gain(study):
     full, lora, *_ = method_rows(study)
-    gain = full.f1["rouge1"].mean - original_f1(study)["rouge1"].mean
-    expected = (lora.f1["rouge1"].mean - original_f1(study)["rouge1"].mean) / gain
+    gain = full.f1["rouge1"].mean - original_means(study)["rouge1"].mean
+    expected = (lora.f1["rouge1"].mean - original_means(study)["rouge1"].mean) / gain
     assert lora.recovered.mean == pytest.approx(expected)
     assert lora.recovered.low < expected < lora.recovered.high
     assert full.recovered.mean == pytest.approx(1)
@@ -92,7 +119,7 @@ def test_pareto_front_excludes_methods_beaten_in_quality_and_cost(study):
 def test_finding_states_scores_budget_and_limits_of_the_intervals(study):
     rows = method_rows(study)
     text = finding(study, rows)
-    assert f"from {100 * original_f1(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
+    assert f"from {100 * original_means(study)['rouge1'].mean:.1f} to {100 * rows[0].f1['rouge1'].mean:.1f}" in text
     assert "other method is LoRA" in text and "7.5 % of the parameters" in text and "IA3 is best" in text
     assert "Not measured yet: LayerNorm tuning. " in text
     assert "240 steps of 16 dialogues and the best of 3 learning rates" in text
@@ -136,6 +163,58 @@ def test_a_folder_without_a_readable_study_raises(tmp_path, content):
         (tmp_path / "study.json").write_text(content)
     with pytest.raises(DataError, match="has no readable study"):
         read_study(tmp_path)
+
+
+def test_checks_have_intervals_over_the_dialogues_with_values():
+    study = checked_study()
+    rows = method_rows(study)
+    assert list(recorded_qualities(study)) == [*ROUGE_TYPES, "repetition", "judge_coverage"]
+    assert [row.method for row in rows] == ["full", "lora", "ia3", "prompt"], "by ROUGE-1"
+    repetition = rows[1].mean("repetition")
+    assert repetition == rows[1].checks["repetition"] and repetition.n == 39
+    assert repetition.low < repetition.mean < repetition.high and repetition.mean == pytest.approx(0.1, abs=1e-3)
+    assert original_means(study)["judge_coverage"].n == 40
+    for row, before in zip(rows, method_rows(example_study()), strict=True):
+        assert (row.f1, row.recovered, row.spread) == (before.f1, before.recovered, before.spread)
+
+
+def test_fewer_repetitions_rank_first_and_are_on_the_pareto_front():
+    rows = method_rows(checked_study())
+    assert [row.method for row in ranked(rows, "repetition")] == ["lora", "ia3", "full", "prompt"]
+    assert [row.method for row in ranked(rows, "judge_coverage")] == ["lora", "ia3", "full", "prompt"]
+    assert [row.method for row in pareto_front(rows, "trained_parameters", "repetition")] == ["ia3", "lora"]
+    older = [replace(row, checks={}) if row.method == "lora" else row for row in rows]
+    assert [row.method for row in ranked(older, "repetition")] == ["ia3", "full", "prompt", "lora"]
+    assert [row.method for row in pareto_front(older, "trained_parameters", "repetition")] == ["ia3"]
+
+
+def test_a_study_without_checks_has_only_its_metrics(study):
+    assert list(recorded_qualities(study)) == list(ROUGE_TYPES)
+    assert all(row.checks == {} for row in method_rows(study)) and set(original_means(study)) == set(ROUGE_TYPES)
+    assert "Repetition" not in study_text(study, method_rows(study))
+
+
+def test_the_text_has_the_metrics_by_method_and_the_checks_with_the_judge():
+    study = checked_study()
+    rows = method_rows(study)
+    lines = study_text(study, rows).splitlines()
+    assert lines[0].split() == ["method", "R1", "R2", "RL", "RLsum", "trained", "share", "lr"]
+    assert lines[1].split()[:2] == ["Original", f"{100 * original_means(study)['rouge1'].mean:.1f}"]
+    assert "original" in lines[7] and lines[7].split()[-4:] == ["full", "lora", "ia3", "prompt"]
+    assert lines[8].startswith("Repetition ")
+    assert lines[8].split()[-8:] == ["30.0", "%", "10.0", "%", "20.0", "%", "40.0", "%"]
+    assert lines[9].startswith("Judge: coverage ")
+    assert "It is untested." in lines and finding(study, rows) in lines
+
+
+def test_finding_without_rouge_1_names_what_it_needs(study):
+    """References that ROUGE does not read have no ROUGE-1 in any record."""
+    finals = [{**row, "f1": {**row["f1"], "rouge1": [None] * 40}} if "f1" in row else row for row in study.finals]
+    none = replace(study, finals=finals)
+    rows = method_rows(none)
+    assert [row.spread for row in rows] == [()] * 4 and all(row.recovered is None for row in rows)
+    assert finding(none, rows).startswith("The study has no ROUGE-1: it needs references with letters")
+    assert "–" in study_text(none, rows)
 
 
 def test_every_cost_is_a_field_of_a_row(study):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 
 from dsum_demo.cli.main import main
 from dsum_demo.errors import InputError, Stopped
-from dsum_demo.metrics.rouge import ROUGE_TYPES
+from dsum_demo.judge.judges import Judges
+from dsum_demo.metrics.checks import CHECKS
+from dsum_demo.metrics.scores import METRICS
 from dsum_demo.runs.store import Runs
-from dsum_demo.study.report import STUDY_FILE, Study, method_rows, read_study
+from dsum_demo.study import runner
+from dsum_demo.study.report import STUDY_FILE, Study, method_rows, read_study, recorded_qualities
 from dsum_demo.study.runner import StudyPlan, run_study
 from dsum_demo.training.methods import METHODS
 
@@ -55,7 +59,11 @@ def test_a_finished_study_has_quality_and_costs(out):
     tried = {rate: loss for rate, loss, _ in study.search["lora"]}
     assert len(tried) == 3, "two, either of which is the lowest or highest, and one beyond"
     assert row.method == "lora" and row.learning_rate == min(tried, key=tried.__getitem__)
-    assert set(row.f1) == set(ROUGE_TYPES) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
+    assert set(row.f1) == set(METRICS) and all(0 <= interval.mean <= 1 for interval in row.f1.values())
+    assert {"length", "copied", "ungrounded", "chrf"} <= set(row.checks), "of the dialogue and of the references"
+    assert study.judge is None and not [name for name in row.checks if name.startswith("judge_")]
+    for record in (study.original, *study.finals):
+        assert {len(values) for part in ("f1", "checks") for values in record[part].values()} == {3}
     assert row.trained_parameters and row.peak_memory_bytes and row.samples_per_second
     assert study.signature["n"] == 3 and study.signature["references"] == 3
     assert study.environment["torch"]
@@ -76,6 +84,42 @@ def test_completed_units_are_skipped_on_resume(out, tiny_settings):
     before = (out / STUDY_FILE).read_bytes()
     assert len(list(run_study(PLAN, tiny_settings, out))) == 7
     assert (out / STUDY_FILE).read_bytes() == before
+
+
+@pytest.fixture
+def judged(out, tiny_settings, causal_store, tmp_path, monkeypatch) -> Path:
+    """The study's runs and search, whose summaries are evaluated again, with a judge."""
+    monkeypatch.setattr(runner, "make_judges", lambda *_: Judges(causal_store, tmp_path / "judges"))
+    folder = Path(shutil.copytree(out, tmp_path / "judged"))
+    study = read_study(out)
+    plan = {**study.plan, "judge": "causal-base"}
+    replace(study, plan=plan, original=None, finals=()).write(folder)
+    list(run_study(replace(PLAN, judge="causal-base"), tiny_settings, folder, parts=("quality",)))
+    return folder
+
+
+def test_a_judge_of_the_plan_judges_every_summary(out, judged):
+    study, before = read_study(judged), read_study(out)
+    assert (study.judge["name"], study.judge["can_rank"]) == ("causal-base", False)
+    judge_names = {check.name for check in CHECKS if check.needs == "judge"}
+    assert judge_names & set(recorded_qualities(study)) >= {"judge_faithfulness", "judge_coverage"}
+    (row,), (unjudged,) = method_rows(study), method_rows(before)
+    assert row.f1 == unjudged.f1 and row.checks["judge_coverage"].n == 3
+    assert {name: mean for name, mean in row.checks.items() if name not in judge_names} == unjudged.checks
+
+
+def test_a_record_of_an_older_version_without_some_dialogues_is_evaluated_again(out, tiny_settings, tmp_path):
+    folder, study = Path(shutil.copytree(out, tmp_path / "short")), read_study(out)
+    f1 = {name: values[:2] for name, values in study.original["f1"].items()}
+    replace(study, original={"model": PLAN.base, "f1": f1}).write(folder)
+    list(run_study(PLAN, tiny_settings, folder))
+    assert read_study(folder) is not study and vars(read_study(folder)) == vars(study)
+
+
+def test_an_unknown_judge_raises_before_anything_is_written(tiny_settings, tmp_path):
+    with pytest.raises(InputError, match="There is no judge 'nobody'"):
+        next(run_study(replace(PLAN, judge="nobody"), tiny_settings, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_changed_default_learning_rates_do_not_repeat_the_search(out, tiny_settings, monkeypatch):
@@ -100,6 +144,8 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
                  "--seeds", "1"])  # fmt: skip
     assert code == 2 and "another plan (different: validation_share, factors, beyond)" in capsys.readouterr().err
     assert (plan["factors"], plan["beyond"]) == ([0.3, 1.0], 1)
+    assert main(["study", "--out", str(out), "--judge", "nobody"]) == 2
+    assert "There is no judge 'nobody'; choose one of:" in capsys.readouterr().err
     assert main(["study", "--out", str(out), "--seeds", "one"]) == 2
     assert "--seeds is 'one'" in capsys.readouterr().err
 

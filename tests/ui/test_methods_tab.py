@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,9 +11,9 @@ import pytest
 
 from dsum_demo.metrics.scores import METRICS
 from dsum_demo.settings import Settings
-from dsum_demo.study.report import COSTS, method_rows, read_study
+from dsum_demo.study.report import COSTS, method_rows, pareto_front, qualities, read_study
 from dsum_demo.ui import methods_tab as methods
-from tests.study.test_report import example_study
+from tests.study.test_report import checked_study, example_study
 
 
 @pytest.fixture
@@ -62,22 +63,27 @@ def test_table_names_the_devices_of_training_and_cost_measurements(study, servic
 
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.key)
-@pytest.mark.parametrize("rouge", list(METRICS)[:3])
-def test_chart_contains_exactly_the_measured_points(study, cost, rouge):
+@pytest.mark.parametrize("quality", [*list(METRICS)[:3], "repetition", "judge_coverage"])
+def test_chart_contains_exactly_the_measured_points(cost, quality):
+    study = checked_study()
     rows = method_rows(study)
-    figure = methods.methods_chart(study, rows, cost, rouge)
+    figure = methods.methods_chart(study, rows, cost, quality)
+    shown = qualities()[quality]
     points = {
         title: (x, y)
         for trace in figure.data[1:]
         for title, x, y in zip(trace.hovertext, trace.x, trace.y, strict=True)
     }
     expected = {
-        row.title: (getattr(row, cost.key) * cost.scale, 100 * row.f1[rouge].mean)
+        row.title: (getattr(row, cost.key) * cost.scale, shown.factor * row.mean(quality).mean)
         for row in rows
         if getattr(row, cost.key) is not None
     }
     assert points == pytest.approx(expected)
-    assert cost.unit in figure.layout.xaxis.title.text and METRICS[rouge].title in figure.layout.yaxis.title.text
+    assert cost.unit in figure.layout.xaxis.title.text and shown.title in figure.layout.yaxis.title.text
+    assert ("less is better" in figure.layout.yaxis.title.text) == (quality == "repetition")
+    front = [row.title for row in pareto_front(rows, cost.key, quality)]
+    assert list(figure.data[0].y) == [points[title][1] for title in front]
     assert [line.line.dash for line in figure.layout.shapes] == ["dash", "dash"], "the base model and full fine-tuning"
 
 
@@ -88,13 +94,40 @@ def test_chart_of_an_unmeasured_cost_keeps_the_reference_lines(study):
     assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
 
 
+def test_the_quality_is_chosen_among_those_of_the_study(study, services):
+    save(study, services)
+    chosen = methods.choose_quality(services, "mine", "repetition")
+    assert chosen["value"] == "rouge1" and [key for _, key in chosen["choices"]] == list(METRICS)
+    checked_study().write(services.settings.data_dir / "studies" / "mine")
+    chosen = methods.choose_quality(services, "mine", "repetition")
+    assert chosen["value"] == "repetition"
+    assert chosen["choices"][-2:] == [
+        ("Repetition (less is better)", "repetition"),
+        ("Judge: coverage", "judge_coverage"),
+    ]
+    assert "value" not in methods.choose_quality(services, "none", "rouge1")
+
+
+def test_table_of_a_check_is_sorted_by_it_and_explains_it(services):
+    save(checked_study(), services)
+    *_, table = methods.show(services, "mine", "trained_parameters", "repetition")
+    assert re.findall(r"<tr><td[^>]*><b>([^<]+)</b>", table) == [
+        "LoRA", "IA3", "Full fine-tuning", "Prompt tuning", "Original",
+    ]  # fmt: skip
+    assert (
+        '<th>Repetition (%), 95 % interval</th><th class="whole">ROUGE-1</th>' in table and "seeds 10.0 / 10.0" in table
+    )
+    assert "Repetition, less is better: The share of" in table and "It is untested." not in table
+    *_, table = methods.show(services, "mine", "trained_parameters", "judge_coverage")
+    assert "Judge: coverage (bits per token), 95 % interval" in table and "It is untested." in table
+
+
 def test_labels_of_the_shipped_study_do_not_overlap_points_or_each_other():
     (folder,) = (Settings().root / "studies").iterdir()
     rows = method_rows(read_study(folder))
     for cost in COSTS:
-        area = methods._area(
-            rows, cost, "rouge1", [], logarithmic=cost.key in ("trained_parameters", "checkpoint_bytes")
-        )
+        means = {row.method: methods._shown(row.f1["rouge1"], METRICS["rouge1"]) for row in rows}
+        area = methods._area(rows, cost, means, [], logarithmic=cost.key in ("trained_parameters", "checkpoint_bytes"))
         offsets = methods.name_offsets(area)
         assert len(offsets) == len(area.names) == 12
         for plot in methods.PLOTS:

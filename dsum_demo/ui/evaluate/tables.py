@@ -41,12 +41,6 @@ HOW_CHECKS = (
 )
 
 
-UNITS = {
-    "ratio": "× the reference", "share": "%", "yes/no": "% of summaries", "count": "per summary", "words": "words",
-    "times": "× the summary", "score": "× 100", "bits": "bits per token",
-}  # fmt: skip
-
-
 def headline(report: Report) -> str:
     """The main finding, and how it is computed."""
     if report.recovery is None:
@@ -146,13 +140,12 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
     names = _names(evaluation)
     rows, said = [], []
     for check in CHECKS:
-        factor = 100 if check.times_100 else 1
         if any(system.checked[check.name] for system in report.systems):
             cells = [
-                interval(system.checks[check.name], factor, 2 if factor == 1 else 1) + _over(check, system)
+                interval(system.checks[check.name], check.factor, check.digits) + _over(check, system)
                 for system in report.systems
             ]
-            rows.append([f"{escape(check.title)} ({UNITS[check.unit]})", *cells])
+            rows.append([escape(check.axis), *cells])
         if check.needs == "judge" and not evaluation.judge:
             continue
         misses = escape(check.misses)
