@@ -8,7 +8,8 @@ import gradio as gr
 
 TITLE = "dsum"
 # For all event listeners of the page: not part of the API, and no progress bar, because the page shows progress itself.
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Otherwise gradio sends the status of each event to each component that was ever an output: most of the browser's work.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 TAGLINE = "See what fine-tuning changes: one dialogue, summarized by the original model, a full fine-tune and LoRA."
 
 THEME = gr.themes.Default(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import shutil
@@ -296,9 +297,17 @@ def test_a_comparison_ends_with_scores_or_the_reason_for_having_none(services):
 def test_ignored_references_are_not_scored_and_are_named(services):
     sample = services.samples[0]
     states = run(services, reference=REFERENCES[0], others=sample.references[1:])
-    for state in states[:-1]:
-        assert "References 2 and 3 belong to an example" in state["warnings"]
+    told = [state["warnings"] for state in states if state["warnings"] != {"__type__": "update"}]
+    assert told and all("References 2 and 3 belong to an example" in text for text in told)
     assert states[-1]["comparison"].references == (REFERENCES[0],)
+
+
+def test_a_redraw_updates_only_what_changed(services):
+    states = run(services)
+    for before, state in itertools.pairwise(states[:-1]):
+        changed = {name for name, update in state.items() if update != {"__type__": "update"}}
+        assert changed and changed <= {"base", "full", "adapter"}
+        assert all(state[name] != before[name] for name in changed)
 
 
 def test_a_text_that_is_not_a_dialogue_is_summarized_with_a_warning(services):

@@ -1,4 +1,4 @@
-"""The page is sent compressed, and browsers may keep gradio's assets."""
+"""The page is sent compressed, browsers may keep gradio's assets, and events are not announced to all components."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ def test_hashed_assets_may_be_kept_and_other_answers_not(url):
     missing = httpx.get(url + "/assets/missing.js")
     assert missing.status_code == 404 and "cache-control" not in missing.headers
     assert "cache-control" not in httpx.get(url + "/config").headers
+
+
+def test_no_event_of_the_page_sends_its_status_to_components(url):
+    """Gradio would draw each status of each event in all components that were ever an output."""
+    events = [event for event in httpx.get(url + "/config").json()["dependencies"] if event["targets"]]
+    assert len(events) > 100
+    assert [event["id"] for event in events if event["show_progress_on"] != [] and event["outputs"]] == []

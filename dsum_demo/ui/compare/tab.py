@@ -321,6 +321,7 @@ def run_comparison(
     """
     stop = services.running.get(request.session_hash or "")
     phases: list[str] = []
+    shown: dict[str, Update] = {}
     drawn, comparison = 0.0, None
     try:
         registry = services.registry.seen_by(owner)
@@ -356,7 +357,10 @@ def run_comparison(
             if changed or time.monotonic() - drawn >= REDRAW_SECONDS * crowd:
                 phases, drawn = now, time.monotonic()
                 told = ignored_note(ignored) + warnings_of(comparison)
-                yield results(**drawn_texts(comparison, highlight), **emptied(), problem="", warnings=told)
+                now_shown = drawn_texts(comparison, highlight) | emptied() | {"problem": "", "warnings": told}
+                # Each update takes time from generation, here and in the browser.
+                yield results(**{name: update for name, update in now_shown.items() if shown.get(name) != update})
+                shown = now_shown
         if comparison is not None:
             yield results(**finished(comparison, highlight))
     except DsumError as error:

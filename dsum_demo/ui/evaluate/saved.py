@@ -51,7 +51,7 @@ def build_downloads(services: Services, key: gr.State) -> None:
                     )
                 )  # fmt: skip
                 gr.HTML(f"<p>{what}</p>", elem_classes="hint", min_width=200)
-    tab.select(MethodType(write_files, services), key, [problem, *buttons], api_visibility="private")
+    tab.select(MethodType(write_files, services), key, [problem, *buttons], **QUIET)
 
 
 def write_files(services: Services, key: str) -> Iterator[tuple[Update, ...]]:
