@@ -250,11 +250,11 @@ class Lines:
                     f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
                     f"accuracy {100 * event['accuracy']:.1f} %{best}"
                 )
-                return
-            say(
-                f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  "
-                f"R1 {100 * event['rouge1']:.2f}  R2 {100 * event['rouge2']:.2f}  RL {100 * event['rougeL']:.2f}{best}"
-            )
+            else:
+                say(
+                    f"step {event['step']}/{event['steps']}  validation loss {event['loss']:.3f}  R1 "
+                    f"{100 * event['rouge1']:.2f}  R2 {100 * event['rouge2']:.2f}  RL {100 * event['rougeL']:.2f}{best}"
+                )
             for row in event["summaries"][:1]:
                 say(f"    {row['summary']}")
         elif kind == "batch":

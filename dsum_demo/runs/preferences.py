@@ -78,6 +78,7 @@ def run_preferences(
         inputs.validation,
         training,
         folder,
+        decode=setup.family.decode,
         prompt=setup.family.prompt,
         on_event=on_event,
         should_stop=should_stop,

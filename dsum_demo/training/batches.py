@@ -46,6 +46,20 @@ def encode_pairs(
     return Dataset.from_list(rows)
 
 
+def watched_places(count: int, seed: int) -> list[int]:
+    """The places of WATCHED_DIALOGUES of `count` validation dialogues, drawn with the run's seed, whose summaries are
+    in the event of every evaluation.
+    """
+    return sorted(Random(f"watched {seed}").sample(range(count), min(WATCHED_DIALOGUES, count)))
+
+
+def evaluated_row(place: int, pair: Pair, text: str, scores: Mapping[str, Score]) -> Event:
+    """A validation dialogue and its new summary as an evaluation's event contains them."""
+    dialogue, reference = pair
+    rouge1 = scores["rouge1"].fmeasure if "rouge1" in scores else None
+    return {"number": place + 1, "dialogue": dialogue, "reference": reference, "summary": text, "rouge1": rouge1}
+
+
 @dataclass
 class EncodedDataset:
     """The tokenized training and validation rows; validation rows are sorted by length, longest first."""
@@ -71,24 +85,19 @@ class EncodedDataset:
     def evaluated_rows(self, texts: Sequence[str], scores: Sequence[Mapping[str, Score]]) -> dict[str, list[Event]]:
         """The rows of an evaluation that its event contains; each has its number in the validation data, from 1.
 
-        texts, scores: in the order of `validation`. summaries: WATCHED_DIALOGUES rows drawn with the run's seed, the
-        same each time. best_rows, worst_rows: by ROUGE-1, at most half of all rows each.
+        texts, scores: in the order of `validation`. summaries: those of `watched_places`. best_rows, worst_rows: by
+        ROUGE-1, at most half of all rows each.
         """
-        rows: dict[int, Event] = {}
-        for place, text, found in zip(self.order, texts, scores, strict=True):
-            dialogue, reference = self.validation_pairs[place]
-            rouge1 = found["rouge1"].fmeasure if "rouge1" in found else None
-            rows[place] = {
-                "number": place + 1, "dialogue": dialogue, "reference": reference, "summary": text, "rouge1": rouge1,
-            }  # fmt: skip
-        count = len(self.validation_pairs)
-        drawn = Random(f"watched {self.config.seed}").sample(range(count), min(WATCHED_DIALOGUES, count))
+        rows = {
+            place: evaluated_row(place, self.validation_pairs[place], text, found)
+            for place, text, found in zip(self.order, texts, scores, strict=True)
+        }
         ranked = sorted(
             (row for row in rows.values() if row["rouge1"] is not None), key=lambda row: (-row["rouge1"], row["number"])
         )
         shown = min(EXTREME_ROWS, len(ranked) // 2)
         return {
-            "summaries": [rows[place] for place in sorted(drawn)],
+            "summaries": [rows[place] for place in watched_places(len(rows), self.config.seed)],
             "best_rows": ranked[:shown],
             "worst_rows": ranked[len(ranked) - shown :][::-1],
         }

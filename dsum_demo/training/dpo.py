@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
+from dsum_demo.errors import Stopped
 from dsum_demo.models.architectures import DECODER_ONLY, Architecture
+from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.models.prompts import Prompt
+from dsum_demo.training.batches import WATCHED_DIALOGUES, Pair, evaluated_row, watched_places
 from dsum_demo.training.callbacks import ProgressCallback, Watch
 from dsum_demo.training.checkpoints import evaluation_due, last_complete, recover, step_of
 from dsum_demo.training.config import TrainingConfig
@@ -28,13 +31,13 @@ from dsum_demo.training.loop import (
     training_result,
 )
 from dsum_demo.training.preference_pairs import PreferencePair
-from dsum_demo.training.resumable import ResumableTrainer
+from dsum_demo.training.trainer import SummarizingTrainer
 
 # The weight of the distance to the reference model; TRL's default.
 BETA = 0.1
 
 
-class PreferenceTrainer(ResumableTrainer, DPOTrainer):
+class PreferenceTrainer(SummarizingTrainer, DPOTrainer):
     """TRL's trainer with this package's checkpoints, which contain the reference too; the best weights do not."""
 
     best_adapters = ("default",)
@@ -51,6 +54,7 @@ def train_preferences(
     config: TrainingConfig,
     folder: Path,
     *,
+    decode: DecodingConfig,
     prompt: Prompt,
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
@@ -58,7 +62,8 @@ def train_preferences(
 ) -> TrainingResult:
     """Train the LoRA of the PeftModel `adapted` and save the weights with the lowest validation loss to `folder/best`.
 
-    The reference model is the adapter as it was at the beginning. resume: as for `loop.train`. Raises TrainingError
+    decode: of the summaries that every evaluation writes of WATCHED_DIALOGUES dialogues in `validation`. The reference
+    model is the adapter as it was at the beginning. resume: as for `loop.train`. Raises TrainingError
     if the loss is not finite, exactly zero or exploding, or a file cannot be written.
     """
     disable_progress_bars()
@@ -75,7 +80,10 @@ def train_preferences(
         activation_checkpointing=False,  # TRL trades speed for memory by default
         **common_arguments(config, folder, steps, "loss", evaluation_due(last)),
     )
-    rows = _Rows(_dataset(train, tokenizer, prompt, config), _dataset(validation, tokenizer, prompt, config), adapted)
+    watched = _watched(validation, config.seed)
+    rows = _Rows(
+        _dataset(train, tokenizer, prompt, config), _dataset(validation, tokenizer, prompt, config), watched, adapted
+    )
     trainer = PreferenceTrainer(
         model=adapted,
         args=arguments,
@@ -85,14 +93,21 @@ def train_preferences(
         callbacks=callbacks_of(config),
     )
     trainer.optimizer_cls_and_kwargs = optimizer_of(config)
-    trainer.tokenizer, trainer.best_folder = tokenizer, best
+    trainer.tokenizer, trainer.best_folder, trainer.decode = tokenizer, best, decode
+    trainer.prompts = [
+        prompt.fit(tokenizer, dialogue, config.max_source_tokens).source_ids for dialogue, _ in watched.values()
+    ]
+    trainer.references, trainer.rows_at_once = [reference for _, reference in watched.values()], WATCHED_DIALOGUES
     trainer.add_callback(Watch(trainer, len(tokenizer)))
     trainer.remove_callback(PrinterCallback)  # the logs are passed to `on_event`
     progress = _Progress(trainer, rows, on_event, steps)
     trainer.should_stop, trainer.report = should_stop, progress.report
     before = general_loss(adapted, tokenizer, DECODER_ONLY)
     progress.start(resumed_at=step_of(last), resumed=last is not None, general_loss=before)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except Stopped:  # while an evaluation was writing summaries
+        trainer.stopped = True
     if trainer.stopped:
         trainer.save_current_step()
     if not best.exists():
@@ -102,10 +117,13 @@ def train_preferences(
 
 @dataclass
 class _Rows:
-    """What `ProgressCallback` uses. The reference, a copy of the adapter, is not among the parameters."""
+    """What `ProgressCallback` uses. watched: see `_watched`. The reference, a copy of the adapter, is not among the
+    parameters.
+    """
 
     train: Dataset
     validation: Dataset
+    watched: Mapping[int, Pair]
     adapted: Any
     architecture: Architecture = DECODER_ONLY
 
@@ -119,13 +137,29 @@ class _Rows:
 
 
 class _Progress(ProgressCallback):
-    """Events with the accuracy: the share of pairs whose chosen text gained more than the rejected one."""
+    """Events with the accuracy, the share of pairs whose chosen text gained more than the rejected one, and with the
+    summaries of the watched dialogues.
+    """
 
     def step_values(self, logs: dict[str, float]) -> dict[str, Any]:
         return {"accuracy": logs.get("rewards/accuracies")}
 
     def evaluation_values(self, metrics: dict[str, float]) -> dict[str, Any]:
-        return {"accuracy": metrics.get("eval_rewards/accuracies"), "margin": metrics.get("eval_rewards/margins")}
+        written = zip(self.rows.watched.items(), self.trainer.texts, self.trainer.text_scores, strict=True)
+        return {
+            "accuracy": metrics.get("eval_rewards/accuracies"),
+            "margin": metrics.get("eval_rewards/margins"),
+            "summaries": [evaluated_row(place, pair, text, scores) for (place, pair), text, scores in written],
+        }
+
+
+def _watched(pairs: Sequence[PreferencePair], seed: int) -> dict[int, Pair]:
+    """The dialogues that every evaluation summarizes, each with its first chosen text, by their place in `pairs`."""
+    chosen: dict[str, str] = {}
+    for pair in pairs:
+        chosen.setdefault(pair.dialogue, pair.chosen)
+    found = list(chosen.items())
+    return {place: found[place] for place in watched_places(len(found), seed)}
 
 
 def _dataset(pairs: Sequence[PreferencePair], tokenizer: Any, prompt: Prompt, config: TrainingConfig) -> Dataset:

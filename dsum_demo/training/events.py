@@ -16,7 +16,8 @@ Every event has "event" (its kind) and "time" (seconds since 1970). The kinds an
     evaluation  step, steps, epoch, loss, rouge1, rouge2, rougeL, rougeLsum, best (bool), seconds, general_loss,
                 summaries: [{"number", "dialogue", "reference", "summary", "rouge1"}, …] (the same dialogues each time),
                 best_rows, worst_rows: the same of the rows with the highest and the lowest ROUGE-1
-                preference training has accuracy and margin (of the rewards) instead of ROUGE and texts
+                preference training has accuracy and margin (of the rewards) instead of ROUGE, and of these texts the
+                summaries, whose reference is the chosen text of a held-out pair
     checkpoint  step, steps, bytes
     batch       batch_size, accumulation, reason (memory ran out: the batch was halved)
     note        text

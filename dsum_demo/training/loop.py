@@ -250,7 +250,8 @@ def build_trainer(
     )
     trainer.add_callback(Watch(trainer, len(tokenizer)))
     trainer.architecture = rows.architecture
-    trainer.references, trainer.tokenizer, trainer.decode = rows.references, tokenizer, decode
+    trainer.tokenizer, trainer.decode, trainer.rows_at_once = tokenizer, decode, trainer.args.per_device_eval_batch_size
+    trainer.prompts, trainer.references = rows.validation["prompt_ids"], rows.references
     trainer.best_folder = folder / "best"
     trainer.compiled = torch.compile(trained, dynamic=True) if config.compile else None
     # It would print every log entry; they are passed to `on_event`.

@@ -1,4 +1,4 @@
-"""The trainer of fine-tuning: length-grouped batches, and validation by `generation`."""
+"""The trainer of fine-tuning, with length-grouped batches, and the summaries that every trainer's evaluation writes."""
 
 from __future__ import annotations
 
@@ -24,18 +24,69 @@ from dsum_demo.training.batches import LengthGroupedOrder
 from dsum_demo.training.resumable import ResumableTrainer
 
 
-class Trainer(ResumableTrainer):
-    """`should_stop` is also called after every generated token.
+class SummarizingTrainer(ResumableTrainer):
+    """An evaluation also writes summaries; `should_stop` is called after every generated token of them.
 
-    Set before `train`: architecture, decode, references (for validation, in the order of its rows), compiled. texts,
-    text_scores: the summaries of the last validation, in the same order, and the scores of each.
+    Set before `train`: decode, prompts (token ids of the dialogues to summarize), references, rows_at_once (dialogues
+    in a batch). texts, text_scores: the summaries of the last evaluation and the scores of each, in the same order.
     """
 
-    architecture: Architecture
     decode: DecodingConfig
+    prompts: Sequence[Sequence[int]]
     references: Sequence[str]
+    rows_at_once: int
     texts: Sequence[str] = ()
     text_scores: Sequence[dict[str, Score]] = ()
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        output = super().evaluation_loop(*args, **kwargs)  # the loss only
+        self.texts = self._generate_all()
+        self.text_scores = [score_summary(text, [one]) for text, one in zip(self.texts, self.references, strict=True)]
+        return output
+
+    def _generate_all(self) -> list[str]:
+        """Return a summary per dialogue; each process generates its share and receives all of them."""
+        rank, processes = self.args.process_index, self.args.world_size
+        places = range(rank, len(self.references), processes)
+        sources = [self.prompts[place] for place in places]
+        written: list[tuple[int, str]] = []
+        try:
+            with self.accelerator.autocast():
+                for part in generate_many(
+                    self._loaded(),
+                    sources,
+                    self.decode,
+                    # All ranks must leave an evaluation together, so they stop only after a step.
+                    self.should_stop if processes == 1 else lambda: False,
+                    batch_rows=self.rows_at_once,
+                ):
+                    written += [(places[row], generation.text) for row, generation in part.items()]
+        except GenerationError as error:
+            if isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise error.__cause__ from None  # the loop retries with a smaller batch
+            raise
+        return [text for _, text in sorted(gather_object(written))]
+
+    def _loaded(self) -> LoadedModel:
+        """Return the model in training in the form that `generation` expects."""
+        adapter = getattr(self.model, "active_peft_config", None)
+        one_at_a_time = adapter is not None and adapter.is_prompt_learning
+        name = "The model in training"
+        return LoadedModel(
+            spec=ModelSpec(name, name, family="", kind=Kind.FULL, source=None, base=None),
+            model=self.model,
+            tokenizer=self.tokenizer,
+            total_parameters=0,
+            trained_parameters=0,
+            dtype=str(self.model.dtype),
+            turn=threading.Lock() if one_at_a_time else None,
+        )
+
+
+class Trainer(SummarizingTrainer):
+    """Summarizes the whole validation part. Set before `train`: architecture, compiled."""
+
+    architecture: Architecture
     compiled: Any = None
 
     # Private: the public `get_train_dataloader` would repeat the Trainer's preparation for several processes.
@@ -61,52 +112,11 @@ class Trainer(ResumableTrainer):
         return loss
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        output = super().evaluation_loop(*args, **kwargs)  # the loss only
-        self.texts = self._generate_all()
-        self.text_scores = [score_summary(text, [one]) for text, one in zip(self.texts, self.references, strict=True)]
+        output = super().evaluation_loop(*args, **kwargs)
         means = mean_scores(self.text_scores)
         rouge = {f"eval_{name}": means[name].fmeasure if name in means else 0.0 for name in ROUGE_TYPES}
         metrics = {**(output.metrics or {}), **rouge}
         return output._replace(metrics=metrics)
-
-    def _generate_all(self) -> list[str]:
-        """Return a summary per validation row; each process generates its share and receives all of them."""
-        rank, processes = self.args.process_index, self.args.world_size
-        places = range(rank, len(self.references), processes)
-        prompts: Any = self.eval_dataset
-        sources = [prompts[place]["prompt_ids"] for place in places]
-        written: list[tuple[int, str]] = []
-        try:
-            with self.accelerator.autocast():
-                for part in generate_many(
-                    self._loaded(),
-                    sources,
-                    self.decode,
-                    # All ranks must leave an evaluation together, so they stop only after a step.
-                    self.should_stop if processes == 1 else lambda: False,
-                    batch_rows=self.args.per_device_eval_batch_size,
-                ):
-                    written += [(places[row], generation.text) for row, generation in part.items()]
-        except GenerationError as error:
-            if isinstance(error.__cause__, torch.OutOfMemoryError):
-                raise error.__cause__ from None  # the loop retries with a smaller batch
-            raise
-        return [text for _, text in sorted(gather_object(written))]
-
-    def _loaded(self) -> LoadedModel:
-        """Return the model in training in the form that `generation` expects."""
-        adapter = getattr(self.model, "active_peft_config", None)
-        one_at_a_time = adapter is not None and adapter.is_prompt_learning
-        name = "The model in training"
-        return LoadedModel(
-            spec=ModelSpec(name, name, family="", kind=Kind.FULL, source=None, base=None),
-            model=self.model,
-            tokenizer=self.tokenizer,
-            total_parameters=0,
-            trained_parameters=0,
-            dtype=str(self.model.dtype),
-            turn=threading.Lock() if one_at_a_time else None,
-        )
 
 
 def token_loss(architecture: Architecture, smoothing: float = 0.0) -> Callable[..., torch.Tensor]:

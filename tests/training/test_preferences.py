@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 
 from dsum_demo.composition import make_sources
 from dsum_demo.errors import DataError, InputError
+from dsum_demo.generation.streaming import generate
 from dsum_demo.models.loading import load_adapted
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
 from dsum_demo.runs import runner
@@ -131,10 +133,19 @@ def test_dpo_prefers_the_chosen_summaries_and_its_result_is_a_lora_of_the_base(
     assert saved and not [name for name in saved if "ref" in name], "without the reference"
     assert sum(tensor.numel() for tensor in saved.values()) == curve.start["trained_parameters"]
     assert json.loads((run.best / "adapter_config.json").read_text())["base_model_name_or_path"] == "causal-base"
-    base = causal_store.load(causal_store.registry.spec("causal-base")).model
+    loaded = causal_store.load(causal_store.registry.spec("causal-base"))
+    best = replace(loaded, model=load_adapted(run.best, loaded.model)[0])
+    family = causal_store.registry.family("causal")
+    held_out = {pair.dialogue: pair.chosen for pair in split_pairs(read_pairs(pairs), 0.1, seed=0)[1]}
+    for event in curve.evaluations:
+        assert {row["dialogue"]: row["reference"] for row in event["summaries"]} == held_out and len(held_out) == 3
+    for row in curve.best["summaries"]:
+        prompt = family.prompt.fit(loaded.tokenizer, row["dialogue"], 128).source_ids
+        assert row["summary"] == generate(best, prompt, family.decode).text and 0 <= row["rouge1"] <= 1
+    assert "best_rows" not in curve.best, "of a few dialogues, all of which are shown"
     ids = torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
-        trained = load_adapted(run.best, base)[0](input_ids=ids).logits
+        trained = best.model(input_ids=ids).logits
         started = causal_store.load(causal_store.registry.spec(start_from)).model(input_ids=ids).logits
     assert not torch.equal(trained, started)
 
@@ -165,7 +176,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(causal_store, tiny_settings, 
     assert runner.execute(run, causal_store.registry, sources).state is RunState.FINISHED
     curves = [read_curve(each.events_file) for each in (run, whole)]
     assert curves[0].start["resumed"] and curves[0].start["step"] == 2, "the incomplete step 3 is lost"
-    for kind, keys in (("steps", ("step", "loss", "grad_norm", "accuracy")), ("evaluations", ("step", "loss", "best"))):
+    for kind, keys in (
+        ("steps", ("step", "loss", "grad_norm", "accuracy")),
+        ("evaluations", ("step", "loss", "best", "summaries")),
+    ):
         resumed, wanted = ([[event[key] for key in keys] for event in getattr(curve, kind)] for curve in curves)
         assert resumed == wanted and len(wanted) == (4 if kind == "steps" else 2)
     weights, wanted_weights = (load_file(each.best / "adapter_model.safetensors") for each in (run, whole))

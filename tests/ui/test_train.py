@@ -484,11 +484,17 @@ def test_a_preference_run_shows_its_accuracy_instead_of_rouge(services):
     log = EventLog(run.events_file)
     log.append({"event": "step", "step": 1, "steps": 1, "loss": 0.7, "accuracy": 0.5})
     log.append({"event": "evaluation", "step": 1, "steps": 1, "loss": 0.6, "accuracy": 0.75, "best": True})
+    assert look(services, "preferred")["learning"] == "", "of an older version, without summaries"
+    row = {"number": 2, "dialogue": "A: hi", "reference": "A greets.", "summary": "A asks.", "rouge1": 0.5}
+    log.append({"event": "evaluation", "step": 2, "steps": 2, "loss": 0.5, "accuracy": 0.75, "summaries": [row]})
     run.write_status(RunState.FINISHED)
     shown = look(services, "preferred")
-    assert list(shown["score"].data[0].y) == [75.0] and "Preference accuracy" in shown["score_title"]
+    assert list(shown["score"].data[0].y) == [75.0, 75.0] and "Preference accuracy" in shown["score_title"]
     assert "Preference training of LoRA on my-lora" in shown["card"] and "75 %" in shown["card"]
-    assert "LoRA, DPO" in shown["history"] and shown["learning"] == ""
+    assert "LoRA, DPO" in shown["history"] and "R1 compares with the preferred summary." in shown["learning"]
+    assert (
+        "A asks." in shown["learning"] and '<th scope="row">Preferred</th><td dir="auto">A greets.' in shown["learning"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,12 @@ def learning_table(curve: Curve) -> str:
     if not evaluations:
         return ""
     last = evaluations[-1]
+    compared = " R1 compares with the preferred summary." if _is_preference(last) else ""
     dialogues = "".join(_dialogue(evaluations, place) for place in range(len(last["summaries"])))
     return (
         '<h3 class="part">Generated summaries by step</h3>'
         '<p class="hint"><span class="kept">●</span> best so far: these weights are kept. <ins>New</ins> and '
-        "<del>removed</del> words are those that changed since the step above.</p>"
+        f"<del>removed</del> words are those that changed since the step above.{compared}</p>"
         f"{dialogues}{_extremes(last)}"
     )
 
@@ -59,14 +60,20 @@ def _dialogue(evaluations: Sequence[Event], place: int) -> str:
         body += _step(event, place, marked_changes(before, text))
         before = text
     dialogue = str(row.get("dialogue", ""))
+    title = "Preferred" if _is_preference(evaluations[-1]) else "Human"
     opened = " open" if place == 0 else ""
     return (
         f'<details class="watched"{opened}><summary><b>Dialogue {row.get("number", place + 1)}</b> '
         f'<span class="hint">{escape(dialogue.partition(chr(10))[0])}</span></summary>'
         '<table class="scores learning"><thead><tr><th scope="col">Step</th><th scope="col">Summary</th></tr></thead>'
-        f'<tbody>{body}</tbody><tfoot><tr><th scope="row">Human</th><td dir="auto">'
+        f'<tbody>{body}</tbody><tfoot><tr><th scope="row">{title}</th><td dir="auto">'
         f"{escape(str(row.get('reference', '')))}</td></tr></tfoot></table>{_whole(dialogue)}</details>"
     )
+
+
+def _is_preference(event: Event) -> bool:
+    """Whether the run is a preference training, whose references are the chosen texts of pairs."""
+    return event.get("accuracy") is not None
 
 
 def _step(event: Event, place: int, text: str) -> str:
