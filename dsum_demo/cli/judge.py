@@ -82,7 +82,7 @@ def run_judge_test(options: argparse.Namespace, settings: Settings) -> int:
 def test_text(result: JudgeTest) -> str:
     """The result as a table for a terminal, the judge's sentences below."""
     from dsum_demo.judge.corruptions import CORRUPTIONS
-    from dsum_demo.judge.judges import describe_trust
+    from dsum_demo.judge.judges import describe_trust, with_coverage
     from dsum_demo.judge.own_test import kinds_of, title_of
 
     kinds, titles = kinds_of(result), {measure: title_of(measure, result) for measure in result.shares}
@@ -94,4 +94,4 @@ def test_text(result: JudgeTest) -> str:
         lines.append(f"{titles[measure]:<{wide}}" + "".join(f"{cell:>28}" for cell in cells))
     first = next(iter(result.shares.values()))
     lines.append(f"{'pairs':<{wide}}" + "".join(f"{first[kind].n if kind in first else 0:>28,}" for kind in kinds))
-    return "\n".join([*lines, "", *describe_trust(result)])
+    return "\n".join([*lines, "", *with_coverage(describe_trust(result))])

@@ -6,7 +6,7 @@ judges/tests.json has the shipped results of each judge's own test.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,10 @@ from dsum_demo.utils.files import child_folders
 DEFAULT_JUDGE = "smollm2-135m"
 TESTS_FILE = "tests.json"
 DO_NOT_RANK = "Do not rank by this judge: it is not shown to find wrong speakers."
+COVERAGE_UNTESTED = (
+    "Judge: coverage is not tested: the judge's own test has summaries with errors, not with omissions, so it is "
+    "unknown how well coverage finds what is missing."
+)
 UNTESTED = "has not been tested: the Models tab or “dsum judge test” shows how far to trust it"
 
 
@@ -97,9 +101,9 @@ class Judges:
         return next(iter(sorted(self.tests(name), key=lambda test: test.names is not named)), None)
 
     def trust(self, name: str) -> tuple[str, ...]:
-        """How far to trust a judge, one sentence per tested data, or that it is not tested."""
+        """How far to trust a judge, one sentence per tested data and value, or that it is not tested."""
         found = [sentence for test in self.tests(name) for sentence in describe_trust(test)]
-        return tuple(found) or (f"The judge {name} {UNTESTED}.",)
+        return tuple(with_coverage(found)) if found else (f"The judge {name} {UNTESTED}.",)
 
     def describe(self, name: str) -> dict[str, Any]:
         """A judge for records: its name, its method, the sentences of `trust`, and whether it may rank."""
@@ -150,8 +154,23 @@ def describe_trust(test: JudgeTest) -> list[str]:
     return found or [f"The test over {where} has no values of a judge."]
 
 
+def with_coverage(trust: Sequence[str]) -> list[str]:
+    """The sentences on a judge's tests and COVERAGE_UNTESTED, which records of older versions do not contain."""
+    known = any(sentence == COVERAGE_UNTESTED or UNTESTED in sentence for sentence in trust)
+    return [*trust] if known else [*trust, COVERAGE_UNTESTED]
+
+
+def is_tested(judge: Mapping[str, Any], title: str) -> bool:
+    """Whether the judge of an evaluation was tested in the value with this title."""
+    return any(sentence.startswith(title) and sentence != COVERAGE_UNTESTED for sentence in judge["trust"])
+
+
 def judge_lines(judge: Mapping[str, Any]) -> list[str]:
     """How far to trust the judge of an evaluation, what it computes, and what it cost; one line each."""
     cost = f" {judge['seconds_per_100']:.0f} seconds per 100 summaries." if "seconds_per_100" in judge else ""
     ranking = [] if judge["can_rank"] else [DO_NOT_RANK]
-    return [*judge["trust"], *ranking, f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}"]
+    return [
+        *with_coverage(judge["trust"]),
+        *ranking,
+        f"Judge: {judge['name']}; {judge['method']}, bits per token.{cost}",
+    ]

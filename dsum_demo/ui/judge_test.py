@@ -16,6 +16,7 @@ from dsum_demo.data.sources import regroup
 from dsum_demo.errors import DsumError, Stopped
 from dsum_demo.evaluation.background import PUBLIC_DIALOGUES
 from dsum_demo.judge.corruptions import CORRUPTIONS
+from dsum_demo.judge.judges import COVERAGE_UNTESTED
 from dsum_demo.judge.own_test import BASELINES, VALUES, JudgeTest, kinds_of, run_test, title_of
 from dsum_demo.ui.evaluate.form import FILE_TYPES, judge_choices
 from dsum_demo.ui.html import html_table, notice
@@ -62,9 +63,12 @@ def build_judge_test(services: Services) -> None:
 
 
 def trust_of(services: Services, name: str | None) -> str:
-    """The results of a judge's shipped tests, or that it is not tested."""
+    """The results of a judge's shipped tests and the value that they do not have, or that it is not tested."""
     judges, name = services.evaluations.judges, name or ""
-    return "".join(map(result_table, judges.tests(name))) or notice(" ".join(judges.trust(name)))
+    tables = "".join(map(result_table, judges.tests(name)))
+    if not tables:
+        return notice(" ".join(judges.trust(name)))
+    return f'{tables}<p class="hint">{escape(COVERAGE_UNTESTED)}</p>'
 
 
 def run_judge_test(services: Services, name: str, file: str | None, running: StopFlag | None) -> Iterator[str]:

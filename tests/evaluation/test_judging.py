@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from dataclasses import replace
@@ -21,7 +22,7 @@ from dsum_demo.evaluation.records import Evaluation, ExampleRecord
 from dsum_demo.evaluation.report import build_report
 from dsum_demo.evaluation.runner import evaluate
 from dsum_demo.evaluation.storage import read_evaluation, write_evaluation
-from dsum_demo.judge.judges import Judges, judge_lines
+from dsum_demo.judge.judges import COVERAGE_UNTESTED, Judges, judge_lines
 from dsum_demo.models.decoding import DecodingConfig
 from dsum_demo.settings import Settings
 from dsum_demo.ui.evaluate.tables import checks_table
@@ -109,6 +110,21 @@ def test_a_judged_evaluation_is_saved_and_in_every_table_and_export(whole, tmp_p
         assert "Do not rank by this judge" in text
     row, *_ = csv.DictReader(io.StringIO("".join(examples_csv(again, report)), newline=""))
     assert float(row["judge_coverage"]) == whole.examples[0].outputs["original"].checks["judge_coverage"]
+
+
+def test_a_tested_judge_s_coverage_is_marked_as_not_tested(whole):
+    tested = ["Judge: faithfulness catches 71 % [66, 76] of swapped speakers.", "Judge: speakers catches none."]
+    for trust in (tested, [*tested, COVERAGE_UNTESTED]):  # as an older version recorded it, and as this one does
+        evaluation = replace(whole, judge={**whole.judge, "trust": trust})
+        report = build_report(evaluation, resamples=100)
+        table = checks_table(evaluation, report)
+        assert "Judge: coverage (bits per token)<br><small>not tested</small>" in table
+        assert table.count("<small>not tested</small>") == 1
+        for text in (report_text(evaluation, report), report_markdown(evaluation, report), html.unescape(table)):
+            assert text.count(COVERAGE_UNTESTED) == 1
+    report = build_report(whole, resamples=100)
+    assert checks_table(whole, report).count("<small>not tested</small>") >= 2, "the whole judge is untested"
+    assert COVERAGE_UNTESTED not in report_text(whole, report)
 
 
 def test_without_a_judge_no_table_mentions_it(recorded):

@@ -9,7 +9,7 @@ import pytest
 from dsum_demo.composition import make_judges
 from dsum_demo.data.examples import Example, read_samples
 from dsum_demo.errors import DataError, InputError, Stopped
-from dsum_demo.judge.judges import Judges, describe_trust
+from dsum_demo.judge.judges import COVERAGE_UNTESTED, Judges, describe_trust, judge_lines
 from dsum_demo.judge.likelihood_judge import LikelihoodJudge
 from dsum_demo.judge.own_test import BASELINES, VALUES, JudgeTest, Share, run_test, wilson, with_names
 from dsum_demo.settings import Settings
@@ -102,10 +102,12 @@ def shown(judge: str, *, speakers: Share) -> dict:
 def test_shipped_tests_decide_how_a_judge_is_described_and_whether_it_ranks(tmp_path, causal_store):
     judges = Judges(causal_store, tmp_path)
     assert not judges.can_rank("one") and "has not been tested" in judges.trust("one")[0]
+    assert COVERAGE_UNTESTED not in judge_lines(judges.describe("one")), "no value of it is tested"
     tests = [shown("one", speakers=wilson(142, 200)), shown("two", speakers=wilson(104, 200))]
     (tmp_path / "tests.json").write_text(json.dumps(tests))
     assert judges.can_rank("one") and not judges.can_rank("two")
-    (sentence,) = judges.trust("one")
+    sentence, coverage = judges.trust("one")
+    assert coverage == COVERAGE_UNTESTED and COVERAGE_UNTESTED in judge_lines(judges.describe("one"))
     assert sentence.startswith("Judge: choice catches 71 % [64, 77] of swapped speakers, 95 % [89, 98] of changed")
     assert "does not beat chance with 52 % [45, 59] of swapped speakers" in judges.trust("two")[0]
     (tmp_path / "tests.json").write_text('[{"judge": "one"}]')

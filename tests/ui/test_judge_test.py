@@ -80,6 +80,7 @@ def test_trust_is_shown_beside_the_name(services, tested):
     assert "75 % [69, 80]" in shown and '<span class="chance">50 % [44, 57]</span>' in shown
     assert "Over 200 dialogues of dialogsum:validation" in shown
     assert "with names" not in shown
+    assert "coverage is not tested" in shown
     assert "has not been tested" in judge_test.trust_of(services, "causal-full")
     (test,) = services.evaluations.judges.tests("causal-base")
     assert "with names instead of labels, seed 0" in judge_test.result_table(replace(test, names=True))

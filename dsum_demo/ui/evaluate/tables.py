@@ -9,7 +9,7 @@ from dsum_demo.evaluation.export import scale
 from dsum_demo.evaluation.records import Evaluation
 from dsum_demo.evaluation.recovery import RULE
 from dsum_demo.evaluation.report import Report, SystemReport
-from dsum_demo.judge.judges import judge_lines
+from dsum_demo.judge.judges import is_tested, judge_lines
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import METRICS, shown_unit
@@ -145,7 +145,7 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
                 interval(system.checks[check.name], check.factor, check.digits) + _over(check, system)
                 for system in report.systems
             ]
-            rows.append([escape(check.axis), *cells])
+            rows.append([f"{escape(check.axis)}{_untested(check, evaluation)}", *cells])
         if check.needs == "judge" and not evaluation.judge:
             continue
         misses = escape(check.misses)
@@ -162,6 +162,11 @@ def checks_table(evaluation: Evaluation, report: Report) -> str:
 
 def _judge(evaluation: Evaluation) -> list[str]:
     return judge_lines(evaluation.judge) if evaluation.judge else []
+
+
+def _untested(check: Check, evaluation: Evaluation) -> str:
+    tested = evaluation.judge is None or check.needs != "judge" or is_tested(evaluation.judge, check.title)
+    return "" if tested else "<br><small>not tested</small>"
 
 
 def _over(check: Check, system: SystemReport) -> str:
