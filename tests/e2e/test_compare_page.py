@@ -442,13 +442,16 @@ def test_no_text_is_clipped_at_any_width(new_page, width, dark):
 
 
 @pytest.mark.parametrize("width", [1400, 390])
-def test_the_models_table_scrolls_inside_the_page(new_page, width):
+def test_the_models_table_fits_the_page_without_tall_rows(new_page, width):
     page = new_page(width=width, height=844)
     page.get_by_role("tab", name="Models").click()
     expect(page.locator("#models .state.shipped")).to_have_count(6)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    table = page.locator("#models .scroll")
     # What is outside the page without a scroll bar is clipped.
-    assert page.evaluate("document.querySelector('#models .scroll').getBoundingClientRect().right") <= width
+    assert table.evaluate("table => table.getBoundingClientRect().right") <= width
+    assert table.evaluate("table => table.scrollWidth - table.clientWidth") <= 0
+    assert table.evaluate("table => Math.max(...[...table.querySelectorAll('tr')].map(row => row.offsetHeight))") < 200
 
 
 def test_the_models_tab_lists_states_and_refreshes(new_page):
