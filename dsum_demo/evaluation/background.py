@@ -246,7 +246,10 @@ class EvaluationQueue:
             examples = self._sources.read(opened.evaluation.data, download=False)
             opened.evaluation = fill_texts(opened.evaluation, examples)
         except DsumError:
-            opened.texts = f"The texts of {opened.evaluation.data} are not shown: this evaluation has none."
+            opened.texts = (
+                f"The texts of {opened.evaluation.data} are not shown: they were not saved with the evaluation. The "
+                "evaluation of the samples includes its dialogues."
+            )
         if opened.texts and opened.evaluation.data.startswith(f"{DIALOGSUM}:"):
             opened.texts = (
                 "This dialogue and its references are not shown because the DialogSum dataset is not distributed with "
