@@ -27,6 +27,7 @@ FLAGS = [
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
 
+FAILED = pytest.StashKey[bool]()
 # Machines are shared, so a slow response is not a failure.
 expect.set_options(timeout=60_000)
 
@@ -122,18 +123,23 @@ def reload_midway(problems: Problems) -> Callable[[Page], None]:
 @pytest.fixture
 def check_accessibility() -> Callable[[Page], None]:
     """check_accessibility(page): axe-core finds no violation in what the page shows, light and dark, on a wide screen
-    and on a phone's. The footer, which gradio draws, is left out.
+    and on a phone's. The footer, which gradio draws, is left out. Contrast depends on the theme alone, all other rules
+    on the width.
     """
 
     def check(page: Page) -> None:
         # The colors of a transition are not those that a reader sees.
         page.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
         before, found = page.viewport_size, []
-        # Colors do not depend on the width, so the dark theme is checked once.
-        for width, dark in ((1400, True), (1400, False), (390, False)):
+        contrast = "color-contrast"
+        for width, dark, rules in (
+            (1400, True, {"runOnly": {"type": "rule", "values": [contrast]}}),
+            (1400, False, {}),
+            (390, False, {"rules": {contrast: {"enabled": False}}}),
+        ):
             page.set_viewport_size({"width": width, "height": 900})
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
-            result = Axe().run(page, {"exclude": [["footer"]]})
+            result = Axe().run(page, {"exclude": [["footer"]]}, rules)
             for violation in result.response["violations"]:
                 found += [
                     f"{violation['id']} at {width} px{', dark' * dark}: {node['target']}: {node['failureSummary']}"
@@ -145,36 +151,82 @@ def check_accessibility() -> Callable[[Page], None]:
     return check
 
 
+def open_page(context: BrowserContext, app_url: str, problems: Problems, dark: bool = False) -> Page:
+    """Open the app in a context, recording console errors and external requests in `problems`."""
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=app_url)
+    page = context.new_page()
+    page.set_default_timeout(60_000)  # as `expect`
+    page.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.on("request", lambda request: _leaves(request.url, app_url) and problems.append(f"request: {request.url}"))
+    page.goto(f"{app_url}/?__theme={'dark' if dark else 'light'}")
+    page.wait_for_selector("#start")
+    return page
+
+
+def check_problems(problems: Problems, request: pytest.FixtureRequest) -> None:
+    found = list(problems)
+    if problems.interrupted:
+        found = [problem for problem in found if not any(known in problem for known in INTERRUPTED)]
+    if "allow_errors" in request.fixturenames:
+        found = [problem for problem in found if problem.startswith("request")]
+    assert found == []
+
+
 @pytest.fixture
 def new_page(browser: Browser, app_url: str, problems: Problems, request: pytest.FixtureRequest) -> Iterator:
     """new_page(width=…, dark=…): opens the app; afterwards there must be no console errors or external requests."""
     contexts: list[BrowserContext] = []
 
-    def open_page(
-        width: int = 1400, height: int = 900, dark: bool = False, context: BrowserContext | None = None
-    ) -> Page:
+    def opened(width: int = 1400, height: int = 900, dark: bool = False, context: BrowserContext | None = None) -> Page:
         if context is None:
             context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-            context.grant_permissions(["clipboard-read", "clipboard-write"], origin=app_url)
             contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)  # as `expect`
-        page.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        page.on("request", lambda request: _leaves(request.url, app_url) and problems.append(f"request: {request.url}"))
-        page.goto(f"{app_url}/?__theme={'dark' if dark else 'light'}")
-        page.wait_for_selector("#start")
-        return page
+        return open_page(context, app_url, problems, dark)
 
-    yield open_page
-    found = list(problems)  # before closing, which interrupts streams
-    if problems.interrupted:
-        found = [problem for problem in found if not any(known in problem for known in INTERRUPTED)]
+    yield opened
+    kept = Problems(problems)  # before closing, which interrupts streams
+    kept.interrupted = problems.interrupted
     for context in contexts:
         context.close()
-    if "allow_errors" in request.fixturenames:
-        found = [problem for problem in found if problem.startswith("request")]
-    assert found == []
+    check_problems(kept, request)
+
+
+@pytest.fixture(scope="module")
+def kept_pages() -> Iterator[list[tuple[Page, Problems]]]:
+    """The page of `shared_page`, while it is open."""
+    kept: list[tuple[Page, Problems]] = []
+    yield kept
+    for page, _ in kept:
+        page.context.close()
+
+
+@pytest.fixture
+def shared_page(
+    browser: Browser, app_url: str, kept_pages: list[tuple[Page, Problems]], request: pytest.FixtureRequest
+) -> Iterator[Page]:
+    """A page that the tests of a file use one after the other, 1400 pixels wide; opening one takes seconds.
+
+    A test sets what it depends on and leaves the decoding settings and the family as they were. After a test that
+    failed the next one gets a new page.
+    """
+    if not kept_pages:
+        problems = Problems()
+        context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
+        kept_pages.append((open_page(context, app_url, problems), problems))
+    page, problems = kept_pages[0]
+    yield page
+    if request.node.stash.get(FAILED, False) or problems:
+        kept_pages.clear()
+        page.context.close()
+    check_problems(problems, request)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 def _leaves(url: str, app_url: str) -> bool:

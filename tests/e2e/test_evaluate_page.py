@@ -44,14 +44,15 @@ def chosen(page: Page) -> str:
 
 
 @pytest.fixture
-def evaluated(new_page) -> Page:
-    """A page with six samples evaluated; after the first time the texts come from the cache."""
-    page = new_page()
-    open_form(page)
-    page.locator("#evaluation-limit input").fill("6")
-    page.keyboard.press("Tab")
-    evaluate(page, "6 examples")
-    return page
+def evaluated(shared_page) -> Page:
+    """A page with six samples evaluated."""
+    open_tab(shared_page)
+    if "6 examples" not in shared_page.locator("#evaluation-facts").inner_text():
+        open_form(shared_page)
+        shared_page.locator("#evaluation-limit input").fill("6")
+        shared_page.keyboard.press("Tab")
+        evaluate(shared_page, "6 examples")
+    return shared_page
 
 
 @pytest.fixture
@@ -162,6 +163,22 @@ def test_every_export_downloads_and_opens(evaluated, browser):
     alone.close()
 
 
+def test_every_view_fits_the_screen(evaluated):
+    page = evaluated
+    for width, dark in ((390, True), (1400, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.locator("#theme-toggle").click()
+        assert page.evaluate("document.body.classList.contains('dark')") is dark
+        for name in ("Scores", "Differences", "Slices", "Checks", "Examples", "Download", "Saved"):
+            view(page, name)
+            page.wait_for_timeout(200)
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wider <= 0, f"{name} is {wider} pixels wider than the screen"
+            for box in page.locator("#evaluation .scroll").all():
+                if box.is_visible():
+                    assert box.bounding_box()["x"] + box.bounding_box()["width"] <= width, name
+
+
 def test_saved_evaluation_survives_a_reload_and_is_deleted_after_confirmation(evaluated, reload_midway):
     page = evaluated
     reload_midway(page)
@@ -184,7 +201,7 @@ def test_saved_evaluation_survives_a_reload_and_is_deleted_after_confirmation(ev
     expect(page.locator("#saved-list")).not_to_contain_text(f"{name}\t")
 
 
-def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(new_page, tmp_path):
+def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(shared_page, tmp_path):
     file = tmp_path / "outputs.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -192,7 +209,7 @@ def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(new_pa
         for n in range(12):
             reference = "" if n == 3 else f"Tom wants {n} apples."
             writer.writerow([f"Tom: {EVIL}\nAna: {n} apples.", reference, f"{n} apples. {EVIL}", f"Tom wants {n}."])
-    page = new_page()
+    page = shared_page
     page.on("dialog", lambda dialog: pytest.fail(f"the page ran a text: {dialog.message}"))
     open_form(page)
     page.get_by_label("A file of recorded outputs").check()
@@ -210,10 +227,10 @@ def test_recorded_outputs_are_mapped_and_unusable_rows_skipped_if_checked(new_pa
     expect(page.locator("#example .example-cards .card").first).to_contain_text(EVIL)
 
 
-def test_columns_with_other_names_are_chosen_below_the_file(new_page, tmp_path):
+def test_columns_with_other_names_are_chosen_below_the_file(shared_page, tmp_path):
     file = tmp_path / "talks.csv"
     file.write_text("text,chat,gist\nAna: Six?,x,Ana asks.\nTom: No.,y,Tom refuses.\n", encoding="utf-8")
-    page = new_page()
+    page = shared_page
     open_form(page)
     page.get_by_label("A file of dialogues and references").check()
     page.locator("#evaluation-file input[type=file]").set_input_files(file)
@@ -226,21 +243,3 @@ def test_columns_with_other_names_are_chosen_below_the_file(new_page, tmp_path):
     page.locator("#evaluation-systems label").nth(2).click()
     page.locator("#evaluation-systems label").nth(1).click()
     evaluate(page, "2 examples")
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])
-def test_every_view_fits_the_screen(new_page, width, dark):
-    page = new_page(width=width, height=844, dark=dark)
-    open_form(page)
-    page.locator("#evaluation-limit input").fill("6")
-    page.keyboard.press("Tab")
-    evaluate(page, "6 examples")
-    for name in ("Scores", "Differences", "Slices", "Checks", "Examples", "Download", "Saved"):
-        view(page, name)
-        page.wait_for_timeout(200)
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{name} is {wider} pixels wider than the screen"
-        for box in page.locator("#evaluation .scroll").all():
-            if box.is_visible():
-                assert box.bounding_box()["x"] + box.bounding_box()["width"] <= width, name
-    assert page.evaluate("document.body.classList.contains('dark')") is dark

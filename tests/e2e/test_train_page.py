@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from dsum_demo.models.prompts import PROMPT_TEMPLATE
@@ -179,8 +178,8 @@ def test_invalid_values_are_kept_and_a_sweep_and_preference_training_start_and_s
     )
 
 
-def test_uploaded_file_is_previewed_and_its_columns_are_mapped(new_page, tmp_path):
-    page = new_page()
+def test_uploaded_file_is_previewed_and_its_columns_are_mapped(shared_page, tmp_path):
+    page = shared_page
     train_tab(page)
     file = tmp_path / "chats.csv"
     file.write_text("talk,gist\nA: hi there everyone,A greets.\nA: bye then everyone,\n")
@@ -198,14 +197,14 @@ def test_uploaded_file_is_previewed_and_its_columns_are_mapped(new_page, tmp_pat
     expect(page.locator("#train-preview")).to_contain_text("all fit")
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, True), (390, False)])
-def test_the_train_tab_fits_the_screen(new_page, width, dark):
-    page = new_page(width=width, height=844, dark=dark)
+def test_the_train_tab_fits_the_screen(shared_page):
+    page = shared_page
     train_tab(page)
     page.locator("#train-settings button").first.click()
     expect(page.locator("#field-seed")).to_be_visible()
-    for theme in (dark, not dark):
-        assert page.evaluate("document.body.classList.contains('dark')") is theme
+    for width, dark in ((390, True), (1400, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.locator("#theme-toggle").click()
+        assert page.evaluate("document.body.classList.contains('dark')") is dark
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
         assert page.evaluate("document.querySelector('#train-start').getBoundingClientRect().right") <= width
-        page.locator("#theme-toggle").click()

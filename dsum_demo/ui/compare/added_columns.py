@@ -113,10 +113,10 @@ def _waiting_cards(
     dialogue: str,
     values: Sequence[str | None],
 ) -> dict[str, Update]:
-    """The cards of the places after the comparison's last system. dialogue: the typed one."""
+    """The cards of the systems after the comparison's last one. dialogue: the typed one."""
     registry = services.registry.seen_by(owner)
     trio = [registry.spec(name) if name else None for name in values[: len(KINDS)]]
     of = comparison.dialogue if comparison else dialogue
     empty = empty_cards([*trio, *known_systems(services, registry, values[len(KINDS) :], of)])
     taken = len(comparison.systems) if comparison else 0
-    return {place: empty[place] for place in PLACES[taken:]}
+    return {place: card for place, card in empty.items() if place in PLACES[taken:]}

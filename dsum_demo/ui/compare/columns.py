@@ -79,7 +79,7 @@ def build_columns(registry: Registry, first: Family, shown: Mapping[str, Any], a
                     columns.removes.append(
                         gr.Button("Remove", size="sm", scale=0, min_width=70, elem_id=f"remove-{place}")
                     )
-            columns.cards[place] = gr.HTML(shown[place], elem_id=f"card-{place}")
+            columns.cards[place] = gr.HTML(shown[place] if kind else "", elem_id=f"card-{place}")
             if kind is None:
                 columns.added.append(column)
                 columns.pasted.append(

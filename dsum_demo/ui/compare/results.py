@@ -76,10 +76,12 @@ def drawn_texts(comparison: Comparison, highlight: str) -> dict[str, Update]:
 
 
 def empty_cards(systems: Sequence[System | None]) -> dict[str, Update]:
-    """A card for each system without a result, by place; nothing in the other places."""
+    """A card for each system without a result, by place. Other places keep theirs: a late answer must not empty the
+    card of a column that was added in the meantime.
+    """
     looks = system_looks([system for system in systems if system])
     shown = [cards.empty_card(system, looks[system.name]) if system else "" for system in systems]
-    return dict(zip(PLACES, [*shown, *[""] * (len(PLACES) - len(shown))], strict=True))
+    return dict(zip(PLACES, shown, strict=False))
 
 
 def no_scores() -> dict[str, Update]:
