@@ -123,6 +123,8 @@ def test_row_opens_its_example_and_arrow_keys_navigate(evaluated):
     expect(example).to_contain_text("2 of 6")
     page.locator("#example-search textarea, #example-search input").fill("nothing like this stands anywhere")
     expect(page.locator("#example-table")).to_contain_text("No matching examples")
+    page.locator("#example-search textarea, #example-search input").fill("")
+    expect(rows).to_have_count(6)
 
 
 def test_highlights_filter_the_table_and_show_a_description(evaluated):
