@@ -35,12 +35,12 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def public_url(data) -> Iterator[str]:
+def public_url(data, forked_python) -> Iterator[str]:
     environment = {
         **os.environ, "HF_HUB_OFFLINE": "1", "DSUM_PUBLIC": "1", "DSUM_DATA_DIR": str(data / "kept"),
         "GRADIO_TEMP_DIR": str(data / "gradio"), "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
-    process, url = start_app(environment)
+    process, url = start_app(environment, (forked_python, "-m", "dsum_demo", "serve"))
     yield url
     process.terminate()
     process.wait(timeout=30)
@@ -57,20 +57,19 @@ def visit(browser: Browser, url: str) -> Page:
 
 def open_tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
-    page.wait_for_timeout(1500)
 
 
 def everything(page: Page) -> str:
     """The page's complete contents: every tab, and the choices of Compare's dropdowns."""
-    found = []
     for name in TABS:
         open_tab(page, name)
-        found.append(page.content())
+        page.wait_for_timeout(300)
     open_tab(page, "Evaluate")
     page.locator("#evaluation-new").click()
-    page.wait_for_timeout(500)
-    found.append(page.content())
     open_tab(page, "Compare")
+    # Tabs that were opened stay in the page; the last answers arrive.
+    page.wait_for_timeout(1500)
+    found = [page.content()]
     for kind in ("full", "adapter"):
         page.locator(f"#choose-{kind} input").click()
         found.append(" ".join(page.get_by_role("option").all_inner_texts()))
