@@ -154,7 +154,9 @@ class _Progress(ProgressCallback):
 
 
 def _watched(pairs: Sequence[PreferencePair], seed: int) -> dict[int, Pair]:
-    """The dialogues that every evaluation summarizes, each with its first chosen text, by their place in `pairs`."""
+    """The dialogues that every evaluation summarizes, each with its first chosen text, by their place among the
+    different dialogues of `pairs`.
+    """
     chosen: dict[str, str] = {}
     for pair in pairs:
         chosen.setdefault(pair.dialogue, pair.chosen)
