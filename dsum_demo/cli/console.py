@@ -57,7 +57,7 @@ def add_judge_option(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def stopping(kept: str = "the results so far are kept") -> Iterator[threading.Event]:
-    """An event that the first Ctrl+C sets; the second one ends the command."""
+    """An event that the first Ctrl+C or SIGTERM sets; the second one ends the command."""
     stop = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
@@ -66,11 +66,12 @@ def stopping(kept: str = "the results so far are kept") -> Iterator[threading.Ev
         stop.set()
         say_in_handler(f"\ndsum: stopping; {kept}. Press Ctrl+C again to exit immediately.")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:

@@ -10,7 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, add_judge_option, follow, say, split_names, stopping
+from dsum_demo.cli.console import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    add_column_option,
+    add_judge_option,
+    follow,
+    say,
+    split_names,
+    stopping,
+)
 from dsum_demo.composition import make_judges, make_registry, make_sources, make_store, saved_evaluations
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
@@ -22,8 +32,6 @@ if TYPE_CHECKING:
     from dsum_demo.evaluation.records import Evaluation, EvaluationProgress
     from dsum_demo.evaluation.report import Report
     from dsum_demo.models.store import ModelStore
-
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def add_evaluate(commands: Any) -> None:

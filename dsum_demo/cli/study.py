@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_judge_option, say, split_names
+from dsum_demo.cli.console import INTERRUPTED, add_judge_option, say, split_names, stopping
 from dsum_demo.composition import make_judges, make_registry
-from dsum_demo.errors import InputError
+from dsum_demo.errors import InputError, Stopped
 from dsum_demo.settings import Settings
 from dsum_demo.utils.formatting import duration
 
@@ -43,7 +43,7 @@ def add_study(commands: Any) -> None:
 
 
 def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
-    """Exit code: 0 if the requested parts are complete; errors are raised."""
+    """Exit code: 0 if the requested parts are complete, 130 if the study was stopped; errors are raised."""
     import json
     from dataclasses import asdict
 
@@ -65,9 +65,15 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
         "judge": None if options.judge is None else make_judges(settings).find(options.judge).name,
     }
     plan = StudyPlan(family.base.name, **{name: value for name, value in given.items() if value})
-    for progress in run_study(plan, settings, options.out, parts=(options.only,) if options.only else PARTS):
-        left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
-        say(f"dsum: {progress.done} of {progress.total}: {progress.note}{left}")
+    parts = (options.only,) if options.only else PARTS
+    with stopping() as stop:
+        try:
+            for progress in run_study(plan, settings, options.out, parts=parts, should_stop=stop.is_set):
+                left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
+                say(f"dsum: {progress.done} of {progress.total}: {progress.note}{left}")
+        except Stopped as error:
+            say(f"dsum: {error}")
+            return INTERRUPTED
     study = read_study(options.out)
     rows = method_rows(study)
     if options.json:

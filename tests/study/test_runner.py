@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from dsum_demo.errors import InputError, Stopped
 from dsum_demo.judge.judges import Judges
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.scores import METRICS
-from dsum_demo.runs.store import Runs
+from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.study import runner
 from dsum_demo.study.report import STUDY_FILE, Study, method_rows, read_study, recorded_qualities
 from dsum_demo.study.runner import StudyPlan, run_study
@@ -197,3 +200,17 @@ def test_search_continues_if_the_best_rate_is_the_lowest_or_highest():
     assert plan.further([*tried, 2.7e-2], 9e-3) is None, "bracketed now"
     assert plan.further([0.1, 0.3, 1.0], 1.0) is None, "no rate is above 1"
     assert plan.further([*tried, 2.7e-2, 8.1e-2, 0.24], 0.24) is None, "at most three more, also after a resume"
+
+
+def test_sigterm_stops_the_study_and_the_run_that_it_trains(tiny_environment, forked_python, tmp_path):
+    words = "study --base dsum-t5 --methods lora --data samples --validation samples --limit 3 --dialogues 8"
+    command = [forked_python, "-m", "dsum_demo", *words.split(), "--search-steps", "100000", "--out", str(tmp_path)]
+    study = subprocess.Popen(command, env=tiny_environment, stderr=subprocess.PIPE, text=True)
+    runs, deadline = Runs(tmp_path / "runs"), time.monotonic() + 120
+    while time.monotonic() < deadline and not any(run.status().state is RunState.RUNNING for run in runs.all()):
+        time.sleep(0.05)
+    study.send_signal(signal.SIGTERM)
+    _, said = study.communicate(timeout=120)
+    assert study.returncode == 130 and "run the same command again to resume it" in said
+    (run,) = runs.all()
+    assert run.status().state is RunState.STOPPED
