@@ -110,8 +110,8 @@ def qualities() -> dict[str, Metric | Check]:
 
 
 def recorded_qualities(study: Study) -> dict[str, Metric | Check]:
-    """Those of `qualities` of which the study has values; older studies have ROUGE only."""
-    found = {name for record in (study.original or {}, *study.finals) for name, _ in _values(record)}
+    """Those of `qualities` of which the original or a method has a mean; older studies have ROUGE only."""
+    found = {*original_means(study)}.union(*((*row.f1, *row.checks) for row in method_rows(study)))
     return {name: quality for name, quality in qualities().items() if name in found}
 
 
@@ -153,7 +153,8 @@ def method_rows(study: Study) -> list[MethodRow]:
         values = _over_seeds(finals)
         names, columns = list(values), list(values.values())
         baseline = dict(_values(study.original or {})).get(HEADLINE)
-        if full and baseline and HEADLINE in values:
+        # While an older study is resumed, the base model may have more dialogues than a method.
+        if full and baseline and len(baseline) == len(values.get(HEADLINE, ())):
             columns += [_over_seeds(full)[HEADLINE], baseline]
         table = Bootstrap(list(zip(*columns, strict=True)))
         means = {name: table.mean(place) for place, name in enumerate(names)}

@@ -107,11 +107,14 @@ def choose_study(services: Services) -> tuple[Any, Any, Any]:
 def choose_quality(services: Services, name: str | None, chosen: str) -> Any:
     """The chooser of a metric or check, with those that the study has."""
     try:
-        found = recorded_qualities(read_study(studies(services)[name or ""]))
+        study = read_study(studies(services)[name or ""])
     except (KeyError, DataError):
         return gr.update()
+    rows = method_rows(study)
+    plotted = {name: quality for name, quality in recorded_qualities(study).items() if any(r.mean(name) for r in rows)}
+    found = plotted or {HEADLINE: METRICS[HEADLINE]}
     choices = [(_choice(quality), key) for key, quality in found.items()]
-    return gr.update(choices=choices, value=chosen if chosen in found else next(iter(found), HEADLINE))
+    return gr.update(choices=choices, value=chosen if chosen in found else next(iter(found)))
 
 
 def show(services: Services, name: str | None, cost: str, quality: str) -> tuple[str, Any, str]:

@@ -106,6 +106,22 @@ def test_the_quality_is_chosen_among_those_of_the_study(study, services):
         ("Judge: coverage", "judge_coverage"),
     ]
     assert "value" not in methods.choose_quality(services, "none", "rouge1")
+    replace(study, original=None, finals=()).write(services.settings.data_dir / "studies" / "mine")
+    begun = methods.choose_quality(services, "mine", "repetition")
+    assert begun["value"] == "rouge1" and [key for _, key in begun["choices"]] == ["rouge1"]
+
+
+def test_a_check_that_only_some_runs_of_each_method_have_is_not_offered(services):
+    whole = checked_study()
+    partly = [{**row, "seed": 99, "checks": {}} for row in whole.finals]
+    save(replace(whole, finals=[*whole.finals, *partly]), services)
+    offered = [key for _, key in methods.choose_quality(services, "mine", "repetition")["choices"]]
+    assert offered and set(offered) <= set(METRICS)
+
+
+def test_a_base_model_with_more_dialogues_than_the_methods_is_not_compared(study):
+    more = {name: [*values, 0.5] for name, values in study.original["f1"].items()}
+    assert all(row.recovered is None for row in method_rows(replace(study, original={**study.original, "f1": more})))
 
 
 def test_table_of_a_check_is_sorted_by_it_and_explains_it(services):

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -38,6 +39,7 @@ HERS, OTHER = "her secret", "another secret"
 NAME, FILE, DIALOGUE = "bluebird-1a2b3c", "clinic.csv", "Nurse: The scan is on Monday, Zelda."
 NOTHING = {"__type__": "update"}
 EMPTY_TEXTS = ("", "", "", "")
+ANYONE = SimpleNamespace(session_hash="s")
 
 
 @pytest.fixture
@@ -163,7 +165,7 @@ def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
         for answer in (
             theirs.as_rows(), api.list_models(public), models_tab.show_models(public, visitor),
             models_tab.refresh_models(public, visitor),
-            compare.change_family(public, "dsum-t5", visitor, *EMPTY_TEXTS),
+            compare.change_family(public, ANYONE, "dsum-t5", visitor, *EMPTY_TEXTS),
             compare.describe_own_family(public, visitor, "dsum-t5", *trio),
             compare.note_family(public, "dsum-t5", visitor), compare.refresh(public),
             evaluation_form.offer_systems(public, "dsum-t5", visitor),
@@ -174,7 +176,7 @@ def test_a_trained_model_is_listed_only_for_its_owner(public, run, visitor):
     assert offer_strength(public.registry, NAME, HERS)["visible"] is True
     for answer in (
         mine.as_rows(), models_tab.show_models(public, HERS),
-        compare.change_family(public, "dsum-t5", HERS, *EMPTY_TEXTS),
+        compare.change_family(public, ANYONE, "dsum-t5", HERS, *EMPTY_TEXTS),
         evaluation_form.offer_new_systems(public, "dsum-t5", HERS),
     ):  # fmt: skip
         assert NAME in shown(answer)
@@ -201,7 +203,7 @@ def test_a_trained_model_generates_only_for_its_owner(public, run, visitor):
 def test_a_trained_model_is_not_a_default_for_other_visitors(public, run):
     shutil.rmtree(public.settings.root / "adapters" / "dsum-t5-lora")
     for visitor in (OTHER, ""):
-        assert NAME not in shown(compare.change_family(public, "dsum-t5", visitor, *EMPTY_TEXTS))
+        assert NAME not in shown(compare.change_family(public, ANYONE, "dsum-t5", visitor, *EMPTY_TEXTS))
     assert NAME not in shown(api.compare_dialogue(public, "A: Hello.\nB: Hi."))
 
 

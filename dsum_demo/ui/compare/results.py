@@ -51,7 +51,8 @@ def shown_results(
         specs = {kind: default_of(family, kind) for kind in KINDS} | dict(wanted or {})
         empty = empty_cards([*specs.values(), *added])
         return results(**empty, **emptied(), **no_scores(), problem="", warnings="", human="", comparison=None)
-    systems = [*(system.spec for system in comparison.systems[: len(KINDS)]), *added]
+    own: list[System | None] = [system.spec for system in comparison.systems[: len(KINDS)]]
+    systems = [*own, *[None] * (len(KINDS) - len(own)), *added]
     shown = empty_cards(systems) | no_scores() | finished(comparison, html.NO_HIGHLIGHT)
     return results(**shown, problem="", warnings=notes_of(comparison))
 

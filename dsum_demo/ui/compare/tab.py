@@ -362,7 +362,8 @@ def run_comparison(
                 yield results(**{name: update for name, update in now_shown.items() if shown.get(name) != update})
                 shown = now_shown
         if comparison is not None:
-            yield results(**finished(comparison, highlight))
+            told = ignored_note(ignored) + warnings_of(comparison)
+            yield results(**finished(comparison, highlight), problem="", warnings=told)
     except DsumError as error:
         yield results(problem=html.notice(services.told(error), "error"))
     finally:
@@ -462,16 +463,20 @@ def follow_dialogue(
     *typed: str,
 ) -> tuple[Update, ...]:
     """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one."""
-    running = services.is_running(request.session_hash or "")
-    if running or (comparison and (not comparison.recorded or _is_of(services, comparison, typed[:TYPED]))):
+    if comparison and (not comparison.recorded or _is_of(services, comparison, typed[:TYPED])):
         return results()
-    return show_example(services, family_name, owner, *typed)
+    return show_example(services, request, family_name, owner, *typed)
 
 
-def show_example(services: Services, family_name: str, owner: str, *values: str) -> tuple[Update, ...]:
-    """The recorded summaries of the typed example, or empty cards if there are none. values: the typed dialogue and
-    references, then those of `Columns.more` if systems were added.
+def show_example(
+    services: Services, request: gr.Request, family_name: str, owner: str, *values: str
+) -> tuple[Update, ...]:
+    """The recorded summaries of the typed example, or empty cards if there are none; nothing during a comparison.
+
+    values: the typed dialogue and references, then those of `Columns.more` if systems were added.
     """
+    if services.is_running(request.session_hash or ""):
+        return results()
     typed = values[:TYPED]
     registry = services.registry.seen_by(owner)
     family = registry.family(family_name)
@@ -506,14 +511,14 @@ def decode_config(
     return DecodingConfig(**config)
 
 
-def change_family(services: Services, chosen: str, owner: str, *values: str) -> tuple[Update, ...]:
+def change_family(services: Services, request: gr.Request, chosen: str, owner: str, *values: str) -> tuple[Update, ...]:
     """Switch to another family: its models, decoding defaults and, for an example, recorded summaries. Added systems
     stay. values: as in `show_example`.
     """
     registry = services.registry.seen_by(owner)
     described = _begin_with(services, registry, registry.family(chosen), {})
     of_family = described[: -len(RESULTS) - LAYOUT]
-    return (*of_family, *[gr.skip()] * LAYOUT, *show_example(services, chosen, owner, *values))
+    return (*of_family, *[gr.skip()] * LAYOUT, *show_example(services, request, chosen, owner, *values))
 
 
 def show_model(services: Services, spec: ModelSpec, owner: str = "") -> tuple[Update, ...]:
