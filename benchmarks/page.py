@@ -10,48 +10,21 @@ opened in a new context, so that nothing is in its cache. The comparison is of t
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
+from load import running_app
 from playwright.sync_api import Browser, Route, sync_playwright
-
-from dsum_demo.settings import PROJECT_ROOT
 
 SETTLE = 4_000  # milliseconds after which a page has finished loading
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
 
 
-@contextmanager
-def running_app(family: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as data:
-        environment = {**os.environ, "DSUM_FAMILY": family, "DSUM_DATA_DIR": data, "HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-u", "app.py"], cwd=PROJECT_ROOT, env=environment, text=True, stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                    threading.Thread(target=process.stdout.read, daemon=True).start()
-                    yield found[0]
-                    return
-            raise SystemExit("The app did not start.")
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def seconds_of(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
+def browser_seconds() -> float:
+    """The processor time of all of the browser's processes so far."""
+    browser = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name().lower()]
+    return sum(sum(process.cpu_times()[:2]) for process in browser)
 
 
 def with_status_in_outputs(route: Route) -> None:
@@ -64,16 +37,8 @@ def measure(browser: Browser, url: str, as_gradio: bool) -> tuple[float, float]:
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
     if as_gradio:
-        for path in ("/", "/config"):
+        for path in ("", "config"):
             page.route(url + path, with_status_in_outputs)
-    processes = [process for process in psutil.Process().children(recursive=True) if "chrom" in process.name().lower()]
-
-    def browser_seconds() -> float:
-        known = {process.pid for process in processes}
-        news = [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name().lower()]
-        processes.extend(one for one in news if one.pid not in known)
-        return seconds_of([one for one in processes if one.is_running()])
-
     begun = browser_seconds()
     page.goto(url)
     page.wait_for_selector("#start")
@@ -94,12 +59,12 @@ def main() -> None:
     parser.add_argument("--family", default="dsum-t5")
     arguments = parser.parse_args()
     measured: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    with running_app(arguments.family) as url, sync_playwright() as playwright:
+    with running_app(arguments.family) as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        measure(browser, url, False)  # loads the models
+        measure(browser, app.url, False)  # warms up
         for _ in range(arguments.rounds):
             for as_gradio in (True, False):
-                measured[as_gradio].append(measure(browser, url, as_gradio))
+                measured[as_gradio].append(measure(browser, app.url, as_gradio))
         browser.close()
     print("| browser's processor time | gradio's default | dsum | ratio |\n|---|---|---|---|")
     for place, name in enumerate(("opening the page", "a comparison")):
