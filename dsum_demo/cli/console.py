@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,17 @@ def add_judge_option(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
+def handling_stops(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Call `handler` for SIGINT (Ctrl+C) and SIGTERM instead of what was called before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
 def stopping(kept: str = "the results so far are kept") -> Iterator[threading.Event]:
     """An event that the first Ctrl+C or SIGTERM sets; the second one ends the command."""
     stop = threading.Event()
@@ -66,12 +77,8 @@ def stopping(kept: str = "the results so far are kept") -> Iterator[threading.Ev
         stop.set()
         say_in_handler(f"\ndsum: stopping; {kept}. Press Ctrl+C again to exit immediately.")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_stops(ask):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def follow(progress: Iterator[EvaluationProgress]) -> EvaluationProgress:

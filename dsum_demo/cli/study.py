@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import INTERRUPTED, add_judge_option, say, split_names, stopping
+from dsum_demo.cli.console import DONE, INTERRUPTED, add_judge_option, say, split_names, stopping
 from dsum_demo.composition import make_judges, make_registry
 from dsum_demo.errors import InputError, Stopped
 from dsum_demo.settings import Settings
@@ -82,7 +82,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(found, indent=2))
     else:
         print(study_text(study, rows), end="")
-    return 0
+    return DONE
 
 
 def study_text(study: Study, rows: Sequence[MethodRow]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import add_column_option, say, say_in_handler
+from dsum_demo.cli.console import DONE, add_column_option, handling_stops, say, say_in_handler
 from dsum_demo.composition import make_registry, make_sources
 from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError, ModelError
@@ -126,7 +126,7 @@ def run_train(options: argparse.Namespace, settings: Settings) -> int:
         if run.result():
             print(run.best)
         _print_sweep(run)
-    return 0
+    return DONE
 
 
 def _print_sweep(run: Run) -> None:
@@ -218,12 +218,8 @@ def stopping_on_signals(run: Run) -> Iterator[None]:
             run.request_stop(keep=True)
             say_in_handler("dsum: stopping; the best weights are kept. Press Ctrl-C again to exit immediately.")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling_stops(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Lines:
@@ -292,7 +288,7 @@ def _probe(config: RunConfig, settings: Settings) -> int:
 
     cost = measure(config, make_registry(settings), make_sources(settings))
     print(json.dumps(cost.as_dict(), ensure_ascii=False, indent=2))
-    return 0
+    return DONE
 
 
 def _show_batch(config: RunConfig, settings: Settings) -> int:
@@ -306,4 +302,4 @@ def _show_batch(config: RunConfig, settings: Settings) -> int:
         for part in row["parts"]:
             text = f"{part['tokens'][0]} x {part['count']}" if part["kind"] == PADDING else " ".join(part["tokens"])
             print(f"{part['kind']:>8}  {text}")
-    return 0
+    return DONE

@@ -157,9 +157,8 @@ def checked(check: Check, interval: Interval | None) -> str:
     """A check's mean in its unit."""
     if interval is None:
         return "–"
-    if check.times_100:
-        return f"{100 * interval.mean:.1f}{'' if check.unit == 'score' else ' %'}"
-    return f"{interval.mean:.2f}"
+    percent = " %" if check.unit in ("share", "yes/no") else ""
+    return f"{check.factor * interval.mean:.{check.digits}f}{percent}"
 
 
 def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:

@@ -70,6 +70,11 @@ class Check:
         return 1 if self.times_100 else 2
 
     @property
+    def heading(self) -> str:
+        """The title, marked unless higher values are better."""
+        return self.title if self.direction == MORE else f"{self.title} ({self.direction})"
+
+    @property
     def axis(self) -> str:
         """The title with the unit of the shown values."""
         return f"{self.title} ({UNITS[self.unit]})"

@@ -192,7 +192,7 @@ class _StudyState:
         self.study.write(self.out)
 
     def _original(self, examples: list[Example]) -> bool:
-        if self.study.original and _is_whole(self.study.original, examples):
+        if self.study.original and _has_all(self.study.original, examples):
             return False
         record = {"model": self.plan.base, **self._evaluated(self.plan.base, examples)}
         references = max(len(example.references) for example in examples)
@@ -230,7 +230,7 @@ class _StudyState:
 
     def _final(self, name: str, seed: int, examples: list[Example]) -> bool:
         before = self.study.final(name, seed)
-        if before and _is_whole(before, examples):
+        if before and _has_all(before, examples):
             return False
         rate = self.study.best_learning_rate(name)
         if rate is None:
@@ -322,7 +322,7 @@ class _StudyState:
         }
 
 
-def _is_whole(record: Mapping[str, Any], examples: Sequence[Example]) -> bool:
+def _has_all(record: Mapping[str, Any], examples: Sequence[Example]) -> bool:
     """Whether a record has all dialogues: older versions left out those whose references ROUGE cannot read."""
     return all(len(values) == len(examples) for values in record.get("f1", {}).values())
 

@@ -113,7 +113,7 @@ def choose_quality(services: Services, name: str | None, chosen: str) -> Any:
     rows = method_rows(study)
     plotted = {name: quality for name, quality in recorded_qualities(study).items() if any(r.mean(name) for r in rows)}
     found = plotted or {HEADLINE: METRICS[HEADLINE]}
-    choices = [(_choice(quality), key) for key, quality in found.items()]
+    choices = [(quality.heading, key) for key, quality in found.items()]
     return gr.update(choices=choices, value=chosen if chosen in found else next(iter(found)))
 
 
@@ -320,10 +320,6 @@ def _shown(mean: Interval, quality: Metric | Check) -> Interval:
     """The mean in the units of the axis."""
     low, high = (None if end is None else quality.factor * end for end in (mean.low, mean.high))
     return Interval(quality.factor * mean.mean, low, high, mean.n)
-
-
-def _choice(quality: Metric | Check) -> str:
-    return quality.title if quality.direction == MORE else f"{quality.title} ({quality.direction})"
 
 
 def _short(row: MethodRow) -> str:

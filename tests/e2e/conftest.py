@@ -185,11 +185,11 @@ def new_page(browser: Browser, app_url: str, problems: Problems, request: pytest
         return open_page(context, app_url, problems, dark)
 
     yield opened
-    kept = Problems(problems)  # before closing, which interrupts streams
-    kept.interrupted = problems.interrupted
-    for context in contexts:
-        context.close()
-    check_problems(kept, request)
+    try:
+        check_problems(problems, request)  # before closing, which interrupts streams
+    finally:
+        for context in contexts:
+            context.close()
 
 
 @pytest.fixture(scope="module")

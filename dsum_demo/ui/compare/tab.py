@@ -334,6 +334,7 @@ def run_comparison(
         ]
         references = [reference1, reference2, reference3]
         ignored = references_of_others(services, dialogue, references)
+        note = ignored_note(ignored)
         own = [reference for index, reference in enumerate(references) if index not in ignored]
         states = services.compare(
             family,
@@ -356,14 +357,13 @@ def run_comparison(
             changed = now != phases if crowd == 1 else now.count("done") != phases.count("done")
             if changed or time.monotonic() - drawn >= REDRAW_SECONDS * crowd:
                 phases, drawn = now, time.monotonic()
-                told = ignored_note(ignored) + warnings_of(comparison)
-                now_shown = drawn_texts(comparison, highlight) | emptied() | {"problem": "", "warnings": told}
+                told = {"problem": "", "warnings": note + warnings_of(comparison)}
+                now_shown = drawn_texts(comparison, highlight) | emptied() | told
                 # Each update takes time from generation, here and in the browser.
                 yield results(**{name: update for name, update in now_shown.items() if shown.get(name) != update})
                 shown = now_shown
         if comparison is not None:
-            told = ignored_note(ignored) + warnings_of(comparison)
-            yield results(**finished(comparison, highlight), problem="", warnings=told)
+            yield results(**finished(comparison, highlight), problem="", warnings=note + warnings_of(comparison))
     except DsumError as error:
         yield results(problem=html.notice(services.told(error), "error"))
     finally:
