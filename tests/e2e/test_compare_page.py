@@ -212,6 +212,7 @@ def test_stop_keeps_partial_summaries_and_the_next_comparison_is_complete(new_pa
     page.locator("#start").click()
     expect(page.locator("#choose-full input")).to_be_disabled()
     page.wait_for_function("document.querySelector('#card-base .text')?.innerText.length > 20", timeout=PATIENCE)
+    choose_example(page, 2)
     page.locator("#stop").click()
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
     expect(page.locator("#choose-full input")).to_be_enabled()
@@ -219,6 +220,9 @@ def test_stop_keeps_partial_summaries_and_the_next_comparison_is_complete(new_pa
     assert len(summary(page, "base")) > 20
     expect(page.locator("#card-adapter")).to_contain_text("Stopped before the first word")
     expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#other-text")).to_contain_text("of another text")
+    paste(page)
+    expect(page.locator("#other-text")).to_be_empty()
     page.get_by_label("Greedy").check()
     compare(page)
     for system in SYSTEMS:
@@ -318,9 +322,12 @@ def test_a_dialogue_that_is_too_long_shows_how_many_turns_were_left_out(shared_p
 def test_choosing_an_example_over_typed_text_can_be_undone(shared_page):
     page = shared_page
     paste(page)
+    expect(page.locator("#examples input")).to_have_value("")
     choose_example(page, 3)
+    expect(page.locator("#examples input")).not_to_have_value("")
     page.locator("#undo").click()
     expect(page.locator("#dialogue textarea")).to_have_value(DIALOGUE)
+    expect(page.locator("#examples input")).to_have_value("")
     page.locator("#undo").click()
     expect(page.locator("#dialogue textarea")).not_to_have_value(DIALOGUE)
 

@@ -409,8 +409,11 @@ def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparis
     nothing = {"__type__": "update"}
     assert all(update == nothing for update in follow(recorded, *typed).values())
     assert follow(recorded, typed[0] + "\nA: More.", *typed[1:])["comparison"] is None
-    assert all(update == nothing for update in follow(comparison, DIALOGUE, "", "", "").values())
+    same, other = (follow(comparison, text, "", "", "") for text in (DIALOGUE, DIALOGUE + "\nA: More."))
+    assert same.pop("other_text") == "" and "of another text" in other.pop("other_text")
+    assert all(update == nothing for update in [*same.values(), *other.values()])
     with_recorded.begin("edited")
+    assert all(update == nothing for update in follow(comparison, "A: Other.\nB: Yes.", "", "", "").values())
     assert all(update == nothing for update in tab.show_example(with_recorded, request, name, "", *typed))
     assert all(update == nothing for update in follow(recorded, "A: Other.\nB: Yes.", "", "", "").values())
     with_recorded.forget("edited")

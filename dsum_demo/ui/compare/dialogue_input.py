@@ -100,8 +100,14 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     described = [reading, switch]
-    describe = MethodType(describe_reading, services)
-    dialogue.change(describe, [dialogue, as_is], described, trigger_mode="always_last", queue=False, **QUIET)
+    dialogue.change(
+        MethodType(describe_text, services),
+        [dialogue, as_is],
+        [*described, examples],
+        trigger_mode="always_last",
+        queue=False,
+        **QUIET,
+    )
     switch.click(MethodType(switch_reading, services), [dialogue, as_is], [as_is, *described], queue=False, **QUIET)
     undo.click(put_back, [before, *typed], [*typed, before], **QUIET)
 
@@ -133,6 +139,16 @@ def describe_reading(services: Services, dialogue: str, as_is: str) -> tuple[str
     turns = f"<details><summary>Show the turns</summary><pre>{escape(_first_turns(used.dialogue))}</pre></details>"
     shown = f'<div class="reading" role="status"><p>{escape(title)}</p>{"" if kept else turns}</div>'
     return shown + doubtful, gr.update(visible=True, value=f"Read as {read.format}" if kept else KEEP)
+
+
+def describe_text(services: Services, dialogue: str, as_is: str) -> tuple[str, Update, str | None]:
+    """`describe_reading` and `example_of`."""
+    return (*describe_reading(services, dialogue, as_is), example_of(services, dialogue))
+
+
+def example_of(services: Services, dialogue: str) -> str | None:
+    """The id of the example with this dialogue."""
+    return next((sample.id for sample in services.samples if sample.dialogue == dialogue), None)
 
 
 def switch_reading(services: Services, dialogue: str, as_is: str) -> tuple[str, str, Update]:

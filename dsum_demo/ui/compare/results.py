@@ -22,10 +22,11 @@ from dsum_demo.utils.formatting import written_date
 
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
+OTHER_TEXT = "These summaries are of another text than the dialogue box has now. Press Compare to summarize that one."
 
 Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
-    "problem", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
+    "problem", "other_text", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
     "scores", "headline", "chart", "signature", "table", "no_rouge", "judging", "judged",
 )  # fmt: skip
 
@@ -50,11 +51,12 @@ def shown_results(
     if comparison is None:
         specs = {kind: default_of(family, kind) for kind in KINDS} | dict(wanted or {})
         empty = empty_cards([*specs.values(), *added])
-        return results(**empty, **emptied(), **no_scores(), problem="", warnings="", human="", comparison=None)
+        notes = dict.fromkeys(("problem", "other_text", "warnings", "human"), "")
+        return results(**empty, **emptied(), **no_scores(), **notes, comparison=None)
     own: list[System | None] = [system.spec for system in comparison.systems[: len(KINDS)]]
     systems = [*own, *[None] * (len(KINDS) - len(own)), *added]
     shown = empty_cards(systems) | no_scores() | finished(comparison, html.NO_HIGHLIGHT)
-    return results(**shown, problem="", warnings=notes_of(comparison))
+    return results(**shown, problem="", other_text="", warnings=notes_of(comparison))
 
 
 def redraw(comparison: Comparison | None, highlight: str) -> tuple[Update, ...]:

@@ -43,6 +43,7 @@ from dsum_demo.ui.compare.columns import (
 )
 from dsum_demo.ui.compare.dialogue_input import (
     build_dialogue_input,
+    example_of,
     padded,
     references_of_others,
     replace_texts,
@@ -52,6 +53,7 @@ from dsum_demo.ui.compare.families import family_choices, family_note, variants
 from dsum_demo.ui.compare.judging import build_judging, connect_judging, judged_table, with_judged
 from dsum_demo.ui.compare.links import linked_comparison
 from dsum_demo.ui.compare.results import (
+    OTHER_TEXT,
     RESULTS,
     drawn_texts,
     emptied,
@@ -120,6 +122,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
                 add = gr.Button("Add a system", size="sm", elem_id="add-system", scale=0, min_width=130)
             note = gr.HTML(family_note(registry, first, ask=False), elem_classes="family-note", elem_id="family-note")
             right: dict[str, Any] = {"problem": typing.problem, "comparison": gr.State(recorded)}
+            right["other_text"] = gr.HTML(elem_id="other-text")
             right["warnings"] = gr.HTML(shown["warnings"], elem_id="warnings")
             with gr.Row(elem_id="cards"):
                 columns = build_columns(registry, first, shown, add)
@@ -155,6 +158,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
             right |= {"judging": judging.panel, "judged": judging.result}
 
     outputs = [right[name] for name in RESULTS]
+    shown_by = [family, owner, *typing.typed, *columns.more]
     # Controls that would change a comparison are disabled while it runs.
     controls = [typing.start, typing.stop, family, highlight, add, *columns.removes, *columns.choosers[1:]]
     run = typing.start.click(MethodType(begin, services), None, controls, queue=False, **QUIET).then(
@@ -178,6 +182,9 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     run.success(end, None, controls, queue=False, **QUIET)
     # A late answer for the example that was shown before may have emptied or hidden some of it.
     run.success(show_again, [right["comparison"], highlight], outputs, **QUIET)
+    # The text may have changed meanwhile.
+    follow = MethodType(follow_dialogue, services)
+    run.success(follow, [right["comparison"], *shown_by], outputs, **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
     proven = on_gpu(MethodType(prove_models, services), lambda comparison: PROOF_SECONDS)
     prove.click(proven, right["comparison"], right["proof"], **QUIET)
@@ -193,7 +200,6 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     highlight.change(redraw, [right["comparison"], highlight], outputs, **QUIET)
     trio = columns.choosers[: len(KINDS)]
     dependent = [note, *trio, *decoding[-2:], *columns.layout, *outputs]
-    shown_by = [family, owner, *typing.typed, *columns.more]
     # Not `change`: `show_model` also changes the family and updates the rest itself.
     family.input(MethodType(change_family, services), shown_by, dependent, **QUIET)
     connect_columns(services, columns, owner)
@@ -234,7 +240,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     )
     typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
-        MethodType(follow_dialogue, services),
+        follow,
         [right["comparison"], *shown_by],
         outputs,
         trigger_mode="always_last",
@@ -357,7 +363,7 @@ def run_comparison(
             changed = now != phases if crowd == 1 else now.count("done") != phases.count("done")
             if changed or time.monotonic() - drawn >= REDRAW_SECONDS * crowd:
                 phases, drawn = now, time.monotonic()
-                told = {"problem": "", "warnings": note + warnings_of(comparison)}
+                told = {"problem": "", "other_text": "", "warnings": note + warnings_of(comparison)}
                 now_shown = drawn_texts(comparison, highlight) | emptied() | told
                 # Each update takes time from generation, here and in the browser.
                 yield results(**{name: update for name, update in now_shown.items() if shown.get(name) != update})
@@ -388,7 +394,7 @@ def reopen(
 
     Updates of the examples dropdown and of `CompareTab.shown`. `comparison` is the one that the page opened with.
     """
-    example = next((sample.id for sample in services.samples if sample.dialogue == typed[0]), None)
+    example = example_of(services, typed[0])
     registry = services.registry.seen_by(owner)
     unchanged = [gr.skip()] * CompareTab.PARTS
     if services.is_running(request.session_hash or ""):
@@ -420,7 +426,7 @@ def open_link(services: Services, link: str, broken: str, owner: str, *typed: st
         said = html.notice(f"The link cannot be opened: {services.told(error)}", "error")
         return (*unchanged[: -len(RESULTS)], *results(warnings=said))
     *texts, before, undo, _ = replace_texts(services, typed, (found.dialogue, *padded(found.references)))
-    example = next((sample.id for sample in services.samples if sample.dialogue == found.dialogue), None)
+    example = example_of(services, found.dialogue)
     return (
         *texts, before, undo, example, found.family.name, *_begin_with(services, registry, found.family, {}, found)
     )  # fmt: skip
@@ -462,8 +468,14 @@ def follow_dialogue(
     owner: str,
     *typed: str,
 ) -> tuple[Update, ...]:
-    """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one."""
-    if comparison and (not comparison.recorded or _is_of(services, comparison, typed[:TYPED])):
+    notice names that they are of another text.
+    notice says that they are of another text.
+    """
+    if services.is_running(request.session_hash or ""):
+        return results()
+    if comparison and not comparison.recorded:
+        return results(other_text="" if _has_dialogue(comparison, typed[0]) else html.notice(OTHER_TEXT, "warning"))
+    if comparison and _is_of(services, comparison, typed[:TYPED]):
         return results()
     return show_example(services, request, family_name, owner, *typed)
 
@@ -484,6 +496,13 @@ def show_example(
     added = known_systems(services, registry, values[TYPED:], typed[0])
     comparison = with_recorded(found, added) if found and _is_of(services, found, typed) else None
     return shown_results(family, comparison, added=added)
+
+
+def _has_dialogue(comparison: Comparison, typed: str) -> bool:
+    """Whether the comparison is of the typed dialogue, as its format was recognized or as it is."""
+    with contextlib.suppress(InputError):
+        return comparison.dialogue in (read_dialogue(typed, as_is=as_is).dialogue for as_is in (False, True))
+    return False
 
 
 def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
