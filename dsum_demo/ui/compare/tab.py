@@ -468,8 +468,8 @@ def follow_dialogue(
     owner: str,
     *typed: str,
 ) -> tuple[Update, ...]:
-    notice names that they are of another text.
-    notice says that they are of another text.
+    """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one, with a
+    notice if they are of another text.
     """
     if services.is_running(request.session_hash or ""):
         return results()
