@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import wraps
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import gradio as gr
 from gradio.utils import get_function_description
@@ -29,6 +29,19 @@ from dsum_demo.metrics.scores import signature as metric_signature
 from dsum_demo.metrics.words import words
 from dsum_demo.runs.store import Run
 from dsum_demo.training.presets import requested_config
+from dsum_demo.ui.answers import (
+    ChecksAnswer,
+    ComparisonAnswer,
+    EvaluationAnswer,
+    JudgeAnswer,
+    ModelAnswer,
+    ModelsAnswer,
+    RunAnswer,
+    ScoreAnswer,
+    ScoredAnswer,
+    SignatureAnswer,
+    SummaryAnswer,
+)
 from dsum_demo.ui.checked_arguments import checked
 from dsum_demo.ui.review.endpoints import REVIEW_ENDPOINTS
 from dsum_demo.ui.services import COMPARISONS_AT_ONCE, Services
@@ -47,7 +60,7 @@ def add_api(page: gr.Blocks, services: Services) -> None:
 
 
 def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
-    """An endpoint whose parameters have the descriptions of the docstring's “Args:”; gr.api leaves them out."""
+    """An endpoint with what gr.api leaves out: the descriptions of the docstring's “Args:”, and the answer's fields."""
     at_once = COMPARISONS_AT_ONCE if name in SHARING else 1
     listener = gr.api(function, api_name=name, concurrency_limit=at_once)
     described = get_function_description(function)[1]
@@ -57,6 +70,13 @@ def _add(page: gr.Blocks, function: Callable[..., Any], name: str) -> None:
         components[key].api_info()["additional_description"] = description
     for key in listener["outputs"]:
         components[key].label = "result"
+        components[key].api_info().update(TypeAdapter(answer_type(function)).json_schema())
+
+
+def answer_type(function: Callable[..., Any]) -> Any:
+    """The type of an endpoint's answer; of each one, if it yields several."""
+    hint = get_type_hints(function)["return"]
+    return get_args(hint)[0] if get_origin(hint) is Iterator else hint
 
 
 def _answering(function: Callable[..., Any], services: Services) -> Callable[..., Any]:
@@ -93,7 +113,7 @@ def summarize_dialogue(
     beams: int | None = None,
     max_new_tokens: int | None = None,
     as_is: bool = False,
-) -> dict[str, Any]:
+) -> SummaryAnswer:
     """Summarize a dialogue with one model. The result has the summary, its time, and warnings about the input.
 
     Args:
@@ -112,7 +132,7 @@ def summarize_dialogue(
     *_, done = services.compare(family, [spec], dialogue, (), decode, {spec.name: strength}, as_is=as_is)
     if done.failure:
         raise GenerationError(done.failure)
-    found = done.as_dict()
+    found = cast(ComparisonAnswer, done.as_dict())
     return {**found["systems"][0], "warnings": found["warnings"], "reading": found["reading"]}
 
 
@@ -123,7 +143,7 @@ def compare_dialogue(
     family: str | None = None,
     as_is: bool = False,
     systems: list[str] | None = None,
-) -> dict[str, Any]:
+) -> ComparisonAnswer:
     """Summarize a dialogue by greedy decoding with a family's original, full fine-tune and LoRA, or with other models.
 
     The result has every summary, its time and its ROUGE scores. A model that fails has an error; if all fail, the call
@@ -143,10 +163,10 @@ def compare_dialogue(
     *_, done = services.compare(registry.family(specs[0].family), specs, dialogue, references or (), as_is=as_is)
     if done.failure:
         raise GenerationError(done.failure)
-    return done.as_dict()
+    return cast(ComparisonAnswer, done.as_dict())
 
 
-def score_summary(services: Services, summary: str, references: list[str]) -> dict[str, Any]:
+def score_summary(services: Services, summary: str, references: list[str]) -> ScoredAnswer:
     """Score a summary against human references: ROUGE precision, recall and F1 from 0 to 1, mean over references.
 
     Args:
@@ -157,8 +177,8 @@ def score_summary(services: Services, summary: str, references: list[str]) -> di
     _check_length(services, summary)
     scores = run_metrics(summary, kept)
     return {
-        "scores": {name: asdict(score) for name, score in scores.items()},
-        "signature": metric_signature(n=1, references=len(kept)).as_dict(),
+        "scores": {name: cast(ScoreAnswer, asdict(score)) for name, score in scores.items()},
+        "signature": cast(SignatureAnswer, metric_signature(n=1, references=len(kept)).as_dict()),
     }
 
 
@@ -168,7 +188,7 @@ def check_summary(
     dialogue: str | None = None,
     references: list[str] | None = None,
     judge: str | None = None,
-) -> dict[str, Any]:
+) -> ChecksAnswer:
     """Check a summary beyond ROUGE: length, copying, repetition, speakers, names and numbers that are not in the text.
 
     A check that needs a missing dialogue or reference is null.
@@ -184,16 +204,17 @@ def check_summary(
     _check_length(services, summary)
     _check_length(services, dialogue or "")
     checked = run_checks(summary, dialogue, clean_references(references or ()))
-    found = {"checks": checked.values, "not_in_dialogue": list(checked.ungrounded)}
+    found: ChecksAnswer = {"checks": checked.values, "not_in_dialogue": list(checked.ungrounded)}
     return found if judge is None else {**found, "judge": _judged(services, judge, summary, dialogue or "")}
 
 
-def _judged(services: Services, name: str, summary: str, dialogue: str) -> dict[str, Any]:
+def _judged(services: Services, name: str, summary: str, dialogue: str) -> JudgeAnswer:
     if not (words(summary) and words(dialogue)):
         raise InputError("The judge needs a summary and its dialogue, both with words.")
     read = read_dialogue(dialogue, services.settings.max_input_chars).dialogue
     (judged,) = services.judge(name, read, [summary])
-    return {**judged.about, "seconds": judged.seconds, "bits_per_token": judged.values(summary)}
+    values = {"seconds": judged.seconds, "bits_per_token": judged.values(summary)}
+    return cast(JudgeAnswer, {**judged.about, **values})
 
 
 def evaluate_models(
@@ -204,7 +225,7 @@ def evaluate_models(
     limit: int | None = None,
     policy: Literal["mean", "best", "first"] = "mean",
     seed: int = 0,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[EvaluationAnswer]:
     """Evaluate models on a data set: means with confidence intervals, paired differences, checks and warnings.
 
     Until the end each result is the progress: done, total and note. The last result has the report.
@@ -228,15 +249,15 @@ def evaluate_models(
     allowed = most(source, services.settings.public)
     limit = allowed if limit is None else min(limit, allowed or limit)
     for progress in services.evaluate(specs, examples, source, policy, seed, limit):
-        state = {"done": progress.done, "total": progress.total, "note": progress.note}
+        state: EvaluationAnswer = {"done": progress.done, "total": progress.total, "note": progress.note}
         yield state
     counted, report = headline_report(progress.evaluation)
     yield {**state, "report": report.as_dict(), "examples": [example.as_dict() for example in counted.examples]}
 
 
-def list_models(services: Services) -> dict[str, Any]:
+def list_models(services: Services) -> ModelsAnswer:
     """List every model of every family with its state and, if it is not available, the reason."""
-    return {"models": services.registry.seen_by(NOBODY).as_rows()}
+    return {"models": cast(list[ModelAnswer], services.registry.seen_by(NOBODY).as_rows())}
 
 
 def train_model(
@@ -248,7 +269,7 @@ def train_model(
     method: str | None = None,
     settings: list[str] | None = None,
     name: str | None = None,
-) -> dict[str, Any]:
+) -> RunAnswer:
     """Queue a training run. The result has its name; /run shows its progress. Its model appears in /models at the end.
 
     Args:
@@ -279,7 +300,7 @@ def train_model(
     return _run_state(services, services.jobs.submit(config, name or ""))
 
 
-def show_run(services: Services, run: str) -> dict[str, Any]:
+def show_run(services: Services, run: str) -> RunAnswer:
     """Show a training run: its state, its latest steps, its validation results and, at the end, its result.
 
     Args:
@@ -288,7 +309,7 @@ def show_run(services: Services, run: str) -> dict[str, Any]:
     return _run_state(services, services.jobs.get(run, NOBODY))
 
 
-def stop_run(services: Services, run: str, keep: bool = True) -> dict[str, Any]:
+def stop_run(services: Services, run: str, keep: bool = True) -> RunAnswer:
     """Stop a training run. It ends after the current step and can be resumed on the page; a queued run is deleted.
 
     Args:
@@ -301,7 +322,7 @@ def stop_run(services: Services, run: str, keep: bool = True) -> dict[str, Any]:
     return _run_state(services, found) if found.folder.exists() else {"run": found.name, "state": "deleted"}
 
 
-def _run_state(services: Services, run: Run) -> dict[str, Any]:
+def _run_state(services: Services, run: Run) -> RunAnswer:
     status, curve = run.status(), services.jobs.curve(run)
     return {
         "run": run.name,

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from pydantic import TypeAdapter
 
 from dsum_demo.evaluation.background import PUBLIC_DIALOGUES
 from dsum_demo.evaluation.storage import write_evaluation
@@ -36,10 +38,37 @@ ROW = {"dialogue": DIALOGUE, "summary": REFERENCE}
 GUIDE = (PROJECT_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
+class CheckingClient(Client):
+    """Validates every answer against the published schema of its endpoint, which must name each of its fields."""
+
+    def submit(self, *arguments: Any, api_name: str, **options: Any) -> Any:
+        job = super().submit(*arguments, api_name=api_name, **options)
+        answered = job.result
+
+        def result(*waiting: Any) -> Any:
+            answer = answered(*waiting)
+            for state in [*job.outputs(), answer]:
+                check_answer(self, api_name, state)
+            return answer
+
+        job.result = result
+        return job
+
+    def predict(self, *arguments: Any, api_name: str, **options: Any) -> Any:
+        return self.submit(*arguments, api_name=api_name, **options).result()
+
+
+def check_answer(client: Client, endpoint: str, answer: Any) -> None:
+    (returned,) = endpoints(client)[endpoint]["returns"]
+    jsonschema.validate(answer, returned["type"])
+    assert set(answer) <= set(returned["type"]["properties"])
+    TypeAdapter(api.answer_type(api.ENDPOINTS[endpoint.lstrip("/")])).validate_python(answer, extra="forbid")
+
+
 def served(settings) -> Iterator[Client]:
     demo = build_demo(Services.start(settings))
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield Client(url, verbose=False)
+    yield CheckingClient(url, verbose=False)
     demo.close()
 
 
@@ -86,6 +115,15 @@ def test_every_argument_is_typed_and_described_and_listed_in_the_guide(client):
         arguments = [one["parameter_name"] for one in endpoint["parameters"]]
         assert listed[name.lstrip("/")] == (api.ENDPOINTS[name.lstrip("/")].__name__, arguments)
         assert all(one["type"] and one["python_type"]["description"] for one in endpoint["parameters"])
+
+
+def test_every_answer_has_its_fields_and_their_types(client):
+    for name, endpoint in endpoints(client).items():
+        (returned,) = endpoint["returns"]
+        assert returned["type"]["properties"] and returned["type"]["description"], name
+        assert returned["python_type"]["type"].startswith("dict(") and returned["python_type"]["description"], name
+    (compared,) = endpoints(client)["/compare"]["returns"]
+    assert "systems: list[dict(name: str, kind: str (base, full" in compared["python_type"]["type"]
 
 
 def test_summarize_uses_the_full_fine_tune_by_default(client):
@@ -142,6 +180,8 @@ def test_check_names_what_is_not_in_the_dialogue(client):
 def test_evaluate_reports_its_progress_and_ends_with_the_report(client):
     job = client.submit([ROW, {**ROW, "dialogue": DIALOGUE.replace("Maya", "Ana")}], api_name="/evaluate")
     states = list(job)
+    for state in states:
+        check_answer(client, "/evaluate", state)
     assert states[0]["done"] == 0 and states[-1]["done"] == states[-1]["total"] == 6
     assert "report" not in states[0] and states[-1]["report"]["n"] == 2
     assert [one["name"] for one in states[-1]["report"]["systems"]] == ["dsum-t5-base", "dsum-t5-full", "dsum-t5-lora"]

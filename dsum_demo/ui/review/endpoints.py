@@ -32,6 +32,16 @@ from dsum_demo.review.records import (
 from dsum_demo.review.report import build_review_report
 from dsum_demo.review.report_text import review_markdown
 from dsum_demo.review.sources import draft_from_evaluation, draft_from_items
+from dsum_demo.ui.answers import (
+    DeletedAnswer,
+    RevealAnswer,
+    ReviewAnswer,
+    ReviewItemAnswer,
+    ReviewProgressAnswer,
+    ReviewResultsAnswer,
+    ReviewsAnswer,
+    VerdictAnswer,
+)
 from dsum_demo.ui.checked_arguments import checked
 from dsum_demo.ui.review.form import MOST_PUBLIC_ITEMS, REPEATED
 from dsum_demo.ui.review.results import check_access
@@ -76,7 +86,7 @@ def start_review(
     reveal: Literal["end", "item"] = "end",
     owner_reviews: bool = True,
     share_results: bool = True,
-) -> dict[str, Any]:
+) -> ReviewAnswer:
     """Start a blind review of recorded summaries. The result has its token, which reviewers need, and its link.
 
     Args:
@@ -115,7 +125,7 @@ def start_review(
     return _described(services, owner, review)
 
 
-def list_reviews(services: Services, secret: str) -> dict[str, Any]:
+def list_reviews(services: Services, secret: str) -> ReviewsAnswer:
     """List the reviews that you started, newest first.
 
     Args:
@@ -125,7 +135,7 @@ def list_reviews(services: Services, secret: str) -> dict[str, Any]:
     return {"reviews": [_described(services, owner, review) for review in services.reviews.list(owner.secret)]}
 
 
-def next_review_item(services: Services, review: str, secret: str, name: str = "") -> dict[str, Any]:
+def next_review_item(services: Services, review: str, secret: str, name: str = "") -> ReviewItemAnswer:
     """Get the next item to judge: a dialogue and unnamed summaries. The item is null when all are answered.
 
     Args:
@@ -162,7 +172,7 @@ def answer_review_item(
     comment: str = "",
     seconds: float = 0.0,
     round: int = 0,
-) -> dict[str, Any]:
+) -> VerdictAnswer:
     """Submit or change your verdict on an item. Give one of ranks, all_bad and skip.
 
     Args:
@@ -187,14 +197,14 @@ def answer_review_item(
         found.id, reviewer, item, round, ranks=ranks or (), all_bad=all_bad, skipped=skip, spans=marked,
         comment=comment, seconds=seconds,
     )  # fmt: skip
-    answer: dict[str, Any] = {"progress": _progress(store.progress(found.id, reviewer))}
+    answer: VerdictAnswer = {"progress": _progress(store.progress(found.id, reviewer))}
     if found.settings.reveal == "item":
         store.reveal(found.id, reviewer, item, round)
         answer["systems"] = _systems(task)
     return answer
 
 
-def reveal_review(services: Services, review: str, secret: str) -> dict[str, Any]:
+def reveal_review(services: Services, review: str, secret: str) -> RevealAnswer:
     """Reveal the systems of your verdicts when you have answered every item. You can no longer change them then.
 
     Args:
@@ -218,7 +228,7 @@ def review_results(
     review: str,
     secret: str,
     format: Literal["report", "markdown", "csv", "jsonl", "preferences"] = "report",
-) -> dict[str, Any]:
+) -> ReviewResultsAnswer:
     """Get a review's results or its verdicts. They are open to you if they are on the page: after your last verdict.
 
     Args:
@@ -240,7 +250,7 @@ def review_results(
     return {"text": "".join(verdicts_csv(found, history) if format == "csv" else review_jsonl(found, items, history))}
 
 
-def delete_review(services: Services, review: str, secret: str) -> dict[str, Any]:
+def delete_review(services: Services, review: str, secret: str) -> DeletedAnswer:
     """Delete a review that you started, with all its verdicts.
 
     Args:
@@ -303,7 +313,7 @@ def _draft_from_rows(
     return draft_from_items(name, "rows", list(map(recorded_system, names)), items, limit, settings)
 
 
-def _described(services: Services, owner: Visitor, review: Review) -> dict[str, Any]:
+def _described(services: Services, owner: Visitor, review: Review) -> ReviewAnswer:
     return {
         "review": review.token,
         "link": f"/?review={review.token}",
@@ -318,7 +328,7 @@ def _described(services: Services, owner: Visitor, review: Review) -> dict[str, 
     }
 
 
-def _progress(progress: ReviewProgress) -> dict[str, int]:
+def _progress(progress: ReviewProgress) -> ReviewProgressAnswer:
     return {"answered": progress.answered, "remaining": progress.remaining}
 
 
