@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import threading
@@ -41,7 +39,7 @@ from dsum_demo.models.prompts import FittedDialogue
 from dsum_demo.models.registry import Registry
 from dsum_demo.models.store import LoadedModel, ModelStore
 from dsum_demo.settings import MAX_INPUT_CHARS
-from dsum_demo.utils.formatting import escape_formula
+from dsum_demo.utils.formatting import csv_line, markdown_table
 from dsum_demo.utils.threads import run_in_thread
 
 log = logging.getLogger(__name__)
@@ -264,19 +262,15 @@ class Comparison:
         facts = "name kind family phase summary new_tokens seconds first_token_seconds tokens_per_second".split()
         columns = [*facts, *(column for metric in METRICS.values() for column in metric.columns)]
         judge = [f"judge_{name}" for name in TITLES] if self.judged else []
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, *judge, "error", "signature"])
+        lines = [csv_line([*columns, *judge, "error", "signature"])]
         for system in self.systems:
             row = _system_dict(system)
             values = [value for metric in METRICS.values() for value in metric.values(system.scores or {})]
             if self.judged:
                 values += self.judged.values(system.summary).values()
-            texts = [escape_formula(str(row[c])) if isinstance(row[c], str) else row[c] for c in facts]
-            writer.writerow(
-                [*texts, *values, escape_formula(system.error), self.signature.text if self.signature else ""]
-            )
-        return file.getvalue()
+            signature = self.signature.text if self.signature else ""
+            lines.append(csv_line([*(row[fact] for fact in facts), *values, system.error, signature]))
+        return "".join(lines)
 
     def as_markdown(self) -> str:
         lines = ["# Comparison", "", f"Family: {self.family.title}", "", "```", self.dialogue, "```", ""]
@@ -286,16 +280,16 @@ class Comparison:
             lines += [f"**{self.title_of(system)}** (`{system.spec.name}`): {system.summary or system.error}", ""]
         if self.signature:
             heads = ["System", *(metric.heading for metric in METRICS.values())]
-            lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-            for system in self.systems:
-                if system.scores:
-                    cells = " | ".join(shown_f1(system.scores.get(rouge)) for rouge in METRICS)
-                    lines.append(f"| {self.title_of(system)} | {cells} |")
+            scored = [system for system in self.systems if system.scores]
+            lines += markdown_table(
+                heads, ([self.title_of(s), *(shown_f1((s.scores or {}).get(name)) for name in METRICS)] for s in scored)
+            )
             lines += ["", f"{shown_unit().replace('×', 'x')}. {self.signature.text}"]
         if self.judged:
-            lines += ["", f"| Bits per token | {' | '.join(TITLES.values())} |", "|---" * (1 + len(TITLES)) + "|"]
-            for title, text in self.judgeable.items():
-                lines.append(f"| {title} | {' | '.join(map(shown_bits, self.judged.values(text).values()))} |")
+            rows = (
+                [name, *map(shown_bits, self.judged.values(text).values())] for name, text in self.judgeable.items()
+            )
+            lines += ["", *markdown_table(["Bits per token", *TITLES.values()], rows)]
             lines += ["", *(f"- {line}" for line in judge_lines(self.judged.about))]
         return "\n".join(lines).rstrip() + "\n"
 

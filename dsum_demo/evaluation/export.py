@@ -12,6 +12,7 @@ from dsum_demo.judge.judges import judge_lines
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
+from dsum_demo.utils.files import write_texts
 from dsum_demo.utils.formatting import csv_line, markdown_cell, markdown_table
 
 
@@ -163,15 +164,10 @@ def checked(check: Check, interval: Interval | None) -> str:
 
 def write_exports(evaluation: Evaluation, report: Report, folder: Path) -> list[Path]:
     """Write examples.csv, examples.jsonl, report.json and report.md to `folder`, which is created if necessary."""
-    folder.mkdir(parents=True, exist_ok=True)
     contents: dict[str, Iterable[str]] = {
         "examples.csv": examples_csv(evaluation, report),
         "examples.jsonl": examples_jsonl(evaluation, report),
         "report.json": [report_json(evaluation, report)],
         "report.md": [report_markdown(evaluation, report)],
     }
-    for name, content in contents.items():
-        # JSON may contain lone surrogates, which UTF-8 cannot encode.
-        with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
-            file.writelines(content)
-    return [folder / name for name in contents]
+    return write_texts(folder, contents)

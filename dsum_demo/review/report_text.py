@@ -11,6 +11,7 @@ from dsum_demo.review.export import preference_jsonl, review_jsonl, verdicts_csv
 from dsum_demo.review.marked_errors import ALL_KINDS
 from dsum_demo.review.records import Review, ReviewItem, Verdict
 from dsum_demo.review.report import HOW_DECIDED, HOW_INTERVALS, HOW_WORTH, ReviewReport
+from dsum_demo.utils.files import write_texts
 from dsum_demo.utils.formatting import duration, markdown_cell, markdown_table
 
 
@@ -87,14 +88,8 @@ def summary_line(report: ReviewReport) -> str:
     )
 
 
-AGREEMENT, CONSISTENCY, POSITION, LENGTH, BAD, SKIPPED = (
-    "agreement",
-    "consistency",
-    "position",
-    "length",
-    "bad",
-    "skipped",
-)
+AGREEMENT, CONSISTENCY, POSITION = "agreement", "consistency", "position"
+LENGTH, BAD, SKIPPED = "length", "bad", "skipped"
 
 
 def quality_sentences(report: ReviewReport) -> dict[str, str]:
@@ -111,7 +106,8 @@ def quality_sentences(report: ReviewReport) -> dict[str, str]:
     if report.all_bad_verdicts and report.all_bad:
         found[BAD] = f"All summaries are bad in {percent(report.all_bad)} of verdicts."
     if report.skipped:
-        found[SKIPPED] = f"{len(report.skipped)} skipped: {', '.join(_reasons(report.skipped))}."
+        reasons = dict.fromkeys(markdown_cell(verdict.skipped) for verdict in report.skipped)
+        found[SKIPPED] = f"{len(report.skipped)} skipped: {', '.join(reasons)}."
     return found
 
 
@@ -145,7 +141,6 @@ def write_review_exports(
     """Write verdicts.csv, review.jsonl, preferences.jsonl, report.json and report.md to `folder`, which is created if
     necessary. history: all revisions (`ReviewStore.verdicts`).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     last = {(verdict.item, verdict.reviewer, verdict.round): verdict for verdict in history}
     contents: dict[str, Iterable[str]] = {
         "verdicts.csv": verdicts_csv(review, history),
@@ -154,16 +149,8 @@ def write_review_exports(
         "report.json": [review_json(report)],
         "report.md": [review_markdown(report)],
     }
-    for name, content in contents.items():
-        # JSON may contain lone surrogates, which UTF-8 cannot encode.
-        with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
-            file.writelines(content)
-    return [folder / name for name in contents]
+    return write_texts(folder, contents)
 
 
 def _cells(rows: Iterable[Sequence[str]]) -> list[list[str]]:
     return [[markdown_cell(cell) for cell in row] for row in rows]
-
-
-def _reasons(skipped: Sequence[Verdict]) -> list[str]:
-    return list(dict.fromkeys(markdown_cell(verdict.skipped) for verdict in skipped))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from dsum_demo.data.tables import PACKED_ENDINGS, Row, find_table, name_rows, re
 from dsum_demo.data.values import read_label_value
 from dsum_demo.errors import DataError
 from dsum_demo.training.config import DataConfig
+from dsum_demo.utils.formatting import csv_line
 
 _PREVIEW_ROWS = 5
 
@@ -149,10 +148,7 @@ def sample_csv() -> str:
         ("3", "Anna: The train is late again.\nBen: Then take the bus, it leaves at six.\nAnna: I will.",
          "Anna takes the six o'clock bus because the train is late."),
     ]  # fmt: skip
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerows([("id", "dialogue", "summary"), *rows])
-    return file.getvalue()
+    return "".join(map(csv_line, [("id", "dialogue", "summary"), *rows]))
 
 
 def _read(

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,16 @@ def write_atomically(file: Path, text: str) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_texts(folder: Path, contents: Mapping[str, Iterable[str]]) -> list[Path]:
+    """Write files of `folder`, which is created if necessary, each from the pieces of its text; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        # JSON may contain lone surrogates, which UTF-8 cannot encode.
+        with (folder / name).open("w", encoding="utf-8", errors="replace", newline="") as file:
+            file.writelines(content)
+    return [folder / name for name in contents]
 
 
 def delete_folder(folder: Path) -> None:
