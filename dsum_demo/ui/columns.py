@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import gradio as gr
 
-ROLES = ("dialogue", "summary", "id")
+from dsum_demo.ui.theme import Update
 
-Update = Any  # gradio's updates are plain dictionaries
+ROLES = ("dialogue", "summary", "id")
 
 
 def column_choosers(prefix: str = "column", several: Collection[str] = ()) -> dict[str, gr.Dropdown]:

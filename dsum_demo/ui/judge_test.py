@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from types import MethodType
-from typing import Any
 
 import gradio as gr
 
@@ -32,8 +31,6 @@ ABOUT = (
 )
 REDRAW_SECONDS = 0.5
 LIMIT = 200  # dialogues of an uploaded file
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_judge_test(services: Services) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.events import Dependency
 
-from dsum_demo.ui.theme import QUIET
-
-Update = Any  # gradio's updates are plain dictionaries
+from dsum_demo.ui.theme import QUIET, Update
 
 
 class StopFlag:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from types import MethodType
-from typing import Any
 
 import gradio as gr
 
@@ -19,7 +18,7 @@ from dsum_demo.models.snippet import snippet_of
 from dsum_demo.ui.html import html_table, notice
 from dsum_demo.ui.long_task import StopFlag, connect_long_task
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.utils.formatting import size
 
 ABOUT = (
@@ -31,8 +30,6 @@ ABOUT_EXPORT = (
     "Ollama. It then loads the files in a process without dsum and compares 20 summaries with the app's."
 )
 REDRAW_SECONDS = 0.5
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) -> gr.Dropdown:

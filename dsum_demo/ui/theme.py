@@ -1,4 +1,4 @@
-"""The page's theme, title and options that all event listeners share."""
+"""The page's theme and title, and what all event listeners share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 TITLE = "dsum"
+Update = Any  # gradio's updates are plain dictionaries
 # For all event listeners of the page: not part of the API, and no progress bar, because the page shows progress itself.
 # Otherwise gradio sends the status of each event to each component that was ever an output: most of the browser's work.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}

@@ -27,7 +27,7 @@ from dsum_demo.ui.evaluate.example_table import (
 )
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 ALL = [("All examples", "")]
 LISTS_OF_SUMMARIES = ("invented", "swapped")
@@ -36,8 +36,6 @@ HOW = (
     "Click a row to read its dialogue and all summaries. Keys: ↑ ↓ and Enter in the table, ← → for the previous and "
     "next example."
 )
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

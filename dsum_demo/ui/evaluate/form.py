@@ -23,7 +23,7 @@ from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_cho
 from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 FILE_TYPES = [*ENDINGS, ".gz", ".zip"]
 DEFAULT_LIMIT = 100
@@ -43,8 +43,6 @@ REFERENCE_NAME = re.compile(
 NO_SYSTEM_NAME = re.compile(
     r"^(index|id|fname|dialogue|conversation|document|article|topic\d?)$|^unnamed", re.IGNORECASE
 )
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

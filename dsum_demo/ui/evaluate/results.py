@@ -20,14 +20,13 @@ from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.html import link_button
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 SLICE_CHOICES = [("Length", "length"), ("Topic", "topic"), ("Speakers", "speakers")]
 HOW_PAIRS = "One bar per dialogue: above zero the first system scores higher, below zero the second."
 HOW_LENGTH = "One point per summary. Lines connect the means of ten groups of dialogues, from shortest to longest."
 HOW_SLICES = "Means with 95 % confidence intervals; a slice with few examples has a wide interval."
 
-Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "facts", "headline", "warnings", "training", "means_title", "means", "means_table", "parts_table", "checks", "by",
     "pair", "pairs_title", "pairs", "differences", "length_title", "length", "slices_title", "slices", "slices_table",

@@ -20,7 +20,7 @@ from dsum_demo.ui.evaluate.html_report import html_report
 from dsum_demo.ui.evaluate.tables import HOW_DIFFERENCES, day
 from dsum_demo.ui.html import change, html_table, notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 # The files of `write_exports`, in its order, and the HTML report.
 FILES = (
@@ -32,8 +32,6 @@ FILES = (
 )
 HOW_FILES = "Every file includes the ROUGE signature. Cells that a spreadsheet would run as a formula are escaped."
 HOW_COMPARED = "Compares two evaluations of the same data per dialogue: the second minus the first."
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_downloads(services: Services, key: gr.State) -> None:

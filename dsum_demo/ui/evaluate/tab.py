@@ -28,7 +28,7 @@ from dsum_demo.ui.evaluate.results import PARTS, Results, build_summary, build_v
 from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.utils.formatting import duration
 
 TICK_SECONDS = 1.0
@@ -38,8 +38,6 @@ ABOUT = (
     "summaries behind it."
 )
 EMPTY = "No evaluations yet. Start with the samples: choose the systems below and press Evaluate."
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_evaluate_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: gr.Tab, owner: gr.BrowserState) -> None:
@@ -226,7 +224,7 @@ def _follow(services: Services, run: BackgroundEvaluation, drawn: int) -> tuple[
     the run has no result, for corrections.
     """
     if run.over:
-        said = notice(_stopped(run), "") if run.stopping else ""
+        said = notice(stopped(run, "Evaluate the same data and systems"), "") if run.stopping else ""
         if run.error:
             said = notice(services.told(run.error), "error")
         chooser = chooser_update(services, run.key, run.key, run.title) if run.key else gr.skip()
@@ -270,11 +268,9 @@ def progress_bar(run: BackgroundEvaluation) -> str:
     )
 
 
-def _stopped(run: BackgroundEvaluation) -> str:
+def stopped(run: BackgroundEvaluation, how: str) -> str:
+    """What a stopped run leaves. how: what to do again to resume it."""
     progress = run.progress
     if progress is None or not progress.evaluation.examples:
         return "Stopped before the first summary."
-    return (
-        f"Stopped after {progress.done:,} of {progress.total:,} summaries, which are kept. Evaluate the same data and "
-        "systems again to resume."
-    )
+    return f"Stopped after {progress.done:,} of {progress.total:,} summaries, which are kept. {how} again to resume."

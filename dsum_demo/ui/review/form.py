@@ -24,7 +24,7 @@ from dsum_demo.ui.evaluate.saved import label
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review.visitor import LONGEST_REVIEWER
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 EVALUATION, FILE = "evaluation", "file"
 NEW = (SAMPLES, UPLOAD)  # models write new summaries
@@ -46,8 +46,6 @@ FORMS_OF_FILES = {
     FILE: "A table with one column of outputs per system, at least one reference column, and the dialogues.",
     UPLOAD: f"A table with the columns {EXPECTED_COLUMNS}.",
 }
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from dsum_demo.errors import InputError
-from dsum_demo.evaluation.background import BackgroundEvaluation, Wanted, describe
+from dsum_demo.evaluation.background import Wanted, describe
 from dsum_demo.review.records import MAX_SYSTEMS, MIN_SYSTEMS, ReviewDraft, check_name
 from dsum_demo.review.sources import draft_from_evaluation
 from dsum_demo.ui.evaluate.tab import progress_bar
 from dsum_demo.ui.review.form import FormValues
 from dsum_demo.ui.review.visitor import check_reviewer
 from dsum_demo.ui.services import ReviewRun, Services
+from dsum_demo.ui.theme import Update
 
 TICK_SECONDS = 1.0
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def start_run(services: Services, secret: str, values: FormValues) -> ReviewRun:
@@ -61,13 +59,3 @@ def run_parts(started: ReviewRun | None) -> dict[str, Update]:
         "stop": gr.update(value="Stopping…" if stopping else "Stop", interactive=not stopping),
         "timer": gr.update(active=True),
     }
-
-
-def stopped(run: BackgroundEvaluation) -> str:
-    """What a stopped run leaves."""
-    if run.progress is None or not run.progress.evaluation.examples:
-        return "Stopped before the first summary."
-    return (
-        f"Stopped after {run.progress.done:,} of {run.progress.total:,} summaries, which are kept. Start the same "
-        "review again to resume."
-    )

@@ -20,6 +20,7 @@ from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
 from dsum_demo.ui.review.html_report import review_html, review_sections, summary_number
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import Update
 
 # Each chart is below the section of its name.
 CHARTS = ("Systems", "Pairs", "Metrics against people")
@@ -27,8 +28,6 @@ RESULT_PARTS = (
     "results", "facts", "systems", "systems_chart", "pairs", "pairs_chart", "metrics", "metrics_chart", "others",
 )  # fmt: skip
 TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".json": "application/json", ".md": "text/markdown"}
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_results() -> dict[str, Any]:

@@ -25,16 +25,17 @@ from dsum_demo.ui.account import account_name, can_sign_in
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.compare.tab import CompareTab
 from dsum_demo.ui.evaluate.form import offer_new_systems
+from dsum_demo.ui.evaluate.tab import stopped
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review import desk
 from dsum_demo.ui.review.form import NEW, FormValues, build_review_form, offer_evaluations
-from dsum_demo.ui.review.new_run import TICK_SECONDS, draft_of_run, run_parts, start_run, stopped
+from dsum_demo.ui.review.new_run import TICK_SECONDS, draft_of_run, run_parts, start_run
 from dsum_demo.ui.review.results import RESULT_PARTS, build_results, check_access, draw_results, write_page
 from dsum_demo.ui.review.start import review_list, samples_draft, storage_notice, wanted_review
 from dsum_demo.ui.review.visitor import Visitor, check_reviewer
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.ui.train.tab import BrowserMemory
 
 READERS_AT_ONCE = 8  # concurrent handlers; each takes milliseconds
@@ -42,8 +43,6 @@ MOST_SPANS = 200  # in one verdict
 PARTS = ("notice", "running", "bar", "stop", "timer", "start", "list", "desk", "names", *RESULT_PARTS)
 
 HIDDEN = gr.update(visible=False)
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_review_tab(
@@ -159,7 +158,7 @@ def tick(services: Services, secret: str, names: Any, shown: str) -> tuple[Updat
     if services.review_runs.pop(visitor.secret, None) is None:
         return parts(**run_parts(None))  # another tab of this browser opens it
     if started.run.stopping:
-        return parts(notice=notice(stopped(started.run)), **run_parts(None))
+        return parts(notice=notice(stopped(started.run, "Start the same review")), **run_parts(None))
     try:
         draft = draft_of_run(services, started)
         if not shown:

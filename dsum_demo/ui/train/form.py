@@ -23,14 +23,13 @@ from dsum_demo.training.methods import ALL_LINEAR, METHODS, Method, method, targ
 from dsum_demo.training.presets import Preset, preset, presets
 from dsum_demo.ui.columns import ROLES
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import Update
 from dsum_demo.utils.fields import Field
 
 UPLOAD, PLACE = "upload", "place"
 FIRST_PRESET = "smoke"
 LABELS = {"r": "rank (r)"}
 ADVANCED_OPTIONS = ("bias", "task_type")  # of a method; only the defaults are useful
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def option_fields() -> dict[str, Field]:
@@ -111,14 +110,6 @@ def base_choices(services: Services, ask: bool = True) -> list[tuple[str, str]]:
     families = registry.families() if ask and not services.settings.public else [registry.training_family]
     usable = [family for family in families if registry.availability(family.base).usable]
     return [(family.title, family.base.name) for family in usable or [registry.training_family]]
-
-
-def preset_choices() -> list[tuple[str, str]]:
-    return [(each.title, each.name) for each in presets().values()]
-
-
-def method_choices() -> list[tuple[str, str]]:
-    return [(row.title, row.name) for row in METHODS.values()]
 
 
 def source_choices(services: Services) -> list[tuple[str, str]]:

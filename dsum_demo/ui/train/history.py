@@ -13,7 +13,7 @@ from dsum_demo.runs.store import Run, RunStatus, differences
 from dsum_demo.training.methods import METHODS
 from dsum_demo.ui.sortable_table import Column, SortOrder, cells, headings, sort_rows
 from dsum_demo.ui.train.charts import MOST_OVERLAID
-from dsum_demo.ui.train.run_cards import ago, best_score, state_of
+from dsum_demo.ui.train.run_cards import ago, best_score, show_button, state_of
 from dsum_demo.utils.formatting import duration, millions, size
 
 
@@ -48,7 +48,7 @@ def _result(key: str) -> Callable[[RunRow], Any]:
 
 
 COLUMNS: tuple[Column[RunRow], ...] = (
-    Column("name", "Run", lambda r: r.name.casefold(), lambda r: _name(r.name), number=False),
+    Column("name", "Run", lambda r: r.name.casefold(), lambda r: show_button(r.name), number=False),
     Column("state", "State", lambda r: state_of(r.status),
            lambda r: f'<span class="state run-{r.status.state}">{state_of(r.status)}</span>', number=False),
     Column("method", "Method", lambda r: _method(r), lambda r: escape(_method(r)), number=False),
@@ -132,10 +132,6 @@ def _row(row: RunRow, shown: Shown) -> str:
     name = escape(row.name)
     box = f'<input type="checkbox" data-choose="{name}" aria-label="Overlay the curve of {name}"{checked}>'
     return f"<tr><td>{box}</td>{cells(row, COLUMNS)}</tr>"
-
-
-def _name(name: str) -> str:
-    return f'<button type="button" class="link" data-show="{escape(name)}">{escape(name)}</button>'
 
 
 def _method(row: RunRow) -> str:

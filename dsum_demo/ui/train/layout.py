@@ -10,7 +10,8 @@ import gradio as gr
 from dsum_demo.data.tables import ENDINGS
 from dsum_demo.runs.limits import PUBLIC
 from dsum_demo.training.config import DATA_FIELDS, TRAINING_FIELDS, RunConfig
-from dsum_demo.training.methods import method
+from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.presets import presets
 from dsum_demo.training.sweep import DEFAULT_STEPS
 from dsum_demo.ui.account import can_sign_in
 from dsum_demo.ui.columns import column_choosers
@@ -24,10 +25,8 @@ from dsum_demo.ui.train.form import (
     explain_method,
     explain_preset,
     field_component,
-    method_choices,
     module_choices,
     option_fields,
-    preset_choices,
     public_note,
     source_choices,
 )
@@ -60,12 +59,14 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
     left: dict[str, Any] = {}
     if public:
         plain(notice(_public_rules(can_sign_in(services.settings))))
-    preset = gr.Dropdown(preset_choices(), value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
+    named = [(each.title, each.name) for each in presets().values()]
+    preset = gr.Dropdown(named, value=FIRST_PRESET, label="Preset", filterable=False, elem_id="train-preset")
     left["noted"] = plain(explain_preset(FIRST_PRESET, first.training.task_type, public))
     base = gr.Dropdown(
         base_choices(services, ask=False), value=first.base, label="Base model", filterable=False, elem_id="train-base"
     )
-    way = gr.Dropdown(method_choices(), value=chosen.name, label="Method", filterable=False, elem_id="train-method")
+    titled = [(row.title, row.name) for row in METHODS.values()]
+    way = gr.Dropdown(titled, value=chosen.name, label="Method", filterable=False, elem_id="train-method")
     left["explained"] = plain(explain_method(chosen))
     name = gr.Textbox(
         label="Run name",

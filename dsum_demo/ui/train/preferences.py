@@ -17,14 +17,12 @@ from dsum_demo.training.preference_pairs import LEAST_PAIRS, preference_config, 
 from dsum_demo.ui.review.results import check_access
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.ui.train.start import queued, refused
 from dsum_demo.ui.train.upload import keep_upload
 from dsum_demo.utils.files import safe_name
 
 A_FILE = ("A file of exported pairs", "")
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def build_preferences(services: Services) -> dict[str, Any]:

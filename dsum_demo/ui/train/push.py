@@ -12,7 +12,6 @@ import gradio as gr
 from dsum_demo.composition import hub_probe
 from dsum_demo.errors import DsumError, InputError
 from dsum_demo.runs.publish import push
-from dsum_demo.runs.store import Run
 from dsum_demo.ui.account import can_sign_in
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
@@ -51,7 +50,7 @@ def connect_push(services: Services, made: dict[str, Any], watching: gr.Dropdown
     if not can_push(services):
         return
     start, result = made["start"], made["result"]
-    begun = start.click(begin, None, start, queue=False, **QUIET)
+    begun = start.click(lambda: gr.update(interactive=False, value="Pushing…"), None, start, queue=False, **QUIET)
     pushed = begun.then(
         MethodType(push_run, services),
         [watching, owner, made["repository"], made["access"]],
@@ -59,16 +58,8 @@ def connect_push(services: Services, made: dict[str, Any], watching: gr.Dropdown
         concurrency_limit=1,
         **QUIET,
     )
-    pushed.then(end, None, start, queue=False, **QUIET)
+    pushed.then(lambda: gr.update(interactive=True, value="Push"), None, start, queue=False, **QUIET)
     watching.change(lambda: "", None, result, **QUIET)
-
-
-def begin() -> Any:
-    return gr.update(interactive=False, value="Pushing…")
-
-
-def end() -> Any:
-    return gr.update(interactive=True, value="Push")
 
 
 def push_run(
@@ -86,7 +77,10 @@ def push_run(
             raise InputError("Sign in with your Hugging Face account to push a run.")
         token = account.token if account else None
         run = services.jobs.get(name or "", owner)
-        uploading = run_in_thread(lambda stop: _push(services, run, repository, access, token), "push", REDRAW_SECONDS)
+        hub, private = hub_probe(services.settings), access != PUBLIC
+        uploading = run_in_thread(
+            lambda stop: push(run, repository, hub, private=private, token=token), "push", REDRAW_SECONDS
+        )
         weights = size(sum(file.stat().st_size for file in run.best.glob("*"))) if run.best.is_dir() else ""
         yield notice(f"Uploading {run.name} to {repository}: {weights}.")
         while True:
@@ -102,7 +96,3 @@ def push_run(
             yield notice(f"Uploading {run.name} to {repository}: {weights}, {duration(seconds)}.")
     except DsumError as error:
         yield notice(services.told(error), "error")
-
-
-def _push(services: Services, run: Run, repository: str, access: str, token: str | None) -> str:
-    return push(run, repository, hub_probe(services.settings), private=access != PUBLIC, token=token)

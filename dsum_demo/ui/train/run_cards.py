@@ -93,7 +93,7 @@ def queue_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, b
     elif current:
         name, curve = current
         share = f", {100 * _share(curve):.0f} %" if curve.latest else ""
-        items.append(f"<li>{_show(name)} {'is training' if curve.latest else 'is starting'}{share}</li>")
+        items.append(f"<li>{show_button(name)} {'is training' if curve.latest else 'is starting'}{share}</li>")
     for number, (name, may) in enumerate(waiting, 1):
         remove = (
             f'<button type="button" class="small" data-remove="{escape(name)}" '
@@ -101,7 +101,7 @@ def queue_list(current: tuple[str, Curve] | None, waiting: Sequence[tuple[str, b
             if may
             else ""
         )
-        shown = _show(name) if name else "Another visitor’s run"
+        shown = show_button(name) if name else "Another visitor’s run"
         items.append(f'<li><span class="place">{number}.</span> {shown} {remove}</li>')
     return f'<div class="line"><b>Queue</b><ul>{"".join(items)}</ul></div>'
 
@@ -226,7 +226,8 @@ def _reason(status: RunStatus) -> str:
     return notice(status.reason) if status.state in (RunState.STOPPED, RunState.FINISHED) else ""
 
 
-def _show(name: str) -> str:
+def show_button(name: str) -> str:
+    """The name of a run, which opens it."""
     return f'<button type="button" class="link" data-show="{escape(name)}">{escape(name)}</button>'
 
 

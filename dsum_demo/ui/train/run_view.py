@@ -28,6 +28,7 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import link_button, notice
 from dsum_demo.ui.model_export import code_block
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import Update
 from dsum_demo.ui.train.charts import loss_figure, overlay_figures, score_figure, step_figure, sweep_figure
 from dsum_demo.ui.train.first_batch_view import first_batch_details
 from dsum_demo.ui.train.generated_summaries import learning_table
@@ -40,7 +41,6 @@ KEPT_ZIP_SECONDS = 600
 RECORDED = Path("recordings", "smoke-lora", "events.jsonl")  # below the root: the smoke test's run, which ships
 KEEP, DISCARD, RESUME, DELETE = "keep", "discard", "resume", "delete"
 
-Update = Any  # gradio's updates are plain dictionaries
 PARTS = (
     "drawn", "timer", "line", "watching", "card", "keep", "discard", "resume", "open", "zip", "export", "delete",
     "code", "push", "asking", "question", "log", "output", "curves", "loss", "score_title", "score", "dynamics",

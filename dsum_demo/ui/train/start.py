@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,6 +21,7 @@ from dsum_demo.training.sweep import with_sweep
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.model_export import code_block
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import Update
 from dsum_demo.ui.train.form import (
     FIRST_PRESET,
     PLACE,
@@ -41,10 +40,10 @@ from dsum_demo.ui.train.form import (
 )
 from dsum_demo.ui.train.run_cards import command_line, cost_card
 from dsum_demo.utils.files import safe_name
+from dsum_demo.utils.threads import run_in_thread
 
 PROBE_REDRAW_SECONDS = 0.5
 
-Update = Any  # gradio's updates are plain dictionaries
 Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.names`
 
 
@@ -221,26 +220,12 @@ def _name(services: Services, config: RunConfig, typed: str | None) -> str:
 
 def measure(services: Services, config: RunConfig) -> Iterator[float | dict[str, Any]]:
     """Yields the elapsed seconds while the probe runs in a child process, then its result. Closing stops the child."""
-    stop, answer = threading.Event(), dict[str, Any]()
-
-    def work() -> None:
-        try:
-            answer["cost"] = probe(config, services.settings.as_environment(), stop.is_set)
-        except DsumError as error:
-            answer["error"] = error
-
-    thread = threading.Thread(target=work, name="probe", daemon=True)
-    began = time.monotonic()
-    thread.start()
-    try:
-        while thread.is_alive():
-            yield time.monotonic() - began
-            thread.join(PROBE_REDRAW_SECONDS)
-    finally:
-        stop.set()
-    if "error" in answer:
-        raise answer["error"]
-    yield answer["cost"]
+    environment = services.settings.as_environment()
+    yield (
+        yield from run_in_thread(
+            lambda stop: probe(config, environment, stop.is_set), "probe", every=PROBE_REDRAW_SECONDS
+        )
+    )
 
 
 def command_html(config: RunConfig, public: bool = False) -> str:

@@ -16,7 +16,7 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.ui.train import run_view
 from dsum_demo.ui.train import start as training_start
 from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config
@@ -30,8 +30,6 @@ TICK_SECONDS = 1.0
 READERS_AT_ONCE = 8  # concurrent handlers that only read files
 STARTED = ("#train-problem .notice", "#run-card")  # shown after a start: the error, else the run
 PROBES_AT_ONCE = 1  # concurrent probes would distort each other
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,12 @@ from dsum_demo.training.dataset import Preview, preview, sample_csv
 from dsum_demo.ui.columns import ROLES, fill_choosers, hide_choosers
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
+from dsum_demo.ui.theme import Update
 from dsum_demo.ui.train.form import PLACE, UPLOAD
 from dsum_demo.utils.files import safe_name
 
 SHOWN_PROBLEMS = 30
 SHOWN_CHARS = 160
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 def keep_upload(file: Path, folder: Path, max_rows: int | None = None) -> Path:
