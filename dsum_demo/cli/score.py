@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dsum_demo.cli.console import DONE, INTERRUPTED, follow, say, split_names, stopping
@@ -64,7 +65,7 @@ def _means(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
     checks = [check.name for check in CHECKS if check.needs == "judge"]
     return {
-        system.name: {name: mean.as_dict() if (mean := system.checks[name]) else None for name in checks}
+        system.name: {name: asdict(mean) if (mean := system.checks[name]) else None for name in checks}
         for system in build_report(evaluation).systems
     }
 

@@ -316,11 +316,9 @@ class EvaluationQueue:
         if wanted.file:
             examples = regroup(read_samples(wanted.file, broken, wanted.columns))
         else:
-
-            def show(text: str, share: float | None) -> None:
-                tell(text)
-
-            examples = self._sources.read(wanted.source, on_progress=show, should_stop=should_stop)
+            examples = self._sources.read(
+                wanted.source, on_progress=lambda text, share: tell(text), should_stop=should_stop
+            )
         tell("")
         yield from evaluate(
             self.store, specs, examples, data=wanted.file.name if wanted.file else wanted.source,

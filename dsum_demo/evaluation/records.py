@@ -81,17 +81,10 @@ class ExampleRecord:
     def as_dict(self, *, texts: bool = True) -> dict[str, Any]:
         """An object for JSON; without dialogue and references if texts is False."""
         return {
-            "id": self.id,
-            "row": self.row,
-            "fingerprint": self.fingerprint,
-            "group": self.group,
+            **self.__dict__,
             "dialogue": self.dialogue if texts else None,
             "references": list(self.references) if texts else [],
-            "reference_count": self.reference_count,
             "topics": list(self.topics),
-            "words": self.words,
-            "turns": self.turns,
-            "speakers": self.speakers,
             "outputs": {name: _output_dict(output) for name, output in self.outputs.items()},
             "lead3": _scores_dict(self.lead3) if self.lead3 else None,
             "human": _scores_dict(self.human) if self.human else None,

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from dsum_demo.errors import GenerationError
-from dsum_demo.evaluation.notable_examples import ReadyList, differences, ready_lists
+from dsum_demo.evaluation.notable_examples import ReadyList, ready_lists
 from dsum_demo.evaluation.records import (
     Evaluation,
     ExampleRecord,
@@ -27,7 +27,7 @@ from dsum_demo.evaluation.training_data import without_training_data
 from dsum_demo.evaluation.warnings import Warning, warnings_of
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES, RESAMPLES, Bootstrap, Interval
 from dsum_demo.metrics.checks import CHECKS
-from dsum_demo.metrics.scores import HEADLINE, METRICS, Score, Signature, mean_scores, signature
+from dsum_demo.metrics.scores import METRICS, Score, Signature, mean_scores, signature
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,6 @@ def headline_report(evaluation: Evaluation) -> tuple[Evaluation, Report]:
 def build_report(evaluation: Evaluation, resamples: int = RESAMPLES) -> Report:
     """The report of a complete or partial evaluation; deterministic for the evaluation's seed."""
     return _Builder(evaluation, resamples).report()
-
-
-def paired(evaluation: Evaluation, system: str, baseline: str, metric: str = HEADLINE) -> list[tuple[str, float]]:
-    """(example id, F1 of system - F1 of baseline) in ascending order."""
-    return differences(evaluation.examples, system, baseline, metric)
 
 
 class _Builder:

@@ -111,7 +111,8 @@ class EvaluationState:
         known = self.cache.get(list(keys.values()))
         for dialogue in dialogues:
             if keys[dialogue] in known:
-                self._stop_if_asked()
+                if self.should_stop():
+                    raise Stopped("The evaluation was stopped.")
                 self._take(system, dialogue, known[keys[dialogue]], cached=True)
         if known:
             yield self.progress(note)
@@ -195,7 +196,3 @@ class EvaluationState:
         family = self.store.registry.family(system.spec.family)
         prompt, limit = family.prompt.fingerprint, family.max_source_tokens
         return output_key(identity.weights, prompt, limit, self.decode.as_dict(), identity.dtype, dialogue)
-
-    def _stop_if_asked(self) -> None:
-        if self.should_stop():
-            raise Stopped("The evaluation was stopped.")

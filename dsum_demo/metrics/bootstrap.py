@@ -45,9 +45,6 @@ class Interval:
             return shown(self.mean) + unit
         return f"{shown(self.mean)}{unit} [{shown(self.low)}, {shown(self.high)}]"
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        return {"mean": self.mean, "low": self.low, "high": self.high, "n": self.n}
-
 
 class Bootstrap:
     """Resampled means of the columns of `values`. All columns share the same resamples, so statistics that combine

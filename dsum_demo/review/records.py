@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from dsum_demo.data.examples import fingerprint
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.records import SystemInfo
+from dsum_demo.utils.ownership import digest
 
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 4
 LABELS = "ABCD"  # of the cards, in displayed order
@@ -66,7 +66,7 @@ class ReviewText:
 
     @property
     def digest(self) -> str:
-        return text_digest(self.text)
+        return digest(self.text)
 
 
 @dataclass(frozen=True)
@@ -280,11 +280,6 @@ class ReviewProgress:
     @property
     def finished(self) -> bool:
         return self.answered > 0 and self.remaining == 0
-
-
-def text_digest(text: str) -> str:
-    """SHA-256 of a text, in hex digits."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_name(name: str, what: str = "The name") -> str:

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,11 +234,9 @@ class RunQueue:
         for run in ended[PUBLIC["kept_runs"] :]:
             run.delete()
 
-    @contextmanager
-    def _locked(self, wait: float = LOCK_SECONDS) -> Iterator[None]:
+    def _locked(self, wait: float = LOCK_SECONDS) -> AbstractContextManager[None]:
         refusal = TrainingError("Another app is using the queue of this data folder; try again.")
-        with locked(self.runs.folder / ".line.lock", wait, refusal):
-            yield
+        return locked(self.runs.folder / ".line.lock", wait, refusal)
 
 
 def default_name(config: RunConfig) -> str:

@@ -23,7 +23,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -155,15 +155,13 @@ class Run:
     def clear_stop(self) -> None:
         (self.folder / "stop").unlink(missing_ok=True)
 
-    @contextmanager
-    def claim(self) -> Iterator[None]:
+    def claim(self) -> AbstractContextManager[None]:
         """Lock this run for the process that trains it; the system releases the lock when the process ends.
 
         Raises TrainingError if another process holds the lock.
         """
         refusal = TrainingError(f"Another process is training {self.name} already; wait for it or stop it.")
-        with locked(self.folder / ".lock", _CLAIM_SECONDS, refusal):
-            yield
+        return locked(self.folder / ".lock", _CLAIM_SECONDS, refusal)
 
     def write_json(self, name: str, record: Mapping[str, Any]) -> None:
         write_atomically(self.folder / name, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
@@ -244,15 +242,13 @@ class Runs:
             return run
         raise InputError(f"There are too many runs named {wanted!r}; choose another name.")
 
-    @contextmanager
-    def turn(self, wait: float = -1) -> Iterator[None]:
+    def turn(self, wait: float = -1) -> AbstractContextManager[None]:
         """Lock training in this data folder: one run trains at a time, across all apps and commands.
 
         wait: seconds, -1 for no limit. Raises TrainingError if the lock is not free by then.
         """
         refusal = TrainingError("Another run is training in this data folder; wait for it or stop it.")
-        with locked(self.folder / ".training.lock", wait, refusal, poll=0.2):
-            yield
+        return locked(self.folder / ".training.lock", wait, refusal, poll=0.2)
 
 
 def differences(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

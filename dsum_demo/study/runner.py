@@ -138,12 +138,10 @@ def run_study(
     examples: list[Example] = []
     if QUALITY in parts:
         examples = draw(make_sources(settings).read(plan.validation), plan.validation_limit, seed=0)
-    units = [
-        *((QUALITY, unit) for unit in (work.quality_units(examples) if QUALITY in parts else ())),
-        *((COSTS, unit) for unit in (work.cost_units() if COSTS in parts else ())),
-    ]
+    units = [*work.quality_units(examples)] if QUALITY in parts else []
+    units += work.cost_units() if COSTS in parts else ()
     times: list[float] = []
-    for number, (_, unit) in enumerate(units):
+    for number, unit in enumerate(units):
         if should_stop():
             raise Stopped("The study was stopped; run the same command again to resume it.")
         left = (len(units) - number) * sum(times) / len(times) if times else None
@@ -196,10 +194,7 @@ class _StudyState:
             return False
         record = {"model": self.plan.base, **self._evaluated(self.plan.base, examples)}
         references = max(len(example.references) for example in examples)
-        self._write(
-            original=record,
-            signature=signature(n=len(examples), references=references).as_dict(),
-        )
+        self._write(original=record, signature=signature(n=len(examples), references=references).as_dict())
         return True
 
     def _search(self, name: str, rate: float) -> bool:
@@ -234,11 +229,7 @@ class _StudyState:
             return False
         rate = self.study.best_learning_rate(name)
         if rate is None:
-            row: dict[str, Any] = {
-                "method": name,
-                "seed": seed,
-                "reason": "Training failed with all learning rates.",
-            }
+            row: dict[str, Any] = {"method": name, "seed": seed, "reason": "Training failed with all learning rates."}
         else:
             run = self._train(f"{name}-seed{seed}", self.plan.config(name, rate, self.plan.steps, seed))
             result = run.result()

@@ -8,9 +8,10 @@ from statistics import fmean
 
 import pytest
 
+from dsum_demo.evaluation.notable_examples import differences
 from dsum_demo.evaluation.recorded import evaluate_recorded
 from dsum_demo.evaluation.records import Published
-from dsum_demo.evaluation.report import build_report, paired
+from dsum_demo.evaluation.report import build_report
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.rouge import ROUGE_TYPES
 
@@ -50,7 +51,7 @@ def test_differences_compare_tuned_systems_with_the_original_and_lora_with_full(
         ("full", "original"), ("lora", "original"), ("lora", "full")
     ]  # fmt: skip
     for difference in report.differences:
-        pairs = [value for _, value in paired(recorded, difference.system, difference.baseline)]
+        pairs = [value for _, value in differences(recorded.examples, difference.system, difference.baseline)]
         assert difference.f1["rouge1"].mean == pytest.approx(fmean(pairs))
     assert report.differences[0].f1["rouge1"].excludes_zero
 
@@ -99,7 +100,7 @@ def test_a_failed_system_does_not_reduce_the_examples_of_the_others(recorded):
     assert report.n == 29 and [system.n for system in report.systems] == [29, 29, 12]
     lora = report.differences[1]
     assert lora.f1["rouge1"].n == 12
-    pairs = [value for _, value in paired(evaluation, "lora", "original")]
+    pairs = [value for _, value in differences(evaluation.examples, "lora", "original")]
     assert lora.f1["rouge1"].mean == pytest.approx(fmean(pairs))
     assert report.recovery.gain.n == 12
 

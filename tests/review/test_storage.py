@@ -17,8 +17,9 @@ import pytest
 
 from dsum_demo.errors import InputError, StorageError
 from dsum_demo.review import storage
-from dsum_demo.review.records import ErrorSpan, text_digest
+from dsum_demo.review.records import ErrorSpan
 from dsum_demo.review.storage import MIGRATIONS, ReviewStore
+from dsum_demo.utils.ownership import digest
 from tests.review.conftest import SYSTEMS, answer, item, make_draft
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ def test_a_stored_review_is_equal_in_another_store(store, review):
 def test_the_file_contains_each_text_with_its_hash_and_uses_wal(store, review):
     with sqlite3.connect(store.file) as database:
         rows = database.execute("SELECT text, sha256 FROM texts").fetchall()
-        assert len(rows) == 18 and all(text_digest(text) == digest for text, digest in rows)
+        assert len(rows) == 18 and all(digest(text) == found for text, found in rows)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 

@@ -14,8 +14,9 @@ import pytest
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import InputError
 from dsum_demo.evaluation.background import RECORDED, UPLOAD, BackgroundEvaluation, EvaluationQueue, Wanted, broken_rows
+from dsum_demo.evaluation.notable_examples import differences
 from dsum_demo.evaluation.records import Evaluation, Published
-from dsum_demo.evaluation.report import Report, build_report, paired
+from dsum_demo.evaluation.report import Report, build_report
 from dsum_demo.evaluation.storage import SavedEvaluations, write_evaluation
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS
@@ -463,11 +464,11 @@ def test_paired_differences_are_sorted_and_colored_by_the_better_system(evaluati
     chart = charts.differences_chart(evaluation, TRIO[1], TRIO[0], "rouge1")
     below, above = (trace for trace in chart.figure.data if trace.type == "bar")
     drawn = [*below.y, *above.y]
-    assert drawn == sorted(drawn) == [100 * d for _, d in paired(evaluation, TRIO[1], TRIO[0], "rouge1")]
+    assert drawn == sorted(drawn) == [100 * d for _, d in differences(evaluation.examples, TRIO[1], TRIO[0], "rouge1")]
     assert all(y < 0 for y in below.y) and all(y >= 0 for y in above.y)
     assert below.marker.color == LOOKS[KINDS[0]].color and above.marker.color == LOOKS[KINDS[1]].color
     assert any(shape.y0 == 0 == shape.y1 for shape in chart.figure.layout.shapes), "the zero line"
-    ahead = sum(d > 0 for _, d in paired(evaluation, TRIO[1], TRIO[0], "rouge1"))
+    ahead = sum(d > 0 for _, d in differences(evaluation.examples, TRIO[1], TRIO[0], "rouge1"))
     assert f"on {ahead} of 12 dialogues" in chart.title
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dsum_demo.evaluation.export import scale
+from dsum_demo.evaluation.notable_examples import differences
 from dsum_demo.evaluation.records import Evaluation, SystemInfo
-from dsum_demo.evaluation.report import Report, paired
+from dsum_demo.evaluation.report import Report
 from dsum_demo.evaluation.slices import Slice
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.scores import HEADLINE, METRICS, shown_unit
@@ -75,7 +76,7 @@ def means_chart(evaluation: Evaluation, report: Report) -> Chart:
 
 def differences_chart(evaluation: Evaluation, system: str, baseline: str, rouge: str) -> Chart:
     """The difference per dialogue, sorted, with a zero line."""
-    pairs = paired(evaluation, system, baseline, rouge)
+    pairs = differences(evaluation.examples, system, baseline, rouge)
     names, styles = _names(evaluation), system_looks(evaluation.systems)
     if not pairs:
         return Chart(f"{names[system]} and {names[baseline]} have no dialogues in common yet.", None)
