@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,11 @@ def rounded(weights: torch.Tensor, bits: int) -> torch.Tensor:
     return values.reshape(weights.shape).to(weights.dtype)
 
 
+# One kernel instead of a dozen passes over the weights, which on two cores took as long as the step itself.
+_compiled = torch.compile(rounded, dynamic=True)
+_WORTH_COMPILING = 10_000_000  # parameters
+
+
 @contextmanager
 def rounded_weights(model: torch.nn.Module) -> Iterator[None]:
     """Inside, every matrix has the values of the file; its gradients then apply to the unrounded weights.
@@ -42,11 +48,13 @@ def rounded_weights(model: torch.nn.Module) -> Iterator[None]:
     The straight-through estimator: Bengio et al., 2013, https://arxiv.org/abs/1308.3432.
     """
     kept = {}
+    large = sum(parameter.numel() for parameter in model.parameters()) > _WORTH_COMPILING
+    rounding = _compiled if large and shutil.which("g++") else rounded
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 kept[name] = parameter.detach().clone()
-                parameter.copy_(rounded(parameter, bits_of(name)))
+                parameter.copy_(rounding(parameter, bits_of(name)))
     try:
         yield
     finally:

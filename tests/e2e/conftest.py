@@ -63,7 +63,7 @@ def app_url(tmp_path_factory, forked_python) -> Iterator[str]:
     process, url = start_app(environment, (forked_python, "-m", "dsum_demo", "serve"))
     yield url
     process.terminate()
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def public_url(data, forked_python) -> Iterator[str]:
     process, url = start_app(environment, (forked_python, "-m", "dsum_demo", "serve"))
     yield url
     process.terminate()
-    process.wait(timeout=30)
+    assert process.wait(timeout=30) == 0
 
 
 def visit(browser: Browser, url: str) -> Page:
