@@ -22,6 +22,8 @@ def test_the_image_has_every_folder_that_the_app_reads():
         source for line in re.findall(r"^COPY (?!--from)(.+)$", FINAL, re.MULTILINE) for source in line.split()[:-1]
     }
     assert all((PROJECT_ROOT / source).exists() for source in copied)
+    kept = (PROJECT_ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in kept if line.startswith("!")} == copied | {"requirements.txt"}
     used = {"app.py", "dsum_demo", "models", "adapters", "judges", "samples", "evaluations", "recordings", "studies"}
     assert used <= copied
 
