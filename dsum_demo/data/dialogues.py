@@ -76,6 +76,6 @@ def speakers(dialogue: str) -> list[str]:
     return distinct(head[0] for head in split_heads(dialogue.split("\n")) if head)
 
 
-def lead(dialogue: str, turns: int = LEAD_TURNS) -> str:
-    """The first turns, by default LEAD-3, the baseline of the DialogSum paper (Chen et al. 2021)."""
-    return "\n".join(dialogue.splitlines()[:turns])
+def lead(dialogue: str) -> str:
+    """LEAD-3: the first turns, the baseline of the DialogSum paper (Chen et al. 2021)."""
+    return "\n".join(dialogue.splitlines()[:LEAD_TURNS])

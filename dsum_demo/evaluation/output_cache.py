@@ -113,11 +113,6 @@ class OutputCache:
             whole.update(f"{file.name}\0{self._digest(file)}\0".encode())
         return whole.hexdigest()[:16]
 
-    def clear(self) -> None:
-        """Delete all outputs and judgements."""
-        self._write("DELETE FROM outputs", [()])
-        self._write("DELETE FROM judged", [()])
-
     def _rows(self, table: str, columns: str, keys: Sequence[str]) -> Iterator[Any]:
         for start in range(0, len(keys), AT_ONCE):
             part = keys[start : start + AT_ONCE]

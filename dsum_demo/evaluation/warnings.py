@@ -11,6 +11,7 @@ from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, Syst
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES
 from dsum_demo.metrics.rouge import has_tokens, has_unread_letters
 from dsum_demo.metrics.scores import HEADLINE, METRICS
+from dsum_demo.utils.formatting import quantity
 
 SMALL = 100  # dialogues; with fewer, a point or two of ROUGE is mostly chance
 
@@ -40,7 +41,7 @@ def unread_warnings(evaluation: Evaluation, examples: Sequence[ExampleRecord]) -
     if silent := [id_ for id_, text in texts if not has_tokens(text)]:
         yield Warning(
             "no_tokens",
-            f"{len(silent):,} of {_count(len(texts), 'reference')} have no letter a-z and no digit, which is all "
+            f"{len(silent):,} of {quantity(len(texts), 'reference')} have no letter a-z and no digit, which is all "
             "that ROUGE reads; they have no score and do not count in the means.",
             examples=tuple(dict.fromkeys(silent)),
         )
@@ -49,7 +50,7 @@ def unread_warnings(evaluation: Evaluation, examples: Sequence[ExampleRecord]) -
         if unread := [id_ for id_, text in found if has_unread_letters(text)]:
             yield Warning(
                 "unread",
-                f"{len(unread):,} of {_count(len(found), what)} have letters that ROUGE does not read (it reads a-z "
+                f"{len(unread):,} of {quantity(len(found), what)} have letters that ROUGE does not read (it reads a-z "
                 "and 0-9 only); their scores ignore these letters. DSUM_UNICODE_ROUGE=1 adds a ROUGE that reads them.",
                 examples=tuple(dict.fromkeys(unread)),
             )
@@ -65,13 +66,13 @@ def _of_the_whole(evaluation: Evaluation, n: int, dialogues: int) -> Iterator[Wa
         )
         yield Warning("incomplete", f"Incomplete: {', '.join(done)}, of {evaluation.total:,} examples.")
     if 0 < dialogues < MIN_EXAMPLES:
-        yield Warning("few", f"Only {_count(dialogues, 'dialogue')}; intervals need at least {MIN_EXAMPLES}.")
+        yield Warning("few", f"Only {quantity(dialogues, 'dialogue')}; intervals need at least {MIN_EXAMPLES}.")
     elif 0 < dialogues < SMALL:
         yield Warning("few", f"Only {dialogues} dialogues: a difference of a few points may be chance.")
     if evaluation.skipped:
         rows = ", ".join(str(row.row) for row in evaluation.skipped[:10])
         more = f" and {len(evaluation.skipped) - 10} more" if len(evaluation.skipped) > 10 else ""
-        yield Warning("skipped", f"{_count(len(evaluation.skipped), 'invalid row')} skipped: {rows}{more}.")
+        yield Warning("skipped", f"{quantity(len(evaluation.skipped), 'invalid row')} skipped: {rows}{more}.")
 
 
 def _of_system(evaluation: Evaluation, system: SystemInfo) -> Iterator[Warning]:
@@ -114,11 +115,6 @@ def _set_aside(evaluation: Evaluation) -> str:
         if without:
             effects.append(f"{100 * fmean(with_them):.2f} instead of {100 * fmean(without):.2f} for {system.title}")
     return (
-        f"{_count(len(left_out), 'example')} of {len(left_out) + len(counted):,} left out: a system was trained on "
+        f"{quantity(len(left_out), 'example')} of {len(left_out) + len(counted):,} left out: a system was trained on "
         f"them. With them, {title} is {', '.join(effects)}."
     )
-
-
-def _count(number: int, what: str) -> str:
-    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{number:,} {what if number == 1 else plural}"

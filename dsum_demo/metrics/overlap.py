@@ -31,13 +31,13 @@ def shared_with_references(summary: str, references: Sequence[str]) -> list[Segm
     return _segments(summary, (shared(match[0]) for match in WORD.finditer(summary)))
 
 
-def copied_from_dialogue(summary: str, dialogue: str, ngram: int = COPY_NGRAM) -> list[Segment]:
-    """Mark runs of `ngram` or more words that the dialogue also has, ignoring case."""
-    known, runs = _ngrams(dialogue, ngram), ngrams(summary, ngram)
+def copied_from_dialogue(summary: str, dialogue: str) -> list[Segment]:
+    """Mark runs of `COPY_NGRAM` or more words that the dialogue also has, ignoring case."""
+    known, runs = _ngrams(dialogue, COPY_NGRAM), ngrams(summary, COPY_NGRAM)
     marked = [False] * len(words(summary))
     for i, run in enumerate(runs):
         if run in known:
-            marked[i : i + ngram] = [True] * ngram
+            marked[i : i + COPY_NGRAM] = [True] * COPY_NGRAM
     return _segments(summary, marked)
 
 

@@ -118,12 +118,12 @@ def self_consistency(
     return ratio(list(rows.values()), seed=seed, resamples=resamples)
 
 
-def ratio(rows: Sequence[Sequence[float]], *, seed: int, resamples: int, scale: float = 1.0) -> Interval | None:
-    """`scale` x the sum of the first column / the sum of the second, with an interval from resampled rows, one per
+def ratio(rows: Sequence[Sequence[float]], *, seed: int, resamples: int) -> Interval | None:
+    """The sum of the first column / the sum of the second, with an interval from resampled rows, one per
     dialogue; None if the second sum is 0.
     """
     if not sum(row[1] for row in rows):
         return None
     return Bootstrap(rows, seed=seed, resamples=resamples).statistic(
-        lambda means: scale * means[..., 0] / means[..., 1], len(rows)
+        lambda means: means[..., 0] / means[..., 1], len(rows)
     )

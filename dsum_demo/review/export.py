@@ -59,12 +59,10 @@ def review_jsonl(review: Review, items: Sequence[ReviewItem], verdicts: Sequence
         yield _dump({"type": "verdict", **verdict.as_dict()}) + "\n"
 
 
-def preference_jsonl(
-    review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict], template: str = PROMPT_TEMPLATE
-) -> Iterator[str]:
+def preference_jsonl(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdict]) -> Iterator[str]:
     """JSON lines of pairs for preference training, in the standard format with an explicit prompt that TRL's DPOTrainer
     reads: `prompt`, `chosen` and `rejected`. One line per dialogue and pair of systems with a majority; ties and
-    verdicts without a ranking are left out. template: the prompt, with `{dialogue}`.
+    verdicts without a ranking are left out.
     """
     names = [system.name for system in review.systems]
     dialogues, _ = by_dialogue(items)
@@ -77,7 +75,7 @@ def preference_jsonl(
             row = (item.id, better, worse)
             if outcome and row not in written:
                 written.add(row)
-                prompt = template.replace("{dialogue}", item.dialogue)
+                prompt = PROMPT_TEMPLATE.replace("{dialogue}", item.dialogue)
                 yield _dump({"prompt": prompt, "chosen": better, "rejected": worse}) + "\n"
 
 

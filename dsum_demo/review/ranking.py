@@ -64,7 +64,7 @@ def fit_davidson(counts: np.ndarray, pseudo_count: float = PSEUDO_COUNT) -> tupl
 
 
 def fit_davidson_with_length(
-    counts: np.ndarray, pairs: Sequence[int], lengths: np.ndarray, systems: int, pseudo_count: float = PSEUDO_COUNT
+    counts: np.ndarray, pairs: Sequence[int], lengths: np.ndarray, systems: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Worths by (…, system) for texts of equal length, and the coefficient of the length by (…).
 
@@ -77,7 +77,7 @@ def fit_davidson_with_length(
     base = _design(systems)
     rows = np.concatenate([np.asarray(pairs, dtype=int), np.arange(len(base))])
     lengths = np.concatenate([np.asarray(lengths, dtype=float), np.zeros(len(base))])
-    added = np.broadcast_to(np.full((len(base), 3), pseudo_count), (*counts.shape[:-2], len(base), 3))
+    added = np.broadcast_to(np.full((len(base), 3), PSEUDO_COUNT), (*counts.shape[:-2], len(base), 3))
     covariate = lengths[:, None, None] * np.array([0.5, 0.0, -0.5])[None, :, None]
     design = np.concatenate([base[rows], covariate], axis=-1)
     estimate = _fit(np.concatenate([counts, added], axis=-2), design)

@@ -19,6 +19,7 @@ from dsum_demo.review.metric_agreement import MetricAgreement, metric_agreement
 from dsum_demo.review.preferences import Pair, Preference, by_dialogue, counted, majority, midranks, preferences
 from dsum_demo.review.ranking import davidson_model, fit_davidson_with_length
 from dsum_demo.review.records import Review, ReviewItem, Verdict
+from dsum_demo.utils.formatting import quantity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -353,22 +354,18 @@ def _notes(review: Review, fast: Sequence[Verdict], without_hasty: bool) -> tupl
         notes.append("The verdicts of this review are simulated by a program; they are not people’s.")
     if review.identical:
         notes.append(
-            f"{_count(review.identical, 'dialogue')} on which all systems wrote the same text "
+            f"{quantity(review.identical, 'dialogue')} on which all systems wrote the same text "
             f"{_were(review.identical)} not reviewed; on these the systems are equal."
         )
     if review.without_dialogue:
         notes.append(
-            f"{_count(review.without_dialogue, 'example')} without a dialogue {_were(review.without_dialogue)} not "
+            f"{quantity(review.without_dialogue, 'example')} without a dialogue {_were(review.without_dialogue)} not "
             "reviewed."
         )
     if fast:
         what = "left out" if without_hasty else "included"
-        notes.append(f"{_count(len(fast), 'verdict')} took less time than reading the texts; {what} in all results.")
+        notes.append(f"{quantity(len(fast), 'verdict')} took less time than reading the texts; {what} in all results.")
     return tuple(notes)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _were(number: int) -> str:

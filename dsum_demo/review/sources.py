@@ -80,13 +80,7 @@ def draft_from_file(
     )
 
 
-def draft_from_comparison(
-    comparison: Comparison,
-    name: str = "",
-    *,
-    weights: Mapping[str, str] | None = None,
-    settings: ReviewSettings | None = None,
-) -> ReviewDraft:
+def draft_from_comparison(comparison: Comparison, *, weights: Mapping[str, str] | None = None) -> ReviewDraft:
     """A review of one comparison's complete summaries. weights: fingerprints by model name
     (`evaluation.output_cache.identify`). Raises InputError with fewer than two different summaries, and with more
     systems than a review can have.
@@ -120,14 +114,13 @@ def draft_from_comparison(
         raise InputError(f"The comparison has {len(done)} systems; compare at most {MAX_SYSTEMS} to review them.")
     if len(item.cards) < 2:
         raise InputError("The comparison has fewer than two different summaries; there is nothing to rank.")
-    settings = settings or ReviewSettings(verdicts_per_item=20, repeat_share=0.0, reveal="item")
     return ReviewDraft(
-        name=name or f"Comparison of {comparison.family.title}",
+        name=f"Comparison of {comparison.family.title}",
         source="comparison",
         systems=systems,
         items=(item,),
         decode=comparison.decode.as_dict(),
-        settings=settings,
+        settings=ReviewSettings(verdicts_per_item=20, repeat_share=0.0, reveal="item"),
     )
 
 

@@ -165,12 +165,9 @@ def _dropout(name: str, default: float = 0.0) -> Field:
     return Field(name, "number", default, DROPOUT_SENTENCE, 0.0, 0.9)
 
 
-def _virtual_tokens(default: int) -> Field:
-    return Field(
-        "num_virtual_tokens", "whole", default, "The number of trained vectors that are put before the input.", 1, 512
-    )
-
-
+VIRTUAL_TOKENS = Field(
+    "num_virtual_tokens", "whole", 20, "The number of trained vectors that are put before the input.", 1, 512
+)
 LORA_FIELDS = (
     _rank(16),
     Field("lora_alpha", "whole", 32, "The adapter's output is multiplied by alpha / rank.",
@@ -355,7 +352,7 @@ METHODS = {
             learning_rate=0.3,
             optimizer="adafactor",
             peft_type="PROMPT_TUNING",
-            fields=(_virtual_tokens(20), TASK),
+            fields=(VIRTUAL_TOKENS, TASK),
             constants={"prompt_tuning_init": "SAMPLE_VOCAB"},
             decoder_only={"learning_rate": 0.1},
         ),
@@ -366,7 +363,7 @@ METHODS = {
             paper="Li and Liang 2021, arXiv:2101.00190",
             learning_rate=0.3,
             peft_type="PREFIX_TUNING",
-            fields=(_virtual_tokens(20), TASK),
+            fields=(VIRTUAL_TOKENS, TASK),
             decoder_only={"learning_rate": 3e-2},
         ),
     )

@@ -61,6 +61,12 @@ def millions(number: int) -> str:
     return f"{number / 1e6:.3g} M" if number >= 1e5 else f"{number:,}"
 
 
+def quantity(number: int, what: str) -> str:
+    """A number of things by their singular: "1 notice", "1,200 summaries"."""
+    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else plural}"
+
+
 def written_date(iso: str) -> str:
     """The date of an ISO date or time: "4 March 2026"."""
     day = date.fromisoformat(iso[:10])

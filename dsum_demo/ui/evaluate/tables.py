@@ -15,7 +15,7 @@ from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.ui.appearance import system_titles
 from dsum_demo.ui.html import change, html_table, interval, notice
-from dsum_demo.utils.formatting import millions
+from dsum_demo.utils.formatting import millions, quantity
 
 HOW_RECOVERY = (
     "This is LoRA’s gain over the original divided by the full fine-tune’s gain over the original, in mean ROUGE-1. "
@@ -54,11 +54,11 @@ def headline(report: Report) -> str:
 
 def facts(evaluation: Evaluation, report: Report, title: str) -> str:
     """Data, model family, number of examples, decoding and date in one line."""
-    examples = f"{report.n:,} example{_s(report.n)}"
+    examples = quantity(report.n, "example")
     if report.n < report.total:
         examples = f"{report.n:,} of {report.total:,} examples"
     if report.dialogues != report.n:
-        examples += f" over {report.dialogues:,} dialogue{_s(report.dialogues)}"
+        examples += f" over {quantity(report.dialogues, 'dialogue')}"
     parts = [f"<b>{escape(title)}</b>", escape(evaluation.family), examples]
     parts.append("recorded outputs" if evaluation.recorded else _decoding(evaluation.decode))
     if evaluation.created:
@@ -206,10 +206,6 @@ def _names(evaluation: Evaluation) -> dict[str, str]:
 
 def _headings() -> list[str]:
     return [escape(metric.heading) for metric in METRICS.values()]
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
 
 
 def _n(means: Iterable[Interval]) -> int | str:

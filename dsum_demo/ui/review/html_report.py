@@ -34,6 +34,7 @@ from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.charts import Chart
 from dsum_demo.ui.html import card, html_table, notice
 from dsum_demo.ui.review.charts import metrics_chart, pairs_chart, worths_chart
+from dsum_demo.utils.formatting import quantity
 
 Draw = Callable[[Chart, str], str]
 
@@ -213,7 +214,7 @@ def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdi
         own = by_item.get(item.id, [])
         cards = "".join(
             card(
-                looks[name].css_class, names[name], _count(len(counted(own)), "verdict"),
+                looks[name].css_class, names[name], quantity(len(counted(own)), "verdict"),
                 f'<p class="summary" dir="auto">{escape(text.text)}</p>', _marks(own, name), copyable=False,
             )
             for name, text in item.texts.items()
@@ -224,7 +225,7 @@ def _items(review: Review, items: Sequence[ReviewItem], verdicts: Sequence[Verdi
             f'<li data-verdict="{numbers.places[verdict.id]}">{_answer(verdict, names)}</li>' for verdict in own
         )
         folded.append(
-            f"<details><summary>{escape(item.id)} ({_count(len(own), 'answer')})</summary>"
+            f"<details><summary>{escape(item.id)} ({quantity(len(own), 'answer')})</summary>"
             f'<section class="example"><ul>{answers}</ul><div class="example-grid"><div class="example-text">'
             f'<div class="turns" tabindex="0" aria-label="Dialogue">{lines}</div>{references}</div>'
             f'<div class="example-cards">{cards}</div></div></section></details>'
@@ -255,10 +256,6 @@ def _answer(verdict: Verdict, names: dict[str, str]) -> str:
         )
     comment = f" – “{verdict.comment}”" if verdict.comment else ""
     return escape(f"{verdict.reviewer}{again}: {what} ({verdict.seconds:.0f} s){comment}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _ids(verdicts: Iterable[Verdict]) -> list[str]:
