@@ -727,6 +727,12 @@ def test_a_surname_before_the_first_name_is_a_speaker_in_exports(head, format):
     assert "2 speakers (Okonkwo, Ifeoma; Sørensen, Mads)" in reading.sentence
 
 
+def test_the_sentence_has_each_dropped_part_in_singular_or_plural():
+    parts = [{"from": "Ana", "text": "hi"}, {"odd": 1}, {"from": "Bo", "text": "ho"}, {"from": "Ana", "text": "yes"}]
+    one, two = (read_conversation(json.dumps({"messages": parts + odd})) for odd in ([], [{"odd": 2}]))
+    assert "dropped 1 other entry." in one.sentence and "dropped 2 other entries." in two.sentence
+
+
 def test_cues_that_are_only_sounds_are_removed_and_counted():
     text = cues("WEBVTT\n\n", ".", lambda who, said: said, lambda i: "")(
         [

@@ -44,6 +44,7 @@ from dsum_demo.data.conversations.stamps import (
     shape,
 )
 from dsum_demo.data.conversations.turns import Parsed, Turn
+from dsum_demo.utils.formatting import quantity
 
 _ORDINARY_HEAD = re.compile(r"[^:：]+:(?=\s|$)")
 _NUMBERED_ROLE = re.compile(r"(?:q|a|question|answer|frage|antwort) ?\d{1,3}:", re.IGNORECASE)
@@ -102,8 +103,7 @@ class Reading:
 
 def counted(number: int, what: str) -> str:
     """ "1 notice", "2 notices"; `what` may be singular or plural."""
-    one = what.removesuffix("s")
-    return f"{number:,} {one if number == 1 else one + 's'}"
+    return quantity(number, f"{what[:-3]}y" if what.endswith("ies") else what.removesuffix("s"))
 
 
 @lru_cache(maxsize=4)  # called when the text changes, before a comparison and in it
