@@ -105,8 +105,12 @@ def problems() -> Problems:
     return Problems()
 
 
+# Of each page, which a test may share with others.
+PROBLEMS: dict[Page, Problems] = {}
+
+
 @pytest.fixture
-def reload_midway(problems: Problems) -> Callable[[Page], None]:
+def reload_midway() -> Callable[[Page], None]:
     """reload_midway(page): reload while a response is streaming, ignoring console errors of the old document.
 
     The server drops the session before the stream is closed, which gradio's client reports on a slow machine. Errors of
@@ -114,7 +118,7 @@ def reload_midway(problems: Problems) -> Callable[[Page], None]:
     """
 
     def reload(page: Page) -> None:
-        problems.leave(lambda: page.reload(wait_until="commit"))
+        PROBLEMS[page].leave(lambda: page.reload(wait_until="commit"))
         page.wait_for_load_state()
 
     return reload
@@ -155,6 +159,7 @@ def open_page(context: BrowserContext, app_url: str, problems: Problems, dark: b
     """Open the app in a context, recording console errors and external requests in `problems`."""
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=app_url)
     page = context.new_page()
+    PROBLEMS[page] = problems
     page.set_default_timeout(60_000)  # as `expect`
     page.on("console", lambda said: said.type == "error" and problems.append(f"console: {said.text}"))
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))

@@ -183,8 +183,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     # A late answer for the example that was shown before may have emptied or hidden some of it.
     run.success(show_again, [right["comparison"], highlight], outputs, **QUIET)
     # The text may have changed meanwhile.
-    follow = MethodType(follow_dialogue, services)
-    run.success(follow, [right["comparison"], *shown_by], outputs, **QUIET)
+    run.success(compare_texts, [right["comparison"], typing.dialogue], right["other_text"], **QUIET)
     run.success(keep, right["comparison"], kept, **QUIET)
     proven = on_gpu(MethodType(prove_models, services), lambda comparison: PROOF_SECONDS)
     prove.click(proven, right["comparison"], right["proof"], **QUIET)
@@ -240,7 +239,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     )
     typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
-        follow,
+        MethodType(follow_dialogue, services),
         [right["comparison"], *shown_by],
         outputs,
         trigger_mode="always_last",
@@ -474,7 +473,7 @@ def follow_dialogue(
     if services.is_running(request.session_hash or ""):
         return results()
     if comparison and not comparison.recorded:
-        return results(other_text="" if _has_dialogue(comparison, typed[0]) else html.notice(OTHER_TEXT, "warning"))
+        return results(other_text=compare_texts(comparison, typed[0]))
     if comparison and _is_of(services, comparison, typed[:TYPED]):
         return results()
     return show_example(services, request, family_name, owner, *typed)
@@ -498,11 +497,14 @@ def show_example(
     return shown_results(family, comparison, added=added)
 
 
-def _has_dialogue(comparison: Comparison, typed: str) -> bool:
-    """Whether the comparison is of the typed dialogue, as its format was recognized or as it is."""
+def compare_texts(comparison: Comparison | None, typed: str) -> str:
+    """A notice if the comparison is not of the typed dialogue, neither as its format was recognized nor as it is."""
+    if comparison is None:
+        return ""
     with contextlib.suppress(InputError):
-        return comparison.dialogue in (read_dialogue(typed, as_is=as_is).dialogue for as_is in (False, True))
-    return False
+        if comparison.dialogue in (read_dialogue(typed, as_is=as_is).dialogue for as_is in (False, True)):
+            return ""
+    return html.notice(OTHER_TEXT, "warning")
 
 
 def _is_of(services: Services, comparison: Comparison, typed: Sequence[str]) -> bool:
