@@ -51,7 +51,7 @@ UNDOCUMENTED = {
     "calls that the fast path does not take",
     ("models.decoder_only_fast_path", "transformers.masking_utils.sdpa_mask"): "the masks of that attention",
 }
-PUBLIC = {"_replace", "_asdict", "_fields", "_abc_impl"}  # of named tuples and abstract classes
+PUBLIC = {"_replace", "_asdict", "_fields", "_abc_impl", "_exit"}  # of named tuples, abstract classes and os
 OWN = ("self.", "cls.", "operators.", "torch.ops.mkldnn.")
 LIBRARIES = {"gradio", "huggingface_hub", "peft", "torch", "transformers"}
 # Overridden methods of transformers.Trainer; the reason is a comment above each.
