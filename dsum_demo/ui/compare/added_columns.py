@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import gradio as gr
 
@@ -22,8 +21,7 @@ from dsum_demo.ui.compare.columns import (
 )
 from dsum_demo.ui.compare.results import empty_cards, finished, notes_of, results
 from dsum_demo.ui.services import Services
-
-Update = Any  # gradio's updates are plain dictionaries
+from dsum_demo.ui.theme import Update
 
 
 def add_system(

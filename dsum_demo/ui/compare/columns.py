@@ -18,15 +18,13 @@ from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.compare.families import default_of, variants
 from dsum_demo.ui.compare.strength import offer_strength, strength_slider
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 ADDED = tuple(f"added-{number}" for number in range(1, MAX_SYSTEMS - len(KINDS) + 1))
 PLACES = (*KINDS, *ADDED)  # the columns, from left to right
 # No model's name can contain a colon. Recorded outputs have the value EVALUATION:SYSTEM.
 PASTED = ":pasted"
 PASTED_TITLE = "Pasted summary"
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,11 @@ from dsum_demo.errors import InputError
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 
 KEEP = "Use the text as it is"
 SHOWN_TURNS = 200
 PLACEHOLDER = "Maya: Are you coming on Friday?\nTom: Yes, after six. Shall I bring something?\n…"
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)

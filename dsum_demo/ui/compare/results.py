@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -18,13 +17,13 @@ from dsum_demo.ui.compare.charts import headline, rouge_chart
 from dsum_demo.ui.compare.columns import PLACES
 from dsum_demo.ui.compare.families import default_of
 from dsum_demo.ui.compare.judging import judged_table
+from dsum_demo.ui.theme import Update
 from dsum_demo.utils.formatting import written_date
 
 NO_REFERENCE = "No ROUGE scores: add a reference summary under “Reference summaries” to compute them."
 NO_OUTPUT = "No ROUGE scores: no model completed a summary."
 OTHER_TEXT = "These summaries are of another text than the dialogue box has now. Press Compare to summarize that one."
 
-Update = Any  # gradio's updates are plain dictionaries
 RESULTS = (
     "problem", "other_text", "warnings", *PLACES, "proof", "human", "comparison", "options", "downloads", "legend",
     "scores", "headline", "chart", "signature", "table", "no_rouge", "judging", "judged",

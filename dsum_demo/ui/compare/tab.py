@@ -66,7 +66,7 @@ from dsum_demo.ui.compare.results import (
     warnings_of,
 )
 from dsum_demo.ui.services import CANDIDATES, COMPARISONS_AT_ONCE, Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import QUIET, Update
 from dsum_demo.ui.zero_gpu import on_gpu
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
@@ -78,8 +78,6 @@ TYPED = 1 + MAX_REFERENCES  # the texts that a user types
 
 # The family, the highlighting, the buttons that add and remove systems, and the choosers but the first.
 CONTROLS = 3 + len(ADDED) + len(PLACES) - 1
-
-Update = Any  # gradio's updates are plain dictionaries
 
 
 @dataclass(frozen=True)
