@@ -26,14 +26,20 @@ def add_study(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="output folder; an existing study in it is resumed"
     )
     parser.add_argument("--base", default="", metavar="NAME", help="a base model (see `dsum models`)")
-    parser.add_argument("--methods", default="", metavar="A,B", help="methods, comma-separated (default: all)")
+    parser.add_argument(
+        "--methods", default="", metavar="A,B",
+        help="methods, comma-separated, with options if you like: full,lora:r=4:lora_alpha=8,"
+        "lora:target_modules=q_proj+v_proj (default: all)",
+    )  # fmt: skip
     parser.add_argument("--data", metavar="SOURCE", help="training data (default: dialogsum:train)")
     parser.add_argument("--validation", metavar="SOURCE", help="validation data (default: dialogsum:validation)")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N validation dialogues (default: 500)")
     parser.add_argument("--dialogues", type=int, metavar="N", help="number of training dialogues (default: 3840)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="dialogues per step (default: 16)")
     parser.add_argument("--steps", type=int, metavar="N", help="steps per run (default: 240)")
-    parser.add_argument("--search-steps", type=int, metavar="N", help="steps of the learning rate search (default: 60)")
+    parser.add_argument(
+        "--search-steps", type=int, metavar="N", help="steps of the learning rate search; 0: none (default: 60)"
+    )
     parser.add_argument("--seeds", default="", metavar="A,B", help="seeds, comma-separated (default: 1,2)")
     add_judge_option(parser)
     parser.add_argument(
@@ -64,7 +70,7 @@ def run_study_command(options: argparse.Namespace, settings: Settings) -> int:
         "task_type": family.architecture.task_type,
         "judge": None if options.judge is None else make_judges(settings).find(options.judge).name,
     }
-    plan = StudyPlan(family.base.name, **{name: value for name, value in given.items() if value})
+    plan = StudyPlan(family.base.name, **{name: value for name, value in given.items() if value or value == 0})
     parts = (options.only,) if options.only else PARTS
     with stopping() as stop:
         try:
@@ -99,18 +105,25 @@ def study_text(study: Study, rows: Sequence[MethodRow]) -> str:
     def scores(means: Mapping[str, Interval]) -> str:
         return "".join(f"{100 * means[m.name].mean:>8.1f}" if m.name in means else f"{'–':>8}" for m in metrics)
 
-    lines = [f"{'method':<20}{''.join(f'{m.short:>8}' for m in metrics)}{'trained':>12}{'share':>9}{'lr':>10}"]
-    lines += [f"{'Original':<20}{scores(original)}"] if original else []
+    first = max(20, *(len(row.title) + 2 for row in rows)) if rows else 20
+    lines = [f"{'method':<{first}}{''.join(f'{m.short:>8}' for m in metrics)}{'trained':>12}{'share':>9}{'lr':>10}"]
+    lines += [f"{'Original':<{first}}{scores(original)}"] if original else []
     for row in rows:
         share = f"{100 * row.share:.2f} %" if row.share is not None else "–"
         cost = f"{row.trained_parameters or 0:>12,}{share:>9}{row.learning_rate:>10g}"
-        lines.append(f"{row.title:<20}{scores(row.f1)}{cost}")
+        lines.append(f"{row.title:<{first}}{scores(row.f1)}{cost}")
     checks = [each for each in found if isinstance(each, Check)]
     if checks:
-        lines += ["", f"{'check':<41}{'original':>11}{''.join(f'{row.method:>11}' for row in rows)}"]
+        columns = [("original", original), *((row.method, row.checks) for row in rows)]
+        widths = [max(11, len(name) + 2) for name, _ in columns]
+        heads = (f"{name:>{width}}" for (name, _), width in zip(columns, widths, strict=True))
+        lines += ["", f"{'check':<41}{''.join(heads)}"]
         for check in checks:
-            cells = (checked(check, means.get(check.name)) for means in (original, *(row.checks for row in rows)))
-            lines.append(f"{check.title:<41}{''.join(f'{cell:>11}' for cell in cells)}")
+            cells = (
+                f"{checked(check, means.get(check.name)):>{width}}"
+                for (_, means), width in zip(columns, widths, strict=True)
+            )
+            lines.append(f"{check.title:<41}{''.join(cells)}")
         lines += ["", *judge_lines(study.judge), ""] if study.judge else [""]
     signature = study.signature.get("text", "")
     return "\n".join([*lines, finding(study, rows), f"{shown_unit().replace('×', 'x')}. {signature}", ""])

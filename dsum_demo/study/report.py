@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dsum_demo.errors import DataError
+from dsum_demo.errors import DataError, InputError
 from dsum_demo.metrics.bootstrap import Bootstrap, Interval
 from dsum_demo.metrics.checks import CHECKS, Check
 from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric
-from dsum_demo.training.methods import METHODS
+from dsum_demo.study.variants import Variant, read_variant
+from dsum_demo.training.methods import Method
 from dsum_demo.utils.files import write_atomically
 
 STUDY_FILE = "study.json"
@@ -72,11 +74,13 @@ class Study:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method's results. f1, checks: by metric or check that the study has, the mean over seeds and dialogues with
-    its confidence interval over dialogues. spread: mean ROUGE-1 F1 per seed. Costs are None if not measured. recovered:
-    the method's gain divided by that of full fine-tuning; None if the interval of full fine-tuning's gain includes
-    zero. forgetting: how much the loss on a general text rose, mean over seeds; None if it was not measured or is not
-    defined for the architecture.
+    """The results of one method or variant, `method` as in the study's plan.
+
+    f1, checks: by metric or check that the study has, the mean over seeds and dialogues with its confidence interval
+    over dialogues. spread: mean ROUGE-1 F1 per seed. Costs are None if not measured. recovered: the method's gain
+    divided by that of full fine-tuning; None if the interval of full fine-tuning's gain includes zero. forgetting: how
+    much the loss on a general text rose, mean over seeds; None if it was not measured or is not defined for the
+    architecture.
     """
 
     method: str
@@ -93,6 +97,11 @@ class MethodRow:
     samples_per_second: float | None
     seconds_per_step: float | None
     forgetting: float | None = None
+
+    @property
+    def parent(self) -> Method:
+        """The method, also of a variant."""
+        return read_variant(self.method).method
 
     def mean(self, quality: str) -> Interval | None:
         """The mean of a metric or check."""
@@ -146,9 +155,10 @@ def method_rows(study: Study) -> list[MethodRow]:
     """
     rows = []
     full = [row for row in study.finals if row["method"] == "full" and row.get("f1")]
-    for method in METHODS:
+    for method in dict.fromkeys(row["method"] for row in study.finals):
         finals = [row for row in study.finals if row["method"] == method and row.get("f1")]
-        if not finals:
+        variant = _variant(method)
+        if not finals or variant is None:
             continue
         values = _over_seeds(finals)
         names, columns = list(values), list(values.values())
@@ -164,7 +174,7 @@ def method_rows(study: Study) -> list[MethodRow]:
         rows.append(
             MethodRow(
                 method=method,
-                title=METHODS[method].title,
+                title=variant.title,
                 learning_rate=finals[0]["learning_rate"],
                 f1={name: mean for name, mean in means.items() if name in METRICS},
                 checks={name: mean for name, mean in means.items() if name not in METRICS},
@@ -234,14 +244,22 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
         least = max(small, key=lambda row: row.f1["rouge1"].mean)
         text += f" With at most 1 % trained, {least.title} is best: {100 * least.f1['rouge1'].mean:.1f}."
     plan = study.plan
-    missing = [METHODS[name].title for name in plan["methods"] if name in METHODS and name not in by_method]
+    missing = [each.title for name in plan["methods"] if name not in by_method and (each := _variant(name))]
     if missing:
         text += f" Not measured yet: {', '.join(missing)}."
+    rates = f"the best of {_tried(study, rows)} learning rates" if plan["search_steps"] else "its default learning rate"
     return (
-        f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and the best of "
-        f"{_tried(study, rows)} learning rates; with more training, methods with few trained parameters would change "
-        f"rank the most. Intervals are over {full.f1['rouge1'].n} dialogues, not over the {len(plan['seeds'])} seeds."
+        f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and {rates}; with more "
+        f"training, methods with few trained parameters would change rank the most. Intervals "
+        f"are over {full.f1['rouge1'].n} dialogues, not over the {len(plan['seeds'])} seeds."
     )
+
+
+def _variant(name: str) -> Variant | None:
+    """None for a method that this version does not have."""
+    with suppress(InputError):
+        return read_variant(name)
+    return None
 
 
 def _gained(row: MethodRow) -> str:

@@ -25,8 +25,10 @@ from dsum_demo.runs.store import Run, Runs, RunState
 from dsum_demo.runs.worker import probe, start_child
 from dsum_demo.settings import Settings
 from dsum_demo.study.report import STUDY_FILE, Study, read_study
+from dsum_demo.study.variants import read_variant
 from dsum_demo.training.config import DataConfig, RunConfig, TrainingConfig
-from dsum_demo.training.methods import METHODS, method
+from dsum_demo.training.methods import METHODS
+from dsum_demo.utils.files import safe_name
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60.0
@@ -38,11 +40,12 @@ PARTS = (QUALITY, COSTS)
 class StudyPlan:
     """The configuration of a study. Raises InputError for an unknown method or a value out of bounds.
 
-    dialogues: number of training dialogues; if it equals steps x batch_size, each is seen once. validation_share: split
-    off the training source to choose learning rates. factors: multiples of each method's default learning rate, in
-    ascending order, tried with `search_steps` steps each. beyond: how many more are tried while the best is the lowest
-    or highest. validation: the source for the final evaluation, limited to `validation_limit` dialogues. task_type:
-    PEFT's task type of the base model. judge: the name of a judge of the final evaluation's summaries, "" for none.
+    methods: each a method or a variant as `read_variant` reads it. dialogues: number of training dialogues; if it
+    equals steps x batch_size, each is seen once. validation_share: split off the training source to choose learning
+    rates. search_steps: of each try; 0 keeps the methods' default learning rates. factors: multiples of the default, in
+    ascending order, to try. beyond: how many more are tried while the best is the lowest or highest. validation: the
+    source for the final evaluation, limited to `validation_limit` dialogues. task_type: PEFT's task type of the base
+    model. judge: the name of a judge of the final evaluation's summaries, "" for none.
     """
 
     base: str
@@ -63,18 +66,24 @@ class StudyPlan:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            method(name, self.task_type)
+            read_variant(name, self.task_type)
         if not self.methods or not self.seeds or not self.factors:
             raise InputError("A study needs at least one method, one seed and one learning rate.")
         if self.factors[0] <= 0 or list(self.factors) != sorted(set(self.factors)):
             raise InputError(f"factors is {self.factors}; give positive numbers in ascending order.")
-        for name in ("validation_limit", "dialogues", "batch_size", "steps", "search_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; give 1 or more.")
+        for name, least in (
+            ("validation_limit", 1), ("dialogues", 1), ("batch_size", 1), ("steps", 1), ("search_steps", 0),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; give {least} or more.")
 
     def learning_rates(self, name: str) -> list[float]:
         """Return the learning rates to try for a method, rounded to two significant digits."""
-        return [_rounded(method(name, self.task_type).learning_rate * factor) for factor in self.factors]
+        default = self.default_learning_rate(name)
+        return [_rounded(default * factor) for factor in self.factors]
+
+    def default_learning_rate(self, name: str) -> float:
+        return read_variant(name, self.task_type).method.learning_rate
 
     def further(self, tried: Sequence[float], best: float) -> float | None:
         """Return the next learning rate to try if the best is the lowest or highest tried, else None."""
@@ -86,10 +95,12 @@ class StudyPlan:
         return None if rate in tried else rate
 
     def config(self, name: str, learning_rate: float, steps: int, seed: int) -> RunConfig:
+        variant = read_variant(name, self.task_type)
         return RunConfig(
             self.base,
             TrainingConfig(
-                method=name,
+                method=variant.method.name,
+                options=variant.options,
                 learning_rate=learning_rate,
                 max_steps=steps,
                 batch_size=self.batch_size,
@@ -174,10 +185,11 @@ class _StudyState:
     def quality_units(self, examples: list[Example]) -> Iterator[_Unit]:
         yield _Unit(f"{self.plan.base}, not fine-tuned", partial(self._original, examples))
         for name in self.plan.methods:
-            for rate in self.plan.learning_rates(name):
-                yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
-            for _ in range(self.plan.beyond):
-                yield _Unit(f"{name}: another learning rate, if necessary", partial(self._search_beyond, name))
+            if self.plan.search_steps:
+                for rate in self.plan.learning_rates(name):
+                    yield _Unit(f"{name}: trying learning rate {rate:g}", partial(self._search, name, rate))
+                for _ in range(self.plan.beyond):
+                    yield _Unit(f"{name}: another learning rate, if necessary", partial(self._search_beyond, name))
             for seed in self.plan.seeds:
                 yield _Unit(f"{name}: seed {seed}", partial(self._final, name, seed, examples))
 
@@ -227,7 +239,7 @@ class _StudyState:
         before = self.study.final(name, seed)
         if before and _has_all(before, examples):
             return False
-        rate = self.study.best_learning_rate(name)
+        rate = self.study.best_learning_rate(name) if self.plan.search_steps else self.plan.default_learning_rate(name)
         if rate is None:
             row: dict[str, Any] = {"method": name, "seed": seed, "reason": "Training failed with all learning rates."}
         else:
@@ -246,14 +258,14 @@ class _StudyState:
     def _cost(self, name: str) -> bool:
         if name in self.study.costs:
             return False
-        rate = self.study.best_learning_rate(name) or method(name, self.plan.task_type).learning_rate
+        rate = self.study.best_learning_rate(name) or self.plan.default_learning_rate(name)
         config = self.plan.config(name, rate, self.plan.steps, seed=self.plan.seeds[0])
         self._write(costs={**self.study.costs, name: probe(config, self.settings.as_environment(), self.should_stop)})
         return True
 
     def _train(self, name: str, config: RunConfig) -> Run:
         """Start or resume a run, wait until it ends, and return it."""
-        runs = Runs(self.settings.runs_dir)
+        runs, name = Runs(self.settings.runs_dir), safe_name(name)
         run = next((run for run in runs.all() if run.name == name), None) or runs.create(config.as_record(), name)
         if run.status().state is RunState.FINISHED:
             return run

@@ -36,7 +36,6 @@ from dsum_demo.study.report import (
     recorded_qualities,
     seed_means,
 )
-from dsum_demo.training.methods import METHODS
 from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.html import interval
@@ -164,9 +163,9 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, name: s
     for title, color, symbol, chosen in (
         ("Full fine-tuning", LOOKS[KINDS[1]].color, "square", [r for r in measured if r.method == "full"]),
         ("LoRA and variants", LOOKS[KINDS[2]].color, "diamond",
-         [r for r in measured if METHODS[r.method].adds_to_base]),
+         [r for r in measured if r.parent.adds_to_base]),
         ("Other methods", OTHER, "circle",
-         [r for r in measured if r.method != "full" and not METHODS[r.method].adds_to_base]),
+         [r for r in measured if r.method != "full" and not r.parent.adds_to_base]),
     ):  # fmt: skip
         if not chosen:
             continue
@@ -340,8 +339,8 @@ def methods_table(study: Study, rows: list[MethodRow], chosen: str = HEADLINE) -
     # Not measured by older studies, and not defined for encoder-decoder models.
     forgets = any(row.forgetting is not None for row in rows)
     body = "".join(
-        f'<tr><td title="{escape(METHODS[row.method].explanation)}"><b>{escape(row.title)}</b><br>'
-        f"<small>{escape(METHODS[row.method].paper)}</small></td>"
+        f'<tr><td title="{escape(row.parent.explanation)}"><b>{escape(row.title)}</b><br>'
+        f"<small>{escape(row.parent.paper)}</small></td>"
         f'<td class="whole">{interval(row.mean(chosen), quality.factor, quality.digits)}<br>'
         f"<small>seeds {_seeds(seed_means(study, row.method, chosen), quality)}</small></td>"
         + "".join(f"<td>{_plain(row.mean(each.name))}</td>" for each in others)

@@ -118,6 +118,12 @@ def train(name: str, recipe: Recipe, arguments: argparse.Namespace) -> None:
         raise SystemExit(f"{name}: stopped at step {tuning.step}; the same command resumes.")
 
 
+def freeze_embedding(arguments: argparse.Namespace) -> None:
+    """Half the way back to the base's embedding, in the full fine-tune's checkpoint: README.md gives the figures."""
+    tuning = finetuning("full", FULL_RECIPE, arguments)
+    tuning.freeze_embedding(load_model(arguments.base).get_input_embeddings().weight, share=0.5)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.smollm2", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -135,12 +141,14 @@ def main() -> None:
     for stage in arguments.stages.split(","):
         if stage in ("full", "lora"):
             train(stage, replace(FULL_RECIPE if stage == "full" else LORA_RECIPE, **changes), arguments)
+        elif stage == "freeze-embedding":
+            freeze_embedding(arguments)
         elif stage == "package":
             package(arguments)
         elif stage == "named":
             write_named(arguments)
         else:
-            parser.error(f"There is no stage {stage!r}; choose from full, lora, package, named.")
+            parser.error(f"There is no stage {stage!r}; choose from full, freeze-embedding, lora, package, named.")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from dsum_demo.models.architectures import DECODER_ONLY
 from dsum_demo.models.loading import native_bf16
 from dsum_demo.models.prompts import LABEL_PAD_ID, Prompt
 from recipes.corpus import read_rows
-from recipes.smollm2.quantization import rounded_weights
+from recipes.smollm2.quantization import EMBEDDING_BITS, rounded, rounded_weights
 from recipes.smollm2.speakers import name_speakers, write_informally
 
 SORTED_TOGETHER = 40  # batches; within so many, dialogues of like length share one
@@ -153,6 +153,22 @@ class FineTuning:
         self._save()
         return self.step >= total
 
+    def freeze_embedding(self, base: torch.Tensor, share: float) -> None:
+        """Move the embedding back to the base's by a share of the way, round it as in the file, and train on without
+        it; in the checkpoint, once.
+
+        Adam moves the rows of rare tokens by as much as all others, most of them in one direction, and with them the
+        names that training never saw.
+        """
+        self.resume()
+        embedding = self.model.get_input_embeddings().weight
+        if not embedding.requires_grad:
+            raise RuntimeError(f"{self._checkpoint} has a frozen embedding already.")
+        with torch.no_grad():
+            embedding.copy_(rounded(torch.lerp(embedding, base.to(embedding), share), EMBEDDING_BITS))
+        embedding.requires_grad_(False)
+        self._save()
+
     def _one_step(self, batch: list[Example]) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
@@ -202,12 +218,19 @@ class FineTuning:
             "step": self.step,
             "warmup_from": self.warmup_from,
             "seconds": self.seconds,
-            "weights": {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad},
+            "frozen_embedding": not self.recipe.lora_rank
+            and not self.model.get_input_embeddings().weight.requires_grad,
+            "weights": self._weights(),
             "optimizer": self.optimizer.state_dict(),
         }
         partial = self._checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self._checkpoint)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """What training may have changed."""
+        trained = {id(parameter) for parameter in self.parameters}
+        return {name: p.detach() for name, p in self.model.named_parameters() if id(p) in trained}
 
     def start_at(self, step: int) -> None:
         """Count the weights as `step` steps old, where their optimizer state is lost: it warms up again."""
@@ -220,7 +243,8 @@ class FineTuning:
         state = torch.load(self._checkpoint, map_location="cpu")
         self.step, self.warmup_from, self.seconds = state["step"], state["warmup_from"], state["seconds"]
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(state["weights"][name])
+            for name, parameter in self._weights().items():
+                parameter.copy_(state["weights"][name])
         self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("frozen_embedding"):
+            self.model.get_input_embeddings().weight.requires_grad_(False)

@@ -68,7 +68,10 @@ def compare(page: Page) -> None:
 
 
 def until_kept(page: Page, act: Callable[[Page], object]) -> None:
-    """Do something and wait until the browser has saved the comparison that results from it."""
+    """Do something and wait until the browser has saved the comparison that results from it.
+
+    All that changes a comparison before it needs this too: its save may come later.
+    """
     # An earlier change may not have been saved yet.
     page.evaluate("window.kept = undefined")
     page.wait_for_function(
@@ -106,7 +109,8 @@ def test_the_page_opens_on_recorded_summaries_and_a_reload_keeps_generated_ones(
     expect(page.locator("#examples input")).not_to_have_value("")
     page.locator("#add-system").click()
     page.locator("#choose-added-1 input").click()
-    page.get_by_role("option", name=re.compile(r"^LoRA · recorded \S+ · samples$")).click()
+    recorded = page.get_by_role("option", name=re.compile(r"^LoRA · recorded \S+ · samples$"))
+    until_kept(page, lambda page: recorded.click())
     expect(page.locator("#card-added-1")).to_contain_text("not generated here")
     expect(page.locator("#chart .trace.bars")).to_have_count(4)
 
@@ -212,13 +216,15 @@ def test_stop_keeps_partial_summaries_and_the_next_comparison_is_complete(new_pa
     page.locator("#start").click()
     expect(page.locator("#choose-full input")).to_be_disabled()
     page.wait_for_function("document.querySelector('#card-base .text')?.innerText.length > 20", timeout=PATIENCE)
-    choose_example(page, 2)
     page.locator("#stop").click()
+    choose_example(page, 2)
     expect(page.locator("#start")).to_have_text("Compare", timeout=PATIENCE)
     expect(page.locator("#choose-full input")).to_be_enabled()
-    expect(page.locator("#card-base footer")).to_contain_text("stopped")
     assert len(summary(page, "base")) > 20
-    expect(page.locator("#card-adapter")).to_contain_text("Stopped before the first word")
+    # A sampled summary may end before the stop arrives.
+    cards = [page.locator(f"#card-{system}").inner_text() for system in SYSTEMS]
+    stopped = next(index for index, card in enumerate(cards) if "stopped" in card.lower())
+    assert all("Stopped before the first word" in card for card in cards[stopped + 1 :])
     expect(page.locator("#stop")).to_be_disabled()
     expect(page.locator("#other-text")).to_contain_text("of another text")
     paste(page)

@@ -178,6 +178,25 @@ def test_fine_tuning_continued_from_packaged_weights_warms_up_again(tiny_causal,
     assert (again.step, again.warmup_from) == (4, 3)
 
 
+def test_a_frozen_embedding_keeps_its_rounded_values_also_after_a_resume(tiny_causal, chat_tokenizer, tmp_path):
+    def stopped_at(step: int) -> FineTuning:
+        own = tuning(tiny_causal(1), chat_tokenizer, tmp_path)
+        own.run(lambda line: None, lambda: own.step == step)
+        return own
+
+    base = weights(tiny_causal(1))["model.embed_tokens.weight"]
+    moved = weights(stopped_at(2).model)["model.embed_tokens.weight"]
+    own = tuning(tiny_causal(1), chat_tokenizer, tmp_path)
+    own.freeze_embedding(base, share=0.5)
+    frozen = weights(own.model)["model.embed_tokens.weight"]
+    assert torch.equal(frozen, rounded((moved + base) / 2, 4)) and not torch.equal(frozen, rounded(moved, 4))
+    before, after = weights(stopped_at(3).model), weights(stopped_at(6).model)
+    assert torch.equal(after["model.embed_tokens.weight"], frozen)
+    assert not torch.equal(after["model.layers.0.mlp.up_proj.weight"], before["model.layers.0.mlp.up_proj.weight"])
+    with pytest.raises(RuntimeError, match="has a frozen embedding already"):
+        tuning(tiny_causal(1), chat_tokenizer, tmp_path).freeze_embedding(base, share=0.5)
+
+
 def test_fine_tuning_lowers_the_loss_and_ends_at_a_rate_near_zero(tiny_causal, chat_tokenizer, tmp_path):
     recipe = Recipe(learning_rate=1e-2, steps=30, decay_steps=10, batch_pairs=6, warmup_steps=2, informal_share=0.0)
     own = tuning(tiny_causal(1), chat_tokenizer, tmp_path, recipe)

@@ -25,7 +25,8 @@ from dsum_demo.study.report import (
 from dsum_demo.ui.methods_tab import methods_table
 
 METHODS = ["full", "lora", "ia3", "ln_tuning"]
-PLAN = {"methods": METHODS, "steps": 240, "batch_size": 16, "factors": [0.3, 1.0, 3.0], "seeds": [1, 2]}
+PLAN = {"methods": METHODS, "steps": 240, "batch_size": 16, "search_steps": 60, "factors": [0.3, 1.0, 3.0],
+        "seeds": [1, 2]}  # fmt: skip
 
 
 def f1(mean: float, seed: int, n: int = 40) -> dict[str, list[float]]:
@@ -124,6 +125,20 @@ def test_finding_states_scores_budget_and_limits_of_the_intervals(study):
     assert "Not measured yet: LayerNorm tuning. " in text
     assert "240 steps of 16 dialogues and the best of 3 learning rates" in text
     assert "40 dialogues, not over the 2 seeds" in text
+
+
+def test_a_variant_has_its_own_row_and_an_unknown_method_has_none(study):
+    found = [*study.finals, final("lora:r=4", 1, 0.35, 200_000), final("magic:r=4", 1, 0.9, 1)]
+    plan = {**PLAN, "methods": [*METHODS, "lora:r=4", "lora:r=64", "magic:r=4"], "search_steps": 0}
+    more = replace(study, plan=plan, finals=found)
+    rows = method_rows(more)
+    (row,) = (row for row in rows if row.method == "lora:r=4")
+    assert (row.title, row.parent.name, row.trained_parameters) == ("LoRA (r=4)", "lora", 200_000)
+    assert len(rows) == len(method_rows(study)) + 1
+    assert "LoRA (r=4)" in methods_table(more, rows) and "LoRA (r=4)" in study_text(more, rows)
+    text = finding(more, rows)
+    assert "Not measured yet: LayerNorm tuning, LoRA (r=64). " in text
+    assert "240 steps of 16 dialogues and its default learning rate; " in text
 
 
 def test_finding_includes_lora_if_another_method_is_better(study):

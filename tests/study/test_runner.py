@@ -22,7 +22,7 @@ from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.study import runner
 from dsum_demo.study.report import STUDY_FILE, Study, method_rows, read_study, recorded_qualities
 from dsum_demo.study.runner import StudyPlan, run_study
-from dsum_demo.training.methods import METHODS
+from dsum_demo.training.methods import METHODS, method
 
 PLAN = StudyPlan(
     "dsum-t5-base", methods=("lora",), source="samples", validation="samples", validation_share=0.2,
@@ -157,6 +157,7 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
     ("changes", "said"),
     [
         ({"methods": ("magic",)}, "magic"),
+        ({"methods": ("lora:r=0",)}, "r is 0.0; give a whole number from 1 to 512"),
         ({"steps": 0}, "steps is 0"),
         ({"seeds": ()}, "at least one"),
         ({"factors": (3.0, 1.0)}, "ascending"),
@@ -165,6 +166,19 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
 def test_an_invalid_plan_raises(changes, said):
     with pytest.raises(InputError, match=said):
         StudyPlan("dsum-t5-base", **changes)
+
+
+def test_without_search_steps_a_variant_is_trained_with_its_options_at_the_default_rate(tiny_settings, tmp_path):
+    variant = "lora:r=2:target_modules=q+v"
+    plan = replace(PLAN, methods=(variant,), search_steps=0)
+    list(run_study(plan, tiny_settings, tmp_path, parts=("quality",)))
+    study = read_study(tmp_path)
+    assert study.search == {}
+    (run,) = Runs(tmp_path / "runs").all()
+    options = run.config()["training"]["options"]
+    assert (options["r"], options["target_modules"]) == (2, ["q", "v"])
+    (row,) = method_rows(study)
+    assert (row.method, row.learning_rate) == (variant, method("lora").learning_rate)
 
 
 def test_learning_rates_are_rounded_multiples_of_the_methods_default():
