@@ -19,6 +19,7 @@ from dsum_demo.metrics.scores import HEADLINE, METRICS, Metric
 from dsum_demo.study.variants import Variant, read_variant
 from dsum_demo.training.methods import Method
 from dsum_demo.utils.files import write_atomically
+from dsum_demo.utils.formatting import quantity
 
 STUDY_FILE = "study.json"
 
@@ -250,8 +251,8 @@ def finding(study: Study, rows: Sequence[MethodRow]) -> str:
     rates = f"the best of {_tried(study, rows)} learning rates" if plan["search_steps"] else "its default learning rate"
     return (
         f"{text} Every method had {plan['steps']} steps of {plan['batch_size']} dialogues and {rates}; with more "
-        f"training, methods with few trained parameters would change rank the most. Intervals "
-        f"are over {full.f1['rouge1'].n} dialogues, not over the {len(plan['seeds'])} seeds."
+        f"training, methods with few trained parameters would change rank the most. Intervals are over "
+        f"{full.f1['rouge1'].n} dialogues, not over the {quantity(len(plan['seeds']), 'seed')}."
     )
 
 

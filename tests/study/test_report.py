@@ -129,7 +129,7 @@ def test_finding_states_scores_budget_and_limits_of_the_intervals(study):
 
 def test_a_variant_has_its_own_row_and_an_unknown_method_has_none(study):
     found = [*study.finals, final("lora:r=4", 1, 0.35, 200_000), final("magic:r=4", 1, 0.9, 1)]
-    plan = {**PLAN, "methods": [*METHODS, "lora:r=4", "lora:r=64", "magic:r=4"], "search_steps": 0}
+    plan = {**PLAN, "methods": [*METHODS, "lora:r=4", "lora:r=64", "magic:r=4"], "search_steps": 0, "seeds": [1]}
     more = replace(study, plan=plan, finals=found)
     rows = method_rows(more)
     (row,) = (row for row in rows if row.method == "lora:r=4")
@@ -139,6 +139,7 @@ def test_a_variant_has_its_own_row_and_an_unknown_method_has_none(study):
     text = finding(more, rows)
     assert "Not measured yet: LayerNorm tuning, LoRA (r=64). " in text
     assert "240 steps of 16 dialogues and its default learning rate; " in text
+    assert text.endswith("not over the 1 seed.")
 
 
 def test_finding_includes_lora_if_another_method_is_better(study):
