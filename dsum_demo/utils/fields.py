@@ -75,9 +75,10 @@ class Field:
         if self.kind == "choice":
             return self.check(text)
         try:
-            return self.check(float(text))
+            number = float(text)
         except ValueError:
             raise self._refusal(text) from None
+        return self.check(int(number) if number.is_integer() else number)
 
     @property
     def allowed(self) -> str:

@@ -99,7 +99,7 @@ def test_given_settings_of_preference_training_are_kept_even_if_they_are_the_def
         (["--method", "qlora"], "There is no fine-tuning method 'qlora'; choose one of: full, lora"),
         (["--base", "t5"], "There is no model 't5'"),
         (["--base", "dsum-t5-lora"], "dsum-t5-lora is fine-tuned already; train its base model dsum-t5-base instead"),
-        (["--set", "r=0"], "r is 0.0; give a whole number from 1 to 512"),
+        (["--set", "r=0"], "r is 0; give a whole number from 1 to 512"),
         (["--set", "r"], "--set 'r' has no '='"),
         (["--set", "rank=4"], "there is no field 'rank'; the fields are: r, lora_alpha, target_modules"),
         (["--set", "learning_rate=fast"], "learning_rate is 'fast'; give a number above 0 and at most 1"),

@@ -157,7 +157,7 @@ def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys
     ("changes", "said"),
     [
         ({"methods": ("magic",)}, "magic"),
-        ({"methods": ("lora:r=0",)}, "r is 0.0; give a whole number from 1 to 512"),
+        ({"methods": ("lora:r=0",)}, "r is 0; give a whole number from 1 to 512"),
         ({"steps": 0}, "steps is 0"),
         ({"seeds": ()}, "at least one"),
         ({"factors": (3.0, 1.0)}, "ascending"),
