@@ -105,7 +105,7 @@ def study_text(study: Study, rows: Sequence[MethodRow]) -> str:
     def scores(means: Mapping[str, Interval]) -> str:
         return "".join(f"{100 * means[m.name].mean:>8.1f}" if m.name in means else f"{'–':>8}" for m in metrics)
 
-    first = max(20, *(len(row.title) + 2 for row in rows)) if rows else 20
+    first = max([20, *(len(row.title) + 2 for row in rows)])
     lines = [f"{'method':<{first}}{''.join(f'{m.short:>8}' for m in metrics)}{'trained':>12}{'share':>9}{'lr':>10}"]
     lines += [f"{'Original':<{first}}{scores(original)}"] if original else []
     for row in rows:
@@ -114,15 +114,13 @@ def study_text(study: Study, rows: Sequence[MethodRow]) -> str:
         lines.append(f"{row.title:<{first}}{scores(row.f1)}{cost}")
     checks = [each for each in found if isinstance(each, Check)]
     if checks:
-        columns = [("original", original), *((row.method, row.checks) for row in rows)]
-        widths = [max(11, len(name) + 2) for name, _ in columns]
-        heads = (f"{name:>{width}}" for (name, _), width in zip(columns, widths, strict=True))
-        lines += ["", f"{'check':<41}{''.join(heads)}"]
+        columns = [
+            (name, means, max(11, len(name) + 2))
+            for name, means in (("original", original), *((row.method, row.checks) for row in rows))
+        ]
+        lines += ["", f"{'check':<41}{''.join(f'{name:>{width}}' for name, _, width in columns)}"]
         for check in checks:
-            cells = (
-                f"{checked(check, means.get(check.name)):>{width}}"
-                for (_, means), width in zip(columns, widths, strict=True)
-            )
+            cells = (f"{checked(check, means.get(check.name)):>{width}}" for _, means, width in columns)
             lines.append(f"{check.title:<41}{''.join(cells)}")
         lines += ["", *judge_lines(study.judge), ""] if study.judge else [""]
     signature = study.signature.get("text", "")

@@ -218,8 +218,7 @@ class FineTuning:
             "step": self.step,
             "warmup_from": self.warmup_from,
             "seconds": self.seconds,
-            "frozen_embedding": not self.recipe.lora_rank
-            and not self.model.get_input_embeddings().weight.requires_grad,
+            "frozen_embedding": not self.model.get_input_embeddings().weight.requires_grad,
             "weights": self._weights(),
             "optimizer": self.optimizer.state_dict(),
         }
