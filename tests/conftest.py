@@ -90,6 +90,7 @@ LANES = {
     "browser": ["e2e"],
     "processes": [
         "cli",
+        "forked",
         "hub",
         "study",
         "runs/test_queue.py",

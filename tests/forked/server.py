@@ -37,8 +37,13 @@ def serve(path: str, program: str) -> None:
                 return
             if key.fileobj is listening:
                 connection, _ = listening.accept()
-                pid = start(connection, program)
-                connection.sendall(pid.to_bytes(8, "big"))
+                try:
+                    pid = start(connection, program)
+                except (EOFError, ConnectionError):
+                    connection.close()
+                    continue
+                with contextlib.suppress(OSError):  # command.py was killed: its closed connection is read below
+                    connection.sendall(pid.to_bytes(8, "big"))
                 selector.register(connection, selectors.EVENT_READ, pid)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
             elif key.fileobj in selector.get_map() and isinstance(key.data, int):  # command.py was killed
@@ -57,16 +62,19 @@ def serve(path: str, program: str) -> None:
 
 
 def start(connection: socket.socket, program: str) -> int:
-    """Fork a process for the command that `connection` sends."""
+    """Fork a process for the command that `connection` sends. Raises EOFError if it ends early."""
     head, streams, *_ = socket.recv_fds(connection, 8, 3)
-    size, request = int.from_bytes(head, "big"), b""
-    while len(request) < size:
-        request += connection.recv(size - len(request))
-    pid = os.fork()
-    if pid == 0:
-        run(json.loads(request), streams, program)
-    for stream in streams:
-        os.close(stream)
+    try:
+        size = int.from_bytes(head, "big")
+        request = connection.recv(size, socket.MSG_WAITALL)
+        if not request or len(request) < size:
+            raise EOFError
+        pid = os.fork()
+        if pid == 0:
+            run(json.loads(request), streams, program)
+    finally:
+        for stream in streams:
+            os.close(stream)
     return pid
 
 
