@@ -183,9 +183,7 @@ def fill_texts(evaluation: Evaluation, examples: Sequence[Example]) -> Evaluatio
     return replace(evaluation, examples=tuple(map(filled, evaluation.examples)))
 
 
-def compare_saved(
-    first: Evaluation, second: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES
-) -> list[SavedDifference]:
+def compare_saved(first: Evaluation, second: Evaluation, *, resamples: int = RESAMPLES) -> list[SavedDifference]:
     """Differences of the systems with the same name in both evaluations, or if there are none, of the systems in order.
     Paired by dialogue and id. Raises InputError if they share no example or were scored with different settings.
     """
@@ -202,19 +200,19 @@ def compare_saved(
     names = [[system.name for system in evaluation.systems] for evaluation in (first, second)]
     same = [(name, name) for name in names[0] if name in names[1]]
     pairs = same or list(zip(*names, strict=False))
-    found = (_difference(one, other, [(left[k], right[k]) for k in shared], seed, resamples) for one, other in pairs)
+    found = (_difference(one, other, [(left[k], right[k]) for k in shared], resamples) for one, other in pairs)
     return [difference for difference in found if difference]
 
 
 def _difference(
-    one: str, other: str, pairs: Iterable[tuple[ExampleRecord, ExampleRecord]], seed: int, resamples: int
+    one: str, other: str, pairs: Iterable[tuple[ExampleRecord, ExampleRecord]], resamples: int
 ) -> SavedDifference | None:
     both = [(a, b) for a, b in pairs if one in a.outputs and other in b.outputs]
     if not both:
         return None
     tables = f1_table([a for a, _ in both], [one]), f1_table([b for _, b in both], [other])
     table = [left + right for left, right in zip(*tables, strict=True)]
-    resampled = Bootstrap(table, [a.group for a, _ in both], seed=seed, resamples=resamples)
+    resampled = Bootstrap(table, [a.group for a, _ in both], seed=0, resamples=resamples)
     width = len(METRICS)
     return SavedDifference(
         one, other, len(both), by_metric(range(width), lambda column: resampled.difference(width + column, column))

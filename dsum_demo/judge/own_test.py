@@ -57,11 +57,11 @@ class Share:
         return f"{100 * self.share:.0f} % [{100 * self.low:.0f}, {100 * self.high:.0f}]"
 
 
-def wilson(wins: float, n: int, confidence: float = 0.95) -> Share:
-    """The Wilson interval of `wins` of `n`. Raises InputError for n = 0."""
+def wilson(wins: float, n: int) -> Share:
+    """The 95 % Wilson interval of `wins` of `n`. Raises InputError for n = 0."""
     if n < 1:
         raise InputError("A share needs at least one pair.")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf(0.975)
     share = wins / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)

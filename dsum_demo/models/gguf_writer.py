@@ -147,7 +147,7 @@ def _add_vocabulary(writer: GGUFWriter, title: str, model: Any, tokenizer: Any, 
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     rows = model.get_input_embeddings().weight.shape[0]
     added = tokenizer.added_tokens_decoder
-    tokens = [token or f"[PAD{number}]" for number, token in _tokens(tokenizer, rows)]
+    tokens = [token or f"[PAD{i}]" for i, token in enumerate(tokenizer.convert_ids_to_tokens(range(rows)))]
     kinds = [
         (_CONTROL if added[i].special else _USER_DEFINED) if i in added else _NORMAL if i < len(tokenizer) else _UNUSED
         for i in range(rows)
@@ -170,11 +170,6 @@ def _add_vocabulary(writer: GGUFWriter, title: str, model: Any, tokenizer: Any, 
             add(number)
     if tokenizer.chat_template:
         writer.add_chat_template(tokenizer.chat_template)
-
-
-def _tokens(tokenizer: Any, rows: int) -> Iterator[tuple[int, str]]:
-    known = dict(zip(range(len(tokenizer)), tokenizer.convert_ids_to_tokens(range(len(tokenizer))), strict=True))
-    return ((number, known.get(number) or "") for number in range(rows))
 
 
 def _pre_tokenizer(title: str, state: Mapping[str, Any]) -> str:

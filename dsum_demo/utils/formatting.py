@@ -9,6 +9,7 @@ from datetime import date
 
 # A spreadsheet runs a cell that begins with one of these (OWASP, "CSV injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FIRST_LINE_CHARACTERS = 300
 
 
 def escape_formula(text: str) -> str:
@@ -73,8 +74,8 @@ def written_date(iso: str) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def first_line(error: BaseException, limit: int = 300) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, with the second if the first only announces it; its type if empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= _FIRST_LINE_CHARACTERS else text[: _FIRST_LINE_CHARACTERS - 1] + "…"
