@@ -36,6 +36,7 @@ from dsum_demo.study.report import (
     recorded_qualities,
     seed_means,
 )
+from dsum_demo.study.variants import Variant, read_variant
 from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.html import interval
@@ -192,10 +193,10 @@ def methods_chart(study: Study, rows: list[MethodRow], cost: MethodCost, name: s
             y=level, line={"color": look.color, "dash": "dash", "width": 1},
             annotation={"text": title, "font": {"size": 12}, "xanchor": end, "x": float(end == "right")},
         )  # fmt: skip
-    for row, (x, y) in zip(measured, name_offsets(area, front), strict=True):
+    for row, text, (x, y) in zip(measured, area.names, name_offsets(area, front), strict=True):
         value = getattr(row, cost.key) * cost.scale
         figure.add_annotation(
-            x=log10(value) if wide else value, y=means[row.method].mean, text=_short(row), ax=x, ay=-y,
+            x=log10(value) if wide else value, y=means[row.method].mean, text=text, ax=x, ay=-y,
             font={"size": NAME_SIZE}, arrowhead=0, arrowwidth=1, arrowcolor="#8a929e", standoff=6, borderpad=0,
         )  # fmt: skip
     figure.update_xaxes(
@@ -244,7 +245,7 @@ def _area(
     return Area(
         _padded([*xs]), _padded([*levels, *(end for bar in bars for end in bar)]),
         tuple(zip(xs, (mean.mean for mean in shown), strict=True)), tuple(bars), tuple(levels),
-        tuple(_short(row) for row in rows), tuple(row.method for row in rows),
+        tuple(short_names(rows)), tuple(row.method for row in rows),
     )  # fmt: skip
 
 
@@ -321,8 +322,17 @@ def _shown(mean: Interval, quality: Metric | Check) -> Interval:
     return Interval(quality.factor * mean.mean, low, high, mean.n)
 
 
-def _short(row: MethodRow) -> str:
-    return row.title.removesuffix(" tuning").removesuffix(" fine-tuning")
+def short_names(rows: Sequence[MethodRow]) -> list[str]:
+    """The names in the chart: of a variant's options only the first, unless two rows would have the same name."""
+    names = [_short_name(read_variant(row.method)) for row in rows]
+    return [row.title if names.count(name) > 1 else name for row, name in zip(rows, names, strict=True)]
+
+
+def _short_name(variant: Variant) -> str:
+    title = variant.method.title.removesuffix(" tuning").removesuffix(" fine-tuning")
+    for name, value in variant.given.items():
+        return f"{title} {name}={value}" if value[:1].isdigit() else f"{title} {value}"
+    return title
 
 
 def _padded(values: Sequence[float]) -> Point:

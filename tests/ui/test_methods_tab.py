@@ -158,6 +158,15 @@ def test_labels_of_the_shipped_study_do_not_overlap_points_or_each_other():
                 assert methods.shared(box, others)[0] <= 12, (cost.key, plot, area.names[number])
 
 
+def test_names_in_the_chart_are_short_unless_two_would_be_equal(study):
+    row = method_rows(study)[0]
+    names = ["lora", "lora:r=4:lora_alpha=8", "lora:target_modules=q+v", "prompt"]
+    found = methods.short_names([replace(row, method=name, title=name) for name in names])
+    assert found == ["LoRA", "LoRA r=4", "LoRA q+v", "Prompt"]
+    twice = ["lora:r=4:lora_alpha=8", "lora:r=4:lora_alpha=4"]
+    assert methods.short_names([replace(row, method=name, title=name) for name in twice]) == twice
+
+
 def test_invalid_study_file_shows_an_error(services):
     folder = services.settings.data_dir / "studies" / "broken"
     folder.mkdir(parents=True)
