@@ -29,7 +29,7 @@ def card(folder) -> str:
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def store(tiny_settings) -> ModelStore:
     settings = replace(tiny_settings, root=PROJECT_ROOT, family="")
     return make_store(settings)
@@ -53,6 +53,8 @@ def test_the_card_names_the_licence_of_the_catalog(folder, store):
 
 @pytest.mark.parametrize("folder", [FULL, LORA], ids=lambda folder: folder.name)
 def test_the_code_on_the_card_writes_what_the_app_writes(folder, store, monkeypatch):
+    # As the card's code, in float32: in bfloat16 a near tie may be decided differently.
+    monkeypatch.setattr("dsum_demo.models.loading.HALF_PRECISION_FROM_BYTES", 10**10)
     # The adapter's card contains the lines of the base's card.
     monkeypatch.chdir(PROJECT_ROOT)
     names = {}
