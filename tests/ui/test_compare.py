@@ -404,7 +404,8 @@ def test_an_edited_example_loses_its_recorded_summaries_and_a_generated_comparis
     typed = typed_sample(with_recorded)
 
     def follow(shown, *typed):
-        return dict(zip(tab.RESULTS, tab.follow_dialogue(with_recorded, request, shown, name, "", *typed), strict=True))
+        updates = tab.follow_dialogue(with_recorded, request, shown, None, name, "", *typed)
+        return dict(zip(tab.RESULTS, updates, strict=True))
 
     nothing = {"__type__": "update"}
     assert all(update == nothing for update in follow(recorded, *typed).values())
@@ -427,6 +428,21 @@ def test_a_reload_keeps_the_comparison_of_the_typed_dialogue(services, compariso
     assert shown["family"] == comparison.family.name and shown["example"] is None
     assert comparison.systems[1].summary in html_text(shown[Kind.FULL]) and "recorded" not in shown["warnings"]
     other = reopened(services, kept, ("A: Something else.\nB: Yes.", "", "", ""))
+    assert other["comparison"] is None and "appears here" in other[Kind.FULL]
+
+
+def test_a_late_answer_to_a_reload_s_change_of_the_dialogue_keeps_the_comparison(with_recorded, comparison):
+    kept = json.loads(json.dumps(tab.keep(comparison)))
+    opened_with = next(iter(with_recorded.recorded.values()))
+    request, typed = SimpleNamespace(session_hash="reload"), (DIALOGUE, *REFERENCES, "")
+    follow = with_recorded, request, opened_with, kept, comparison.family.name, ""
+    late = dict(zip(tab.RESULTS, tab.follow_dialogue(*follow, *typed), strict=True))
+    shown = reopened(with_recorded, kept, typed, opened_with)
+    assert late["comparison"] == shown["comparison"] and not late["comparison"].recorded
+    assert all(late[kind] == shown[kind] for kind in Kind) and comparison.systems[1].summary in html_text(
+        late[Kind.FULL]
+    )
+    other = dict(zip(tab.RESULTS, tab.follow_dialogue(*follow, "A: Other.\nB: Yes.", "", "", ""), strict=True))
     assert other["comparison"] is None and "appears here" in other[Kind.FULL]
 
 

@@ -66,7 +66,7 @@ def test_a_linked_comparison_stays_until_its_dialogue_is_edited(services):
     export = "[12:03] Ana: Lunch?\n[12:04] Bo: Yes, at one."
     shown = opened(services, content(dialogue=export, references=list(sample.references[:1])))
     typed = [shown[f"typed{number}"] for number in range(4)]
-    follow = [services, request, shown["comparison"], "dsum-t5", ""]
+    follow = [services, request, shown["comparison"], None, "dsum-t5", ""]
     assert all(update == {"__type__": "update"} for update in tab.follow_dialogue(*follow, *typed))
     changed = dict(zip(tab.RESULTS, tab.follow_dialogue(*follow, f"{export} Bye.", *typed[1:]), strict=True))
     assert changed["comparison"] is None and changed["warnings"] == ""

@@ -238,7 +238,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
         MethodType(follow_dialogue, services),
-        [right["comparison"], *shown_by],
+        [right["comparison"], kept, *shown_by],
         outputs,
         trigger_mode="always_last",
         queue=False,
@@ -396,15 +396,22 @@ def reopen(
     unchanged = [gr.skip()] * CompareTab.PARTS
     if services.is_running(request.session_hash or ""):
         return (example, *unchanged)
-    with contextlib.suppress(DsumError, KeyError, TypeError, ValueError, AttributeError):
-        found = Comparison.from_dict(kept, registry)
-        if _is_of(services, found, typed):
-            return (example, found.family.name, *_begin_with(services, registry, found.family, {}, found))
+    if found := _kept_comparison(services, registry, kept, typed):
+        return (example, found.family.name, *_begin_with(services, registry, found.family, {}, found))
     return (
         example,
         *unchanged[: -len(RESULTS)],
-        *follow_dialogue(services, request, comparison, family_name, owner, *typed),
+        *follow_dialogue(services, request, comparison, kept, family_name, owner, *typed),
     )
+
+
+def _kept_comparison(services: Services, registry: Registry, kept: Any, typed: Sequence[str]) -> Comparison | None:
+    """The comparison that the browser kept, if it is valid and of the typed dialogue and references."""
+    with contextlib.suppress(DsumError, KeyError, TypeError, ValueError, AttributeError):
+        found = Comparison.from_dict(kept, registry)
+        if _is_of(services, found, typed):
+            return found
+    return None
 
 
 def open_link(services: Services, link: str, broken: str, owner: str, *typed: str) -> tuple[Update, ...]:
@@ -461,12 +468,16 @@ def follow_dialogue(
     services: Services,
     request: gr.Request,
     comparison: Comparison | None,
+    kept: Any,
     family_name: str,
     owner: str,
     *typed: str,
 ) -> tuple[Update, ...]:
     """Remove recorded summaries when the dialogue changes; the results of a comparison stay until the next one, with a
     notice if they are of another text.
+
+    A reload changes the dialogue too, and this answer may arrive after that of `reopen`: a comparison that the browser
+    kept of the text is shown here as there.
     """
     if services.is_running(request.session_hash or ""):
         return results()
@@ -474,6 +485,8 @@ def follow_dialogue(
         return results(other_text=compare_texts(comparison, typed[0]))
     if comparison and _is_of(services, comparison, typed[:TYPED]):
         return results()
+    if found := _kept_comparison(services, services.registry.seen_by(owner), kept, typed[:TYPED]):
+        return shown_results(found.family, found, added=[system.spec for system in found.systems[len(KINDS) :]])
     return show_example(services, request, family_name, owner, *typed)
 
 
