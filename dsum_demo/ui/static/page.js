@@ -9,7 +9,8 @@ const dsum = {
     const cards = document.querySelector('#cards');
     dsum.cardsObserver?.disconnect();
     dsum.cardsObserver = new MutationObserver(() => {
-      if (!cards.querySelector('[aria-busy=true]')) return;
+      // A short comparison may end before the browser has drawn that it runs.
+      if (!cards.querySelector('[aria-busy=true], .text')) return;
       dsum.cardsObserver.disconnect();
       if (cards.getBoundingClientRect().top < window.innerHeight * 0.8) return;
       const notices = document.querySelector('#warnings .notice');
