@@ -212,7 +212,7 @@ def _difference(
         return None
     tables = f1_table([a for a, _ in both], [one]), f1_table([b for _, b in both], [other])
     table = [left + right for left, right in zip(*tables, strict=True)]
-    resampled = Bootstrap(table, [a.group for a, _ in both], seed=0, resamples=resamples)
+    resampled = Bootstrap(table, [a.group for a, _ in both], resamples=resamples)
     width = len(METRICS)
     return SavedDifference(
         one, other, len(both), by_metric(range(width), lambda column: resampled.difference(width + column, column))

@@ -2,4 +2,4 @@
 after each step and can be resumed.
 """
 
-__all__ = ["report", "runner", "variants"]
+__all__ = ["report", "runner"]

@@ -100,9 +100,13 @@ class MethodRow:
     forgetting: float | None = None
 
     @property
+    def variant(self) -> Variant:
+        return read_variant(self.method)
+
+    @property
     def parent(self) -> Method:
         """The method, also of a variant."""
-        return read_variant(self.method).method
+        return self.variant.method
 
     def mean(self, quality: str) -> Interval | None:
         """The mean of a metric or check."""

@@ -36,7 +36,6 @@ from dsum_demo.study.report import (
     recorded_qualities,
     seed_means,
 )
-from dsum_demo.study.variants import Variant, read_variant
 from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.html import interval
@@ -324,13 +323,13 @@ def _shown(mean: Interval, quality: Metric | Check) -> Interval:
 
 def short_names(rows: Sequence[MethodRow]) -> list[str]:
     """The names in the chart: of a variant's options only the first, unless two rows would have the same name."""
-    names = [_short_name(read_variant(row.method)) for row in rows]
+    names = [_short_name(row) for row in rows]
     return [row.title if names.count(name) > 1 else name for row, name in zip(rows, names, strict=True)]
 
 
-def _short_name(variant: Variant) -> str:
-    title = variant.method.title.removesuffix(" tuning").removesuffix(" fine-tuning")
-    for name, value in variant.given.items():
+def _short_name(row: MethodRow) -> str:
+    title = row.parent.title.removesuffix(" tuning").removesuffix(" fine-tuning")
+    for name, value in row.variant.given.items():
         return f"{title} {name}={value}" if value[:1].isdigit() else f"{title} {value}"
     return title
 
