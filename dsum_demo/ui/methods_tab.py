@@ -350,8 +350,8 @@ def methods_table(study: Study, rows: list[MethodRow], chosen: str = HEADLINE) -
     body = "".join(
         f'<tr><td title="{escape(row.parent.explanation)}"><b>{escape(row.title)}</b><br>'
         f"<small>{escape(row.parent.paper)}</small></td>"
-        f'<td class="whole">{interval(row.mean(chosen), quality.factor, quality.digits)}<br>'
-        f"<small>seeds {_seeds(seed_means(study, row.method, chosen), quality)}</small></td>"
+        f'<td class="whole">{interval(row.mean(chosen), quality.factor, quality.digits)}'
+        f"{_seeds(seed_means(study, row.method, chosen), quality)}</td>"
         + "".join(f"<td>{_plain(row.mean(each.name))}</td>" for each in others)
         + f"<td>{_recovered(row.recovered) if row.method != 'full' else '–'}</td>"
         f"<td>{_count(row.trained_parameters)}<br><small>{100 * row.share:.2f} %</small></td>"
@@ -398,7 +398,10 @@ def _about(study: Study, quality: Metric | Check) -> list[str]:
 
 
 def _seeds(means: Sequence[float], quality: Metric | Check) -> str:
-    return " / ".join(f"{quality.factor * mean:.{quality.digits}f}" for mean in means)
+    """The mean of each seed; nothing for a single one, whose mean is the row's."""
+    if len(means) < 2:
+        return ""
+    return f"<br><small>seeds {' / '.join(f'{quality.factor * mean:.{quality.digits}f}' for mean in means)}</small>"
 
 
 def _where(study: Study) -> str:

@@ -138,6 +138,13 @@ def test_table_of_a_check_is_sorted_by_it_and_explains_it(services):
     assert "Judge: coverage (bits per token), 95 % interval" in table and "It is untested." in table
 
 
+def test_the_table_of_a_study_with_one_seed_does_not_repeat_its_means(study, services):
+    seed = study.finals[0]["seed"]
+    save(replace(study, finals=tuple(row for row in study.finals if row["seed"] == seed)), services)
+    *_, table = methods.show(services, "mine", "trained_parameters", "rouge1")
+    assert "<b>LoRA</b>" in table and "seeds" not in table
+
+
 @pytest.mark.parametrize(("name", "methods_of_it"), [("dsum-t5", 12), ("smollm2-135m", 7)])
 def test_labels_of_a_shipped_study_do_not_overlap_points_or_each_other(name, methods_of_it):
     rows = method_rows(read_study(Settings().root / "studies" / name))
