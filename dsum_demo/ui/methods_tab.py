@@ -86,11 +86,12 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
 
 
 def studies(services: Services) -> dict[str, Path]:
-    """Study folders by name: those in the data folder, and the shipped one."""
-    found: dict[str, Path] = {}
-    for parent in (services.settings.data_dir / "studies", services.settings.root / "studies"):
-        found |= {folder.name: folder for folder in child_folders(parent) if (folder / STUDY_FILE).is_file()}
-    return found
+    """Study folders by name: those in the data folder, and the shipped ones."""
+    own, shipped = (
+        {folder.name: folder for folder in child_folders(parent / "studies") if (folder / STUDY_FILE).is_file()}
+        for parent in (services.settings.data_dir, services.settings.root)
+    )
+    return own | {f"{name} (shipped)" if name in own else name: folder for name, folder in shipped.items()}
 
 
 def choose_study(services: Services) -> tuple[Any, Any, Any]:

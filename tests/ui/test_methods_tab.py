@@ -94,6 +94,17 @@ def test_chart_of_an_unmeasured_cost_keeps_the_reference_lines(study):
     assert len(figure.data) == 1 and len(figure.layout.shapes) == 2
 
 
+def test_a_shipped_study_does_not_hide_one_of_the_same_name(study, services):
+    save(study, services)
+    for name in ("mine", "theirs"):
+        folder = services.settings.root / "studies" / name
+        folder.mkdir(parents=True)
+        study.write(folder)
+    found = methods.studies(services)
+    assert list(found) == ["mine", "mine (shipped)", "theirs"]
+    assert found["mine"].is_relative_to(services.settings.data_dir)
+
+
 def test_the_quality_is_chosen_among_those_of_the_study(study, services):
     save(study, services)
     chosen = methods.choose_quality(services, "mine", "repetition")
