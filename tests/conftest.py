@@ -28,8 +28,6 @@ import gc
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -75,6 +73,7 @@ from dsum_demo.models.prompts import PROMPT_TEMPLATE, Prompt
 from dsum_demo.models.store import ModelStore
 from dsum_demo.settings import PROJECT_ROOT, Settings
 from recipes.tokenizer import in_fixed_order
+from tests.forked import forking
 
 TEXTS = [
     PROMPT_TEMPLATE.format(dialogue="#Person1#: Hello, Tom!\n#Person2#: Hi, are you free on Friday after six?"),
@@ -430,19 +429,8 @@ def root(tiny_root, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def forked_python(tmp_path_factory) -> Iterator[str]:
     """A program that runs `-m dsum_demo` as `sys.executable` does, in a forked process."""
-    folder = tmp_path_factory.mktemp("forked")
-    socket, program = folder / "socket", folder / "python"
-    command = Path(__file__).parent / "forked" / "command.py"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{command}" "{socket}" "$@"\n')
-    program.chmod(0o755)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.forked.server", str(socket), str(program)], cwd=Path(__file__).parents[1],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.stdin and server.stdout and server.stdout.readline() == "ready\n"
-    yield str(program)
-    server.stdin.close()
-    server.wait(timeout=30)
+    with forking(tmp_path_factory.mktemp("forked")) as program:
+        yield program
 
 
 @pytest.fixture

@@ -10,7 +10,15 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import start_app
 from tests.hub.checkpoints import BASE, FULL
-from tests.hub.conftest import environment, flan_hub, flan_trio, hub  # noqa: F401
+from tests.hub.conftest import (  # noqa: F401
+    environment,
+    flan_hub,
+    flan_trio,
+    hub,
+    hub_environment,
+    hub_python,
+    hub_server,
+)
 
 PATIENCE = 120_000  # milliseconds; machines are shared
 SYSTEMS = ("base", "full", "adapter")
@@ -23,8 +31,10 @@ def silent_hub(hub) -> None:  # noqa: F811
 
 
 @pytest.fixture
-def page(browser: Browser, environment, tmp_path) -> Iterator[Page]:  # noqa: F811
-    process, url = start_app({**environment, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")})
+def page(browser: Browser, environment, hub_python, tmp_path) -> Iterator[Page]:  # noqa: F811
+    process, url = start_app(
+        {**environment, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")}, (hub_python, "-m", "dsum_demo", "serve")
+    )
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
     page.set_default_timeout(PATIENCE)

@@ -11,7 +11,7 @@ from dsum_demo.runs.store import Runs, RunState
 from dsum_demo.ui.account import account_secret
 from dsum_demo.utils.ownership import set_owner
 from tests.e2e.conftest import start_app
-from tests.hub.conftest import environment, hub  # noqa: F401
+from tests.hub.conftest import environment, hub, hub_environment, hub_server  # noqa: F401
 
 SUBJECT, TOKEN = "11111111111111111111111", "mock-oauth-token-for-local-dev"  # gradio's
 

@@ -204,6 +204,14 @@ class HubServer:
         with self._lock:
             seen.extend(self.log[before:])
 
+    def reset(self) -> None:
+        """As when it was new; requests that hang are dropped."""
+        self.closing.set()
+        with self._lock:
+            self.log, self.viewer, self.ranges, self.closing = [], {}, True, threading.Event()
+            self._repositories.clear()
+            self._faults.clear()
+
     def close(self) -> None:
         self.closing.set()
         self._server.shutdown()
@@ -414,7 +422,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _wait_for_client_to_leave(self) -> None:
-        while not self.hub.closing.wait(0.02):
+        closing = self.hub.closing
+        while not closing.wait(0.02):
             readable, _, _ = select.select([self.connection], [], [], 0)
             try:
                 if readable and not self.connection.recv(1, socket.MSG_PEEK):
