@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from statistics import fmean
 
+from dsum_demo.data.conversations.reader import read_conversation
 from dsum_demo.data.values import is_empty
 from dsum_demo.evaluation.records import Evaluation, ExampleRecord, Output, SystemInfo
 from dsum_demo.metrics.bootstrap import MIN_EXAMPLES
@@ -14,12 +17,13 @@ from dsum_demo.metrics.scores import HEADLINE, METRICS
 from dsum_demo.utils.formatting import quantity
 
 SMALL = 100  # dialogues; with fewer, a point or two of ROUGE is mostly chance
+FORMATS_OF = 200  # dialogues; detecting a format takes about a millisecond
 
 
 @dataclass(frozen=True)
 class Warning:
     """kind: "length_limit", "empty", "trained_on", "few", "cut_source", "failed", "skipped",
-    "incomplete", "unread" or "no_tokens".
+    "incomplete", "unread", "no_tokens" or "chat_format".
     """
 
     kind: str
@@ -32,7 +36,7 @@ def warnings_of(evaluation: Evaluation, examples: Sequence[ExampleRecord], dialo
     """The warnings for the `examples` of the report, which have `dialogues` different dialogues."""
     of_systems = (warning for system in evaluation.systems for warning in _of_system(evaluation, system))
     whole = _of_the_whole(evaluation, len(examples), dialogues)
-    return (*whole, *unread_warnings(evaluation, examples), *of_systems)
+    return (*whole, *_chat_formats(examples), *unread_warnings(evaluation, examples), *of_systems)
 
 
 def unread_warnings(evaluation: Evaluation, examples: Sequence[ExampleRecord]) -> Iterator[Warning]:
@@ -73,6 +77,25 @@ def _of_the_whole(evaluation: Evaluation, n: int, dialogues: int) -> Iterator[Wa
         rows = ", ".join(str(row.row) for row in evaluation.skipped[:10])
         more = f" and {len(evaluation.skipped) - 10} more" if len(evaluation.skipped) > 10 else ""
         yield Warning("skipped", f"{quantity(len(evaluation.skipped), 'invalid row')} skipped: {rows}{more}.")
+
+
+def _chat_formats(examples: Sequence[ExampleRecord]) -> Iterator[Warning]:
+    """Compare converts pasted exports and transcripts; an evaluation does not change its data."""
+    read = list(islice((e for e in examples if e.dialogue), FORMATS_OF))
+    found = {e.id: form for e in read if (form := _format_of(e.dialogue))}
+    if found:
+        forms, some = ", ".join(sorted(set(found.values()))), "the first " if len(read) == FORMATS_OF else ""
+        yield Warning(
+            "chat_format",
+            f"{len(found):,} of {some}{quantity(len(read), 'dialogue')} have the format of an export or transcript "
+            f"({forms}) and are used unchanged; Compare would convert them to lines of the form “Name: text”.",
+            examples=tuple(found),
+        )
+
+
+@lru_cache(maxsize=4 * FORMATS_OF)
+def _format_of(dialogue: str) -> str:
+    return read_conversation(dialogue).format
 
 
 def _of_system(evaluation: Evaluation, system: SystemInfo) -> Iterator[Warning]:

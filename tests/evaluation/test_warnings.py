@@ -56,6 +56,14 @@ def test_few_dialogues_are_reported(recorded, dialogues, text):
     assert text in found(recorded, dialogues)["few"].text
 
 
+def test_dialogues_in_the_format_of_a_chat_export_are_counted_and_listed(recorded):
+    chat = "[12/03/24, 18:04] Leila: who's coming tonight\n[12/03/24, 18:05] Matteo: me and Joon\n"
+    first, *others = recorded.examples
+    warning = found(replace(recorded, examples=(replace(first, dialogue=chat), *others)))["chat_format"]
+    assert warning.text.startswith("1 of 29 dialogues have the format of an export or transcript (WhatsApp")
+    assert warning.examples == (first.id,)
+
+
 def test_skipped_rows_failures_and_missing_outputs_are_reported(recorded):
     broken = tuple(BrokenRow(row, "It has no reference.") for row in range(1, 14))
     failed = replace(recorded.systems[2], error="The disk is full.")
