@@ -96,21 +96,14 @@ class FineTuning:
 
     # -- data
 
-    def varied(self, pair: tuple[str, str], rng: random.Random) -> tuple[str, str]:
-        """The pair, in most cases with names for labels, in some written as people type."""
+    def example(self, pair: tuple[str, str], rng: random.Random) -> Example:
         dialogue, summary = pair
         if rng.random() < self.recipe.named_share:
             dialogue, summary = name_speakers(dialogue, summary, self.names, rng)
         if rng.random() < self.recipe.informal_share:
             dialogue = write_informally(dialogue, rng)
-        return dialogue, summary.strip()
-
-    def target(self, summary: str) -> list[int]:
-        return self.prompt.encode_target(self.tokenizer, summary, self.recipe.max_tokens, self.end)
-
-    def example(self, pair: tuple[str, str], rng: random.Random) -> Example:
-        dialogue, summary = self.varied(pair, rng)
-        return Example(self.prompt.encode(self.tokenizer, dialogue), self.target(summary))
+        target = self.prompt.encode_target(self.tokenizer, summary.strip(), self.recipe.max_tokens, self.end)
+        return Example(self.prompt.encode(self.tokenizer, dialogue), target)
 
     def batches(self) -> Iterator[list[Example]]:
         """Endless; each epoch has its own order and names."""
