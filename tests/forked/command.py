@@ -3,6 +3,7 @@
 Arguments: the socket's path, then Python's: `-m dsum_demo` and the command's. It imports little, to start quickly.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -20,8 +21,10 @@ def main() -> None:
     connection.sendall(request)
     pid = int.from_bytes(connection.recv(8, socket.MSG_WAITALL), "big")
 
+    # The command may have ended already; its exit code is then about to arrive.
     def forward(number: int, frame: object) -> None:
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, forward)
@@ -30,7 +33,8 @@ def main() -> None:
     while True:
         # The starter may change this process's priority at any time.
         if niceness != (niceness := os.getpriority(os.PRIO_PROCESS, 0)):
-            os.setpriority(os.PRIO_PROCESS, pid, niceness)
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, pid, niceness)
         try:
             answer = connection.recv(8, socket.MSG_WAITALL)
             break
