@@ -29,6 +29,8 @@ def forking(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdin and server.stdout and server.stdout.readline() == "ready\n"
-    yield str(program)
-    server.stdin.close()
-    server.wait(timeout=30)
+    try:
+        yield str(program)
+    finally:
+        server.stdin.close()
+        server.wait(timeout=30)
