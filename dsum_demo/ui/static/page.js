@@ -85,6 +85,19 @@ dsum.newOwner = (known) => {
   return [known || Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')];
 };
 
+// A click on a page just drawn waits for that secret; without it, the app would take the click for a stranger's.
+const earlyClicks = [];
+const keepClick = (event) => {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  earlyClicks.push(event.target);
+};
+document.addEventListener('click', keepClick, true);
+dsum.replayClicks = () => {
+  document.removeEventListener('click', keepClick, true);
+  for (const target of earlyClicks) target.dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}));
+};
+
 // Once: in a browser that keeps nothing, the owner changes with every load.
 dsum.loadAgain = (changed) => {
   const [load] = performance.getEntriesByType('navigation');

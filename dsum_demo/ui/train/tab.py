@@ -296,9 +296,9 @@ def _connect_view(
     linked = gr.Textbox(visible=False)
     reading: dict[str, Any] = {"concurrency_limit": READERS_AT_ONCE, **QUIET}
     # In the browser: after a round trip to the app, a click right after loading would have no secret yet.
-    page.load(None, owner, owner, js=call("newOwner"), **QUIET).then(
-        MethodType(run_view.redraw_all, services), seen, view, **reading
-    ).then(
+    known = page.load(None, owner, owner, js=call("newOwner"), **QUIET)
+    known.then(None, None, None, js=call("replayClicks"), **QUIET)
+    known.then(MethodType(run_view.redraw_all, services), seen, view, **reading).then(
         MethodType(follow_link, services),
         [linked, *seen[1:]],
         [tabs, *view],
