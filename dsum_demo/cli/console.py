@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dsum_demo.data.columns import parse_columns
+from dsum_demo.data.sources import source_names
+from dsum_demo.errors import InputError
 from dsum_demo.utils.formatting import duration
 
 if TYPE_CHECKING:
@@ -42,6 +45,13 @@ def add_column_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the columns of a file, by role: dialogue, summary, id and topic (default: guessed by their names)",
     )
+
+
+def columns_of(options: argparse.Namespace, *sources: str) -> dict[str, str]:
+    """The columns of --column, by role. sources: what is read. Raises InputError for --column if none is a file."""
+    if options.column and all(source in source_names() for source in sources):
+        raise InputError("--column names the columns of a file; give a file with --data, or remove --column.")
+    return parse_columns(options.column)
 
 
 def add_judge_option(parser: argparse.ArgumentParser) -> None:

@@ -16,13 +16,13 @@ from dsum_demo.cli.console import (
     INTERRUPTED,
     add_column_option,
     add_judge_option,
+    columns_of,
     follow,
     say,
     split_names,
     stopping,
 )
 from dsum_demo.composition import make_judges, make_registry, make_sources, make_store, saved_evaluations
-from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.settings import Settings
@@ -182,7 +182,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             seed=options.seed,
             limit=options.limit,
             skip_broken=options.skip_broken,
-            columns=parse_columns(options.column),
+            columns=columns_of(options, options.data),
             notes=notes,
             should_stop=stop.is_set,
         )
@@ -202,7 +202,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
     try:
         examples = make_sources(settings).read(
             options.data, on_progress=lambda text, share: say(f"dsum: {text}"), should_stop=stop.is_set,
-            broken=broken, columns=parse_columns(options.column), notes=notes,
+            broken=broken, columns=columns_of(options, options.data), notes=notes,
         )  # fmt: skip
     finally:
         _tell(notes)

@@ -7,9 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import DONE, INTERRUPTED, add_column_option, say, stopping
+from dsum_demo.cli.console import DONE, INTERRUPTED, add_column_option, columns_of, say, stopping
 from dsum_demo.composition import make_judges, make_sources
-from dsum_demo.data.columns import parse_columns
 from dsum_demo.data.examples import draw
 from dsum_demo.data.sources import SAMPLES
 from dsum_demo.errors import Stopped
@@ -57,7 +56,7 @@ def run_judge_test(options: argparse.Namespace, settings: Settings) -> int:
     judges = make_judges(settings)
     spec = judges.find(options.judge)
     notes: list[str] = []
-    examples = make_sources(settings).read(options.data, columns=parse_columns(options.column), notes=notes)
+    examples = make_sources(settings).read(options.data, columns=columns_of(options, options.data), notes=notes)
     for note in notes:
         say(f"dsum: {note}")
     examples = draw(examples, options.limit, options.seed)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import DONE, add_column_option, handling_stops, say, say_in_handler
+from dsum_demo.cli.console import DONE, add_column_option, columns_of, handling_stops, say, say_in_handler
 from dsum_demo.composition import make_registry, make_sources
-from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError, ModelError
 from dsum_demo.runs.store import Run, Runs
 from dsum_demo.settings import Settings
@@ -151,7 +150,7 @@ def config_of(options: argparse.Namespace, settings: Settings) -> RunConfig:
     data: dict[str, Any] = {"source": options.data} if options.data else {}
     data |= {"validation_source": options.validation} if options.validation else {}
     if options.column:
-        data["columns"] = parse_columns(options.column)
+        data["columns"] = columns_of(options, *filter(None, (options.data, options.validation)))
     config = requested_config(
         make_registry(settings),
         base=options.base or _base_of(options.start_from, settings),

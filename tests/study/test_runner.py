@@ -137,9 +137,28 @@ def test_a_folder_with_another_plan_raises(out, tiny_settings):
         list(run_study(StudyPlan(**{**vars(PLAN), "methods": ("ia3",)}), tiny_settings, out))
 
 
-def test_the_command_prints_the_table(out, tiny_environment, monkeypatch, capsys):
+@pytest.fixture
+def tiny_command(tiny_environment, monkeypatch):
     for name in ("DSUM_ROOT", "DSUM_DATA_DIR", "HF_HUB_OFFLINE"):
         monkeypatch.setenv(name, tiny_environment[name])
+
+
+def test_the_command_prints_a_table_and_again_as_json_without_training(tiny_command, tmp_path, capsys):
+    command = ["study", "--out", str(tmp_path / "out"), "--methods", "ln_tuning", "--data", "samples",
+               "--validation", "samples", "--limit", "3", "--dialogues", "8", "--batch-size", "4", "--steps", "2",
+               "--search-steps", "0", "--seeds", "1", "--only", "quality"]  # fmt: skip
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "\nLayerNorm tuning " in printed.out and "\nLength against the reference " in printed.out
+    assert "dsum: 1 of 2: ln_tuning: seed 1" in printed.err
+    before = (tmp_path / "out" / STUDY_FILE).read_bytes()
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in found["methods"]] == ["ln_tuning"] and found["original"]["rouge1"]["n"] == 3
+    assert (tmp_path / "out" / STUDY_FILE).read_bytes() == before
+
+
+def test_the_command_refuses_another_plan_and_invalid_arguments(out, tiny_command, capsys):
     plan = json.loads((out / STUDY_FILE).read_text())["plan"]
     # The command has no flags for the split and the factors, and their defaults differ from PLAN.
     code = main(["study", "--out", str(out), "--methods", "lora", "--data", "samples", "--validation", "samples",
