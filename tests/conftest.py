@@ -84,12 +84,20 @@ TEXTS = [
 ]
 
 
-LONG = ["cli", "hub", "models", "study", "training", "ui", "test_notebook_walkthrough.py", "test_readme.py"]
-
-# Parallel processes of the tests keep their data apart.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    for variable in {"DSUM_DATA_DIR", "HF_HOME"} & set(os.environ):
-        os.environ[variable] += f"-{worker}"
+# Folders and files whose tests mostly wait for other processes; CI runs them beside all others.
+LANES = {
+    "browser": ["e2e"],
+    "processes": [
+        "cli",
+        "forked",
+        "hub",
+        "study",
+        "runs/test_queue.py",
+        "ui/test_zero_gpu.py",
+        "training/test_processes.py",
+        "test_readme.py",
+    ],
+}
 
 
 def pytest_collection_finish() -> None:
@@ -99,20 +107,11 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need a browser. Long files come first, so that parallel processes of the tests end together, and
-    files that need a browser alternate with others, which wait more.
-    """
     here = Path(__file__).resolve().parent
     for item in items:
-        if item.path.is_relative_to(here / "e2e"):
-            item.add_marker("browser")
-    files = list(dict.fromkeys(item.path for item in items))
-    browser = [file for file in files if file.is_relative_to(here / "e2e")]
-    others = sorted(
-        (f for f in files if f not in browser), key=lambda file: not any(file.is_relative_to(here / p) for p in LONG)
-    )
-    order = {file: 2 * n for n, file in enumerate(browser)} | {file: 2 * n + 1 for n, file in enumerate(others)}
-    items.sort(key=lambda item: order[item.path])
+        for mark, places in LANES.items():
+            if any(item.path.is_relative_to(here / place) for place in places):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

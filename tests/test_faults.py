@@ -65,6 +65,7 @@ def described(event: Event) -> str:
     return f"{event['event']} {event.get('step')}"
 
 
+@pytest.mark.processes
 def test_no_verdict_is_lost_if_the_process_is_killed_while_voting(tmp_path):
     rng, store = random.Random(1), ReviewStore(tmp_path / "reviews.sqlite")
     for _ in range(ROUNDS):
@@ -83,6 +84,7 @@ def test_no_verdict_is_lost_if_the_process_is_killed_while_voting(tmp_path):
         assert len(store.verdicts(review.id)) == 40
 
 
+@pytest.mark.processes
 def test_no_summary_is_lost_if_the_process_is_killed_while_evaluating(tiny_store, tmp_path):
     rng, specs = random.Random(2), list(tiny_store.registry.default_family.default_trio())
     decode = DecodingConfig(max_new_tokens=4)
@@ -103,6 +105,7 @@ def test_no_summary_is_lost_if_the_process_is_killed_while_evaluating(tiny_store
         assert texts(cache) == whole and not cache.problem
 
 
+@pytest.mark.processes
 def test_no_step_is_lost_if_the_process_is_killed_while_training(tiny_settings, tmp_path):
     rng, registry, sources = random.Random(3), make_registry(tiny_settings), make_sources(tiny_settings)
     training = TrainingConfig(

@@ -449,15 +449,22 @@ def test_an_unavailable_family_gives_the_reason_in_each_card(shared_page):
     expect(page.locator("#family-note")).not_to_contain_text("HF_HUB_OFFLINE")
 
 
-def test_on_a_phone_compare_scrolls_to_the_first_card_and_a_refused_input_does_not(new_page):
+DRAW_A_CARD_LATE = """document.querySelector('#start').addEventListener('click', () => {
+  setTimeout(() => document.querySelector('#cards').append(''), 20);
+}, {once: true})"""
+
+
+def test_on_a_phone_compare_scrolls_to_the_first_card_or_to_the_error(new_page):
     page = new_page(width=390, height=844)
     for name in ("Compare", "Evaluate", "Review", "Train", "Methods", "Models"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_in_viewport()
     paste(page, dialogue="")
+    page.evaluate(DRAW_A_CARD_LATE)
     page.locator("#start").click()
     expect(page.locator("#problem")).to_contain_text("There is no dialogue")
+    page.wait_for_timeout(1000)  # smooth scrolling
+    expect(page.locator("#problem .notice")).to_be_in_viewport(ratio=1)
     assert page.evaluate("window.scrollY") < 844
-    expect(page.locator("#problem")).to_be_in_viewport()
     paste(page, reference=REFERENCE)
     compare(page)
     expect(page.locator("#card-base")).to_be_in_viewport()

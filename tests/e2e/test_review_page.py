@@ -368,10 +368,10 @@ def test_twenty_reviewers_vote_at_once(new_page, outputs_file, app_url):
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(review, range(20)))
     answer_by_keyboard(owner, "123")
-    facts = finished[0].do("results", token=token).facts
-    table = base64.b64decode(
-        re.search(r'download="verdicts.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', facts)[1]
-    )
+    answer = finished[0].do("results", token=token)
+    found = re.search(r'download="verdicts.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', answer.facts)
+    assert found, (answer.said, answer.view)
+    table = base64.b64decode(found[1])
     rows = [row for row in csv.DictReader(table.decode().splitlines()) if row["reviewer"].startswith("R")]
     stored = {}
     for row in rows:

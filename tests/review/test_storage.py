@@ -243,6 +243,7 @@ def child(store, review):
         process.communicate()
 
 
+@pytest.mark.processes
 def test_a_verdict_survives_if_the_process_is_killed_right_after_the_answer(store, review, child):
     process = child("Ana")
     answered = [process.stdout.readline().strip()]
@@ -256,6 +257,7 @@ def test_a_verdict_survives_if_the_process_is_killed_right_after_the_answer(stor
     assert answer(store, review, "Ana") == 3  # the file is usable, and the rest is asked
 
 
+@pytest.mark.processes
 def test_processes_that_vote_at_the_same_time_lose_and_double_nothing(store, child):
     processes = [child(f"reviewer {number}") for number in range(3)]
     printed = []

@@ -4,20 +4,27 @@ const dsum = {
 
   toggleDark() { document.body.classList.toggle('dark'); },
 
-  // On a phone the cards are below the input. The page scrolls to them once a model starts, not if the input is refused.
+  // On a phone the cards are below the input. The page scrolls to them once a model starts, or to the error.
   scrollToCards() {
-    const cards = document.querySelector('#cards');
+    const [cards, problem] = ['#cards', '#problem'].map((one) => document.querySelector(one));
+    const behavior = window.matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
+    const parts = {subtree: true, childList: true};
     dsum.cardsObserver?.disconnect();
-    dsum.cardsObserver = new MutationObserver(() => {
-      // A short comparison may end before the browser has drawn that it runs.
-      if (!cards.querySelector('[aria-busy=true], .text')) return;
-      dsum.cardsObserver.disconnect();
-      if (cards.getBoundingClientRect().top < window.innerHeight * 0.8) return;
-      const notices = document.querySelector('#warnings .notice');
-      const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-      (notices ?? cards).scrollIntoView({behavior: calm ? 'auto' : 'smooth', block: 'start'});
+    dsum.cardsObserver = new MutationObserver((records) => {
+      if (problem.querySelector('.notice') && records.some((record) => problem.contains(record.target))) {
+        dsum.cardsObserver.disconnect();
+        problem.scrollIntoView({behavior, block: 'center'});  // 'nearest' would not end a scroll to the cards
+      } else if (cards.querySelector('[aria-busy=true], .text')) {
+        // A short comparison may end before the browser has drawn that it runs. The error may still follow: a card of
+        // another comparison can be drawn late.
+        dsum.cardsObserver.disconnect();
+        dsum.cardsObserver.observe(problem, parts);
+        if (cards.getBoundingClientRect().top < window.innerHeight * 0.8) return;
+        const notices = document.querySelector('#warnings .notice');
+        (notices ?? cards).scrollIntoView({behavior, block: 'start'});
+      }
     });
-    dsum.cardsObserver.observe(cards, {subtree: true, childList: true});
+    for (const part of [cards, problem]) dsum.cardsObserver.observe(part, parts);
   },
 
   showLastColumn() {
