@@ -9,17 +9,19 @@ const dsum = {
     const [cards, problem] = ['#cards', '#problem'].map((one) => document.querySelector(one));
     const behavior = window.matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
     const parts = {subtree: true, childList: true};
+    let block = 'nearest';
     dsum.cardsObserver?.disconnect();
     dsum.cardsObserver = new MutationObserver((records) => {
       if (problem.querySelector('.notice') && records.some((record) => problem.contains(record.target))) {
         dsum.cardsObserver.disconnect();
-        problem.scrollIntoView({behavior, block: 'center'});  // 'nearest' would not end a scroll to the cards
+        problem.scrollIntoView({behavior, block});
       } else if (cards.querySelector('[aria-busy=true], .text')) {
         // A short comparison may end before the browser has drawn that it runs. The error may still follow: a card of
         // another comparison can be drawn late.
         dsum.cardsObserver.disconnect();
         dsum.cardsObserver.observe(problem, parts);
         if (cards.getBoundingClientRect().top < window.innerHeight * 0.8) return;
+        block = 'center';  // 'nearest' would not end the scroll to the cards
         const notices = document.querySelector('#warnings .notice');
         (notices ?? cards).scrollIntoView({behavior, block: 'start'});
       }
