@@ -200,6 +200,7 @@ def prepare(model: PreTrainedModel, config: TrainingConfig, base_name: str, step
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated attribute of the model
+            warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # T5's norm, for LayerNorm tuning
             adapted = get_peft_model(model, peft_config)
     except (ValueError, TypeError, NotImplementedError, AssertionError) as error:
         raise InputError(f"{chosen.title} cannot start with these options: {error}") from error

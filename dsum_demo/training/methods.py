@@ -184,6 +184,10 @@ LORA_FIELDS = (
 
 
 def _adalora(options: dict[str, Any], steps: int) -> dict[str, Any]:
+    if steps < 2:
+        raise InputError(
+            f"AdaLoRA would train {steps} step and needs 2 to reduce the rank; set max_steps to 2 or more."
+        )
     warmup, final = options.pop("warmup_share"), options.pop("final_share")
     # PEFT requires at least one step between tinit and tfinal.
     begin = min(int(warmup * steps), max(0, steps - 1))

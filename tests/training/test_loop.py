@@ -413,6 +413,11 @@ def test_a_loss_of_exactly_zero_raises(run, tom):
         run(model, pairs=[(dialogue, "Tom") for dialogue, _ in TRAIN], method="full")
 
 
+def test_layernorm_tuning_of_t5_prints_no_warning(run, recwarn):
+    run(method="ln_tuning", max_steps=1, evaluations=1)
+    assert [str(each.message) for each in recwarn if "layer type" in str(each.message)] == []
+
+
 def test_unknown_target_modules_raise(run):
     with pytest.raises(InputError, match="LoRA cannot start with these options: "):
         run(method="lora", options={"target_modules": ["nowhere"]})

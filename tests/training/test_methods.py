@@ -59,9 +59,12 @@ def test_options_override_the_defaults_without_changing_the_table():
     assert METHODS["lora"].options() == before
 
 
-@pytest.mark.parametrize(
-    ("steps", "plan"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (10, (10, 1, 4)), (1000, (1000, 100, 400))]
-)
+def test_adalora_needs_two_steps():
+    with pytest.raises(InputError, match=r"AdaLoRA would train 1 step and needs 2 .* set max_steps to 2 or more"):
+        method("adalora").config(steps=1)
+
+
+@pytest.mark.parametrize(("steps", "plan"), [(2, (2, 0, 0)), (10, (10, 1, 4)), (1000, (1000, 100, 400))])
 def test_adalora_schedule_depends_on_the_number_of_steps(steps, plan):
     config = method("adalora").config(steps=steps)
     assert (config.total_step, config.tinit, config.tfinal) == plan and config.deltaT >= 1
