@@ -23,6 +23,7 @@ from dsum_demo.cli.console import (
     stopping,
 )
 from dsum_demo.composition import make_judges, make_registry, make_sources, make_store, saved_evaluations
+from dsum_demo.data.columns import parse_columns
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_unit
 from dsum_demo.settings import Settings
@@ -182,7 +183,7 @@ def _progress(options: argparse.Namespace, settings: Settings, stop: threading.E
             seed=options.seed,
             limit=options.limit,
             skip_broken=options.skip_broken,
-            columns=columns_of(options, options.data),
+            columns=parse_columns(options.column),
             notes=notes,
             should_stop=stop.is_set,
         )

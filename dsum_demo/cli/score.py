@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dsum_demo.cli.console import DONE, INTERRUPTED, columns_of, follow, say, split_names, stopping
+from dsum_demo.cli.console import DONE, INTERRUPTED, follow, say, split_names, stopping
 from dsum_demo.composition import make_judges
+from dsum_demo.data.columns import parse_columns
 from dsum_demo.metrics.bootstrap import Interval
 from dsum_demo.metrics.checks import CHECKS
 from dsum_demo.metrics.scores import METRICS, shown_f1, shown_unit
@@ -26,7 +27,7 @@ def run_score(options: argparse.Namespace, settings: Settings) -> int:
         split_names(options.references),
         split_names(options.systems),
         options.policy,
-        columns_of(options, str(options.file)),
+        parse_columns(options.column),
     )
     judged = None if options.judge is None else _judged(options, settings)
     if options.json:
@@ -52,7 +53,7 @@ def _judged(options: argparse.Namespace, settings: Settings) -> EvaluationProgre
     with stopping() as stop:
         states = evaluate_recorded(
             options.file, split_names(options.references), split_names(options.systems), policy=options.policy,
-            columns=columns_of(options, str(options.file)), should_stop=stop.is_set,
+            columns=parse_columns(options.column), should_stop=stop.is_set,
         )  # fmt: skip
         cache = OutputCache(settings.outputs_file)
         return follow(judged(states, make_judges(settings), options.judge, cache, stop.is_set))

@@ -1,4 +1,4 @@
-"""The command `dsum judge` and `dsum score --judge`, with a tiny decoder-only model as the judge."""
+"""`dsum judge`, and --judge of `score`, `compare` and `evaluate`, with a tiny decoder-only model as the judge."""
 
 from __future__ import annotations
 
