@@ -13,10 +13,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -50,6 +51,24 @@ def start_app(environment: dict[str, str], command: tuple[str, ...] = COLD) -> t
             threading.Thread(target=process.stdout.read, daemon=True).start()
             return process, found[0]
     raise AssertionError("the app did not start:\n" + "".join(said))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fill_after_two_frames() -> Iterator[None]:
+    """Let Locator.fill wait for two frames, as Locator.click does.
+
+    One frame after a tab or an accordion was opened, gradio 6.31 sets its fields to their first values again.
+    """
+    fill, two_frames = Locator.fill, "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+
+    def waiting(field: Locator, value: str, **options: Any) -> None:
+        field.wait_for()
+        field.page.evaluate(two_frames)
+        fill(field, value, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Locator, "fill", waiting)
+        yield
 
 
 @pytest.fixture(scope="session")

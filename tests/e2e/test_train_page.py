@@ -178,7 +178,7 @@ def test_invalid_values_are_kept_and_a_sweep_and_preference_training_start_and_s
     )
 
 
-def test_uploaded_file_is_previewed_and_its_columns_are_mapped(shared_page, tmp_path):
+def test_uploaded_file_is_previewed_and_its_columns_are_mapped(shared_page, reload_midway, tmp_path):
     page = shared_page
     train_tab(page)
     file = tmp_path / "chats.csv"
@@ -194,7 +194,15 @@ def test_uploaded_file_is_previewed_and_its_columns_are_mapped(shared_page, tmp_
         page.get_by_role("option", name=column).click()
         expect(page.get_by_role("option")).to_have_count(0)
     expect(page.locator("#train-preview")).to_contain_text("row 2: no summary")
+    page.wait_for_timeout(500)
+    reload_midway(page)
+    train_tab(page)
+    expect(page.locator("#train-preview")).to_contain_text("row 2: no summary")
+    for role, column in (("dialogue", "talk"), ("summary", "gist")):
+        expect(page.locator(f"#column-{role} input")).to_have_value(column)
     expect(page.locator("#train-preview")).to_contain_text("all fit")
+    page.get_by_label("The samples").check()
+    expect(page.locator("#train-file")).to_be_hidden()
 
 
 def test_the_train_tab_fits_the_screen(shared_page):

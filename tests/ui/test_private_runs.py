@@ -209,7 +209,7 @@ def test_a_trained_model_is_not_a_default_for_other_visitors(public, run):
 
 def test_an_upload_is_read_only_for_its_owner(public, run, tmp_path):
     source = run.config()["data"]["source"]
-    given = ("upload", source, "", "dsum-t5-base", 64, None, None, None)
+    given = (None, "upload", source, "", "dsum-t5-base", 64, None, None, None)
     assert "Zelda" in shown(upload.describe_own_file(public, HERS, *given))
     for visitor in (OTHER, "", None):
         assert not leaks(upload.describe_own_file(public, visitor, *given))

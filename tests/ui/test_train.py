@@ -237,6 +237,7 @@ def test_form_is_restored_from_the_browser(services):
     names = tuple(saved)
     updates = training_start.restore(services, json.loads(json.dumps(saved)), names)
     assert updates["options.r"]["value"] == 7 and updates["training.epochs"] == 3 and updates["name"] == "mine"
+    assert updates["columns.dialogue"]["value"] is None
     odd = {**saved, "base": "gone", "method": "gone", "preset": "gone", "source": "gone"}
     updates = training_start.restore(services, odd, names)
     assert updates["base"]["value"] == "dsum-t5-base" and updates["method"] == "lora"
@@ -334,6 +335,25 @@ def test_uploaded_file_is_the_training_data(services, tmp_path):
     assert training_start.choose_preset(services, "good-lora", values).get("source") is None, (
         "the upload stays selected"
     )
+
+
+def test_columns_chosen_before_a_reload_are_used_for_the_same_file_only(services, tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_text("one,two\nA: hi,A greets.\n")
+    same = {"source": "upload", "uploaded": str(upload.keep_upload(file, services.uploads_dir(""))), "place": ""}
+    saved = same | {"columns.dialogue": "one", "columns.summary": "two", "columns.id": None}
+    none = (None,) * 3
+
+    def chosen(saved: object, given: tuple[str | None, ...] = none) -> list[str | None]:
+        *choosers, _ = upload.describe_own_file(services, "", saved, *same.values(), "dsum-t5-base", 20, *given)
+        return [chooser["value"] for chooser in choosers]
+
+    restored = training_start.restore(services, filled(services) | saved, tuple(filled(services)))
+    assert restored["columns.dialogue"] == {"__type__": "update", "choices": ["one"], "value": "one"}
+    assert chosen(saved) == ["one", "two", None]
+    assert chosen(saved, ("two", "one", None)) == ["two", "one", None]
+    assert chosen({**saved, "uploaded": "another.csv"}) == chosen(None) == [None, None, None]
+    assert chosen({**saved, "columns.dialogue": "gone"}) == [None, "two", None]
 
 
 def test_unavailable_dialogsum_is_explained_before_a_run_starts(services):

@@ -22,3 +22,6 @@ dsum.saveFormFromNowOn = (...given) => {
   dsum.formRestored = true;
   return dsum.saveForm(...given);
 };
+
+// Each source's own component is shown if it is chosen.
+dsum.showSource = (sources, chosen) => sources.map((source) => ({__type__: 'update', visible: source === chosen}));

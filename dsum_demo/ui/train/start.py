@@ -123,7 +123,8 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         fits = base == saved["base"] and name in {f.name for f in method(chosen).fields} and value not in (None, [])
         updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
     for name in [name for name in names if name.startswith("columns.")]:
-        del updates[name]  # set after the file has been read
+        # The other choices follow when the file has been read, which keeps this one if the file has the column.
+        updates[name] = gr.update(choices=[saved[name]] if saved[name] else [], value=saved[name] or None)
     return {
         **updates,
         "noted": explain_preset(saved["preset"], task_type, services.settings.public),

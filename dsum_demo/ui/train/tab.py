@@ -217,9 +217,12 @@ def _connect_form(
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
     form.base.input(handlers.base, [left["kept"], *form.components], filled, **QUIET)
     file = [*form.columns.values(), left["preview"]]
-    named = [owner, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
+    named = [owner, saved, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
     describe = MethodType(describe_own_file, services)
-    form.source.change(show_source, form.source, [left["uploading"], form.place], **QUIET)
+    # In the browser: a late answer of the app to an earlier choice would hide what was chosen since.
+    form.source.change(
+        None, form.source, [left["uploading"], form.place], js=call("showSource", [UPLOAD, PLACE]), **QUIET
+    )
     # One event, whose last call wins: a call for an earlier choice must not overwrite the preview of an upload.
     changes = [part.change for part in (form.source, form.place, form.uploaded)]
     changes += [part.input for part in (form.base, *form.columns.values())]
@@ -231,14 +234,8 @@ def _connect_form(
         **QUIET,
     )
     kept: dict[str, Any] = {"fn": None, "inputs": [saved, *form.components], "outputs": saved, **QUIET}
-    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=call("saveFormFromNowOn", form.names)).then(
-        describe, [*named, *form.columns.values()], file, **QUIET
-    ).then(show_source, form.source, [left["uploading"], form.place], **QUIET)
+    page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=call("saveFormFromNowOn", form.names))
     gr.on([part.change for part in form.components], **kept, js=call("saveForm", form.names))
-
-
-def show_source(source: str) -> tuple[Update, ...]:
-    return gr.update(visible=source == UPLOAD), gr.update(visible=source == PLACE)
 
 
 def _connect_start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -69,8 +69,17 @@ def take_upload(
     return (str(kept), *describe_file(services, UPLOAD, str(kept), "", base, limit, None, None, None, owner=owner))
 
 
-def describe_own_file(services: Services, owner: str, *values: Any) -> tuple[Update, ...]:
-    return describe_file(services, *values, owner=owner)
+def describe_own_file(
+    services: Services, owner: str, saved: Any, source: str, uploaded: str, place: str, *values: Any
+) -> tuple[Update, ...]:
+    """`describe_file` of the form. saved: the form in the browser. Its columns are used if it has the same file: gradio
+    reports a restored file before the restored columns.
+    """
+    base, limit, *given = values
+    file = {"source": source, "uploaded": uploaded, "place": place}
+    if isinstance(saved, Mapping) and file == {key: saved.get(key) for key in file}:
+        given = [name or saved.get(f"columns.{role}") for role, name in zip(ROLES, given, strict=True)]
+    return describe_file(services, source, uploaded, place, base, limit, *given, owner=owner)
 
 
 def describe_file(
