@@ -40,7 +40,7 @@ from dsum_demo.ui.appearance import KINDS, LOOKS
 from dsum_demo.ui.charts import GRID, dressed
 from dsum_demo.ui.html import interval
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET
+from dsum_demo.ui.theme import CHOICE, QUIET
 from dsum_demo.utils.files import child_folders
 
 OTHER = "#7a5bc4"
@@ -81,7 +81,7 @@ def build_methods_tab(page: gr.Blocks, services: Services) -> None:
     study.change(MethodType(choose_quality, services), [study, quality], quality, **QUIET).then(
         MethodType(show, services), [study, cost, quality], shown, **QUIET
     )
-    gr.on([cost.change, quality.input], MethodType(show, services), [study, cost, quality], shown, **QUIET)
+    gr.on([cost.change, quality.input], MethodType(show, services), [study, cost, quality], shown, **CHOICE)
     page.load(MethodType(choose_study, services), None, [about, choices, study], **QUIET)
 
 

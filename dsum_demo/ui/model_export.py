@@ -18,7 +18,7 @@ from dsum_demo.models.snippet import snippet_of
 from dsum_demo.ui.html import html_table, notice
 from dsum_demo.ui.long_task import StopFlag, connect_long_task
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 from dsum_demo.utils.formatting import size
 
 ABOUT = (
@@ -62,7 +62,7 @@ def build_model_export(tab: gr.Tab, services: Services, owner: gr.BrowserState) 
     result = gr.HTML(elem_id="export-result")
     gr.on(
         [model.change, form.change], MethodType(describe_format, services), [model, form], [folder, start, result],
-        trigger_mode="always_last", **QUIET,
+        **CHOICE,
     )  # fmt: skip
     connect_long_task(start, stop, MethodType(run_export, services), [model, form, folder], result, "Exporting…")
     return model

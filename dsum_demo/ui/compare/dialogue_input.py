@@ -22,7 +22,7 @@ from dsum_demo.errors import InputError
 from dsum_demo.ui.assets import call
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 
 KEEP = "Use the text as it is"
 SHOWN_TURNS = 200
@@ -102,9 +102,8 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
         MethodType(describe_text, services),
         [dialogue, as_is],
         [*described, examples],
-        trigger_mode="always_last",
         queue=False,
-        **QUIET,
+        **CHOICE,
     )
     switch.click(MethodType(switch_reading, services), [dialogue, as_is], [as_is, *described], queue=False, **QUIET)
     undo.click(put_back, [before, *typed], [*typed, before], **QUIET)

@@ -66,7 +66,7 @@ from dsum_demo.ui.compare.results import (
     warnings_of,
 )
 from dsum_demo.ui.services import CANDIDATES, COMPARISONS_AT_ONCE, Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 from dsum_demo.ui.zero_gpu import on_gpu
 
 GREEDY, BEAMS, SAMPLING = "Greedy", "Beam search", "Sampling"
@@ -240,9 +240,8 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
         MethodType(follow_dialogue, services),
         [right["comparison"], kept, *shown_by],
         outputs,
-        trigger_mode="always_last",
         queue=False,
-        **QUIET,
+        **CHOICE,
     )
     page.unload(MethodType(say_goodbye, services))
     return everything

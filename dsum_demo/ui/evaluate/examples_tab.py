@@ -27,7 +27,7 @@ from dsum_demo.ui.evaluate.example_table import (
 )
 from dsum_demo.ui.events import clicked
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 
 ALL = [("All examples", "")]
 LISTS_OF_SUMMARIES = ("invented", "swapped")
@@ -69,17 +69,19 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
 
     state = [key, selection, highlight]
     drawn = [selection, shown, one, example]
-    shown.click(MethodType(handle_click, services), state, drawn, **QUIET).then(
+    # No click is lost: two on Next go two examples on.
+    each: dict[str, Any] = {**QUIET, "trigger_mode": "multiple"}
+    shown.click(MethodType(handle_click, services), state, drawn, **each).then(
         None, None, None, js=call("showExample"), **QUIET
     )
-    ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **QUIET)
-    query.change(MethodType(search, services), [*state, query], drawn, trigger_mode="always_last", **QUIET)
-    part.input(MethodType(filter_by, services), [*state, part], drawn, **QUIET)
-    rouge.input(MethodType(choose_rouge, services), [*state, rouge], drawn, **QUIET)
-    previous.click(MethodType(step_back, services), state, drawn, **QUIET)
-    following.click(MethodType(step_forward, services), state, drawn, **QUIET)
+    ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **CHOICE)
+    query.change(MethodType(search, services), [*state, query], drawn, **CHOICE)
+    part.input(MethodType(filter_by, services), [*state, part], drawn, **CHOICE)
+    rouge.input(MethodType(choose_rouge, services), [*state, rouge], drawn, **CHOICE)
+    previous.click(MethodType(step_back, services), state, drawn, **each)
+    following.click(MethodType(step_forward, services), state, drawn, **each)
     close.click(MethodType(close_example, services), state, drawn, **QUIET)
-    highlight.input(MethodType(change_highlight, services), state, [example, legend], **QUIET)
+    highlight.input(MethodType(change_highlight, services), state, [example, legend], **CHOICE)
     return Examples([selection, ready, how, query, part, shown, one, example])
 
 

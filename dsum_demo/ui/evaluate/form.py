@@ -23,7 +23,7 @@ from dsum_demo.ui.columns import ROLES, column_choosers, fill_choosers, hide_cho
 from dsum_demo.ui.compare.families import family_choices
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 
 FILE_TYPES = [*ENDINGS, ".gz", ".zip"]
 DEFAULT_LIMIT = 100
@@ -161,7 +161,7 @@ def build_evaluation_form(services: Services, owner: gr.BrowserState) -> Evaluat
     # One event instead of two: gradio drops the second one while an earlier file is still being read.
     file.change(read_file, values, [references, outputs, *choosers.values(), *found], **QUIET)
     chosen = [part.input for part in (references, outputs, *choosers.values())]
-    gr.on(chosen, list_broken, values, found, trigger_mode="always_last", **QUIET)
+    gr.on(chosen, list_broken, values, found, **CHOICE)
     return EvaluationForm(start, close, problem, family, systems, judge, best, values)
 
 

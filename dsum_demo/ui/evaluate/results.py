@@ -20,7 +20,7 @@ from dsum_demo.ui.evaluate import tables
 from dsum_demo.ui.evaluate.charts import differences_chart, length_chart, means_chart, slices_chart
 from dsum_demo.ui.html import link_button
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, Update
 
 SLICE_CHOICES = [("Length", "length"), ("Topic", "topic"), ("Speakers", "speakers")]
 HOW_PAIRS = "One bar per dialogue: above zero the first system scores higher, below zero the second."
@@ -84,7 +84,7 @@ def connect(services: Services, results: Results, key: gr.State) -> None:
     names = ["pairs_title", "pairs", "length_title", "length", "slices_title", "slices", "slices_table"]
     outputs = [results.parts[name] for name in names]
     for chooser in (results.rouge, results.parts["pair"], results.parts["by"]):
-        chooser.input(MethodType(redraw, services), chosen, outputs, **QUIET)
+        chooser.input(MethodType(redraw, services), chosen, outputs, **CHOICE)
 
 
 def redraw(services: Services, key: str, rouge: str, pair: str | None, by: str) -> tuple[Update, ...]:

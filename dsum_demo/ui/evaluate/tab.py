@@ -28,7 +28,7 @@ from dsum_demo.ui.evaluate.results import PARTS, Results, build_summary, build_v
 from dsum_demo.ui.evaluate.saved import build_downloads, build_saved, chooser_update
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 from dsum_demo.utils.formatting import duration
 
 TICK_SECONDS = 1.0
@@ -98,7 +98,7 @@ def build_evaluate_tab(page: gr.Blocks, services: Services, tabs: gr.Tabs, tab: 
         js=call("linkedIds", ["evaluation", "example"]),
         **QUIET,
     ).then(MethodType(open_linked, services), [linked, rouge], [chooser, *opening], **QUIET)
-    parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **QUIET)
+    parts["training"].input(MethodType(include, services), [chooser, parts["training"], rouge], opening, **CHOICE)
     new.click(lambda: gr.update(visible=True), None, form_column, **QUIET)
     form.close.click(lambda: gr.update(visible=False), None, form_column, **QUIET)
     form.start.click(

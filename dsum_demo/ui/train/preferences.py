@@ -17,7 +17,7 @@ from dsum_demo.training.preference_pairs import LEAST_PAIRS, preference_config, 
 from dsum_demo.ui.review.results import check_access
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, Update
 from dsum_demo.ui.train.start import queued, refused
 from dsum_demo.ui.train.upload import keep_upload
 from dsum_demo.utils.files import safe_name
@@ -48,7 +48,7 @@ def build_preferences(services: Services) -> dict[str, Any]:
             label="Drop the exported pairs", file_types=[".jsonl"], height=124, elem_id="preferences-file"
         )
         built["start_preferences"] = gr.Button("Start preference training", elem_id="start-preferences")
-    built["review"].input(lambda review: gr.update(visible=not review), built["review"], built["pairs"], **QUIET)
+    built["review"].input(lambda review: gr.update(visible=not review), built["review"], built["pairs"], **CHOICE)
     return built
 
 

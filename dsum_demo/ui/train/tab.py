@@ -16,7 +16,7 @@ from dsum_demo.ui.events import clicked
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.review.visitor import Visitor
 from dsum_demo.ui.services import Services
-from dsum_demo.ui.theme import QUIET, Update
+from dsum_demo.ui.theme import CHOICE, QUIET, Update
 from dsum_demo.ui.train import run_view
 from dsum_demo.ui.train import start as training_start
 from dsum_demo.ui.train.form import FIRST_PRESET, PLACE, UPLOAD, TrainingForm, preset_config
@@ -214,8 +214,8 @@ def _connect_form(
     services, saved, owner = handlers.services, memory.form, memory.owner
     filled = [*form.components, *(left[name] for name in FormHandlers.extra)]
     form.preset.input(handlers.preset, form.components, filled, **QUIET)
-    form.method.input(handlers.method, [left["kept"], *form.components], filled, **QUIET)
-    form.base.input(handlers.base, [left["kept"], *form.components], filled, **QUIET)
+    form.method.input(handlers.method, [left["kept"], *form.components], filled, **CHOICE)
+    form.base.input(handlers.base, [left["kept"], *form.components], filled, **CHOICE)
     file = [*form.columns.values(), left["preview"]]
     named = [owner, saved, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
     describe = MethodType(describe_own_file, services)
@@ -226,7 +226,7 @@ def _connect_form(
     # One event, whose last call wins: a call for an earlier choice must not overwrite the preview of an upload.
     changes = [part.change for part in (form.source, form.place, form.uploaded)]
     changes += [part.input for part in (form.base, *form.columns.values())]
-    gr.on(changes, describe, [*named, *form.columns.values()], file, trigger_mode="always_last", **QUIET)
+    gr.on(changes, describe, [*named, *form.columns.values()], file, **CHOICE)
     left["file"].upload(
         MethodType(take_upload, services),
         [left["file"], form.base, form.training["max_source_tokens"], owner],
@@ -304,9 +304,11 @@ def _connect_view(
     )
     # Selecting the tab finds runs that others started since the page was loaded, which the timer then follows.
     gr.on([right["timer"].tick, own.select], MethodType(run_view.tick, services), seen, view, **reading)
-    right["watching"].input(MethodType(run_view.show, services), seen, view, **reading)
+    right["watching"].input(
+        MethodType(run_view.show, services), seen, view, concurrency_limit=READERS_AT_ONCE, **CHOICE
+    )
     for table in ("line", "history"):
-        right[table].click(MethodType(run_view.click_table, services), seen, view, **reading)
+        right[table].click(MethodType(run_view.click_table, services), seen, view, trigger_mode="multiple", **reading)
     right["keep"].click(MethodType(run_view.keep, services), seen, view, **QUIET)
     right["resume"].click(MethodType(run_view.resume, services), seen, view, **QUIET)
     right["discard"].click(run_view.ask_discard, right["watching"], view, **QUIET)
