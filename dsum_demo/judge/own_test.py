@@ -14,6 +14,7 @@ from dsum_demo.data.examples import Example
 from dsum_demo.errors import InputError
 from dsum_demo.judge.corruptions import CORRUPTIONS, Twin, exchange_names, twins
 from dsum_demo.judge.likelihood_judge import Judgement, LikelihoodJudge
+from dsum_demo.metrics.bootstrap import CONFIDENCE
 from dsum_demo.metrics.checks import check_summary
 from dsum_demo.metrics.words import words
 
@@ -61,7 +62,7 @@ def wilson(wins: float, n: int) -> Share:
     """The 95 % Wilson interval of `wins` of `n`. Raises InputError for n = 0."""
     if n < 1:
         raise InputError("A share needs at least one pair.")
-    z = NormalDist().inv_cdf(0.975)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     share = wins / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
