@@ -45,10 +45,10 @@ class Page(gr.Blocks):
         super().__init__(**options)
         self._told = services.told
 
-    async def process_api(self, block_fn: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
+    async def process_api(self, block_fn: Any, inputs: Any, state: Any = None, *arguments: Any, **named: Any) -> Any:
         token = request_id.set(id_of(named.get("request")) or request_id.get())
         try:
-            return await super().process_api(block_fn, valid_unicode(inputs), *arguments, **named)
+            return await super().process_api(block_fn, valid_unicode(inputs), state, *arguments, **named)
         except DsumError as error:
             raise gr.Error(self._told(error), print_exception=False) from error
         except gr.Error:
@@ -61,6 +61,16 @@ class Page(gr.Blocks):
             raise gr.Error(f"{reason}{reference}.", print_exception=False) from error
         finally:
             request_id.reset(token)
+            if state is not None:
+                self._forget_replaced(state)
+
+    def _forget_replaced(self, state: Any) -> None:
+        """Remove what gradio 6.31 keeps of a session for ever: a value that follows an update of a component is also
+        stored under the id of the updated copy, which no event uses.
+        """
+        for kept in (state.blocks_config.blocks, state.config_values):
+            for replaced in kept.keys() - self.blocks.keys():
+                kept.pop(replaced, None)
 
 
 def valid_unicode(value: Any) -> Any:
