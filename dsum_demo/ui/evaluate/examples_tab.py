@@ -69,21 +69,19 @@ def build_examples(services: Services, key: gr.State, selection: gr.State, rouge
 
     state = [key, selection, highlight]
     drawn = [selection, shown, one, example]
-    # One after the other, because each changes the selection that the one before left. No click is lost: two on Next go
-    # two examples on.
-    in_order = {"concurrency_id": "examples", "concurrency_limit": 1}
+    # One after the other, because each changes the selection that the one before left.
+    in_order: dict[str, Any] = {"concurrency_id": "examples", "concurrency_limit": 1}
     choice: dict[str, Any] = {**CHOICE, **in_order}
-    each: dict[str, Any] = {**QUIET, **in_order, "trigger_mode": "multiple"}
-    shown.click(MethodType(handle_click, services), state, drawn, **each).then(
+    shown.click(MethodType(handle_click, services), state, drawn, **QUIET, **in_order).then(
         None, None, None, js=call("showExample"), **QUIET
     )
     ready.input(MethodType(choose_list, services), [*state, ready], [*drawn, how], **choice)
     query.change(MethodType(search, services), [*state, query], drawn, **choice)
     part.input(MethodType(filter_by, services), [*state, part], drawn, **choice)
     rouge.input(MethodType(choose_rouge, services), [*state, rouge], drawn, **choice)
-    previous.click(MethodType(step_back, services), state, drawn, **each)
-    following.click(MethodType(step_forward, services), state, drawn, **each)
-    close.click(MethodType(close_example, services), state, drawn, **each)
+    previous.click(MethodType(step_back, services), state, drawn, **choice)
+    following.click(MethodType(step_forward, services), state, drawn, **choice)
+    close.click(MethodType(close_example, services), state, drawn, **choice)
     highlight.input(MethodType(change_highlight, services), state, [example, legend], **choice)
     return Examples([selection, ready, how, query, part, shown, one, example])
 

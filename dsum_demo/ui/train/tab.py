@@ -308,7 +308,7 @@ def _connect_view(
         MethodType(run_view.show, services), seen, view, concurrency_limit=READERS_AT_ONCE, **CHOICE
     )
     for table in ("line", "history"):
-        right[table].click(MethodType(run_view.click_table, services), seen, view, trigger_mode="multiple", **reading)
+        right[table].click(MethodType(run_view.click_table, services), seen, view, **reading)
     right["keep"].click(MethodType(run_view.keep, services), seen, view, **QUIET)
     right["resume"].click(MethodType(run_view.resume, services), seen, view, **QUIET)
     right["discard"].click(run_view.ask_discard, right["watching"], view, **QUIET)
