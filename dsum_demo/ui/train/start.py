@@ -18,6 +18,7 @@ from dsum_demo.training.config import RunConfig, with_method
 from dsum_demo.training.methods import METHODS, method
 from dsum_demo.training.presets import presets
 from dsum_demo.training.sweep import with_sweep
+from dsum_demo.ui.columns import ROLES
 from dsum_demo.ui.html import notice
 from dsum_demo.ui.model_export import code_block
 from dsum_demo.ui.services import Services
@@ -122,7 +123,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         # Options of a base that is gone, such as layer names, do not fit another.
         fits = base == saved["base"] and name in {f.name for f in method(chosen).fields} and value not in (None, [])
         updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
-    for name in [name for name in names if name.startswith("columns.")]:
+    for name in (f"columns.{role}" for role in ROLES):
         # The other choices follow when the file has been read, which keeps this one if the file has the column.
         updates[name] = gr.update(choices=[saved[name]] if saved[name] else [], value=saved[name] or None)
     return {

@@ -70,15 +70,22 @@ def take_upload(
 
 
 def describe_own_file(
-    services: Services, owner: str, saved: Any, source: str, uploaded: str, place: str, *values: Any
+    services: Services,
+    owner: str,
+    saved: Any,
+    source: str,
+    uploaded: str,
+    place: str,
+    base: str,
+    limit: float | None,
+    *given: str | None,
 ) -> tuple[Update, ...]:
     """`describe_file` of the form. saved: the form in the browser. Its columns are used if it has the same file: gradio
     reports a restored file before the restored columns.
     """
-    base, limit, *given = values
     file = {"source": source, "uploaded": uploaded, "place": place}
     if isinstance(saved, Mapping) and file == {key: saved.get(key) for key in file}:
-        given = [name or saved.get(f"columns.{role}") for role, name in zip(ROLES, given, strict=True)]
+        given = tuple(name or saved.get(f"columns.{role}") for role, name in zip(ROLES, given, strict=True))
     return describe_file(services, source, uploaded, place, base, limit, *given, owner=owner)
 
 
