@@ -209,7 +209,7 @@ def test_a_trained_model_is_not_a_default_for_other_visitors(public, run):
 
 def test_an_upload_is_read_only_for_its_owner(public, run, tmp_path):
     source = run.config()["data"]["source"]
-    given = (None, "upload", source, "", "dsum-t5-base", 64, None, None, None)
+    given = ({}, "upload", source, "", "dsum-t5-base", 64, None, None, None)
     assert "Zelda" in shown(upload.describe_own_file(public, HERS, *given))
     for visitor in (OTHER, "", None):
         assert not leaks(upload.describe_own_file(public, visitor, *given))
@@ -224,7 +224,8 @@ def test_an_upload_is_read_only_for_its_owner(public, run, tmp_path):
         ):
             assert "an uploaded file" in shown(answer) and not leaks(answer)
     assert [each.name for each in public.jobs.runs.all()] == [NAME]
-    again = upload.take_upload(public, str(tmp_path / FILE), "dsum-t5-base", 64, OTHER)[0]
+    form = ("upload", "", "", "dsum-t5-base", 64, None, None, None)
+    again = upload.take_upload(public, str(tmp_path / FILE), OTHER, {}, *form)[0]
     assert again != source, "the same file uploaded by two visitors is stored twice"
 
 

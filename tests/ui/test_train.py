@@ -266,13 +266,20 @@ def describe(services: Services, file: Path, *given: str | None) -> tuple:
     return upload.describe_file(services, "upload", str(kept), "", "dsum-t5-base", 20, *(given or (None,) * 3))
 
 
+def take(services: Services, file: Path, uploaded: str = "", described: dict | None = None) -> tuple:
+    form = ("upload", uploaded, "", "dsum-t5-base", 20, None, None, None)
+    return upload.take_upload(services, str(file), "", described or {}, *form)
+
+
 def test_upload_is_stored_and_previewed_with_problems_by_row(services, tmp_path):
     file = tmp_path / "my chats.csv"
     file.write_text(
         'text,summary\n"A: <b>hello</b> there, Tom! Hello there, Tom! Hello there, Tom!",A greets.\n,nothing\n'
         '"A: <b>hello</b> there, Tom! Hello there, Tom! Hello there, Tom!",A says hello.\n'
     )
-    path, dialogue, summary, identity, shown = upload.take_upload(services, str(file), "dsum-t5-base", 20)
+    path, *rest = take(services, file)
+    assert rest == [NOTHING] * 5, "the change of the path describes the file"
+    dialogue, summary, identity, shown = describe(services, file)
     assert Path(path).read_text() == file.read_text() and Path(path).parent.parent == services.settings.data_dir
     assert dialogue["value"] == "text" and summary["value"] == "summary" and identity["value"] is None
     assert "3 rows, 2 of them usable" in shown and "row 2: no dialogue (skipped)" in shown
@@ -306,15 +313,27 @@ def test_undetected_columns_can_be_selected(services, tmp_path):
 def test_invalid_upload_is_refused_and_the_previous_file_stays(services, tmp_path, name, text, message):
     file = tmp_path / name
     file.write_text(text)
-    answer = upload.take_upload(services, str(file), "dsum-t5-base", 20)
-    assert answer[:-1] == (NOTHING,) * 4 and message in answer[-1] and str(tmp_path) not in answer[-1]
+    *nothing, shown, described = take(services, file)
+    assert [*nothing, described] == [NOTHING] * 5 and message in shown and str(tmp_path) not in shown
+
+
+def test_uploading_the_same_file_again_describes_it_and_keeps_its_columns(services, tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_text("one,two\nA: hi,A greets.\n")
+    kept, *_ = take(services, file)
+    path, dialogue, _, _, shown, described = take(services, file, kept)
+    assert path == NOTHING and dialogue["choices"] == ["one", "two"] and "has no column dialogue" in shown
+    assert described == {"file": kept}
+    form = ("upload", kept, "", "dsum-t5-base", 20, "one", "two", None)
+    _, *choosers, shown, _ = upload.take_upload(services, str(file), "", described, *form)
+    assert "A greets." in shown and not any("value" in chooser for chooser in choosers)
 
 
 def test_server_path_is_previewed_like_an_upload(services, tmp_path, public):
     file = tmp_path / "a.csv"
     file.write_text(HEADER + "A: hi there everyone,A greets.\n")
     *_, shown = upload.describe_file(services, "place", "", str(file), "dsum-t5-base", 20, None, None, None)
-    assert "1 rows" in shown or "1 row" in shown
+    assert "1 row." in shown
     for other in (services, public):
         *_, shown = upload.describe_file(other, "place", "", "/nowhere", "dsum-t5-base", 20, None, None, None)
         assert "folder" in shown
@@ -337,23 +356,39 @@ def test_uploaded_file_is_the_training_data(services, tmp_path):
     )
 
 
-def test_columns_chosen_before_a_reload_are_used_for_the_same_file_only(services, tmp_path):
+def test_selected_columns_are_used_for_the_same_file_only(services, tmp_path):
     file = tmp_path / "odd.csv"
     file.write_text("one,two\nA: hi,A greets.\n")
     same = {"source": "upload", "uploaded": str(upload.keep_upload(file, services.uploads_dir(""))), "place": ""}
     saved = same | {"columns.dialogue": "one", "columns.summary": "two", "columns.id": None}
     none = (None,) * 3
 
-    def chosen(saved: object, given: tuple[str | None, ...] = none) -> list[str | None]:
-        *choosers, _ = upload.describe_own_file(services, "", saved, *same.values(), "dsum-t5-base", 20, *given)
-        return [chooser["value"] for chooser in choosers]
+    def selected(described: dict, given: tuple[str | None, ...] = none) -> tuple[list[str | None], bool]:
+        form = (*same.values(), "dsum-t5-base", 20, *given)
+        *choosers, shown, now = upload.describe_own_file(services, "", described, *form)
+        assert now == {"file": same["uploaded"]}
+        changed = [chooser.get("value", old) for chooser, old in zip(choosers, given, strict=True)]
+        return changed, "A greets." in shown
 
-    restored = training_start.restore(services, filled(services) | saved, tuple(filled(services)))
+    values = filled(services) | saved
+    restored = training_start.restore(services, values, tuple(values))
     assert restored["columns.dialogue"] == {"__type__": "update", "choices": ["one"], "value": "one"}
-    assert chosen(saved) == ["one", "two", None]
-    assert chosen(saved, ("two", "one", None)) == ["two", "one", None]
-    assert chosen({**saved, "uploaded": "another.csv"}) == chosen(None) == [None, None, None]
-    assert chosen({**saved, "columns.dialogue": "gone"}) == [None, "two", None]
+    described = restored["described"]
+    assert selected(described) == (["one", "two", None], True), "the choosers are still empty after a reload"
+    assert selected(described, ("two", "one", None)) == (["two", "one", None], True)
+    gone = {**described, "columns": {"dialogue": "gone", "summary": "two", "id": None}}
+    assert selected(gone) == ([None, "two", None], False)
+    for other in ({**described, "file": "another.csv"}, {}):
+        assert selected(other, ("one", "two", None)) == ([None] * 3, False), "columns of another file"
+
+
+def test_a_column_selected_while_the_file_is_read_is_not_overwritten(services, tmp_path):
+    file = tmp_path / "odd.csv"
+    file.write_text("one,two\nA: hi,A greets.\n")
+    kept = str(upload.keep_upload(file, services.uploads_dir("")))
+    form = ("upload", kept, "", "dsum-t5-base", 20, None, None, None)
+    *choosers, _, _ = upload.describe_own_file(services, "", {"file": kept}, *form)
+    assert all(chooser["visible"] and "value" not in chooser for chooser in choosers)
 
 
 def test_unavailable_dialogsum_is_explained_before_a_run_starts(services):

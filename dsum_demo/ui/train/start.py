@@ -40,6 +40,7 @@ from dsum_demo.ui.train.form import (
     source_choices,
 )
 from dsum_demo.ui.train.run_cards import command_line, cost_card
+from dsum_demo.ui.train.upload import typed_file
 from dsum_demo.utils.files import safe_name
 from dsum_demo.utils.threads import run_in_thread
 
@@ -123,14 +124,17 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         # Options of a base that is gone, such as layer names, do not fit another.
         fits = base == saved["base"] and name in {f.name for f in method(chosen).fields} and value not in (None, [])
         updates[f"options.{name}"] = {**shown[f"options.{name}"], **({"value": value} if fits else {})}
-    for name in (f"columns.{role}" for role in ROLES):
+    columns = {role: saved[f"columns.{role}"] for role in ROLES}
+    for role, name in columns.items():
         # The other choices follow when the file has been read, which keeps this one if the file has the column.
-        updates[name] = gr.update(choices=[saved[name]] if saved[name] else [], value=saved[name] or None)
+        updates[f"columns.{role}"] = gr.update(choices=[name] if name else [], value=name or None)
+    file = typed_file(saved["source"], saved["uploaded"], saved["place"])
     return {
         **updates,
         "noted": explain_preset(saved["preset"], task_type, services.settings.public),
         "explained": explain_method(METHODS[chosen]),
         "kept": {"method": chosen, "options": {}, "task_type": task_type},
+        "described": {"file": file, "columns": columns},
     }
 
 

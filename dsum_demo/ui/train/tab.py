@@ -95,7 +95,7 @@ class _Handlers:
 class FormHandlers(_Handlers):
     """Handlers that fill the form. Updates are in the order of `names`, then `extra`."""
 
-    extra = ("noted", "explained", "kept")
+    extra = ("noted", "explained", "kept", "described")
 
     def answer(self, updates: Mapping[str, Update]) -> list[Update]:
         order = (*self.names, *self.extra)
@@ -216,9 +216,9 @@ def _connect_form(
     form.preset.input(handlers.preset, form.components, filled, **QUIET)
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **CHOICE)
     form.base.input(handlers.base, [left["kept"], *form.components], filled, **CHOICE)
-    file = [*form.columns.values(), left["preview"]]
-    named = [owner, saved, form.source, form.uploaded, form.place, form.base, form.training["max_source_tokens"]]
-    describe = MethodType(describe_own_file, services)
+    file = [*form.columns.values(), left["preview"], left["described"]]
+    named = [owner, left["described"], form.source, form.uploaded, form.place, form.base]
+    named += [form.training["max_source_tokens"], *form.columns.values()]
     # In the browser: a late answer of the app to an earlier choice would hide what was chosen since.
     form.source.change(
         None, form.source, [left["uploading"], form.place], js=call("showSource", [UPLOAD, PLACE]), **QUIET
@@ -226,13 +226,8 @@ def _connect_form(
     # One event, whose last call wins: a call for an earlier choice must not overwrite the preview of an upload.
     changes = [part.change for part in (form.source, form.place, form.uploaded)]
     changes += [part.input for part in (form.base, *form.columns.values())]
-    gr.on(changes, describe, [*named, *form.columns.values()], file, **CHOICE)
-    left["file"].upload(
-        MethodType(take_upload, services),
-        [left["file"], form.base, form.training["max_source_tokens"], owner],
-        [form.uploaded, *file],
-        **QUIET,
-    )
+    gr.on(changes, MethodType(describe_own_file, services), named, file, **CHOICE)
+    left["file"].upload(MethodType(take_upload, services), [left["file"], *named], [form.uploaded, *file], **QUIET)
     kept: dict[str, Any] = {"fn": None, "inputs": [saved, *form.components], "outputs": saved, **QUIET}
     page.load(handlers.restore, saved, filled, **QUIET).then(**kept, js=call("saveFormFromNowOn", form.names))
     gr.on([part.change for part in form.components], **kept, js=call("saveForm", form.names))

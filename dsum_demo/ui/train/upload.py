@@ -56,23 +56,36 @@ def keep_upload(file: Path, folder: Path, max_rows: int | None = None) -> Path:
 
 
 def take_upload(
-    services: Services, file: str | None, base: str, limit: float | None, owner: str = ""
+    services: Services,
+    file: str | None,
+    owner: str,
+    described: Mapping[str, Any],
+    source: str,
+    uploaded: str,
+    *form: Any,
 ) -> tuple[Update, ...]:
-    """(stored path, the three column choosers, preview) for an uploaded file. After an error the previous one stays."""
+    """(stored path, then as `describe_own_file`) for an uploaded file. After an error the previous one stays.
+
+    Another path than before is only returned: its change is the event that describes the file.
+    """
+    nothing = (gr.skip(),) * len(ROLES)
     if not file:
-        return (gr.skip(),) * (2 + len(ROLES))
+        return (gr.skip(), *nothing, gr.skip(), gr.skip())
     try:
         max_rows = PUBLIC["uploaded_rows"] if services.settings.public else None
-        kept = keep_upload(Path(file), services.uploads_dir(owner), max_rows)
+        kept = str(keep_upload(Path(file), services.uploads_dir(owner), max_rows))
     except DsumError as error:
-        return (*(gr.skip(),) * (1 + len(ROLES)), notice(str(error).replace(str(Path(file).parent) + "/", ""), "error"))
-    return (str(kept), *describe_file(services, UPLOAD, str(kept), "", base, limit, None, None, None, owner=owner))
+        said = notice(str(error).replace(str(Path(file).parent) + "/", ""), "error")
+        return (gr.skip(), *nothing, said, gr.skip())
+    if kept != uploaded:
+        return (kept, *nothing, gr.skip(), gr.skip())
+    return (gr.skip(), *describe_own_file(services, owner, described, source, uploaded, *form))
 
 
 def describe_own_file(
     services: Services,
     owner: str,
-    saved: Any,
+    described: Mapping[str, Any],
     source: str,
     uploaded: str,
     place: str,
@@ -80,13 +93,29 @@ def describe_own_file(
     limit: float | None,
     *given: str | None,
 ) -> tuple[Update, ...]:
-    """`describe_file` of the form. saved: the form in the browser. Its columns are used if it has the same file: gradio
-    reports a restored file before the restored columns.
+    """`describe_file` of the form, and the file that the column choosers show now, which is the next `described`.
+
+    The selected columns are those of `described["file"]`: in another file they are detected again. After a reload the
+    choosers may still be empty; `described["columns"]` are those saved with the file. A selection that stays is left
+    out of the updates, because the visitor may have changed it in the meantime.
     """
-    file = {"source": source, "uploaded": uploaded, "place": place}
-    if isinstance(saved, Mapping) and file == {key: saved.get(key) for key in file}:
-        given = tuple(name or saved.get(f"columns.{role}") for role, name in zip(ROLES, given, strict=True))
-    return describe_file(services, source, uploaded, place, base, limit, *given, owner=owner)
+    file = typed_file(source, uploaded, place)
+    if not _file(services, source, uploaded, place, owner):
+        return (*describe_file(services, source, uploaded, place, base, limit, *given, owner=owner), gr.skip())
+    known = described.get("columns", {})
+    selected = [name or known.get(role) for role, name in zip(ROLES, given, strict=True)]
+    if file != described.get("file"):
+        selected = [None] * len(ROLES)
+    *choosers, shown = describe_file(services, source, uploaded, place, base, limit, *selected, owner=owner)
+    for chooser, name in zip(choosers, given, strict=True):
+        if chooser.get("value") == name:
+            chooser.pop("value", None)
+    return (*choosers, shown, {"file": file})
+
+
+def typed_file(source: str, uploaded: str, place: str) -> str:
+    """The file of the form as the browser sends it; empty for a source without one."""
+    return {UPLOAD: uploaded, PLACE: place}.get(source, "")
 
 
 def describe_file(
@@ -131,7 +160,7 @@ def preview_html(found: Preview, name: str) -> str:
     """Number of rows, token lengths, problems by row, and the first rows."""
     left_out = sum(problem.fatal for problem in found.problems)
     usable = found.count - left_out
-    count = f"<b>{escape(name)}</b>: {found.count:,} rows" + (f", {usable:,} of them usable." if left_out else ".")
+    count = f"<b>{escape(name)}</b>: {found.count:,} {'row' if found.count == 1 else 'rows'}" + (f", {usable:,} of them usable." if left_out else ".")
     lengths = f'<p class="hint">{escape(found.lengths.note)}</p>' if found.lengths else ""
     head = "".join(f"<th>{role}</th>" for role in found.mapping)
     body = "".join(
