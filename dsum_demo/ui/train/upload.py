@@ -160,7 +160,8 @@ def preview_html(found: Preview, name: str) -> str:
     """Number of rows, token lengths, problems by row, and the first rows."""
     left_out = sum(problem.fatal for problem in found.problems)
     usable = found.count - left_out
-    count = f"<b>{escape(name)}</b>: {found.count:,} {'row' if found.count == 1 else 'rows'}" + (f", {usable:,} of them usable." if left_out else ".")
+    rows = "1 row" if found.count == 1 else f"{found.count:,} rows"
+    count = f"<b>{escape(name)}</b>: {rows}" + (f", {usable:,} of them usable." if left_out else ".")
     lengths = f'<p class="hint">{escape(found.lengths.note)}</p>' if found.lengths else ""
     head = "".join(f"<th>{role}</th>" for role in found.mapping)
     body = "".join(
