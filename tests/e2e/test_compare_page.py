@@ -267,6 +267,7 @@ def test_a_reload_during_a_comparison_keeps_typed_texts(new_page, reload_midway)
 
 def test_an_examples_references_are_ignored_for_a_dialogue_pasted_over_it(shared_page):
     page = shared_page
+    paste(page)  # the page may show the example already
     choose_example(page, 0)
     page.locator("#dialogue textarea").fill(DIALOGUE)
     open_references(page)

@@ -211,6 +211,13 @@ def test_choosing_an_example_over_an_unedited_example_needs_no_undo(services):
     assert answer[5] == {"__type__": "update"}
 
 
+def test_the_second_trigger_of_a_choice_changes_nothing(services):
+    first = services.samples[0]
+    typed = (first.dialogue, *dialogue.padded(first.references))
+    assert dialogue.choose_example(services, first.id, *typed) == (gr.skip(),) * 7
+    assert dialogue.choose_example(services, None, "mine", "", "", "") == (gr.skip(),) * 7
+
+
 def test_clearing_can_be_undone(services):
     answer = dialogue.clear_texts(services, "mine", "r", "", "")
     assert answer[:4] == ("", "", "", "") and answer[4] == ("mine", "r", "", "")

@@ -94,7 +94,7 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
 
     typed = [dialogue, *references]
     replaced = [*typed, before, undo, problem]
-    chosen = examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **QUIET)
+    chosen = examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **CHOICE)
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     described = [reading, switch]
@@ -172,10 +172,13 @@ def example_choices(services: Services) -> list[tuple[str, str]]:
 
 
 def choose_example(services: Services, chosen: str | None, *typed: str) -> tuple[Update, ...]:
+    """`replace_texts` with the example's. Nothing if they are there already: a gradio dropdown triggers twice per
+    choice, and the second answer could overwrite what is typed in the meantime.
+    """
     sample = next((sample for sample in services.samples if sample.id == chosen), None)
-    if sample is None:
-        return (*typed, gr.skip(), gr.skip(), gr.skip())
-    return replace_texts(services, typed, (sample.dialogue, *padded(sample.references)))
+    if sample is None or typed == (texts := (sample.dialogue, *padded(sample.references))):
+        return (gr.skip(),) * (len(typed) + 3)
+    return replace_texts(services, typed, texts)
 
 
 def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:
