@@ -15,7 +15,7 @@ from dsum_demo.composition import make_judges, make_registry, make_store, saved_
 from dsum_demo.errors import InputError
 from dsum_demo.metrics.scores import METRICS, shown_f1
 from dsum_demo.settings import Settings
-from dsum_demo.utils.formatting import written_date
+from dsum_demo.utils.formatting import token_rate, written_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,7 +149,7 @@ def _comparison_text(comparison: Comparison) -> str:
         elif system.best_of:
             lines.append(f"  {system.best_of.sentence}")
         elif system.generation and system.generation.new_tokens:
-            lines.append(f"  {system.generation.seconds:.2f} s, {system.generation.tokens_per_second:.0f} tokens/s")
+            lines.append(f"  {system.generation.seconds:.2f} s, {token_rate(system.generation.tokens_per_second)}")
         lines.append("")
     if comparison.signature:
         lines.append(f"F1 x 100. {comparison.signature.text}")

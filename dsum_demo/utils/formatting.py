@@ -68,6 +68,11 @@ def quantity(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
+def token_rate(per_second: float) -> str:
+    """Tokens per second as "0.4 tokens/s" or "48 tokens/s"."""
+    return f"{per_second:.1f} tokens/s" if 0 < per_second < 9.95 else f"{per_second:.0f} tokens/s"
+
+
 def written_date(iso: str) -> str:
     """The date of an ISO date or time: "4 March 2026"."""
     day = date.fromisoformat(iso[:10])

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from dsum_demo.utils.formatting import duration, escape_formula, first_line, millions, size, unescape_formula
+from dsum_demo.utils.formatting import (
+    duration,
+    escape_formula,
+    first_line,
+    millions,
+    quantity,
+    size,
+    token_rate,
+    unescape_formula,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +39,15 @@ def test_duration_has_a_unit_that_fits(seconds, text):
 @pytest.mark.parametrize(("count", "text"), [(0, "0"), (9_999, "9,999"), (299_000, "0.299 M"), (247_577_856, "248 M")])
 def test_counts_have_three_digits(count, text):
     assert millions(count) == text
+
+
+@pytest.mark.parametrize(("rate", "text"), [(0, "0"), (0.42, "0.4"), (9.94, "9.9"), (9.96, "10"), (48.3, "48")])
+def test_a_slow_rate_has_a_decimal(rate, text):
+    assert token_rate(rate) == f"{text} tokens/s"
+
+
+def test_one_thing_is_singular():
+    assert [quantity(count, "query") for count in (0, 1, 1200)] == ["0 queries", "1 query", "1,200 queries"]
 
 
 @pytest.mark.parametrize(

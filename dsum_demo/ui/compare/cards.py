@@ -17,7 +17,7 @@ from dsum_demo.ui.assets import html_page
 from dsum_demo.ui.compare.charts import difference
 from dsum_demo.ui.compare.judging import judged_table
 from dsum_demo.ui.html import COPIED, NO_HIGHLIGHT, SHARED, card, marked, notice, segments
-from dsum_demo.utils.formatting import millions, written_date
+from dsum_demo.utils.formatting import millions, token_rate, written_date
 
 HIGHLIGHTS = [("Off", NO_HIGHLIGHT), ("Words shared with the reference", SHARED), ("Copied from the dialogue", COPIED)]
 
@@ -197,7 +197,7 @@ def _footer(result: SystemResult, comparison: Comparison, highlight: str) -> str
     if not comparison.recorded and not result.best_of and generation.new_tokens:
         first = generation.first_token_seconds
         parts.append(f"{generation.seconds:.2f} s" if first is None else f"first token {first:.2f} s")
-        parts.append(f"{generation.tokens_per_second:.0f} tokens/s")
+        parts.append(token_rate(generation.tokens_per_second))
     parts.append(f"{generation.words} words")
     if result.best_of:
         parts.append(escape(result.best_of.sentence))

@@ -28,6 +28,7 @@ from dsum_demo.ui.services import Services
 from dsum_demo.ui.theme import Update
 from dsum_demo.ui.train.form import PLACE, UPLOAD
 from dsum_demo.utils.files import safe_name
+from dsum_demo.utils.formatting import quantity
 
 SHOWN_PROBLEMS = 30
 SHOWN_CHARS = 160
@@ -160,8 +161,8 @@ def preview_html(found: Preview, name: str) -> str:
     """Number of rows, token lengths, problems by row, and the first rows."""
     left_out = sum(problem.fatal for problem in found.problems)
     usable = found.count - left_out
-    rows = "1 row" if found.count == 1 else f"{found.count:,} rows"
-    count = f"<b>{escape(name)}</b>: {rows}" + (f", {usable:,} of them usable." if left_out else ".")
+    rows = quantity(found.count, "row") + (f", {usable:,} of them usable." if left_out else ".")
+    count = f"<b>{escape(name)}</b>: {rows}"
     lengths = f'<p class="hint">{escape(found.lengths.note)}</p>' if found.lengths else ""
     head = "".join(f"<th>{role}</th>" for role in found.mapping)
     body = "".join(
