@@ -12,8 +12,8 @@ Update = Any  # gradio's updates are plain dictionaries
 # Otherwise gradio sends the status of each event to each component that was ever an output: most of the browser's work.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": []}
 # For a choice whose listener only redraws: without it, gradio ignores a choice made before the answer to the last one.
-# A dropdown's choice triggers twice: a listener that replaces what may be edited in between ignores the second trigger,
-# or does without.
+# A dropdown triggers `input` twice per choice, and once when it is left without one: a listener that replaces what may
+# have been edited checks first whether the page shows the choice already.
 CHOICE: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
 TAGLINE = "See what fine-tuning changes: one dialogue, summarized by the original model, a full fine-tune and LoRA."
 

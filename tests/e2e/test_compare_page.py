@@ -170,6 +170,13 @@ def test_three_summaries_stream_and_the_bars_have_the_heights_of_the_scores(new_
     for trace, row in zip(heights, expected, strict=True):
         assert trace == pytest.approx([value * pixels for value in row], abs=1.5)
 
+    # A dropdown that is opened and left without a choice reports one all the same.
+    for chooser in ("#family input", "#examples input"):
+        page.locator(chooser).click()
+        page.locator("h1").click()
+    page.wait_for_timeout(1500)
+    assert {system: summary(page, system) for system in SYSTEMS} == texts
+
 
 @pytest.mark.parametrize("width", [1400, 390])
 def test_added_systems_are_compared_beside_the_others_and_can_be_removed(new_page, reload_midway, width):

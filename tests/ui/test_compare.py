@@ -199,23 +199,22 @@ def test_examples_are_grouped_by_topic(services):
 
 def test_choosing_an_example_over_typed_text_can_be_undone(services):
     typed = ("mine", "", "", "")
-    *texts, kept, undo, problem = dialogue.choose_example(services, services.samples[2].id, *typed)
+    *texts, kept, undo, problem, chosen = dialogue.choose_example(services, services.samples[2].id, 4, *typed)
     assert texts == [services.samples[2].dialogue, *services.samples[2].references]
-    assert kept == typed and undo["visible"] is True and problem == ""
+    assert kept == typed and undo["visible"] is True and problem == "" and chosen == 5
     assert dialogue.put_back(kept, *texts) == (*typed, tuple(texts))
 
 
 def test_choosing_an_example_over_an_unedited_example_needs_no_undo(services):
     first = services.samples[0]
-    answer = dialogue.choose_example(services, services.samples[1].id, first.dialogue, *first.references)
+    answer = dialogue.choose_example(services, services.samples[1].id, 0, first.dialogue, *first.references)
     assert answer[5] == {"__type__": "update"}
 
 
-def test_the_second_trigger_of_a_choice_changes_nothing(services):
+def test_leaving_the_examples_without_a_choice_keeps_edited_references(services):
     first = services.samples[0]
-    typed = (first.dialogue, *dialogue.padded(first.references))
-    assert dialogue.choose_example(services, first.id, *typed) == (gr.skip(),) * 7
-    assert dialogue.choose_example(services, None, "mine", "", "", "") == (gr.skip(),) * 7
+    assert dialogue.choose_example(services, first.id, 0, first.dialogue, "mine", "", "") == (gr.skip(),) * 8
+    assert dialogue.choose_example(services, None, 0, "mine", "", "", "") == (gr.skip(),) * 8
 
 
 def test_clearing_can_be_undone(services):
@@ -474,6 +473,17 @@ def test_a_finished_comparison_no_longer_counts_as_running(services):
 def test_another_family_shows_its_recorded_summaries_of_the_example(with_recorded, comparison):
     changed = tab.change_family(with_recorded, ANYONE, comparison.family.name, "", *typed_sample(with_recorded))
     assert changed[tab.RESULTS.index("comparison") - len(tab.RESULTS)].recorded == "2026-03-04"
+
+
+def test_leaving_the_family_without_a_choice_changes_nothing(services):
+    family = services.registry.default_family
+    values = (DIALOGUE, "", "", "")
+    assert tab.choose_family(services, ANYONE, family.name, family.base.name, "", *values) == (gr.skip(),) * (
+        tab.CompareTab.PARTS - 1
+    )
+    assert tab.choose_family(services, ANYONE, "flan-t5-base", family.base.name, "", *values) == tab.change_family(
+        services, ANYONE, "flan-t5-base", "", *values
+    )
 
 
 def test_a_new_comparison_of_a_session_stops_the_previous_one(services):

@@ -668,6 +668,13 @@ def test_slices_and_warnings_filter_the_examples(evaluation):
     assert "Truncated output" in offered[warned] and cut.examples[0].id in ids_of(report, warned)
 
 
+def test_another_slice_begins_on_its_first_page(services, key):
+    shown = Selection(part="length:short", page=2)
+    same, *_ = examples.filter_by(services, key, shown, SHARED, "length:short")
+    other, *_ = examples.filter_by(services, key, shown, SHARED, None)
+    assert (same.page, other.page) == (2, 0)
+
+
 def test_page_of_twenty_thousand_rows_stays_small(evaluation, report):
     large = many(evaluation, 20_000)
     selection = Selection(query="a", sort=f"gain:{TRIO[2]}", descending=True)

@@ -351,9 +351,20 @@ def test_uploaded_file_is_the_training_data(services, tmp_path):
     }
     config = training_form.read_form(services, values)
     assert config.data.source == str(kept) and config.data.columns == {"dialogue": "one", "summary": "two"}
-    assert training_start.choose_preset(services, "good-lora", values).get("source") is None, (
+    chosen = values | {"preset": "good-lora"}
+    assert training_start.choose_preset(services, {"preset": "smoke"}, chosen).get("source") is None, (
         "the upload stays selected"
     )
+
+
+def test_leaving_the_preset_without_a_choice_keeps_what_was_edited(services):
+    values = filled(services) | {"training.learning_rate": 7.0}
+    form = train.FormHandlers(services, tuple(values))
+    updates = training_start.choose_preset(services, {"preset": "good-lora"}, values)
+    assert updates["kept"]["preset"] == values["preset"] and "training.learning_rate" in updates
+    assert set(map(str, form.preset(updates["kept"], *values.values()))) == {str(NOTHING)}
+    restored = training_start.restore(services, values, tuple(values))
+    assert training_start.choose_preset(services, restored["kept"], values) == {}
 
 
 def test_selected_columns_are_used_for_the_same_file_only(services, tmp_path):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import MethodType
-from typing import Any
 
 import gradio as gr
 
@@ -34,7 +33,7 @@ class DialogueInput:
     """The components and events that other parts of the tab use.
 
     as_is: the detected format that the user turned off, or "". before, undo: the replaced texts, and the button that
-    restores them. chosen: after an example was chosen.
+    restores them. chosen: the number of examples chosen so far.
     """
 
     dialogue: gr.Textbox
@@ -43,7 +42,7 @@ class DialogueInput:
     before: gr.State
     undo: gr.Button
     examples: gr.Dropdown
-    chosen: Any
+    chosen: gr.State
     start: gr.Button
     stop: gr.Button
     problem: gr.HTML
@@ -94,7 +93,8 @@ def build_dialogue_input(page: gr.Blocks, services: Services) -> DialogueInput:
 
     typed = [dialogue, *references]
     replaced = [*typed, before, undo, problem]
-    chosen = examples.input(MethodType(choose_example, services), [examples, *typed], replaced, **CHOICE)
+    chosen = gr.State(0)
+    examples.input(MethodType(choose_example, services), [examples, chosen, *typed], [*replaced, chosen], **CHOICE)
     clear.click(MethodType(clear_texts, services), typed, [*replaced, examples], **QUIET)
     drop.upload(MethodType(read_drop, services), [drop, *typed], [*replaced, drop], **QUIET)
     described = [reading, switch]
@@ -171,14 +171,14 @@ def example_choices(services: Services) -> list[tuple[str, str]]:
     return [(" · ".join(sample.topics[:2]) or sample.id, sample.id) for sample in grouped]
 
 
-def choose_example(services: Services, chosen: str | None, *typed: str) -> tuple[Update, ...]:
-    """`replace_texts` with the example's. Nothing if they are there already: a gradio dropdown triggers twice per
-    choice, and the second answer could overwrite what is typed in the meantime.
+def choose_example(services: Services, name: str | None, chosen: int, *typed: str) -> tuple[Update, ...]:
+    """(`replace_texts` with the example's, chosen + 1), or nothing if its dialogue is typed already: references may
+    have been edited since it was chosen.
     """
-    sample = next((sample for sample in services.samples if sample.id == chosen), None)
-    if sample is None or typed == (texts := (sample.dialogue, *padded(sample.references))):
-        return (gr.skip(),) * (len(typed) + 3)
-    return replace_texts(services, typed, texts)
+    sample = next((sample for sample in services.samples if sample.id == name), None)
+    if sample is None or typed[0] == sample.dialogue:
+        return (gr.skip(),) * (len(typed) + 4)
+    return (*replace_texts(services, typed, (sample.dialogue, *padded(sample.references))), chosen + 1)
 
 
 def clear_texts(services: Services, *typed: str) -> tuple[Update, ...]:

@@ -198,7 +198,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
     trio = columns.choosers[: len(KINDS)]
     dependent = [note, *trio, *decoding[-2:], *columns.layout, *outputs]
     # Not `change`: `show_model` also changes the family and updates the rest itself.
-    family.input(MethodType(change_family, services), shown_by, dependent, **QUIET)
+    family.input(MethodType(choose_family, services), [family, trio[0], *shown_by[1:]], dependent, **CHOICE)
     connect_columns(services, columns, owner)
     relaid, chosen_now = [*columns.layout, *outputs], [*trio, *columns.more]
     added = add.click(
@@ -235,7 +235,7 @@ def build_compare_tab(page: gr.Blocks, services: Services, owner: gr.BrowserStat
         js=call("readLink"),
         **QUIET,
     )
-    typing.chosen.then(MethodType(show_example, services), shown_by, outputs, **QUIET)
+    typing.chosen.change(MethodType(show_example, services), shown_by, outputs, **QUIET)
     typing.dialogue.change(
         MethodType(follow_dialogue, services),
         [right["comparison"], kept, *shown_by],
@@ -540,6 +540,15 @@ def decode_config(
     if strategy == SAMPLING:
         config |= {"temperature": temperature, "seed": seed or 0}
     return DecodingConfig(**config)
+
+
+def choose_family(
+    services: Services, request: gr.Request, chosen: str, original: str | None, owner: str, *values: str
+) -> tuple[Update, ...]:
+    """`change_family`, or nothing if the columns show this family already. original: the model of the first column."""
+    if services.registry.family(chosen).base.name == original:
+        return (gr.skip(),) * (CompareTab.PARTS - 1)
+    return change_family(services, request, chosen, owner, *values)
 
 
 def change_family(services: Services, request: gr.Request, chosen: str, owner: str, *values: str) -> tuple[Update, ...]:

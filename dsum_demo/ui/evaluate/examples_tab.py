@@ -143,7 +143,8 @@ def search(services: Services, key: str, selection: Selection, highlight: str, q
 
 
 def filter_by(services: Services, key: str, selection: Selection, highlight: str, part: str) -> tuple[Update, ...]:
-    return _draw(services, key, replace(selection, part=part or "", page=0), highlight)
+    page = selection.page if selection.part == (part or "") else 0
+    return _draw(services, key, replace(selection, part=part or "", page=page), highlight)
 
 
 def choose_rouge(services: Services, key: str, selection: Selection, highlight: str, rouge: str) -> tuple[Update, ...]:

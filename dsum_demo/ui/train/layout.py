@@ -127,7 +127,7 @@ def build_form(services: Services, first: RunConfig) -> tuple[TrainingForm, dict
             left["start_sweep"] = gr.Button("Start the sweep", elem_id="start-sweep", min_width=130)
     if not public:
         left |= build_preferences(services)
-    kept = {"method": chosen.name, "options": {}, "task_type": first.training.task_type}
+    kept = {"preset": FIRST_PRESET, "method": chosen.name, "options": {}, "task_type": first.training.task_type}
     left |= {"kept": gr.State(kept), "measured": gr.State(None), "described": gr.State({})}
     form = TrainingForm(base, preset, way, source, place, uploaded, name, columns, options, training, data)
     return form, left

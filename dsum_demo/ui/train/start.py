@@ -49,8 +49,11 @@ PROBE_REDRAW_SECONDS = 0.5
 Values = Mapping[str, Any]  # the form's values by the names of `TrainingForm.names`
 
 
-def choose_preset(services: Services, name: str, values: Values) -> dict[str, Update]:
-    """Fill the form; an uploaded file stays selected."""
+def choose_preset(services: Services, kept: Mapping[str, Any], values: Values) -> dict[str, Update]:
+    """Fill the form; an uploaded file stays selected. Nothing if it was filled from this preset: it may be edited."""
+    name = values["preset"]
+    if name == kept["preset"]:
+        return {}
     return _filled(services, preset_config(services, name, values["base"]), name, values)
 
 
@@ -63,7 +66,7 @@ def _filled(services: Services, config: RunConfig, preset: str | None, values: V
         **updates,
         "noted": explain_preset(preset, training.task_type, services.settings.public),
         "explained": explain_method(METHODS[training.method]),
-        "kept": {"method": training.method, "options": {}, "task_type": training.task_type},
+        "kept": {"preset": preset, "method": training.method, "options": {}, "task_type": training.task_type},
     }
 
 
@@ -84,7 +87,7 @@ def choose_method(services: Services, kept: Mapping[str, Any], values: Values) -
         "training.learning_rate": row.learning_rate,
         "training.optimizer": row.optimizer,
         "explained": explain_method(row),
-        "kept": {"method": chosen, "options": options, "task_type": task_type},
+        "kept": {**kept, "method": chosen, "options": options, "task_type": task_type},
     }
 
 
@@ -133,7 +136,7 @@ def restore(services: Services, saved: Values | None, names: tuple[str, ...]) ->
         **updates,
         "noted": explain_preset(saved["preset"], task_type, services.settings.public),
         "explained": explain_method(METHODS[chosen]),
-        "kept": {"method": chosen, "options": {}, "task_type": task_type},
+        "kept": {"preset": updates.get("preset"), "method": chosen, "options": {}, "task_type": task_type},
         "described": {"file": file, "columns": columns},
     }
 

@@ -103,9 +103,8 @@ class FormHandlers(_Handlers):
             raise TypeError(f"Unknown components: {', '.join(sorted(unknown))}.")
         return [updates.get(name, gr.skip()) for name in order]
 
-    def preset(self, *values: Any) -> list[Update]:
-        named = self.named(values)
-        return self.answer(training_start.choose_preset(self.services, named["preset"], named))
+    def preset(self, kept: Mapping[str, Any], *values: Any) -> list[Update]:
+        return self.answer(training_start.choose_preset(self.services, kept, self.named(values)))
 
     def method(self, kept: Mapping[str, Any], *values: Any) -> list[Update]:
         return self.answer(training_start.choose_method(self.services, kept, self.named(values)))
@@ -213,7 +212,7 @@ def _connect_form(
 ) -> None:
     services, saved, owner = handlers.services, memory.form, memory.owner
     filled = [*form.components, *(left[name] for name in FormHandlers.extra)]
-    form.preset.input(handlers.preset, form.components, filled, **QUIET)
+    form.preset.input(handlers.preset, [left["kept"], *form.components], filled, **CHOICE)
     form.method.input(handlers.method, [left["kept"], *form.components], filled, **CHOICE)
     form.base.input(handlers.base, [left["kept"], *form.components], filled, **CHOICE)
     file = [*form.columns.values(), left["preview"], left["described"]]
